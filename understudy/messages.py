@@ -1,0 +1,80 @@
+"""The values that pass between the parts: what was asked and what was answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Fields in the order they came, names as spelled on the wire, values without outer space."""
+
+
+class Head(Protocol):
+    """What a decision may look at: the head of one request.
+
+    A protocol, not a class, so that the proxy's and the middlewares' own per-request objects serve
+    as they are and nothing is copied on the hot path.
+    """
+
+    @property
+    def method(self) -> str:
+        """Upper-case method: ``"GET"``."""
+
+    @property
+    def path(self) -> str:
+        """Path as it came, undecoded, without the query: ``"/a%20b"``. Latin-1 text."""
+
+    @property
+    def query(self) -> str:
+        """Query as it came, undecoded, without ``?``; empty when there is none."""
+
+    @property
+    def headers(self) -> Headers:
+        """All fields of the request."""
+
+    @property
+    def host(self) -> str:
+        """The Host field, lower case, with the port when one was given."""
+
+    @property
+    def client_ip(self) -> str:
+        """Textual address of the client; empty when unknown (a Unix socket)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestHead:
+    """A plain request head, for `understudy explain`, tests and tools."""
+
+    method: str = "GET"
+    path: str = "/"
+    query: str = ""
+    headers: Headers = ()
+    host: str = ""
+    client_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One complete answer, as it came from a service.
+
+    ``body`` holds at most the capped prefix; ``length_bytes`` counts all bytes that came, and
+    ``sha256`` (hex, of all bytes) is given when ``length_bytes > len(body)``. Transfer coding
+    (chunked) is already removed, content coding (gzip) is not.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    length_bytes: int
+    sha256: str = ""
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether ``body`` is only a prefix."""
+        return self.length_bytes > len(self.body)
+
+    def header(self, name: bytes) -> bytes:
+        """The first value of lower-case *name*; empty when absent."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return b""
