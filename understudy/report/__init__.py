@@ -1,0 +1,24 @@
+"""The report for people: in a terminal, as one HTML file, and as the live page.
+
+Everything is drawn from the report as JSON (DESIGN §8), so any source of that JSON will do.
+"""
+
+from understudy.report.page import (
+    LIVE_POLICY,
+    STATIC,
+    file_policy,
+    render_html,
+    render_live_html,
+    static_file,
+)
+from understudy.report.text import render_text
+
+__all__ = [
+    "LIVE_POLICY",
+    "STATIC",
+    "file_policy",
+    "render_html",
+    "render_live_html",
+    "render_text",
+    "static_file",
+]

@@ -1,0 +1,159 @@
+"""The sentences of a report: what a manager reads first, and the books of the mirroring."""
+
+from understudy.report.numbers import count, percent, plural
+from understudy.report.view import Finding, Flow, View
+from understudy.report.visible import visible
+
+_MOST_NOTES = 10
+
+
+def badge(verdict: str) -> str:
+    """One or two words for a verdict."""
+    return {
+        "regression": "Regression",
+        "undecided": "Undecided",
+        "noise": "Noise",
+        "ignored": "Ignored",
+        "clean": "Clean",
+    }.get(verdict, "")
+
+
+def headline(view: View) -> str:
+    """The verdict of the run in plain words."""
+    who = subject(view)
+    if view.verdict == "regression":
+        return f"{who} {_be(view)} not ready"
+    if not view.exchanges:
+        return "Nothing compared yet"
+    if view.verdict == "undecided":
+        return f"Too early to say whether {who} {_be(view)} ready"
+    return f"{who} {'answer' if _many(view) else 'answers'} like the primary"
+
+
+def summary(view: View) -> str:
+    """One or two sentences below the headline: how much, where, and what is still needed."""
+    if not view.exchanges and view.verdict != "regression":
+        return (
+            "No mirrored request has been answered so far. "
+            "Send requests through the proxy, and see that a variant names a service to mirror to."
+        )
+    if view.verdict == "regression":
+        return _regression(view)
+    if view.verdict == "undecided":
+        return _undecided(view)
+    quiet = len(view.having("noise"))
+    if not quiet:
+        return f"{_compared(view)}, without a difference of its own."
+    noise = f"{plural(quiet, 'difference')} {_is(quiet)} noise: the primary differs from itself there too."
+    return f"{_compared(view)}, without a difference of its own. {noise}"
+
+
+def notes(view: View) -> tuple[str, ...]:
+    """What a reader must know to trust the verdict, the report's own notes included."""
+    found = list(view.notes)
+    if view.exchanges and not view.with_control and not found:
+        found.append("No control answers yet: what differs by itself cannot be told from a regression.")
+    if view.mirror.unaccounted:
+        found.append(
+            f"The books do not balance: {plural(view.mirror.unaccounted, 'copy', 'copies')} unaccounted for."
+        )
+    return tuple(visible(note) for note in found[:_MOST_NOTES])
+
+
+def subject(view: View) -> str:
+    """The shadow service or services, by name."""
+    names = [visible(name) for name in view.services]
+    if not names:
+        return "The shadow"
+    if len(names) > 3:
+        return f"{names[0]}, {names[1]} and {len(names) - 2} more"
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
+
+
+def evidence(finding: Finding) -> str:
+    """How often the shadow differs, and how often the control does."""
+    share = f"{count(finding.differing)} of {plural(finding.exchanges, 'answer')} ({percent(finding.rate)})"
+    return f"{share}, {control(finding)}"
+
+
+def control(finding: Finding) -> str:
+    """How often the control differs at the same path."""
+    if finding.with_control == 0:
+        return "no control answers"
+    if finding.with_control is None:
+        rate = "" if finding.control_rate is None else f" ({percent(finding.control_rate)})"
+        return f"control {count(finding.control_differing)}{rate}"
+    of_how_many = f"{count(finding.control_differing)} of {count(finding.with_control)}"
+    return f"control {of_how_many} ({percent(finding.control_rate)})"
+
+
+def more_needed(finding: Finding) -> str:
+    """What an undecided finding waits for; empty when it waits for nothing."""
+    if finding.verdict != "undecided" or not finding.needed:
+        return ""
+    return f"about {plural(finding.needed, 'more mirrored request')} to decide"
+
+
+def books(flow: Flow) -> tuple[str, str]:
+    """The conservation law of the mirroring, with its numbers."""
+    copies = f"{count(flow.eligible)} eligible = {count(flow.sent)} sent"
+    for word, total, reasons in (
+        ("skipped", flow.skipped_count, flow.skipped),
+        ("dropped", flow.dropped_count, flow.dropped),
+    ):
+        copies += f" + {count(total)} {word}{why(reasons)}"
+    answers = f"{count(flow.sent)} sent = {count(flow.answered)} answered"
+    answers += f" + {count(flow.failed_count)} failed{why(flow.failed)}"
+    if flow.in_flight:
+        answers += f" + {count(flow.in_flight)} in flight"
+    return copies, answers
+
+
+def why(reasons: tuple[tuple[str, int], ...]) -> str:
+    """`` (timeout 2, connect 1)``; empty without named reasons."""
+    named = [f"{visible(reason).replace('_', ' ')} {count(number)}" for reason, number in reasons if reason]
+    return f" ({', '.join(named)})" if named else ""
+
+
+def _regression(view: View) -> str:
+    found = view.having("regression")
+    places = len({(finding.service, finding.endpoint) for finding in found})
+    parts = []
+    if found:
+        parts.append(
+            f"differs from the primary in {plural(len(found), 'way')} of its own, "
+            f"at {count(places)} of {plural(len(view.endpoints), 'endpoint')}"
+        )
+    if view.slower:
+        parts.append(f"is slower at {plural(len(view.slower), 'endpoint')}")
+    if not parts:
+        parts.append("differs from the primary")
+    return f"{_compared(view)}; it {' and '.join(parts)}."
+
+
+def _undecided(view: View) -> str:
+    waiting = len(view.having("undecided"))
+    need = (
+        f"About {plural(view.needed, 'more mirrored request')} will tell."
+        if view.needed
+        else "More traffic will tell."
+    )
+    if waiting:
+        return f"{_compared(view)}; {plural(waiting, 'difference')} may or may not be noise. {need}"
+    return f"{_compared(view)}, too few to rule out a rare difference. {need}"
+
+
+def _compared(view: View) -> str:
+    return f"{plural(view.exchanges, 'mirrored request')} compared"
+
+
+def _many(view: View) -> bool:
+    return len(view.services) > 1
+
+
+def _be(view: View) -> str:
+    return "are" if _many(view) else "is"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
