@@ -1,0 +1,26 @@
+"""Decide what happens to one request, and answer flags for everyone.
+
+Pure: the same request, rules and time always give the same answer.
+"""
+
+from understudy.decide.evaluation import Evaluation, Evaluator
+from understudy.decide.explain import Explanation
+from understudy.decide.flags import check_evaluators, check_flag, check_routing_flag
+from understudy.decide.routes import Route, check_route
+from understudy.decide.rules import CompiledRules, Decision, RuleError, check_rules, compile_rules
+
+__all__ = [
+    "CompiledRules",
+    "Decision",
+    "Evaluation",
+    "Evaluator",
+    "Explanation",
+    "Route",
+    "RuleError",
+    "check_evaluators",
+    "check_flag",
+    "check_route",
+    "check_routing_flag",
+    "check_rules",
+    "compile_rules",
+]

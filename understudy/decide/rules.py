@@ -1,0 +1,296 @@
+"""A rules document, compiled: which variant each request gets, and what that means for it."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from understudy.decide.coercion import Json
+from understudy.decide.context import RequestResolver, unit_field
+from understudy.decide.explain import Explanation, Trace, bucket_text, trace
+from understudy.decide.flags import (
+    Flag,
+    Outcome,
+    check_evaluators,
+    check_flag,
+    check_metadata,
+    check_routing_flag,
+    outcome,
+    read_flag,
+)
+from understudy.decide.logic import Run, closest
+from understudy.decide.routes import Route, check_route, matcher
+from understudy.errors import Problem, UnderstudyError
+from understudy.messages import Head
+
+
+class RuleError(UnderstudyError):
+    """A rules document is refused; ``problems`` lists every mistake found."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decision:
+    """Where one request goes, and why. One object per route, flag, variant, reason and error.
+
+    ``reason``: STATIC, DEFAULT, TARGETING_MATCH, DISABLED, ERROR, KILLED, or ROUTE (no flag).
+    ``control`` is the service asked for the second answer of the same version. ``fallback`` is the
+    default variant's decision, None when this is it. ``index`` counts from 0 within one document.
+    """
+
+    route: str
+    flag: str
+    variant: str
+    reason: str
+    serve: str
+    mirror: tuple[str, ...]
+    control: str
+    mirror_methods: frozenset[str]
+    fallback: "Decision | None"
+    index: int
+    error: str = ""
+
+
+Target = Callable[[Head], Decision]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class CompiledRules:
+    """A rules document ready to decide; made by `compile_rules`.
+
+    ``decide(head)`` gives the decision, None when no route matches; it never raises and never waits.
+    ``decisions[d.index] is d``; the list grows, within bounds, when a new kind of failure is met.
+    ``errors`` counts the evaluations that failed at run time, by flag.
+    """
+
+    decide: Callable[[Head], Decision | None]
+
+    def __init__(
+        self,
+        *,
+        flags: Mapping[str, Flag],
+        routes: Sequence[Route],
+        evaluators: Mapping[str, Json],
+        killed: Collection[str],
+        clock: Callable[[], float] | None,
+    ) -> None:
+        self.decisions: list[Decision] = []
+        self.errors: dict[str, int] = {}
+        self._flags = flags
+        self._routes = tuple(routes)
+        self._evaluators = evaluators
+        self._killed = frozenset(killed)
+        self._clock = clock
+        self._known: dict[tuple[int, str, str, str], Decision] = {}
+        self._route_of = matcher(self._routes, range(len(self._routes)))
+        self.decide = self._decider([self._target(place) for place in range(len(self._routes))])
+
+    def explain(self, head: Head, *, now: float | None = None) -> Explanation:
+        """Why *head* is decided as it is; *now* stands for the clock. Agrees with ``decide``."""
+        place = self._route_of(head)
+        if place is None:
+            return Explanation(
+                route="", flag="", variant="", reason="NO_ROUTE", rule="no route matches", serve=""
+            )
+        route = self._routes[place]
+        if route.flag is None:
+            rule = f"the route serves {route.serve}"
+            return Explanation(
+                route=route.label, flag="", variant="", reason="ROUTE", rule=rule, serve=route.serve or ""
+            )
+        flag = self._flags[route.flag]
+        found, text, traced = self._explained(flag, route, head, now)
+        decision = self._decision(place, found)
+        unit, draw = unit_field(route.unit), traced.draw if traced else None
+        return Explanation(
+            route=route.label,
+            flag=flag.key,
+            variant=decision.variant,
+            reason=decision.reason,
+            rule=text,
+            serve=decision.serve,
+            mirror=decision.mirror,
+            control=decision.control,
+            unit=(unit(head) if unit else None) or "",
+            key=draw.key.decode("utf-8", "backslashreplace") if draw else "",
+            hash=draw.digest if draw else None,
+            bucket=bucket_text(draw),
+            safe=flag.safe or "",
+            error=decision.error,
+        )
+
+    def _explained(
+        self, flag: Flag, route: Route, head: Head, now: float | None
+    ) -> tuple[Outcome, str, Trace | None]:
+        settled = self._settled(flag)
+        if settled is not None:
+            texts = {"KILLED": "killed: safe variant", "DISABLED": "state DISABLED: default variant"}
+            return settled, texts.get(settled.reason, "no targeting: default variant"), None
+        clock = self._clock if now is None else lambda: now
+        resolver = RequestResolver(flag.key, route.unit, clock)
+        try:
+            traced = trace(flag.targeting, lambda: flag.compiler(resolver, self._evaluators), head)
+        except Exception as error:  # noqa: BLE001  # what decide answers with the default variant
+            return _failed(flag, error), "the rule failed", None
+        found = outcome(flag, traced.value)
+        suffix = ": default variant" if found.variant == flag.default and found.reason != _MATCH else ""
+        return found, traced.text + suffix, traced
+
+    def _decider(self, targets: Sequence[Target]) -> Callable[[Head], Decision | None]:
+        if self._routes and self._routes[0].takes_all:
+            return targets[0]
+        match = matcher(self._routes, targets)
+
+        def decide(head: Head) -> Decision | None:
+            target = match(head)
+            return None if target is None else target(head)
+
+        return decide
+
+    def _target(self, place: int) -> Target:
+        route = self._routes[place]
+        if route.flag is None:
+            served = self._intern(place, Outcome("", "ROUTE"), {"serve": route.serve or ""}, None)
+            return lambda _: served
+        flag = self._flags[route.flag]
+        settled = self._settled(flag)
+        if settled is not None:
+            fixed = self._decision(place, settled)
+            return lambda _: fixed
+        _, node = flag.compile(RequestResolver(flag.key, route.unit, self._clock), self._evaluators)
+        return self._evaluating(place, flag, node.run)
+
+    def _evaluating(self, place: int, flag: Flag, run: Run) -> Target:
+        matches = {name: self._decision(place, Outcome(name, _MATCH)) for name in flag.variants}
+        known: dict[Json, Decision] = {
+            **matches,
+            None: self._decision(place, Outcome(flag.default, "DEFAULT")),
+        }
+        find = known.get
+
+        def decide(head: Head) -> Decision:
+            try:
+                result = run(head)
+            except Exception as error:  # noqa: BLE001  # a rule's own failure never reaches a request
+                return self._fail(place, flag, _failed(flag, error))
+            if type(result) is str or result is None:
+                decision = find(result)
+                if decision is not None:
+                    return decision
+            found = outcome(flag, result)
+            return self._fail(place, flag, found) if found.error else self._decision(place, found)
+
+        return decide
+
+    def _fail(self, place: int, flag: Flag, found: Outcome) -> Decision:
+        self.errors[flag.key] = self.errors.get(flag.key, 0) + 1
+        return self._decision(place, found)
+
+    def _settled(self, flag: Flag) -> Outcome | None:
+        """The outcome that depends on no request; None when there is a rule to ask."""
+        if flag.key in self._killed:
+            return Outcome(flag.safe, "KILLED")
+        if not flag.is_enabled:
+            return Outcome(flag.default, "DISABLED")
+        return Outcome(flag.default, "STATIC") if flag.targeting is None else None
+
+    def _decision(self, place: int, found: Outcome) -> Decision:
+        flag = self._flags[self._routes[place].flag or ""]
+        variant = found.variant or ""
+        fallback = None
+        if variant != flag.default:
+            fallback = self._decision(place, Outcome(flag.default, "DEFAULT"))
+        return self._intern(
+            place, Outcome(variant, found.reason, found.error), flag.variants[variant], fallback
+        )
+
+    def _intern(
+        self, place: int, found: Outcome, variant: Mapping[str, Any], fallback: Decision | None
+    ) -> Decision:
+        key = (place, found.variant or "", found.reason, found.error)
+        decision = self._known.get(key)
+        if decision is None:
+            route = self._routes[place]
+            decision = Decision(
+                route=route.label,
+                flag=route.flag or "",
+                variant=found.variant or "",
+                reason=found.reason,
+                serve=variant["serve"],
+                mirror=tuple(variant.get("mirror", ())),
+                control=variant.get("control") or variant["serve"],
+                mirror_methods=frozenset(route.mirror_methods),
+                fallback=fallback,
+                index=len(self.decisions),
+                error=found.error,
+            )
+            self._known[key] = decision
+            self.decisions.append(decision)
+        return decision
+
+
+_MATCH = "TARGETING_MATCH"
+
+
+def _failed(flag: Flag, error: Exception) -> Outcome:
+    # The kind alone: a message could hold what the client sent, and errors must stay few.
+    return Outcome(flag.default, "ERROR", f"the rule failed: {type(error).__name__}")
+
+
+def check_rules(
+    *,
+    flags: Mapping[str, Any],
+    routes: Sequence[Route],
+    evaluators: Mapping[str, Any] = _EMPTY,
+    metadata: Mapping[str, Any] = _EMPTY,
+) -> list[Problem]:
+    """Every mistake in a rules document, with paths like ``flags.KEY.state`` and ``routes[0].unit``."""
+    problems = [*check_metadata(metadata, "metadata"), *check_evaluators(evaluators)]
+    routed = {route.flag for route in routes}
+    for key, flag in flags.items():
+        found = check_flag(key, flag, evaluators)
+        if key in routed:
+            found += check_routing_flag(flag)
+        problems += [_below(f"flags.{key}", problem) for problem in found]
+    for place, route in enumerate(routes):
+        problems += check_route(route, f"routes[{place}]")
+        if route.flag is not None and route.flag not in flags:
+            message = f"there is no flag {route.flag!r}"
+            hint = closest(route.flag, list(flags))
+            problems.append(Problem(path=f"routes[{place}].flag", message=message, hint=hint))
+    return problems
+
+
+def _below(path: str, problem: Problem) -> Problem:
+    inner = f"{path}.{problem.path}" if problem.path else path
+    return Problem(path=inner, message=problem.message, hint=problem.hint)
+
+
+def compile_rules(
+    *,
+    flags: Mapping[str, Any],
+    routes: Sequence[Route],
+    evaluators: Mapping[str, Any] = _EMPTY,
+    metadata: Mapping[str, Any] = _EMPTY,
+    killed: Collection[str] = (),
+    clock: Callable[[], float] | None = None,
+) -> CompiledRules:
+    """Compile a rules document. Raises RuleError with every mistake found.
+
+    *killed* names the flags whose kill switch is on (unknown ones are ignored). *clock* gives
+    `$flagd.timestamp` in seconds since 1970, asked only by rules that name it; without it, null.
+    """
+    problems = check_rules(flags=flags, routes=routes, evaluators=evaluators, metadata=metadata)
+    if problems:
+        raise RuleError(tuple(problems))
+    return CompiledRules(
+        flags={key: read_flag(key, flag, metadata) for key, flag in flags.items()},
+        routes=routes,
+        evaluators=evaluators,
+        killed=killed,
+        clock=clock,
+    )
