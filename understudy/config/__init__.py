@@ -1,0 +1,34 @@
+"""Text → values: the configuration file becomes settings and a rules document, or a list of problems."""
+
+from understudy.config.loading import load, parse_settings
+from understudy.config.rules import Rules, parse_rules
+from understudy.config.schema import json_schema
+from understudy.config.settings import (
+    AdminSettings,
+    Limits,
+    RedactSettings,
+    Service,
+    Settings,
+    ShadowSettings,
+)
+from understudy.config.summary import Summary, summary
+from understudy.config.text import parse_json, parse_yaml, read_file
+
+__all__ = [
+    "AdminSettings",
+    "Limits",
+    "RedactSettings",
+    "Rules",
+    "Service",
+    "Settings",
+    "ShadowSettings",
+    "Summary",
+    "json_schema",
+    "load",
+    "parse_json",
+    "parse_rules",
+    "parse_settings",
+    "parse_yaml",
+    "read_file",
+    "summary",
+]

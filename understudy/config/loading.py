@@ -1,0 +1,96 @@
+"""File and environment → settings, or every mistake in them at once."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from understudy.config.address import is_loopback, overlap, resolve_store
+from understudy.config.environ import override
+from understudy.config.place import Place
+from understudy.config.plain import plain
+from understudy.config.rules import RULES_KEYS, Rules, read_rules
+from understudy.config.setting import read_values
+from understudy.config.settings import AdminSettings, Service, Settings, ShadowSettings
+from understudy.config.text import read_file
+from understudy.errors import ConfigError, Problem
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings in the file at *path*, with the UNDERSTUDY_* variables of *environ* laid over it.
+
+    Raises: ConfigError with every mistake found.
+    """
+    return parse_settings(read_file(path), base=path.parent, environ=environ)
+
+
+def parse_settings(document: object, *, base: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings that the plain *document* says; a relative store file lies in *base*.
+
+    Raises: ConfigError with every mistake found; never anything else.
+    """
+    place = Place()
+    copied = place.mapping(plain(document, place))
+    changed, origins = override(Settings, copied, environ, place)
+    services = changed.get("services")
+    names = frozenset(services) if isinstance(services, Mapping) else frozenset[str]()
+    own = {key: value for key, value in changed.items() if key not in RULES_KEYS}
+    values = read_values(Settings, own, place)
+    rules = read_rules(changed, place, services=names)
+    _check_listeners(values, place)
+    _check_shadow(values, place)
+    _check_services(values, place)
+    if place.problems:
+        raise ConfigError(tuple(_from_variable(problem, origins) for problem in place.problems))
+    return _settings(values, rules, base)
+
+
+def _settings(values: dict[str, Any], rules: Rules, base: Path) -> Settings:
+    settings = Settings(**values, rules=rules)
+    store = resolve_store(settings.store, base)
+    return settings if store == settings.store else Settings(**{**values, "store": store}, rules=rules)
+
+
+def _from_variable(problem: Problem, origins: Mapping[str, str]) -> Problem:
+    """*problem* under the name of the environment variable whose value it complains about."""
+    variable = origins.get(problem.path.partition("[")[0])
+    return Problem(path=variable, message=problem.message, hint=problem.hint) if variable else problem
+
+
+def _listen(values: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(values.get("listen", Settings.__dataclass_fields__["listen"].default))
+
+
+def _check_listeners(values: Mapping[str, Any], place: Place) -> None:
+    """No two listeners may want the same port, and the admin API stays on this machine."""
+    listen = _listen(values)
+    for (one, first), (other, second) in combinations(enumerate(listen), 2):
+        if overlap(first, second):
+            at = place.key("listen").item(other)
+            at.refuse(f"{second} and listen[{one}], {first}, cannot both be bound")
+    admin = values.get("admin") or AdminSettings()
+    at = place.key("admin").key("listen")
+    for address in listen:
+        if overlap(address, admin.listen):
+            at.refuse(f"{admin.listen} is taken by listen", "give the admin API its own port")
+    if not is_loopback(admin.listen):
+        hint = "did you mean 127.0.0.1:" + admin.listen.rpartition(":")[2] + "?"
+        at.refuse(
+            f"{admin.listen} can be reached from other machines, and this version has no API tokens", hint
+        )
+
+
+def _check_shadow(values: Mapping[str, Any], place: Place) -> None:
+    shadow = values.get("shadow") or ShadowSettings()
+    if shadow.budget_bytes < shadow.body_cap_bytes:
+        at = place.key("shadow").key("budget")
+        at.refuse("is less than body_cap, so a capped copy would never fit", "raise budget or lower body_cap")
+
+
+def _check_services(values: Mapping[str, Any], place: Place) -> None:
+    """A service must not be the proxy itself: each request would come back."""
+    services: Mapping[str, Service | None] = values.get("services") or {}
+    for name, service in services.items():
+        origin = service.url.removeprefix("http://").replace("localhost:", "127.0.0.1:") if service else ""
+        if origin in _listen(values):
+            place.key("services").key(name).key("url").refuse("is the address this proxy listens on")

@@ -1,0 +1,65 @@
+"""Plain values: what JSON can say, and so what every store, API and worker can carry unchanged."""
+
+import math
+from collections.abc import Iterator
+
+from understudy.config.place import Place, shown
+
+MOST_VALUES = 500_000
+"""Values after anchors are expanded, so that nine lines of nested aliases do not fill the memory."""
+DEEPEST = 100
+"""Levels of nesting. Targeting rules in the flagd test bed stay below 12."""
+
+
+def plain(value: object, place: Place) -> object:
+    """A deep copy of *value* in which everything can be said in JSON; problems at *place* for what cannot.
+
+    What cannot be said is replaced by null, so that reading may go on and find more.
+    """
+    return _copy(value, place, 0, iter(range(MOST_VALUES)))
+
+
+def _copy(value: object, place: Place, depth: int, left: Iterator[int]) -> object:
+    if next(left, None) is None:
+        place.refuse(f"holds more than {MOST_VALUES:,} values")
+        return None
+    if isinstance(value, dict | list | tuple) and depth >= DEEPEST:
+        place.refuse(f"is nested deeper than {DEEPEST} levels")
+        return None
+    if isinstance(value, dict):
+        copied: dict[str, object] = {}
+        for key, entry in value.items():
+            if not isinstance(key, str) or not is_text(key):
+                place.refuse(f"key {shown(key)} is not text", f'quote it: "{key}"' if key is not None else "")
+                continue
+            copied[key] = _copy(entry, place.key(key), depth + 1, left)
+        return copied
+    if isinstance(value, list | tuple):
+        return [_copy(entry, place.item(index), depth + 1, left) for index, entry in enumerate(value)]
+    message = unsayable(value)
+    if message:
+        place.refuse(message)
+        return None
+    return value
+
+
+def unsayable(value: object) -> str:
+    """What keeps the scalar *value* out of JSON; empty when nothing does."""
+    if value is None or isinstance(value, bool):
+        return ""
+    if isinstance(value, str):
+        return "" if is_text(value) else "is not valid Unicode text"
+    if isinstance(value, int):
+        return "" if -(2**63) <= value < 2**64 else "is a number beyond 64 bits"
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"is not a finite number: {value}"
+    return f"cannot be said in JSON: a {type(value).__name__}"
+
+
+def is_text(value: str) -> bool:
+    """Whether *value* can be encoded: a lone surrogate cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,142 @@
+"""The rules document: flags, routes and compare rules, accepted whole or refused whole.
+
+`parse_rules` is the one gate: workers, admin API and command line all pass through it.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from understudy.comparators import CompareRule, parse_compare_rules
+
+from understudy.config.flags import read_flags
+from understudy.config.place import Place, Refused
+from understudy.config.plain import plain
+from understudy.config.routes import read_known, read_routes
+from understudy.decide import Route, RuleError, compile_rules
+from understudy.errors import ConfigError
+
+RULES_KEYS = ("flags", "$evaluators", "metadata", "routes", "compare", "killed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """A rules document, read.
+
+    ``document`` is the plain document itself (what ``GET /api/v1/rules`` shows): ``flags``, ``routes``,
+    ``compare`` and ``killed`` always, ``$evaluators`` and ``metadata`` when given. The other fields
+    are its parts, as `decide.compile_rules` and `comparators.Comparison` take them.
+    """
+
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    evaluators: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    compare: tuple[CompareRule, ...] = ()
+    killed: tuple[str, ...] = ()
+    document: Mapping[str, Any] = field(
+        default_factory=lambda: {"flags": {}, "routes": [], "compare": [], "killed": []}
+    )
+
+
+def parse_rules(document: object, *, services: Collection[str]) -> Rules:
+    """The rules that *document* says, in which every named service is one of *services*.
+
+    Raises: ConfigError with every mistake found; never anything else, whatever *document* is.
+    """
+    place = Place()
+    copied = plain(document, place)
+    if isinstance(copied, Mapping):
+        place.known_keys(copied, RULES_KEYS)
+    rules = read_rules(copied, place, services=services)
+    if place.problems:
+        raise ConfigError(tuple(place.problems))
+    return rules
+
+
+def read_rules(document: object, place: Place, *, services: Collection[str]) -> Rules:
+    """The parts of the plain *document* that could be read; problems at *place* for the rest.
+
+    Keys that are not of a rules document are left alone.
+    """
+    given = {key: value for key, value in place.mapping(document).items() if key in RULES_KEYS}
+    whole: dict[str, Any] = {"flags": {}, "routes": [], "compare": [], "killed": [], **given}
+    flags = _mapping(whole["flags"])
+    evaluators = place.key("$evaluators").mapping(whole.get("$evaluators", {}))
+    before = len(place.problems)
+    routes = read_routes(whole["routes"], place.key("routes"), flags=flags, services=services)
+    read_flags(
+        whole["flags"],
+        place.key("flags"),
+        evaluators=evaluators,
+        routing=_routing(whole["routes"]),
+        services=services,
+    )
+    metadata = _metadata(whole.get("metadata", {}), place.key("metadata"))
+    killed = _killed(whole["killed"], place.key("killed"), flags)
+    rules = Rules(
+        flags=flags,
+        evaluators=evaluators,
+        metadata=metadata,
+        routes=routes,
+        compare=_compare(whole["compare"], place.key("compare")),
+        killed=killed,
+        document=whole,
+    )
+    if len(place.problems) == before:
+        _check_compiles(rules, place)
+    return rules
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _routing(routes: object) -> frozenset[str]:
+    """The flags that any route names, whether or not the route can be read."""
+    entries = routes if isinstance(routes, list) else []
+    flags = [entry.get("flag") for entry in entries if isinstance(entry, Mapping)]
+    return frozenset(flag for flag in flags if isinstance(flag, str))
+
+
+def _metadata(value: object, place: Place) -> Mapping[str, Any]:
+    metadata = place.mapping(value)
+    for key, entry in metadata.items():
+        if not isinstance(entry, str | int | float):
+            place.key(key).refuse("must be text, a number, true or false")
+    return metadata
+
+
+def _killed(value: object, place: Place, flags: Collection[str]) -> tuple[str, ...]:
+    killed: list[str] = []
+    for at, entry in place.items(value):
+        try:
+            key = read_known(entry, flags, "flag")
+        except Refused as refused:
+            at.refuse(refused.message, refused.hint)
+            continue
+        if key in killed:
+            at.refuse(f"{key} stands here twice")
+        killed.append(key)
+    return tuple(killed)
+
+
+def _compare(value: object, place: Place) -> tuple[CompareRule, ...]:
+    entries = [entry for _, entry in place.items(value)]
+    rules, problems = parse_compare_rules(entries)
+    for problem in problems:
+        Place(place.path + problem.path, place.problems).refuse(problem.message, problem.hint)
+    return rules
+
+
+def _check_compiles(rules: Rules, place: Place) -> None:
+    try:
+        compile_rules(
+            flags=rules.flags,
+            routes=rules.routes,
+            evaluators=rules.evaluators,
+            metadata=rules.metadata,
+            killed=rules.killed,
+        )
+    except RuleError as error:
+        place.refuse(str(error))

@@ -1,0 +1,312 @@
+"""The settings: what a process of Understudy is told once, at its start.
+
+Every default names its reason or the proxy it follows. Times are seconds, sizes bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from understudy.config.names import (
+    FIELD_NAME_PATTERN,
+    NAME_PATTERN,
+    check_name,
+    read_credential,
+    read_field_name,
+    read_set_headers,
+)
+from understudy.config.place import Place, Refused, shown
+from understudy.config.rules import Rules
+from understudy.config.setting import (
+    DURATION,
+    LISTEN,
+    NETWORK,
+    ORIGIN,
+    SHARE,
+    STORE,
+    Kind,
+    choice,
+    count,
+    listed,
+    named,
+    section,
+    setting,
+    size,
+)
+
+KIB = 1024
+MIB = 1024 * KIB
+
+DETECTORS = ("token", "card", "email")
+REDACTED_HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key")
+
+
+def _read_pointer(value: object, _place: Place) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        inner = value.removeprefix("$").removeprefix(".") if isinstance(value, str) else ""
+        meant = f"did you mean /body/{inner.removeprefix('body.').replace('.', '/')}?" if inner else ""
+        raise Refused(f"must be a path such as /body/card/number, not {shown(value)}", meant)
+    return value
+
+
+_FIELD_NAME = Kind(
+    read=lambda value, _place: read_field_name(value),
+    schema={"type": "string", "pattern": FIELD_NAME_PATTERN},
+    from_text=str,
+)
+_CREDENTIAL = Kind(
+    read=lambda value, _place: read_credential(value), schema={"type": "string"}, from_text=str
+)
+_POINTER = Kind(read=_read_pointer, schema={"type": "string", "pattern": "^/"}, from_text=str)
+_SET_HEADERS = Kind(
+    read=read_set_headers,
+    schema={
+        "type": "object",
+        "propertyNames": {"pattern": FIELD_NAME_PATTERN},
+        "additionalProperties": {"type": "string"},
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSettings:
+    """The control process's own listener: API, metrics, report."""
+
+    LATER: ClassVar = {
+        "tls": ("TLS on the admin listener is not in this version", "keep it on loopback"),
+        "tokens": ("API tokens are not in this version", "keep the admin listener on loopback"),
+    }
+
+    listen: str = setting(
+        LISTEN,
+        default="127.0.0.1:9090",
+        what="Address of the admin API. Loopback only, until it has tokens.",
+        why="only this machine, because whoever reaches it may change every rule.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A named upstream."""
+
+    LATER: ClassVar = {
+        "tls": ("TLS towards an origin is not in this version", "name an http:// url"),
+        "health": ("health checks are not in this version", ""),
+        "origins": ("several origins of one service are not in this version", "name one url"),
+    }
+
+    url: str = setting(ORIGIN, what="The origin: http://host:port, nothing behind it.")
+    connect_timeout: float = setting(
+        DURATION,
+        default=2.0,
+        what="Longest wait for a connection.",
+        why="2s survives one lost SYN, sent again after 1 s (RFC 6298 2.1); Envoy waits 5 s, linkerd 1 s.",
+    )
+    first_byte_timeout: float = setting(
+        DURATION,
+        default=15.0,
+        what="Longest wait from the sent request to the head of the answer; then 504.",
+        why="15s, as Envoy's route timeout.",
+    )
+    idle_timeout: float = setting(
+        DURATION,
+        default=60.0,
+        what="Longest silence inside an answer; then the client's connection is cut.",
+        why="60s between reads, as NGINX's proxy_read_timeout.",
+    )
+    connections: int = setting(
+        count(least=1, most=65535),
+        default=1024,
+        what="Most connections of one worker to this service.",
+        why="1024, as Envoy's circuit breaker.",
+    )
+    queue: int = setting(
+        count(least=0, most=1_000_000),
+        default=1024,
+        what="Most requests that wait for a connection; then 503.",
+        why="1024, as Envoy's max_pending_requests.",
+    )
+    pool_idle: float = setting(
+        DURATION,
+        default=4.0,
+        what="How long an unused connection is kept.",
+        why="4s, below the 5 s after which uvicorn and Node close theirs; linkerd keeps 3 s.",
+    )
+    forward_credentials: tuple[str, ...] = setting(
+        listed(_CREDENTIAL),
+        default=(),
+        what="Credential fields that copies to this service keep: authorization, cookie, x-api-key.",
+        why="none, because a service that nobody vouches for yet gets no one's session.",
+    )
+    set_headers: Mapping[str, str] = setting(
+        _SET_HEADERS,
+        factory=dict,
+        what="Fields set on each request to this service, for example its own Authorization.",
+        why="none: unknown fields pass as they came (RFC 9110 7.6).",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowSettings:
+    """What mirroring may cost. Shadow work may be late, lost or wrong; it may never be felt."""
+
+    control: float = setting(
+        SHARE,
+        default=0.1,
+        what="Share of mirrored requests that the primary's version is asked twice, to learn the noise.",
+        why="0.1: one more request in ten is what a noisy path costs to be told from a wrong one.",
+    )
+    timeout: float = setting(
+        DURATION,
+        default=5.0,
+        what="Longest life of one copy, from sending to its last byte.",
+        why="5s, a third of the primary's wait for a first byte; a slower answer is a finding already.",
+    )
+    in_flight: int = setting(
+        count(least=1, most=65535),
+        default=64,
+        what="Most copies under way to one shadow service; more are dropped and counted.",
+        why="64: at 50 ms an answer that is 1,280 copies a second, and a dead shadow holds no more sockets.",
+    )
+    budget_bytes: int = setting(
+        size(least=64 * KIB),
+        default=64 * MIB,
+        key="budget",
+        what="Most memory for copied bodies in one worker; over it, copies are dropped and counted.",
+        why="64MiB is each copy in flight at its cap of 1 MiB; Traefik's mirror has no bound at all.",
+    )
+    body_cap_bytes: int = setting(
+        size(least=KIB, most=256 * MIB),
+        default=MIB,
+        key="body_cap",
+        what="Most bytes kept of one request body or answer.",
+        why="1MiB, as NGINX's client_max_body_size and Envoy's buffer limit.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client may ask of a worker."""
+
+    head_timeout: float = setting(
+        DURATION,
+        default=10.0,
+        what="Longest time for a whole request head, from its first byte.",
+        why="10s in total, not idle, against slowloris; linkerd detects for 10 s.",
+    )
+    body_idle_timeout: float = setting(
+        DURATION,
+        default=30.0,
+        what="Longest silence inside a request body.",
+        why="30s, half of NGINX's client_body_timeout: a sender silent for that long has gone.",
+    )
+    keep_alive_timeout: float = setting(
+        DURATION,
+        default=60.0,
+        what="How long an idle client connection is kept.",
+        why="60s; NGINX keeps 75 s, and load balancers close at 60 s.",
+    )
+    target_bytes: int = setting(
+        size(least=256, most=MIB),
+        default=8 * KIB,
+        what="Longest request target; then 414.",
+        why="8KiB: RFC 9112 3 recommends at least 8000 octets, NGINX's buffer has 8 KiB.",
+    )
+    header_bytes: int = setting(
+        size(least=KIB, most=MIB),
+        default=32 * KIB,
+        what="Most bytes of all header fields together; then 431.",
+        why="32KiB, as NGINX's four buffers of 8 KiB; Envoy allows 60 KiB.",
+    )
+    header_fields: int = setting(
+        count(least=8, most=10_000),
+        default=100,
+        what="Most header fields; then 431.",
+        why="100, as Envoy and gunicorn.",
+    )
+    drain_timeout: float = setting(
+        DURATION,
+        default=30.0,
+        what="Longest time to finish running requests after SIGTERM.",
+        why="30s, as gunicorn's graceful timeout and the grace period of a Kubernetes pod.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedactSettings:
+    """What is hidden before a sample is kept or logged. A keyed hash stays, so that equal stays visible."""
+
+    headers: tuple[str, ...] = setting(
+        listed(_FIELD_NAME),
+        default=REDACTED_HEADERS,
+        what="Header fields whose values are hidden, lower case.",
+        why="the credential fields, and Set-Cookie, which hands them out.",
+    )
+    paths: tuple[str, ...] = setting(
+        listed(_POINTER),
+        default=(),
+        what="Paths whose values are hidden, with all below: /body/card/number, /body/items/*/email.",
+        why="none: only the owner of an API knows what is private in it; the detectors catch the usual.",
+    )
+    detectors: tuple[str, ...] = setting(
+        listed(choice(DETECTORS, "detector")),
+        default=DETECTORS,
+        what="Shapes that are hidden wherever they stand: token, card, email.",
+        why="all, because a stored sample outlives the request.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One configuration file, read and checked; valid by construction when it comes from `parse_settings`."""
+
+    LATER: ClassVar = {
+        "tls": ("TLS on our own listener is not in this version", "terminate TLS in front of Understudy"),
+    }
+
+    listen: tuple[str, ...] = setting(
+        listed(LISTEN, one_alone=True),
+        default=("127.0.0.1:8080",),
+        what="Address of the proxy, or a list of them. Port 0 takes a free one.",
+        why="loopback, so that nothing is open to the network unasked; 8080 needs no privilege.",
+    )
+    workers: int = setting(
+        count(least=1, most=256),
+        default=1,
+        what="Worker processes that share the listeners.",
+        why="1, as NGINX's worker_processes; more workers take more memory, so they are a choice.",
+    )
+    admin: AdminSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(AdminSettings), factory=AdminSettings, what="The control process's own listener."
+    )
+    store: str = setting(
+        STORE,
+        default="sqlite:///understudy.db",
+        what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute) or memory://.",
+        why="one file beside the configuration survives a restart and needs no server.",
+    )
+    services: Mapping[str, Service] = setting(
+        named(
+            section(Service),
+            check_name=check_name,
+            pattern=NAME_PATTERN,
+            needed="must name at least one service",
+        ),
+        what="The upstreams by name, for example shop-v1: {url: http://127.0.0.1:9001}",
+    )
+    shadow: ShadowSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(ShadowSettings), factory=ShadowSettings, what="What mirroring may cost."
+    )
+    limits: Limits = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(Limits), factory=Limits, what="What one client may ask of a worker."
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        listed(NETWORK),
+        default=(),
+        what="Networks whose Forwarded and X-Forwarded-* fields are believed.",
+        why="none, because any client can write them (RFC 7239 8.1).",
+    )
+    redact: RedactSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(RedactSettings), factory=RedactSettings, what="What is hidden in stored samples."
+    )
+    rules: Rules = field(default_factory=Rules)

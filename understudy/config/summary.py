@@ -1,0 +1,210 @@
+"""What a configuration would do, in the words of `understudy check`."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.config.quantity import duration_text, size_text
+from understudy.config.settings import Settings
+from understudy.config.splits import Outcomes, needs_unit, outcomes
+from understudy.decide import Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantSummary:
+    """One variant of a routing flag.
+
+    ``share`` is 0 to 1 of the units that reach the split, None when it cannot be told.
+    """
+
+    name: str
+    share: float | None
+    is_named: bool
+    is_default: bool
+    serve: str
+    mirror: tuple[str, ...]
+    control: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSummary:
+    """One route with what it leads to. ``flag`` is empty for a route that always serves ``serve``."""
+
+    matches: str
+    flag: str
+    unit: str
+    serve: str
+    is_killed: bool
+    variants: tuple[VariantSummary, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A valid configuration, retold; ``warnings`` are what is allowed but probably not meant."""
+
+    listen: tuple[str, ...]
+    workers: int
+    admin: str
+    store: str
+    services: Mapping[str, str]
+    routes: tuple[RouteSummary, ...]
+    shadow: Mapping[str, str]
+    compare_rules: int
+    warnings: tuple[str, ...]
+
+
+def summary(settings: Settings) -> Summary:
+    """What `understudy serve` would do with *settings*."""
+    return Summary(
+        listen=settings.listen,
+        workers=settings.workers,
+        admin=settings.admin.listen,
+        store=settings.store,
+        services={name: service.url for name, service in settings.services.items()},
+        routes=tuple(_route(route, settings) for route in settings.rules.routes),
+        shadow=_shadow(settings),
+        compare_rules=len(settings.rules.compare),
+        warnings=tuple(_warnings(settings)),
+    )
+
+
+def _shadow(settings: Settings) -> dict[str, str]:
+    shadow = settings.shadow
+    return {
+        "control": f"{shadow.control * 100:g} %",
+        "timeout": duration_text(shadow.timeout),
+        "in_flight": str(shadow.in_flight),
+        "budget": size_text(shadow.budget_bytes),
+        "body_cap": size_text(shadow.body_cap_bytes),
+    }
+
+
+def matches(route: Route) -> str:
+    """Which requests *route* takes, as one line: ``GET,HEAD example.com /api…``."""
+    path = route.exact or route.template or ("/…" if route.path == "/" else f"{route.path.rstrip('/')}[/…]")
+    return " ".join(part for part in (",".join(route.methods), route.host, path) if part)
+
+
+def _route(route: Route, settings: Settings) -> RouteSummary:
+    flag = settings.rules.flags[route.flag] if route.flag else {}
+    targeting = flag.get("targeting") or None
+    found = outcomes(targeting, settings.rules.evaluators)
+    return RouteSummary(
+        matches=matches(route),
+        flag=route.flag or "",
+        unit=route.unit or "",
+        serve=route.serve or "",
+        is_killed=route.flag in settings.rules.killed,
+        variants=tuple(
+            _variant(name, variant, flag, found, is_live=_is_live(flag))
+            for name, variant in flag.get("variants", {}).items()
+        ),
+    )
+
+
+def _is_live(flag: Mapping[str, Any]) -> bool:
+    return flag.get("state") != "DISABLED" and bool(flag.get("targeting"))
+
+
+def _variant(
+    name: str, variant: Mapping[str, Any], flag: Mapping[str, Any], found: Outcomes, *, is_live: bool
+) -> VariantSummary:
+    is_default = flag.get("defaultVariant") == name
+    if is_live:
+        share = found.splits[0].share(name) if len(found.splits) == 1 else None
+        share = None if found.is_open else share
+    else:
+        share = 1.0 if is_default else 0.0
+    return VariantSummary(
+        name=name,
+        share=share,
+        is_named=is_live and name in found.named,
+        is_default=is_default,
+        serve=variant["serve"],
+        mirror=tuple(variant.get("mirror", ())),
+        control=variant.get("control", ""),
+    )
+
+
+def _warnings(settings: Settings) -> Iterator[str]:
+    yield from _route_warnings(settings)
+    yield from _flag_warnings(settings)
+    mirrored = {name for _, _, variant in _routing_variants(settings) for name in variant.get("mirror", ())}
+    if mirrored and settings.shadow.control == 0:
+        yield "shadow.control is 0: nothing is asked twice, so no noise is learned and the report says so"
+    if settings.rules.routes and not mirrored:
+        yield "no variant mirrors anything, so there will be nothing to report"
+    used = mirrored | set(_serving(settings))
+    for name in settings.services:
+        if name not in used:
+            yield f"services.{name} is used by no variant and no route"
+
+
+def _route_warnings(settings: Settings) -> Iterator[str]:
+    routes = settings.rules.routes
+    if not routes:
+        yield "there is no route, so every request is answered with 404"
+        return
+    catching = [index for index, route in enumerate(routes) if _catches_all(route)]
+    if not catching:
+        yield "no route matches every request; what matches none is answered with 404"
+    for index in range(min(catching, default=len(routes)) + 1, len(routes)):
+        yield f"routes[{index}] is never reached, because routes[{catching[0]}] matches every request"
+    for index, route in enumerate(routes):
+        flag = settings.rules.flags.get(route.flag or "", {})
+        if route.flag and not route.unit and needs_unit(flag.get("targeting"), settings.rules.evaluators):
+            yield f"routes[{index}] has no unit, so {route.flag} cannot tell its requests apart"
+
+
+def _catches_all(route: Route) -> bool:
+    narrowed = route.exact or route.template or route.host or route.methods
+    return route.path == "/" and not narrowed
+
+
+def _flag_warnings(settings: Settings) -> Iterator[str]:
+    rules = settings.rules
+    routing = {route.flag for route in rules.routes}
+    for key, flag in rules.flags.items():
+        if key not in routing:
+            yield f"flags.{key} is consulted by no route"
+        elif key in rules.killed:
+            yield f"flags.{key} is killed: every request gets its safe variant"
+        elif flag.get("state") == "DISABLED":
+            yield f"flags.{key} is disabled: every request gets {flag['defaultVariant']}"
+        else:
+            yield from _split_warnings(key, flag, rules.evaluators)
+    for key, name, variant in _routing_variants(settings):
+        if variant["serve"] in variant.get("mirror", ()):
+            yield f"flags.{key}.variants.{name} mirrors to {variant['serve']}, which answers already"
+
+
+def _split_warnings(key: str, flag: Mapping[str, Any], evaluators: Mapping[str, Any]) -> Iterator[str]:
+    default = flag["defaultVariant"]
+    found = outcomes(flag.get("targeting") or None, evaluators)
+    for split in found.splits:
+        names = [name for name, _ in split.weights]
+        if default in names[:-1]:
+            yield (
+                f"flags.{key}: {default}, the default, does not stand last in its split, "
+                "so growing another weight moves users who had a variant already"
+            )
+        for name, times in Counter(name for name in names if name).items():
+            if times > 1:
+                yield f"flags.{key}: {name} stands {times} times in one split"
+
+
+def _routing_variants(settings: Settings) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for key in dict.fromkeys(route.flag for route in settings.rules.routes if route.flag):
+        for name, variant in settings.rules.flags[key]["variants"].items():
+            yield key, name, variant
+
+
+def _serving(settings: Settings) -> Iterator[str]:
+    for route in settings.rules.routes:
+        if route.serve:
+            yield route.serve
+    for _, _, variant in _routing_variants(settings):
+        yield variant["serve"]
+        if "control" in variant:
+            yield variant["control"]
