@@ -1,0 +1,10 @@
+"""Where rules, evidence and samples live. Never on the path of a request."""
+
+from understudy.store.evidence import Key
+from understudy.store.location import open_store
+from understudy.store.memory import MemoryStore
+from understudy.store.protocol import Store
+from understudy.store.rules import StoredRules
+from understudy.store.sample import Bounds, Sample
+
+__all__ = ["Bounds", "Key", "MemoryStore", "Sample", "Store", "StoredRules", "open_store"]

@@ -1,0 +1,199 @@
+"""One SQLite file: opening it, moving its tables to this version, one transaction at a time."""
+
+import asyncio
+import errno
+import importlib
+import sqlite3
+import stat
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from understudy.errors import StoreError
+from understudy.store.schema import REVISION, VERSION_TABLE
+from understudy.store.trouble import as_store_errors, is_code
+
+_MIGRATION_SECONDS = 30.0
+"""Deadline of `open`: a migration may have to copy a table."""
+
+
+class Database:
+    """The file at *path*, over one connection.
+
+    One connection, because SQLite has one writer anyway: tasks of this process queue here, in order
+    and with a deadline, instead of polling each other's lock inside SQLite.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout_seconds: float, deadline_seconds: float) -> None:
+        self._path = path
+        self._busy_timeout_seconds = busy_timeout_seconds
+        self._deadline_seconds = deadline_seconds
+        self._lock = asyncio.Lock()
+        self._engine: AsyncEngine | None = None
+        self._identity = (0, 0)
+
+    async def open(self) -> None:
+        """Connect; make the file and bring its tables to this version if need be.
+
+        Raises StoreError. A file that may only be read opens when its tables are current.
+        """
+        with as_store_errors(self._path, deadline_seconds=_MIGRATION_SECONDS):
+            async with asyncio.timeout(_MIGRATION_SECONDS), self._lock:
+                if self._engine is None:
+                    _prepare(self._path)
+                    self._engine = await self._connected()
+                    self._identity = _identity(self._path)
+
+    async def close(self) -> None:
+        """Wait for the running operation, then close the connection and end its thread."""
+        with as_store_errors(self._path, deadline_seconds=self._deadline_seconds):
+            async with asyncio.timeout(self._deadline_seconds), self._lock:
+                engine, self._engine = self._engine, None
+                if engine is not None:
+                    await engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self, *, is_writing: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction: committed at the end, rolled back by an exception or a cancellation.
+
+        A writing one takes SQLite's write lock at its start, so what it reads cannot change before it
+        writes. Raises StoreError.
+        """
+        with as_store_errors(self._path, deadline_seconds=self._deadline_seconds):
+            async with asyncio.timeout(self._deadline_seconds), self._lock:
+                if self._engine is None:
+                    raise StoreError(f"store {self._path}: is not open")
+                self._check_identity()
+                async with self._engine.connect() as connection, connection.begin():
+                    await connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+                    yield connection
+
+    def _check_identity(self) -> None:
+        """Refuse to write into a file that has no name any more: a restart would lose it."""
+        try:
+            is_same = _identity(self._path) == self._identity
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
+            raise StoreError(
+                f"store {self._path}: was removed or replaced while open; put the file back, or restart"
+                " Understudy to go on with what is there now"
+            )
+
+    async def _connected(self) -> AsyncEngine:
+        try:
+            return await self._checked(self._new_engine())
+        except DBAPIError as error:
+            if not (is_code(error, sqlite3.SQLITE_CANTOPEN) and _is_frozen(self._path)):
+                raise
+            # In WAL mode even a reader makes files beside the database. Where the folder forbids that
+            # and no log waits to be read, the file can be read as one that does not change.
+            return await self._checked(self._new_engine(immutable="1"))
+
+    async def _checked(self, engine: AsyncEngine) -> AsyncEngine:
+        try:
+            async with engine.connect() as connection:
+                await self._bring_to_revision(connection)
+                await _use_log(connection)
+        except BaseException:
+            await engine.dispose()
+            raise
+        return engine
+
+    async def _bring_to_revision(self, connection: AsyncConnection) -> None:
+        async with connection.begin():
+            revision = await self._revision(connection)
+        if revision == REVISION:
+            return
+        migration = await asyncio.to_thread(importlib.import_module, "understudy.store.migration")
+        if revision and revision not in migration.revisions():
+            raise StoreError(
+                f"store {self._path}: was written by a newer Understudy (tables {revision}, this version"
+                f" knows {REVISION}); run that version, or name another file under `store:`"
+            )
+        async with connection.begin():
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            await connection.run_sync(migration.upgrade)
+
+    async def _revision(self, connection: AsyncConnection) -> str:
+        """The revision of the tables; empty when there is no table at all."""
+        names = (await connection.exec_driver_sql("SELECT name FROM sqlite_master")).scalars().all()
+        if VERSION_TABLE in names:
+            found = await connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
+            return str(found.scalar() or "")
+        if names:
+            raise StoreError(
+                f"store {self._path}: is the SQLite database of another program (tables"
+                f" {', '.join(map(str, names[:3]))}); name another file under `store:`"
+            )
+        return ""
+
+    def _new_engine(self, **uri: str) -> AsyncEngine:
+        # mode=rw: a file that vanished is an error, not a new empty store.
+        url = URL.create(
+            "sqlite+aiosqlite",
+            database=f"file:{quote(str(self._path))}",
+            query={"uri": "true", "mode": "rw", **uri},
+        )
+        engine = create_async_engine(
+            url,
+            pool_size=1,
+            max_overflow=0,
+            connect_args={"timeout": self._busy_timeout_seconds, "isolation_level": None},
+        )
+        event.listen(engine.sync_engine, "connect", _set_up)
+        return engine
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    # FULL: a kill switch that was confirmed must outlive a power cut, and batches are few a second.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+async def _use_log(connection: AsyncConnection) -> None:
+    """Write-ahead log, so that readers and the writer do not wait for each other; kept by the file.
+
+    Without it everything still works, only slower: somebody else is in the file just now, it is
+    read-only, or it lies on a network mount.
+    """
+    try:
+        await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    except DBAPIError as error:
+        if not is_code(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY):
+            raise
+
+
+def _prepare(path: Path) -> None:
+    """Make the file if it is not there, readable for its owner only: samples hold what users sent."""
+    if not path.parent.is_dir():
+        raise StoreError(f"store {path}: the folder {path.parent} does not exist; create it")
+    if not path.exists():
+        path.touch(mode=0o600)
+    elif not stat.S_ISREG(path.stat().st_mode):
+        raise StoreError(f"store {path}: is not a file; name a file under `store:`")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _is_frozen(path: Path) -> bool:
+    """Whether *path* holds everything (no write-ahead log beside it) and its folder cannot be written."""
+    if not path.is_file() or path.with_name(path.name + "-wal").exists():
+        return False
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return False

@@ -1,0 +1,39 @@
+"""Evidence counts as rows: a key is stored as the text of a JSON array."""
+
+import json
+from collections.abc import Mapping
+
+from understudy.store.rules import json_text
+
+Key = tuple[str, ...]
+
+MOST = 2**63 - 1
+"""Largest count in one batch: what a 64-bit column holds."""
+
+
+def count_rows(counts: Mapping[Key, int]) -> dict[str, int]:
+    """*counts* by the text of their key, without the zeros.
+
+    Raises ValueError for a key that is not a tuple of texts, a count that is negative or not an
+    integer: evidence only ever grows, and a wrong count must not reach what is already counted.
+    """
+    rows: dict[str, int] = {}
+    for key, n in counts.items():
+        if not (key and all(isinstance(part, str) for part in key)):
+            raise ValueError(f"evidence {key!r}: a key is a tuple of texts, not empty")
+        if type(n) is not int or not 0 <= n <= MOST:
+            raise ValueError(f"evidence {key!r}: a count is an integer from 0 to 2^63-1, not {n!r}")
+        if n:
+            rows[json_text(key)] = n
+    return rows
+
+
+def check_sequence(sequence: int) -> None:
+    """Raises ValueError when *sequence* cannot number a batch."""
+    if type(sequence) is not int or not 0 <= sequence <= MOST:
+        raise ValueError(f"evidence: a sequence is an integer from 0 to 2^63-1, not {sequence!r}")
+
+
+def count_key(text: str) -> Key:
+    """The key whose stored text is *text*."""
+    return tuple(json.loads(text))

@@ -1,0 +1,108 @@
+"""A store that lives and ends with its process."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from understudy.errors import StoreError, VersionConflict
+from understudy.store.evidence import Key, check_sequence, count_key, count_rows
+from understudy.store.rules import StoredRules, document_text, stored_rules
+from understudy.store.sample import Bounds, Sample, SampleRow, keep, sample_row, stored_sample
+
+
+class MemoryStore:
+    """``memory://``: for tests, demonstrations and trials. Nothing survives the process."""
+
+    def __init__(self, *, bounds: Bounds | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._bounds = bounds or Bounds()
+        self._clock = clock
+        self._is_open = False
+        self._versions: list[dict[str, Any]] = []
+        self._counts: Counter[str] = Counter()
+        self._sources: dict[str, int] = {}
+        self._samples: list[SampleRow] = []
+
+    async def open(self) -> None:
+        """See Store.open."""
+        self._is_open = True
+
+    async def close(self) -> None:
+        """See Store.close."""
+        self._is_open = False
+
+    async def rules(self) -> StoredRules | None:
+        """See Store.rules."""
+        self._check_open()
+        return stored_rules(**self._versions[-1]) if self._versions else None
+
+    async def put_rules(
+        self, document: Mapping[str, Any], *, expected: int | None, author: str, reason: str, at: float
+    ) -> StoredRules:
+        """See Store.put_rules."""
+        self._check_open()
+        text = document_text(document)
+        actual = len(self._versions)
+        if expected is not None and expected != actual:
+            raise VersionConflict(expected=expected, actual=actual)
+        row: dict[str, Any] = {
+            "version": actual + 1,
+            "text": text,
+            "author": author,
+            "reason": reason,
+            "at": at,
+        }
+        stored = stored_rules(**row)
+        self._versions.append(row)
+        return stored
+
+    async def history(self, *, limit: int = 50) -> list[StoredRules]:
+        """See Store.history."""
+        self._check_open()
+        return [stored_rules(**row) for row in self._versions[: -max(limit, 0) - 1 : -1]]
+
+    async def add_evidence(
+        self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
+    ) -> bool:
+        """See Store.add_evidence."""
+        self._check_open()
+        check_sequence(sequence)
+        rows = count_rows(counts)
+        fresh = [sample_row(sample) for sample in samples]
+        if self._sources.get(source, sequence - 1) >= sequence:
+            return False
+        self._remember(source, sequence)
+        self._counts.update(rows)
+        self._keep(self._samples + fresh)
+        return True
+
+    async def evidence(self) -> dict[Key, int]:
+        """See Store.evidence."""
+        self._check_open()
+        return {count_key(text): n for text, n in self._counts.items()}
+
+    async def samples(self) -> list[Sample]:
+        """See Store.samples."""
+        self._check_open()
+        self._keep(self._samples)
+        return [stored_sample(row) for row in sorted(self._samples)]
+
+    async def clear_evidence(self) -> None:
+        """See Store.clear_evidence."""
+        self._check_open()
+        self._counts.clear()
+        self._samples.clear()
+
+    def _remember(self, source: str, sequence: int) -> None:
+        self._sources.pop(source, None)
+        self._sources[source] = sequence
+        while len(self._sources) > self._bounds.sources:
+            del self._sources[next(iter(self._sources))]
+
+    def _keep(self, rows: list[SampleRow]) -> None:
+        candidates = [row.candidate(number) for number, row in enumerate(rows)]
+        self._samples = [rows[kept.id] for kept in keep(candidates, self._bounds, now=self._clock())]
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreError("store memory://: is not open")

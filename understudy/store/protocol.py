@@ -1,0 +1,61 @@
+"""What every back end promises."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from understudy.store.evidence import Key
+from understudy.store.rules import StoredRules
+from understudy.store.sample import Sample
+
+
+class Store(Protocol):
+    """Rules with their history, evidence by integer addition, a few samples.
+
+    Every operation has a deadline, is one transaction, and may be cancelled: it is done whole or not
+    at all. Every operation may raise StoreError; after it the next call may succeed. One open store
+    serves any number of tasks of one event loop.
+    """
+
+    async def open(self) -> None:
+        """Connect and bring the tables to this version. May be called again after a failure.
+
+        Raises StoreError that names the store and the mend.
+        """
+
+    async def close(self) -> None:
+        """Let go of everything once the running operation has ended. May be called twice."""
+
+    async def rules(self) -> StoredRules | None:
+        """The newest version; None while there is none. Raises StoreError when it is damaged."""
+
+    async def put_rules(
+        self, document: Mapping[str, Any], *, expected: int | None, author: str, reason: str, at: float
+    ) -> StoredRules:
+        """Store *document* as the next version if the newest is *expected*; return what is stored.
+
+        *expected* 0 means there must be none yet, None takes whatever is there. *at* is Unix time in
+        seconds. Raises VersionConflict when somebody else was first, StoreError when *document* is no
+        JSON object.
+        """
+
+    async def history(self, *, limit: int = 50) -> list[StoredRules]:
+        """The newest *limit* versions, newest first. Every version is kept."""
+
+    async def add_evidence(
+        self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
+    ) -> bool:
+        """Add one batch of *source*; False, and nothing added, if it has been added before.
+
+        A source numbers its batches upward; a batch whose *sequence* is not above the last one added
+        has been added before. Raises ValueError for a batch that can never be added (a negative count,
+        a body that is no JSON), so that nobody sends it again.
+        """
+
+    async def evidence(self) -> dict[Key, int]:
+        """All counts; keys in no particular order, no zeros."""
+
+    async def samples(self) -> list[Sample]:
+        """The samples kept, by key, lowest priority first."""
+
+    async def clear_evidence(self) -> None:
+        """Forget counts and samples. What sources have sent stays known, so no batch comes back."""
