@@ -78,3 +78,19 @@ class Answer:
             if key.lower() == name:
                 return value
         return b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One answered copy that is not byte-equal, on its way to the comparators."""
+
+    service: str
+    endpoint: str
+    flag: str
+    method: str
+    path: str
+    query: str
+    at: float
+    primary: Answer
+    shadow: Answer
+    control: Answer | None

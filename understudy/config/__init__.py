@@ -12,7 +12,7 @@ from understudy.config.settings import (
     ShadowSettings,
 )
 from understudy.config.summary import Summary, summary
-from understudy.config.text import parse_json, parse_yaml, read_file
+from understudy.config.text import parse_json, parse_yaml, read_file, write_yaml
 
 __all__ = [
     "AdminSettings",
@@ -31,4 +31,5 @@ __all__ = [
     "parse_yaml",
     "read_file",
     "summary",
+    "write_yaml",
 ]

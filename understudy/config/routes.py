@@ -62,8 +62,8 @@ def _read_route(
         return None
     place.known_keys(given, ROUTE_KEYS)
     readers: Mapping[str, Callable[[object, Place], Any]] = {
-        "path": lambda v, _: read_path(v),
-        "exact": lambda v, _: read_path(v),
+        "path": lambda v, _: _read_plain_path(v),
+        "exact": lambda v, _: _read_plain_path(v),
         "template": lambda v, _: read_template(v),
         "host": lambda v, _: read_host(v),
         "methods": read_methods,
@@ -119,9 +119,16 @@ def read_path(value: object) -> str:
         raise Refused(
             f"{shown(value)} is not a path as it stands in a request", f"did you mean {quote(value)[:200]}?"
         )
-    if value != "/" and "*" in value:
-        raise Refused(f"{shown(value)} has a *", "path: /api matches all below /api; template: /orders/{id}")
     return value
+
+
+def _read_plain_path(value: object) -> str:
+    path = read_path(value)
+    if "*" in path:
+        raise Refused(f"{shown(path)} has a *", "path: /api matches all below /api; template: /orders/{id}")
+    if "{" in path or "}" in path:
+        raise Refused(f"{shown(path)} has a parameter", f"did you mean template: {path}?")
+    return path
 
 
 def read_template(value: object) -> str:

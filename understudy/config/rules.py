@@ -13,7 +13,7 @@ from understudy.config.flags import read_flags
 from understudy.config.place import Place, Refused
 from understudy.config.plain import plain
 from understudy.config.routes import read_known, read_routes
-from understudy.decide import Route, RuleError, compile_rules
+from understudy.decide import Route, RuleError, check_rules, compile_rules
 from understudy.errors import ConfigError
 
 RULES_KEYS = ("flags", "$evaluators", "metadata", "routes", "compare", "killed")
@@ -72,7 +72,9 @@ def read_rules(document: object, place: Place, *, services: Collection[str]) -> 
         routing=_routing(whole["routes"]),
         services=services,
     )
-    metadata = _metadata(whole.get("metadata", {}), place.key("metadata"))
+    metadata = place.key("metadata").mapping(whole.get("metadata", {}))
+    for problem in check_rules(flags={}, routes=(), evaluators=evaluators, metadata=metadata):
+        Place(problem.path, place.problems).refuse(problem.message, problem.hint)
     killed = _killed(whole["killed"], place.key("killed"), flags)
     rules = Rules(
         flags=flags,
@@ -97,14 +99,6 @@ def _routing(routes: object) -> frozenset[str]:
     entries = routes if isinstance(routes, list) else []
     flags = [entry.get("flag") for entry in entries if isinstance(entry, Mapping)]
     return frozenset(flag for flag in flags if isinstance(flag, str))
-
-
-def _metadata(value: object, place: Place) -> Mapping[str, Any]:
-    metadata = place.mapping(value)
-    for key, entry in metadata.items():
-        if not isinstance(entry, str | int | float):
-            place.key(key).refuse("must be text, a number, true or false")
-    return metadata
 
 
 def _killed(value: object, place: Place, flags: Collection[str]) -> tuple[str, ...]:
@@ -139,4 +133,5 @@ def _check_compiles(rules: Rules, place: Place) -> None:
             killed=rules.killed,
         )
     except RuleError as error:
-        place.refuse(str(error))
+        for problem in error.problems:
+            Place(problem.path, place.problems).refuse(problem.message, problem.hint)

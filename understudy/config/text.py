@@ -25,6 +25,14 @@ class _CoreLoader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML keeps its resolvers in this class attribute
 
 
+class _CoreDumper(yaml.SafeDumper):
+    """Quotes what either version of YAML would read as something else than text."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML calls it by this signature
+        """Every value is written out: a document that people edit has no anchors."""
+        return True
+
+
 for _kind, _pattern, _first in (
     ("null", r"(?:~|null|Null|NULL|)\Z", ["~", "n", "N", ""]),
     ("bool", r"(?:true|True|TRUE|false|False|FALSE)\Z", list("tTfF")),
@@ -36,6 +44,7 @@ for _kind, _pattern, _first in (
     ),
 ):
     _CoreLoader.add_implicit_resolver(_TAG + _kind, re.compile(_pattern), _first)
+    _CoreDumper.add_implicit_resolver(_TAG + _kind, re.compile(_pattern), _first)
 
 
 def read_file(path: Path) -> object:
@@ -87,6 +96,12 @@ def parse_yaml(text: str) -> object:
     if walk.problems:
         raise ConfigError(tuple(walk.problems))
     return value
+
+
+def write_yaml(value: object) -> str:
+    """The plain *value* as YAML that `parse_yaml` reads back as the same."""
+    text = yaml.dump(value, Dumper=_CoreDumper, sort_keys=False, allow_unicode=True, width=100)
+    return str(text)
 
 
 def parse_json(text: str) -> object:

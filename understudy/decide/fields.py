@@ -42,7 +42,9 @@ class DataResolver:
             return Node(self._whole)
         names = name.split(".")
         if len(names) == 1:
-            return Node(lambda data: data.get(name, default) if type(data) is dict else default)
+            return Node(
+                lambda data: data.get(name, default) if type(data) is dict else descend(data, names, default)
+            )
         return Node(lambda data: descend(data, names, default))
 
     def find(self, data: Any, name: str, default: Json = None) -> Json:

@@ -41,7 +41,7 @@ class Flag:
     def generation(self) -> int:
         """Which `fractional` this flag is hashed with: ``metadata.hashVersion``."""
         version = self.metadata.get("hashVersion")
-        return version if version in GENERATIONS else DEFAULT_GENERATION
+        return version if type(version) is int and version in GENERATIONS else DEFAULT_GENERATION
 
     def compile(self, resolver: Resolver, evaluators: Mapping[str, Json]) -> tuple[Compiler, Node]:
         """The targeting rule for *resolver*, and the compiler that knows what is wrong with it."""
@@ -122,7 +122,7 @@ def check_evaluators(evaluators: Mapping[str, Any]) -> list[Problem]:
 
 def check_routing_flag(flag: Any) -> list[Problem]:
     """What keeps a flag from routing: variants that serve nothing, no default variant."""
-    problems = []
+    problems: list[Problem] = []
     variants = flag.get("variants") if isinstance(flag, Mapping) else None
     for name, variant in (variants if isinstance(variants, Mapping) else {}).items():
         problems += _check_routing_variant(f"variants.{name}", variant)
@@ -154,7 +154,7 @@ def check_metadata(metadata: Any, path: str) -> Iterator[Problem]:
         if not isinstance(value, str | bool | int | float):
             yield Problem(path=f"{path}.{name}", message="metadata is text, a number or a boolean")
     version = metadata.get("hashVersion", DEFAULT_GENERATION)
-    if version not in GENERATIONS or isinstance(version, bool):
+    if type(version) is not int or version not in GENERATIONS:
         hint = "2 is what the flagd daemon computes"
         yield Problem(path=f"{path}.hashVersion", message=f"{version!r} is not 1, 2 or 3", hint=hint)
 

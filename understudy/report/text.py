@@ -183,11 +183,17 @@ def _print_quiet(view: View, console: Console) -> None:
     title = f"Quiet: {count(noise)} noise, {count(len(quiet) - noise)} ignored by a rule"
     console.print(Padding(Text(title, style="dim"), (1, 0, 0, 0)))
     for finding in quiet[:_MOST_QUIET]:
-        rates = f"{percent(finding.rate)}, {summary.control(finding)}" if finding.verdict == "noise" else "ignored"
+        rates = (
+            f"{percent(finding.rate)}, {summary.control(finding)}"
+            if finding.verdict == "noise"
+            else "ignored"
+        )
         line = f"{_clip(finding.endpoint)} {_clip(finding.path)}  {visible(finding.kind)}  {rates}"
         console.print(Padding(Text(line, style="dim", overflow="fold"), (0, 0, 0, 2)))
     if len(quiet) > _MOST_QUIET:
-        console.print(Padding(Text(f"… and {count(len(quiet) - _MOST_QUIET)} more", style="dim"), (0, 0, 0, 2)))
+        console.print(
+            Padding(Text(f"… and {count(len(quiet) - _MOST_QUIET)} more", style="dim"), (0, 0, 0, 2))
+        )
 
 
 def _clip(text: str) -> str:

@@ -118,9 +118,10 @@ class Database:
                 f"store {self._path}: was written by a newer Understudy (tables {revision}, this version"
                 f" knows {REVISION}); run that version, or name another file under `store:`"
             )
-        async with connection.begin():
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            await connection.run_sync(migration.upgrade)
+        # In a thread, as a whole: it blocks, and Alembic cannot do two at a time.
+        await asyncio.to_thread(
+            migration.upgrade_sqlite, self._url("sqlite"), busy_timeout_seconds=self._busy_timeout_seconds
+        )
 
     async def _revision(self, connection: AsyncConnection) -> str:
         """The revision of the tables; empty when there is no table at all."""
@@ -136,20 +137,19 @@ class Database:
         return ""
 
     def _new_engine(self, **uri: str) -> AsyncEngine:
-        # mode=rw: a file that vanished is an error, not a new empty store.
-        url = URL.create(
-            "sqlite+aiosqlite",
-            database=f"file:{quote(str(self._path))}",
-            query={"uri": "true", "mode": "rw", **uri},
-        )
         engine = create_async_engine(
-            url,
+            self._url("sqlite+aiosqlite", **uri),
             pool_size=1,
             max_overflow=0,
             connect_args={"timeout": self._busy_timeout_seconds, "isolation_level": None},
         )
         event.listen(engine.sync_engine, "connect", _set_up)
         return engine
+
+    def _url(self, driver: str, **uri: str) -> URL:
+        # mode=rw: a file that vanished is an error, not a new empty store.
+        name = f"file:{quote(str(self._path))}"
+        return URL.create(driver, database=name, query={"uri": "true", "mode": "rw", **uri})
 
 
 def _set_up(connection: Any, _record: object) -> None:

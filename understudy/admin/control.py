@@ -1,0 +1,63 @@
+"""What the admin server asks of the process it runs in: rules, evidence, metrics, readiness."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from understudy.store import StoredRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A stored change, and how far it has come: ``applied`` of ``workers`` have acknowledged it."""
+
+    rules: StoredRules
+    workers: int
+    applied: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether traffic should be sent here, and each check by name: ``{"ok": bool, "detail": str}``."""
+
+    ready: bool
+    checks: Mapping[str, Mapping[str, Any]]
+
+
+class ControlPlane(Protocol):
+    """The one seam between the admin server and the rest. Every method may raise StoreError."""
+
+    async def rules(self) -> StoredRules:
+        """The rules document in force."""
+
+    async def history(self, *, limit: int) -> list[StoredRules]:
+        """Versions of the rules document, newest first, *limit* at most."""
+
+    async def put_rules(self, document: Any, *, expected: int | None, author: str, reason: str) -> Change:
+        """Check *document*, store it as the next version, and hand it to the workers.
+
+        *expected* is the version it replaces; None replaces whatever is there.
+
+        Raises: ConfigError (nothing was changed), VersionConflict, StoreError.
+        """
+
+    async def kill(self, flag: str, *, author: str, reason: str) -> Change:
+        """Put *flag* on its safe variant, before any other rule. Killing twice is killing once.
+
+        Raises: FlagNotFound, StoreError.
+        """
+
+    async def revive(self, flag: str, *, author: str, reason: str) -> Change:
+        """Undo ``kill``. Raises: FlagNotFound, StoreError."""
+
+    async def report(self) -> dict[str, Any]:
+        """The report as JSON (DESIGN §8)."""
+
+    async def clear_evidence(self) -> None:
+        """Forget all evidence, so that the report starts anew."""
+
+    def metrics(self) -> bytes:
+        """Metrics of all workers, in the Prometheus text format 0.0.4."""
+
+    def readiness(self) -> Readiness:
+        """Whether traffic should be sent here."""

@@ -1,0 +1,40 @@
+"""The kill switch over HTTP."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.admin.control import ControlPlane
+from understudy.admin.payload import JSON, MOST_REASON_BYTES, parse_body, read_body
+from understudy.admin.refusal import Refusal
+from understudy.admin.request import author, check_reason, within
+from understudy.admin.rules import change_answer
+
+
+class FlagEndpoints:
+    """``POST /api/v1/flags/{key}/kill`` and ``/revive``."""
+
+    def __init__(self, control: ControlPlane) -> None:
+        self._control = control
+
+    async def kill(self, request: Request) -> Response:
+        """Put a flag on its safe variant, everywhere, now."""
+        reason = await _reason(request)
+        key = request.path_params["key"]
+        return change_answer(await within(self._control.kill(key, author=author(request), reason=reason)))
+
+    async def revive(self, request: Request) -> Response:
+        """Let a killed flag follow its rules again."""
+        reason = await _reason(request)
+        key = request.path_params["key"]
+        return change_answer(await within(self._control.revive(key, author=author(request), reason=reason)))
+
+
+async def _reason(request: Request) -> str:
+    """The reason in the optional body ``{"reason": "…"}``."""
+    body = await read_body(request, most_bytes=MOST_REASON_BYTES)
+    if not body.strip():
+        return ""
+    document = await parse_body(request, body, kinds=(JSON,))
+    if not isinstance(document, dict) or document.keys() - {"reason"}:
+        raise Refusal(422, 'the body is empty, or {"reason": "…"} and nothing else')
+    return check_reason(document.get("reason", ""))

@@ -1,0 +1,88 @@
+"""The rules document over HTTP: read, replace as a whole, look back."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.admin.control import Change, ControlPlane
+from understudy.admin.entity_tags import ANY, etag, matching
+from understudy.admin.payload import JSON, MOST_RULES_BYTES, YAML, json_bytes, parse_body, read_body
+from understudy.admin.refusal import Refusal
+from understudy.admin.request import author, check_reason, json_answer, within
+from understudy.store import StoredRules
+
+_MOST_VERSIONS = 200
+_USUAL_VERSIONS = 50
+
+
+class RulesEndpoints:
+    """``/api/v1/rules`` and ``/api/v1/rules/history``."""
+
+    def __init__(self, control: ControlPlane) -> None:
+        self._control = control
+
+    async def document(self, request: Request) -> Response:
+        """GET the document, or PUT its next version."""
+        return await (self._put(request) if request.method == "PUT" else self._get(request))
+
+    async def history(self, request: Request) -> Response:
+        """GET who changed the document when and why, newest first."""
+        found = await within(self._control.history(limit=_limit(request)))
+        return json_answer({"versions": [_about(rules) for rules in found]})
+
+    async def _get(self, request: Request) -> Response:
+        rules = await within(self._control.rules())
+        headers = {"ETag": etag(rules.version)}
+        known = request.headers.get("if-none-match")
+        if known is not None and (known.strip() == ANY or rules.version in matching(known, weak=True)):
+            return Response(status_code=304, headers=headers)
+        return Response(json_bytes(rules.document), media_type=JSON, headers=headers)
+
+    async def _put(self, request: Request) -> Response:
+        expected = await self._expected(request)
+        reason = check_reason(request.query_params.get("reason", ""))
+        body = await read_body(request, most_bytes=MOST_RULES_BYTES)
+        document = await parse_body(request, body, kinds=(JSON, YAML))
+        change = await within(
+            self._control.put_rules(document, expected=expected, author=author(request), reason=reason)
+        )
+        return change_answer(change)
+
+    async def _expected(self, request: Request) -> int | None:
+        field = request.headers.get("if-match")
+        if field is None:
+            detail = 'say which version this replaces: If-Match: "12", or * for whatever is there'
+            raise Refusal(428, detail)
+        if field.strip() == ANY:
+            return None
+        versions = matching(field, weak=False)
+        if len(versions) == 1:
+            return versions[0]
+        current = (await within(self._control.rules())).version
+        if current not in versions:
+            raise Refusal(412, f"the rules document is at version {current}", headers={"ETag": etag(current)})
+        return current
+
+
+def change_answer(change: Change) -> Response:
+    """What was stored, and how many workers already follow it."""
+    body = {**_about(change.rules), "workers": change.workers, "applied": change.applied}
+    return json_answer(body, headers={"ETag": etag(change.rules.version)})
+
+
+def _about(rules: StoredRules) -> dict[str, Any]:
+    return {
+        "version": rules.version,
+        "sha256": rules.sha256,
+        "author": rules.author,
+        "reason": rules.reason,
+        "at": rules.at,
+    }
+
+
+def _limit(request: Request) -> int:
+    text = request.query_params.get("limit", str(_USUAL_VERSIONS))
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _MOST_VERSIONS):
+        raise Refusal(400, f"limit is a number from 1 to {_MOST_VERSIONS}")
+    return int(text)

@@ -1,0 +1,46 @@
+"""The admin server as one ASGI application: which path leads to which endpoint."""
+
+from collections.abc import Collection
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from understudy.admin.control import ControlPlane
+from understudy.admin.flags import FlagEndpoints
+from understudy.admin.guard import Guard
+from understudy.admin.health import HealthEndpoints
+from understudy.admin.problems import HANDLED, answer
+from understudy.admin.report import ReportEndpoints
+from understudy.admin.rules import RulesEndpoints
+
+
+def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starlette:
+    """Return the admin server in front of *control*, to be run by any ASGI server.
+
+    There is no authentication: bind it to a loopback address. Host fields other than ``localhost``,
+    names below ``.localhost``, addresses and *hosts* (names without port) are refused with 421, except
+    on the probes; writes that a browser calls cross-site are refused with 403.
+    """
+    health, rules = HealthEndpoints(control), RulesEndpoints(control)
+    flags, report = FlagEndpoints(control), ReportEndpoints(control)
+    app = Starlette(
+        routes=[
+            Route("/healthz", health.healthz),
+            Route("/readyz", health.readyz),
+            Route("/metrics", health.metrics),
+            Route("/api/v1/rules", rules.document, methods=["GET", "PUT"]),
+            Route("/api/v1/rules/history", rules.history),
+            Route("/api/v1/flags/{key:path}/kill", flags.kill, methods=["POST"]),
+            Route("/api/v1/flags/{key:path}/revive", flags.revive, methods=["POST"]),
+            Route("/api/v1/report", report.report, methods=["GET", "DELETE"]),
+            Route("/api/v1/report.html", report.file),
+            Route("/static/{name}", report.static),
+            Route("/", report.page),
+        ],
+        middleware=[Middleware(Guard, hosts=hosts)],
+        exception_handlers=dict.fromkeys(HANDLED, answer),
+    )
+    # A redirect would be built from the Host field, and hide a typing error.
+    app.router.redirect_slashes = False
+    return app

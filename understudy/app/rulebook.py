@@ -1,0 +1,113 @@
+"""The rules document in force, as the control process keeps it: load, change, kill, revive."""
+
+import logging
+from collections.abc import Collection
+from typing import Any
+
+from understudy.config import Rules, parse_rules
+from understudy.errors import FlagNotFound, StoreError, VersionConflict
+from understudy.store import Store, StoredRules
+
+log = logging.getLogger("understudy.control")
+
+TRIES = 5
+"""How often a kill or revive is tried when somebody else changes the rules at the same moment."""
+
+
+class Rulebook:
+    """Every change is checked, then stored by compare-and-set, then in force; never half of it."""
+
+    def __init__(self, store: Store, *, seed: Rules, services: Collection[str]) -> None:
+        self._store = store
+        self._seed = seed
+        self._services = services
+        self._stored: StoredRules | None = None
+        self.parsed = seed
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._stored is not None
+
+    @property
+    def version(self) -> int:
+        return self._stored.version if self._stored is not None else 0
+
+    @property
+    def stored_at(self) -> float:
+        return self._stored.at if self._stored is not None else 0.0
+
+    def current(self) -> StoredRules:
+        """The rules in force. Raises `StoreError` before the store was read."""
+        if self._stored is None:
+            raise StoreError("rules: the store has not been read yet; see /readyz for the reason")
+        return self._stored
+
+    async def load(self, at: float) -> StoredRules:
+        """Read the newest version; seed an empty store. Raises `StoreError` and `ConfigError`."""
+        stored = await self._store.rules()
+        if stored is None:
+            stored = await self._seed_store(at)
+        elif stored.document != self._seed.document:
+            log.info(
+                "the store has rules version %d by %s; the flags, routes and compare rules of the configuration"
+                " file are only its seed and are not in force",
+                stored.version,
+                stored.author,
+            )
+        self.parsed = parse_rules(stored.document, services=self._services)
+        self._stored = stored
+        return stored
+
+    async def _seed_store(self, at: float) -> StoredRules:
+        try:
+            return await self._store.put_rules(
+                self._seed.document,
+                expected=0,
+                author="configuration",
+                reason="seed of an empty store",
+                at=at,
+            )
+        except VersionConflict:
+            stored = await self._store.rules()
+            if stored is None:
+                raise
+            return stored
+
+    async def put(
+        self, document: Any, *, expected: int | None, author: str, reason: str, at: float
+    ) -> StoredRules:
+        """Check and store *document*. Raises `ConfigError`, `VersionConflict`, `StoreError`."""
+        self.current()
+        rules = parse_rules(document, services=self._services)
+        stored = await self._store.put_rules(
+            rules.document, expected=expected, author=author, reason=reason, at=at
+        )
+        self.parsed = rules
+        self._stored = stored
+        return stored
+
+    async def kill(self, flag: str, *, author: str, reason: str, at: float) -> StoredRules:
+        """Put *flag* on its safe variant. Raises `FlagNotFound`, `StoreError`."""
+        return await self._toggle(flag, killed=True, author=author, reason=reason or f"kill {flag}", at=at)
+
+    async def revive(self, flag: str, *, author: str, reason: str, at: float) -> StoredRules:
+        """Undo `kill`. Raises `FlagNotFound`, `StoreError`."""
+        return await self._toggle(flag, killed=False, author=author, reason=reason or f"revive {flag}", at=at)
+
+    async def _toggle(self, flag: str, *, killed: bool, author: str, reason: str, at: float) -> StoredRules:
+        for _ in range(TRIES):
+            current = self.current()
+            if flag not in self.parsed.flags:
+                raise FlagNotFound(flag, tuple(self.parsed.flags))
+            now_killed = set(self.parsed.killed)
+            if (flag in now_killed) is killed:
+                return current
+            wanted = now_killed | {flag} if killed else now_killed - {flag}
+            document = {**self.parsed.document, "killed": sorted(wanted)}
+            try:
+                return await self.put(document, expected=current.version, author=author, reason=reason, at=at)
+            except VersionConflict:
+                await self.load(at)
+        raise StoreError(
+            f"flag {flag}: the rules kept changing under the {'kill' if killed else 'revive'}; try again"
+        )

@@ -1,0 +1,232 @@
+"""Start the control process and the workers, replace what dies, end all of them in order.
+
+Single-threaded and without an event loop, so that forking is safe: a child starts with the settings
+already validated and the sockets already bound.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from understudy.app.sockets import address_of, bind, bind_unix, bind_workers
+from understudy.config import Settings
+
+log = logging.getLogger("understudy")
+
+WATCHED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+QUICK_SECONDS: Final = 2.0
+"""A child that lived shorter is started again more slowly."""
+MOST_BACKOFF_SECONDS: Final = 5.0
+GRACE_SECONDS: Final = 5.0
+"""What children get beyond the drain time before they are killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What every child inherits beside the settings."""
+
+    settings: Settings
+    link_path: Path
+    link_socket: socket.socket
+    admin_socket: socket.socket
+    worker_sockets: list[list[socket.socket]]
+    lifeline: int
+    """Read end of a pipe that the supervisor alone holds open: end of file means it is gone."""
+    via_id: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Child:
+    """One process to keep alive."""
+
+    name: str
+    run: Callable[[], int]
+    pid: int = 0
+    started_at: float = 0.0
+    backoff: float = 0.0
+    restart_at: float = 0.0
+    restarts: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Supervisor:
+    """Runs until told to stop; `run` returns the exit status."""
+
+    runtime: Runtime
+    children: list[Child] = field(default_factory=list)
+    stopping: bool = False
+
+    def run(self) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+        try:
+            for child in self.children:
+                self._start(child)
+            while not self.stopping:
+                self._wait(self._next_restart())
+            return self._stop()
+        finally:
+            for child in self.children:
+                if child.pid:
+                    os.kill(child.pid, signal.SIGKILL)
+                    os.waitpid(child.pid, 0)
+
+    def _next_restart(self) -> float:
+        now = time.monotonic()
+        due = [child.restart_at - now for child in self.children if not child.pid]
+        return max(0.0, min(due, default=60.0))
+
+    def _wait(self, seconds: float) -> None:
+        got = signal.sigtimedwait(WATCHED, seconds)
+        if got is not None and got.si_signo in (signal.SIGTERM, signal.SIGINT):
+            self.stopping = True
+            return
+        if got is not None and got.si_signo == signal.SIGHUP:
+            log.warning(
+                "SIGHUP: services and limits are read at start only in this version; rules reload by the API"
+            )
+        self._reap()
+        now = time.monotonic()
+        for child in self.children:
+            if not child.pid and child.restart_at <= now and not self.stopping:
+                child.restarts += 1
+                self._start(child)
+
+    def _start(self, child: Child) -> None:
+        child.started_at = time.monotonic()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        child.pid = os.fork()
+        if child.pid == 0:
+            _become(child.run)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for child in self.children:
+                if child.pid == pid:
+                    self._died(child, os.waitstatus_to_exitcode(status))
+
+    def _died(self, child: Child, code: int) -> None:
+        child.pid = 0
+        now = time.monotonic()
+        if self.stopping:
+            return
+        quick = now - child.started_at < QUICK_SECONDS
+        child.backoff = min(MOST_BACKOFF_SECONDS, max(0.1, child.backoff * 2)) if quick else 0.0
+        child.restart_at = now + child.backoff
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        log.error("%s ended by %s; starting it again", child.name, how)
+
+    def _stop(self) -> int:
+        """Workers first, so that their last evidence still finds the control process."""
+        deadline = time.monotonic() + self.runtime.settings.limits.drain_timeout + GRACE_SECONDS
+        workers = [child for child in self.children if child.name != "control"]
+        rest = [child for child in self.children if child.name == "control"]
+        clean = self._end(workers, deadline) & self._end(rest, deadline)
+        return 0 if clean else 1
+
+    def _end(self, children: list[Child], deadline: float) -> bool:
+        for child in children:
+            if child.pid:
+                os.kill(child.pid, signal.SIGTERM)
+        while any(child.pid for child in children):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            signal.sigtimedwait([signal.SIGCHLD], min(left, 0.2))
+            self._reap()
+        return True
+
+
+def _become(run: Callable[[], int]) -> None:
+    """In the child: never return into the supervisor's code."""
+    code = 70
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what Ctrl-C means
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+        code = run()
+    except BaseException:
+        logging.getLogger("understudy").exception("a process could not go on")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def serve(settings: Settings, *, config_path: Path | None = None) -> int:
+    """Run the proxy in the foreground until SIGTERM or SIGINT; the exit status.
+
+    Raises `ListenError` before anything is started when an address cannot be bound.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    admin = bind(settings.admin.listen, shared=False)
+    workers = bind_workers(settings.listen, settings.workers)
+    folder = Path(tempfile.mkdtemp(prefix="understudy-"))
+    lifeline, held = os.pipe()
+    os.set_inheritable(held, False)
+    try:
+        runtime = Runtime(
+            settings=settings,
+            link_path=folder / "link",
+            link_socket=bind_unix(folder / "link"),
+            admin_socket=admin,
+            worker_sockets=workers,
+            lifeline=lifeline,
+            via_id=b"understudy-" + secrets.token_hex(4).encode("ascii"),
+        )
+        log.info(
+            "understudy serves %s from %s, admin at http://%s",
+            ", ".join(f"http://{address_of(bound)}" for bound in workers[0]),
+            config_path or "settings",
+            address_of(admin),
+        )
+        supervisor = Supervisor(runtime=runtime)
+        supervisor.children = _children(runtime, held)
+        return supervisor.run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _children(runtime: Runtime, held: int) -> list[Child]:
+    def control() -> int:
+        os.close(held)
+        from understudy.app.control import run
+
+        return run(runtime)
+
+    def worker(index: int) -> Callable[[], int]:
+        def start() -> int:
+            os.close(held)
+            from understudy.app.worker import run
+
+            return run(runtime, index)
+
+        return start
+
+    # Imported before the fork, so that every worker shares the memory; the control process's heavier
+    # imports (admin, store) stay its own.
+    import understudy.app.worker  # noqa: F401
+
+    return [
+        Child(name="control", run=control),
+        *(Child(name=f"worker {index}", run=worker(index)) for index in range(runtime.settings.workers)),
+    ]

@@ -1,0 +1,195 @@
+"""A worker: owns the request path and nothing else."""
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import resource
+import secrets
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import uvloop
+
+from understudy.app.worker_link import WorkerLink
+from understudy.config import Service, Settings
+from understudy.engine import Engine
+from understudy.link import Outbox
+from understudy.metrics import WorkerMetrics
+from understudy.proxy import SWEEP_SECONDS, Clock, Proxy
+from understudy.shadow import Limits, Mirror
+from understudy.upstream import Pool
+
+if TYPE_CHECKING:
+    from understudy.app.supervisor import Runtime
+
+log = logging.getLogger("understudy.worker")
+
+FLUSH_SECONDS: Final = 0.1
+"""How often evidence and counts go to the control process."""
+
+RULES_SECONDS: Final = 4.0
+"""How long a new worker waits for the control process before it starts from the configured rules."""
+
+LAST_WORDS_SECONDS: Final = 2.0
+PAGE_BYTES: Final = resource.getpagesize()
+
+
+def run(runtime: "Runtime", index: int) -> int:
+    """Run worker *index* until SIGTERM; the exit status."""
+    # The request path makes no reference cycles; the default threshold would scan for them all day.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
+    return uvloop.run(Worker(runtime, index).main())
+
+
+class Worker:
+    """The objects of one worker, and their order of birth and death."""
+
+    def __init__(self, runtime: "Runtime", index: int) -> None:
+        self._runtime = runtime
+        self._settings: Settings = runtime.settings
+        self._index = index
+        self._clock = Clock(time.monotonic())
+        self._metrics = WorkerMetrics()
+        self._outbox = Outbox()
+        self._stop = asyncio.Event()
+
+    async def main(self) -> int:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_reader(self._runtime.lifeline, self._orphaned)
+        async with asyncio.TaskGroup() as tasks:
+            proxy = self._build(loop, tasks)
+            link = WorkerLink(
+                path=self._runtime.link_path,
+                name=f"{self._index}",
+                source=f"{self._index}-{os.getpid()}-{secrets.token_hex(4)}",
+                engine=proxy.engine,
+                services=self._settings.services.keys(),
+                outbox=self._outbox,
+                metrics=self._metrics,
+            )
+            background = [
+                tasks.create_task(link.run()),
+                tasks.create_task(self._sweep(proxy)),
+                tasks.create_task(self._flush(proxy, link)),
+            ]
+            await self._first_rules(link, proxy)
+            await proxy.serve(self._runtime.worker_sockets[self._index])
+            await self._stop.wait()
+            await self._end(proxy, link)
+            for task in background:
+                task.cancel()
+        return 0
+
+    def _build(self, loop: asyncio.AbstractEventLoop, tasks: asyncio.TaskGroup) -> Proxy:
+        settings = self._settings
+
+        def make_pool(service: Service, limit: int) -> Pool:
+            url = urlsplit(service.url)
+            return Pool(
+                url.hostname or "",
+                url.port or 80,
+                loop=loop,
+                spawn=tasks.create_task,
+                clock=lambda: self._clock.now,
+                connect_seconds=service.connect_timeout,
+                limit=limit,
+                queue=service.queue,
+                idle_seconds=service.pool_idle,
+            )
+
+        mirror = Mirror(
+            recorder=self._outbox,
+            metrics=self._metrics,
+            now=time.perf_counter,
+            wall=time.time,
+            chance=random.random,
+            limits=Limits(
+                control_share=settings.shadow.control,
+                timeout_seconds=settings.shadow.timeout,
+                budget_bytes=settings.shadow.budget_bytes,
+                cap_bytes=settings.shadow.body_cap_bytes,
+            ),
+        )
+        self._outbox.drain = mirror.drain
+        engine = Engine(settings, mirror=mirror, metrics=self._metrics, make_pool=make_pool)
+        return Proxy(
+            loop=loop,
+            engine=engine,
+            mirror=mirror,
+            metrics=self._metrics,
+            limits=settings.limits,
+            clock=self._clock,
+            via_id=self._runtime.via_id,
+            trusted_proxies=settings.trusted_proxies,
+        )
+
+    async def _first_rules(self, link: WorkerLink, proxy: Proxy) -> None:
+        """Serve nobody by rules that the store may have overruled, unless there is no choice."""
+        try:
+            async with asyncio.timeout(RULES_SECONDS):
+                await link.has_rules.wait()
+        except TimeoutError:
+            log.error(
+                "no rules from the control process after %g s: starting from the configuration", RULES_SECONDS
+            )
+            proxy.engine.swap(self._settings.rules, 0)
+
+    async def _sweep(self, proxy: Proxy) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            proxy.sweep(time.monotonic())
+            proxy.mirror.sweep(time.perf_counter())
+
+    async def _flush(self, proxy: Proxy, link: WorkerLink) -> None:
+        beat = 0
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            beat += 1
+            if beat % 5 == 0:
+                proxy.engine.collect_errors()
+                self._metrics.process = process_figures()
+                link.send_metrics()
+            link.send_evidence()
+
+    async def _end(self, proxy: Proxy, link: WorkerLink) -> None:
+        cut = await proxy.drain(self._settings.limits.drain_timeout, wait=asyncio.sleep)
+        if cut:
+            log.warning("%d requests were cut off after the drain time", cut)
+        proxy.mirror.cancel_all()
+        for pool in proxy.engine.pools:
+            pool.close()
+        left = LAST_WORDS_SECONDS
+        while left > 0 and link.is_connected and not link.send_evidence():
+            await asyncio.sleep(0.02)
+            left -= 0.02
+        proxy.engine.collect_errors()
+        link.send_metrics()
+        await link.close()
+
+    def _orphaned(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._runtime.lifeline)
+        log.error("the supervisor is gone: draining")
+        self._stop.set()
+
+
+def process_figures() -> dict[str, float]:
+    """This process's CPU seconds, resident bytes and open files, from /proc."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        files = len(os.listdir("/proc/self/fd"))
+    except OSError:
+        pages, files = 0, 0
+    return {
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "resident_bytes": float(pages * PAGE_BYTES),
+        "open_fds": float(files),
+    }

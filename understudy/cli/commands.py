@@ -1,0 +1,277 @@
+"""The commands. Each imports what it needs when it runs, so that every one of them starts fast."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from understudy.cli.frame import CommandError, Commands, ExitCode, complain, end
+
+app = typer.Typer(
+    cls=Commands,
+    help="Let a new backend rehearse on live traffic before it meets users.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+rules_app = typer.Typer(
+    help="Read or replace the rules document.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(rules_app, name="rules")
+
+_DEFAULT_ADMIN = "http://127.0.0.1:9090"
+
+ConfigFile = Annotated[
+    Path,
+    typer.Option("-c", "--config", metavar="FILE", envvar="UNDERSTUDY_CONFIG", help="The configuration."),
+]
+Admin = Annotated[
+    str, typer.Option("--admin", metavar="URL", envvar="UNDERSTUDY_ADMIN", help="Address of the admin API.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
+
+
+class DocumentFormat(StrEnum):
+    """How `rules get` writes."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
+class ReportFormat(StrEnum):
+    """How `report` writes."""
+
+    TEXT = "text"
+    JSON = "json"
+    HTML = "html"
+
+
+def main() -> None:
+    """The console script ``understudy``: runs the command in ``sys.argv`` and ends the process."""
+    app(prog_name="understudy")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from understudy import __version__
+
+        typer.echo(f"understudy {__version__}")
+        end(ExitCode.OK)
+
+
+@app.callback()
+def _understudy(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def check(config: ConfigFile, as_json: AsJson = False) -> None:
+    """Say what a configuration would do, or everything that is wrong with it (exit 1)."""
+    import dataclasses
+    import os
+
+    from understudy.cli import screen
+    from understudy.config import load, summary
+    from understudy.errors import ConfigError
+
+    try:
+        told = summary(load(config, os.environ))
+    except ConfigError as error:
+        if as_json:
+            screen.print_json({"valid": False, "problems": screen.plain_problems(error.problems)})
+        else:
+            screen.print_problems(error.problems, subject=str(config))
+        end(ExitCode.REFUSED)
+    if as_json:
+        screen.print_json({"valid": True, "problems": [], **dataclasses.asdict(told)})
+    else:
+        screen.print_summary(told, subject=str(config))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from understudy.cli.screen import print_json
+    from understudy.config import json_schema
+
+    print_json(json_schema())
+
+
+@app.command()
+def explain(
+    config: ConfigFile,
+    path: Annotated[
+        str, typer.Option("--path", metavar="PATH", help="Path, with ?query if there is one.")
+    ] = "/",
+    method: Annotated[str, typer.Option("--method", metavar="METHOD")] = "GET",
+    host: Annotated[str, typer.Option("--host", metavar="HOST")] = "",
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="A field of the request; repeatable."),
+    ] = None,
+    ip: Annotated[str, typer.Option("--ip", metavar="ADDRESS", help="Address of the client.")] = "127.0.0.1",
+    as_json: AsJson = False,
+) -> None:
+    """Say which variant a request would get from the rules in the file, and why."""
+    import os
+
+    from understudy.cli import explained, screen
+    from understudy.config import load
+
+    head = explained.request_head(path=path, method=method, host=host, fields=header or [], ip=ip)
+    explanation = explained.explain(load(config, os.environ).rules, head)
+    if as_json:
+        screen.print_json(explanation)
+    else:
+        screen.print_fields(explained.in_words(explanation))
+
+
+@app.command()
+def serve(config: ConfigFile) -> None:
+    """Run the proxy, its workers and the admin API until SIGTERM or Ctrl-C."""
+    import os
+
+    from understudy.app import serve as run
+    from understudy.config import load
+
+    end(run(load(config, os.environ), config_path=config))
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the report.")] = False,
+    requests: Annotated[
+        int, typer.Option("--requests", min=1, max=1_000_000, help="How many to send.")
+    ] = 3000,
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="DIR", help="Where its files go.", file_okay=False)
+    ] = Path("understudy-demo"),
+    seed: Annotated[int, typer.Option("--seed", help="The same seed sends the same requests.")] = 1,
+) -> None:
+    """Play two versions of a shop behind the proxy, and show the report."""
+    from understudy.demo import run
+
+    end(run(once=once, requests=requests, folder=folder, seed=seed))
+
+
+@app.command()
+def kill(flag: str, admin: Admin = _DEFAULT_ADMIN, reason: Reason = "") -> None:
+    """Put FLAG on its safe variant, everywhere, now."""
+    _switch("kill", flag, admin, reason, f"{flag} is killed: every request gets its safe variant")
+
+
+@app.command()
+def revive(flag: str, admin: Admin = _DEFAULT_ADMIN, reason: Reason = "") -> None:
+    """Undo kill: FLAG follows its rules again."""
+    _switch("revive", flag, admin, reason, f"{flag} follows its rules again")
+
+
+def _switch(action: str, flag: str, admin: str, reason: str, done: str) -> None:
+    from urllib.parse import quote
+
+    from understudy.cli.remote import AdminApi
+
+    api = AdminApi(admin)
+    answer = api.post(f"/api/v1/flags/{quote(flag, safe='')}/{action}", {"reason": reason} if reason else {})
+    _print_change(done, api.json(answer))
+
+
+def _print_change(done: str, change: dict[str, Any]) -> None:
+    applied, workers = change.get("applied", 0), change.get("workers", 0)
+    typer.echo(f"{done} (rules version {change.get('version')}, {applied} of {workers} workers follow it)")
+    if isinstance(applied, int) and isinstance(workers, int) and applied < workers:
+        complain("not every worker has acknowledged it yet", "understudy rules get shows what is stored")
+
+
+@rules_app.command("get")
+def get_rules(
+    admin: Admin = _DEFAULT_ADMIN,
+    form: Annotated[DocumentFormat, typer.Option("--format", help="How to print it.")] = DocumentFormat.YAML,
+) -> None:
+    """Print the rules document with its version, ready to be changed and put back."""
+    from understudy.cli.remote import AdminApi
+    from understudy.cli.screen import print_json
+    from understudy.config import write_yaml
+
+    api = AdminApi(admin)
+    answer = api.get("/api/v1/rules")
+    document = {"version": int(_version_in(answer.headers.get("etag", ""))), **api.json(answer)}
+    if form is DocumentFormat.JSON:
+        print_json(document)
+    else:
+        sys.stdout.write(write_yaml(document))
+
+
+def _version_in(tag: str) -> str:
+    text = tag.strip().removeprefix("W/").strip('"')
+    if not (text.isascii() and text.isdigit()):
+        raise CommandError(f"the admin API named no version: ETag {tag!r}", code=ExitCode.UNREACHABLE)
+    return text
+
+
+@rules_app.command("put")
+def put_rules(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML or JSON; - reads standard input.")],
+    admin: Admin = _DEFAULT_ADMIN,
+    if_match: Annotated[
+        str,
+        typer.Option(
+            "--if-match",
+            metavar="VERSION",
+            help="The version it replaces, '*' for any; else `version` in FILE.",
+        ),
+    ] = "",
+    reason: Reason = "",
+) -> None:
+    """Replace the rules document as a whole, if nobody changed it in between."""
+    from understudy.cli.remote import AdminApi
+    from understudy.config import parse_yaml, read_file
+
+    document = parse_yaml(sys.stdin.read()) if str(file) == "-" else read_file(file)
+    if not isinstance(document, dict):
+        raise CommandError(f"{file}: a rules document is a mapping with flags and routes")
+    inside = document.pop("version", None)
+    api = AdminApi(admin)
+    answer = api.put("/api/v1/rules", document, if_match=_if_match(if_match, inside), reason=reason)
+    _print_change("the rules are replaced", api.json(answer))
+
+
+def _if_match(option: str, inside: object) -> str:
+    version = option.strip().strip('"') or inside
+    if version == "*":
+        return "*"
+    if version is None or version == "":
+        hint = (
+            "start from `understudy rules get`, or name it: --if-match VERSION; --if-match '*' replaces any"
+        )
+        raise CommandError("which version does this replace?", hint, code=ExitCode.USAGE)
+    text = str(version)
+    if isinstance(version, bool) or not (text.isascii() and text.isdigit()):
+        raise CommandError(f"{text!r} is not a version", "a whole number, or '*'", code=ExitCode.USAGE)
+    return f'"{int(text)}"'
+
+
+@app.command()
+def report(
+    admin: Admin = _DEFAULT_ADMIN,
+    form: Annotated[ReportFormat, typer.Option("--format", help="How to write it.")] = ReportFormat.TEXT,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there instead.")
+    ] = None,
+) -> None:
+    """Show what differs. Exit 0: clean, 1: regression, 2: undecided, 3: no answer from the admin API."""
+    from understudy.cli import reported
+    from understudy.cli.remote import AdminApi
+
+    api = AdminApi(admin)
+    told = api.json(api.get("/api/v1/report"))
+    reported.write(told, form=form.value, output=output)
+    end(reported.exit_code(told))

@@ -1,0 +1,86 @@
+"""`understudy explain`: a request made of arguments, and the decision about it in words."""
+
+import dataclasses
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from understudy.cli.frame import CommandError, ExitCode
+from understudy.config import Rules
+from understudy.decide import compile_rules
+from understudy.messages import RequestHead
+
+_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z", re.DOTALL)
+
+
+def request_head(*, path: str, method: str, host: str, fields: Sequence[str], ip: str) -> RequestHead:
+    """The head that the arguments describe. Raises: CommandError when they describe none."""
+    if not path.startswith("/"):
+        raise _usage(f"--path {path!r} does not start with /")
+    headers = [_field(text) for text in fields]
+    named = [value for name, value in headers if name.lower() == b"host"]
+    if host:
+        headers.insert(0, (b"Host", host.encode("latin-1", "replace")))
+    elif named:
+        host = named[0].decode("latin-1")
+    target, _, query = path.partition("?")
+    return RequestHead(
+        method=method.upper(),
+        path=target,
+        query=query,
+        headers=tuple(headers),
+        host=host.lower(),
+        client_ip=ip,
+    )
+
+
+def _field(text: str) -> tuple[bytes, bytes]:
+    match = _FIELD.match(text)
+    if not match or re.search(r"[\r\n\0]", match[2]):
+        raise _usage(f"--header {text!r} is not a field", "for example --header 'Cookie: uid=7'")
+    try:
+        return match[1].encode("ascii"), match[2].encode("latin-1")
+    except UnicodeEncodeError:
+        return match[1].encode("ascii"), match[2].encode("utf-8")
+
+
+def _usage(message: str, hint: str = "") -> CommandError:
+    return CommandError(message, hint, code=ExitCode.USAGE)
+
+
+def explain(rules: Rules, head: RequestHead) -> dict[str, Any]:
+    """Why *head* goes where it goes under *rules*, as JSON-able values."""
+    compiled = compile_rules(
+        flags=rules.flags,
+        routes=rules.routes,
+        evaluators=rules.evaluators,
+        metadata=rules.metadata,
+        killed=rules.killed,
+        clock=time.time,
+    )
+    return dataclasses.asdict(compiled.explain(head))
+
+
+def in_words(explanation: Mapping[str, Any]) -> dict[str, object]:
+    """The lines of an *explanation*, without those that say nothing about it."""
+    if explanation["reason"] == "NO_ROUTE":
+        return {"route": "none matches; the answer is 404"}
+    digest = explanation["hash"]
+    lines = {
+        "route": explanation["route"],
+        "flag": explanation["flag"],
+        "unit": explanation["unit"] or ("the request has none" if explanation["flag"] else ""),
+        "variant": explanation["variant"],
+        "reason": explanation["reason"],
+        "rule": explanation["rule"],
+        "key": explanation["key"],
+        "hash": "" if digest is None else f"{digest} (murmur3)",
+        "bucket": explanation["bucket"],
+        "serve": explanation["serve"],
+        "mirror": ", ".join(explanation["mirror"]),
+        "control": explanation["control"] if explanation["mirror"] else "",
+        "safe": explanation["safe"],
+        "error": explanation["error"],
+    }
+    return {name: text for name, text in lines.items() if text}

@@ -1,0 +1,124 @@
+"""The admin API as the command line uses it: one request, one answer, every failure in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from understudy.cli.frame import CommandError, ExitCode
+from understudy.errors import ConfigError, Problem
+
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 15.0
+"""A change waits a second for the workers; a report over much evidence takes a few."""
+
+
+class AdminApi:
+    """Requests to the admin API at *url* (``http://127.0.0.1:9090``)."""
+
+    def __init__(self, url: str) -> None:
+        self.url = _checked(url)
+
+    def get(self, path: str) -> httpx.Response:
+        """The answer to GET *path*. Raises: CommandError."""
+        return self._ask("GET", path)
+
+    def put(self, path: str, document: object, *, if_match: str, reason: str) -> httpx.Response:
+        """The answer to PUT *path*. Raises: CommandError, ConfigError when the document is refused."""
+        parameters = {"reason": reason} if reason else {}
+        return self._ask("PUT", path, json=document, headers={"If-Match": if_match}, params=parameters)
+
+    def post(self, path: str, document: object) -> httpx.Response:
+        """The answer to POST *path*. Raises: CommandError."""
+        return self._ask("POST", path, json=document)
+
+    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        try:
+            # No environment proxies: the address says who is asked.
+            with httpx.Client(base_url=self.url, timeout=timeout, trust_env=False) as client:
+                answer = client.request(method, path, **request)
+        except httpx.TransportError as error:
+            raise self._unreachable(_why(error)) from None
+        except httpx.HTTPError as error:
+            raise self._unreachable(str(error)) from None
+        if not answer.is_success:
+            self._refuse(answer)
+        return answer
+
+    def _unreachable(self, why: str) -> CommandError:
+        hint = "is `understudy serve` running? Another address: --admin URL, or UNDERSTUDY_ADMIN"
+        return CommandError(f"no answer from {self.url}: {why}", hint, code=ExitCode.UNREACHABLE)
+
+    def _refuse(self, answer: httpx.Response) -> None:
+        body = _json(answer)
+        problem = body if isinstance(body, Mapping) else {}
+        if "application/problem+json" not in answer.headers.get("content-type", ""):
+            hint = "check --admin URL, or UNDERSTUDY_ADMIN"
+            what = f"{self.url} is no admin API of Understudy: it answered {answer.status_code}"
+            raise CommandError(what, hint, code=ExitCode.UNREACHABLE)
+        problems = tuple(_problems(problem.get("errors")))
+        if problems:
+            raise ConfigError(problems)
+        code = ExitCode.UNREACHABLE if answer.status_code >= 500 else ExitCode.REFUSED
+        detail = str(problem.get("detail") or problem.get("title") or answer.status_code)
+        raise CommandError(detail, _hint(answer.status_code, problem), code=code)
+
+    def json(self, answer: httpx.Response) -> dict[str, Any]:
+        """The JSON object in *answer*. Raises: CommandError."""
+        body = _json(answer)
+        if not isinstance(body, dict):
+            hint = "check --admin URL, or UNDERSTUDY_ADMIN"
+            message = f"{self.url} is no admin API of Understudy: its answer is no JSON object"
+            raise CommandError(message, hint, code=ExitCode.UNREACHABLE)
+        return body
+
+
+def _checked(url: str) -> str:
+    """*url* without a slash at its end. Raises: CommandError when it is no http URL."""
+    example = "for example http://127.0.0.1:9090"
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise CommandError(f"--admin {url!r}: {error}", example, code=ExitCode.USAGE) from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise CommandError(f"--admin {url!r} is no http URL", example, code=ExitCode.USAGE)
+    return url.rstrip("/")
+
+
+def _why(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.ConnectTimeout):
+        return f"no connection within {CONNECT_SECONDS:g} s"
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer within {ANSWER_SECONDS:g} s"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _json(answer: httpx.Response) -> object:
+    try:
+        body: object = answer.json()
+    except ValueError:
+        return None
+    return body
+
+
+def _problems(errors: object) -> list[Problem]:
+    entries = errors if isinstance(errors, list) else []
+    return [
+        Problem(
+            path=str(entry.get("path", "")),
+            message=str(entry.get("message", "")),
+            hint=str(entry.get("hint", "")),
+        )
+        for entry in entries
+        if isinstance(entry, Mapping)
+    ]
+
+
+def _hint(status: int, problem: Mapping[str, Any]) -> str:
+    known = problem.get("known")
+    if status == 404 and isinstance(known, list) and known:
+        return "there are " + ", ".join(map(str, known[:20]))
+    if status == 412:
+        return "somebody changed the rules since: get them again, or replace any with --if-match '*'"
+    return ""

@@ -1,0 +1,121 @@
+"""What the commands print: problems, the summary of a configuration, an explained decision."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from understudy.config import Summary
+from understudy.config.summary import RouteSummary, VariantSummary
+from understudy.errors import Problem
+
+
+def console(*, err: bool = False) -> Console:
+    """A console without markup, since everything printed comes from files; plain when not a terminal."""
+    return Console(stderr=err, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """*value* as indented JSON on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def plain_problems(problems: Iterable[Problem]) -> list[dict[str, str]]:
+    """*problems* as JSON-able values."""
+    return [dataclasses.asdict(problem) for problem in problems]
+
+
+def print_problems(problems: Sequence[Problem], *, subject: str = "") -> None:
+    """Each problem with its path, what is wrong and what was probably meant, on standard error."""
+    screen = console(err=True)
+    for problem in problems:
+        where = Text(f"{problem.path}: " if problem.path else "", style="bold")
+        screen.print(Text("error: ", style="red") + where + Text(visible(problem.message)))
+        if problem.hint:
+            screen.print(Text(f"  {visible(problem.hint)}", style="cyan"))
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    screen.print(Text(f"{count} in {subject}" if subject else count, style="red"))
+
+
+def visible(text: str) -> str:
+    """*text* with control characters written out, so that no file can steer the terminal."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def print_summary(summary: Summary, *, subject: str) -> None:
+    """What the configuration *subject* would do."""
+    screen = console()
+    screen.print(Text(f"{subject} is valid", style="green"))
+    screen.print()
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    workers = f"{summary.workers} worker{'s' if summary.workers > 1 else ''}"
+    facts.add_row("listen", f"{', '.join(summary.listen)} ({workers})")
+    facts.add_row("admin", f"http://{summary.admin}")
+    facts.add_row("store", summary.store)
+    for name, url in summary.services.items():
+        facts.add_row("service", f"{name} → {url}")
+    facts.add_row("shadow", _shadow_line(summary.shadow))
+    facts.add_row("compare", f"{summary.compare_rules} rule{'' if summary.compare_rules == 1 else 's'}")
+    screen.print(facts)
+    for index, route in enumerate(summary.routes):
+        _print_route(screen, index, route)
+    for warning in summary.warnings:
+        screen.print(Text("warning: ", style="yellow") + Text(visible(warning)))
+
+
+def _shadow_line(shadow: Mapping[str, str]) -> str:
+    return (
+        f"{shadow['control']} asked twice, {shadow['timeout']} each, "
+        f"at most {shadow['in_flight']} in flight, {shadow['budget']} in all, {shadow['body_cap']} a body"
+    )
+
+
+def _print_route(screen: Console, index: int, route: RouteSummary) -> None:
+    if not route.flag:
+        screen.print(Text(f"\nroute {index}  {route.matches}  → {route.serve}", style="bold"))
+        screen.print()
+        return
+    unit = f" by {route.unit}" if route.unit else ""
+    killed = "  KILLED" if route.is_killed else ""
+    screen.print(Text(f"\nroute {index}  {route.matches}  → flag {route.flag}{unit}{killed}", style="bold"))
+    table = Table(box=None, padding=(0, 2), show_edge=False, header_style="dim")
+    for title in ("  variant", "who", "serve", "mirror", "control"):
+        table.add_column(title, overflow="fold")
+    for variant in route.variants:
+        mirror = ", ".join(variant.mirror) or "-"
+        control = variant.control or (variant.serve if variant.mirror else "-")
+        table.add_row(f"  {variant.name}", _who(variant), variant.serve, mirror, control)
+    screen.print(table)
+    screen.print()
+
+
+def _who(variant: VariantSummary) -> str:
+    """Who gets the variant, in words: ``5 % of units, by rule``."""
+    who = []
+    if variant.share is None:
+        who.append("as its rule computes")
+    elif variant.share > 0:
+        who.append(f"{variant.share * 100:.4g} % of units")
+    if variant.is_named:
+        who.append("by rule")
+    if variant.is_default:
+        who.append("default")
+    return ", ".join(who) or "nobody"
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Names and values under each other; empty values as a dash."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        table.add_row(name, visible(text) or "-")
+    console().print(table)

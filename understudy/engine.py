@@ -1,0 +1,187 @@
+"""Holds the rules in force: what a decision means in pools, shadows and counts.
+
+A new rules document is compiled first and swapped whole; requests under way keep their plan.
+"""
+
+from collections.abc import Callable
+
+from understudy.comparators import CompareRule, Endpoints
+from understudy.config import Rules, Service, Settings
+from understudy.decide import CompiledRules, Decision, compile_rules
+from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
+from understudy.messages import Head
+from understudy.metrics import DELTAS, Histogram, RequestStats, WorkerMetrics
+from understudy.shadow import Mirror, Target
+from understudy.upstream import Pool
+
+PoolMaker = Callable[[Service, int], Pool]
+"""Make a pool for a service with a limit of connections."""
+
+
+class Plan:
+    """One decision, made ready: everything a request needs, looked up once per rules version."""
+
+    __slots__ = (
+        "cohort",
+        "control",
+        "decision",
+        "first_byte_seconds",
+        "idle_seconds",
+        "pool",
+        "stats",
+        "targets",
+        "upstream",
+    )
+
+    def __init__(
+        self,
+        decision: Decision,
+        *,
+        pool: Pool,
+        service: Service,
+        stats: RequestStats,
+        upstream: Histogram,
+        targets: tuple[Target, ...],
+        control: Target | None,
+    ) -> None:
+        self.decision = decision
+        self.pool = pool
+        self.stats = stats
+        self.upstream = upstream
+        self.targets = targets
+        self.control = control
+        self.first_byte_seconds = service.first_byte_timeout
+        self.idle_seconds = service.idle_timeout
+        self.cohort = cohort_fields(decision)
+
+
+def cohort_fields(decision: Decision) -> bytes:
+    """The fields that tell the upstream its flag and variant; nothing for a route without a flag."""
+    if not decision.flag:
+        return b""
+    return b"%b: %b\r\n%b: %b\r\n" % (
+        FLAG_FIELD,
+        decision.flag.encode("ascii"),
+        VARIANT_FIELD,
+        decision.variant.encode("ascii"),
+    )
+
+
+class Engine:
+    """The brain of one worker. `decide` never raises and never waits."""
+
+    def __init__(
+        self, settings: Settings, *, mirror: Mirror, metrics: WorkerMetrics, make_pool: PoolMaker
+    ) -> None:
+        self._settings = settings
+        self._mirror = mirror
+        self._metrics = metrics
+        self._make_pool = make_pool
+        self._pools: dict[tuple[str, str], Pool] = {}
+        self._compiled: CompiledRules | None = None
+        self._plans: list[Plan | None] = []
+        self.version = 0
+
+    @property
+    def pools(self) -> list[Pool]:
+        """Every pool made so far, for the sweeper and for shutdown."""
+        return list(self._pools.values())
+
+    def swap(self, rules: Rules, version: int) -> None:
+        """Put *rules* in force. Raises `UnderstudyError` when they do not compile; then nothing changes."""
+        compiled = compile_rules(
+            flags=rules.flags,
+            routes=rules.routes,
+            evaluators=rules.evaluators,
+            metadata=rules.metadata,
+            killed=rules.killed,
+        )
+        endpoints = Endpoints(templates(rules.compare))
+        self.collect_errors()
+        self._compiled = compiled
+        self._plans = []
+        self._mirror.endpoints = endpoints
+        self.version = version
+        self._metrics.rules_version = version
+
+    def decide(self, head: Head) -> Plan | None:
+        """What to do with *head*; None when no route matches."""
+        if self._compiled is None:
+            return None
+        decision = self._compiled.decide(head)
+        if decision is None:
+            return None
+        try:
+            plan = self._plans[decision.index]
+        except IndexError:
+            plan = None
+        return plan if plan is not None else self._plan(decision)
+
+    def collect_errors(self) -> None:
+        """Move the rules' run-time errors into the metrics."""
+        if self._compiled is None:
+            return
+        for flag, n in self._compiled.errors.items():
+            self._metrics.decide_errors[flag] += n
+        self._compiled.errors.clear()
+
+    def _plan(self, decision: Decision) -> Plan:
+        service = self._settings.services[decision.serve]
+        plan = Plan(
+            decision,
+            pool=self._pool("primary", decision.serve),
+            service=service,
+            stats=self._metrics.request_stats(
+                (decision.route, decision.flag, decision.variant, decision.serve)
+            ),
+            upstream=self._metrics.histogram(self._metrics.upstream, decision.serve),
+            targets=tuple(self._target("mirror", name) for name in decision.mirror),
+            control=self._target("control", decision.control) if decision.mirror else None,
+        )
+        self._plans += [None] * (decision.index + 1 - len(self._plans))
+        self._plans[decision.index] = plan
+        return plan
+
+    def _pool(self, role: str, name: str) -> Pool:
+        pool = self._pools.get((role, name))
+        if pool is None:
+            service = self._settings.services[name]
+            limit = service.connections if role == "primary" else self._settings.shadow.in_flight
+            pool = self._pools[role, name] = self._make_pool(service, limit)
+        return pool
+
+    def _target(self, role: str, name: str) -> Target:
+        target = self._mirror.targets.get((role, name))
+        if target is None:
+            service = self._settings.services[name]
+            shared = self._metrics.histogram
+            target = Target(
+                service=name,
+                role=role,
+                pool=self._pool(role, name),
+                in_flight_limit=self._settings.shadow.in_flight,
+                stripped=frozenset() if role == "control" else stripped_fields(service),
+                set_headers=tuple(
+                    (k.encode("latin-1"), v.encode("latin-1")) for k, v in service.set_headers.items()
+                )
+                if role == "mirror"
+                else (),
+                durations=shared(self._metrics.shadow, name) if role == "mirror" else Histogram(),
+                deltas=shared(self._metrics.delta, name, DELTAS) if role == "mirror" else Histogram(DELTAS),
+            )
+            self._mirror.targets[role, name] = target
+        return target
+
+
+def stripped_fields(service: Service) -> frozenset[bytes]:
+    """Which fields of a copy *service* may not see, or gets replaced. Lower case."""
+    allowed = {name.lower().encode("latin-1") for name in service.forward_credentials}
+    replaced = {name.lower().encode("latin-1") for name in service.set_headers}
+    if not allowed and not replaced:
+        return CREDENTIALS
+    return frozenset((CREDENTIALS - allowed) | replaced)
+
+
+def templates(rules: tuple[CompareRule, ...]) -> list[str]:
+    """The endpoint templates that compare rules name, in their order."""
+    return [rule.endpoint for rule in rules]

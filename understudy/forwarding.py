@@ -1,0 +1,110 @@
+"""Which fields of a message go on, which stay, and which are ours.
+
+The only list of hop-by-hop, credential and cohort fields in the code base: both front doors and the
+shadow read it. Names are lower case.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+HOP_BY_HOP: Final = frozenset(
+    # RFC 9110 7.6.1, and the two de-facto ones (Keep-Alive, Proxy-Connection) it names.
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+    }
+)
+
+CREDENTIALS: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"x-api-key"})
+"""Stripped from every mirrored copy unless the shadow service lists them (DESIGN 7)."""
+
+FORWARDED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
+"""Spoofable (RFC 7239 8.1): overwritten unless the peer is a trusted proxy."""
+
+COHORT_PREFIX: Final = b"x-understudy-"
+FLAG_FIELD: Final = b"X-Understudy-Flag"
+VARIANT_FIELD: Final = b"X-Understudy-Variant"
+SHADOW_FIELD: Final = b"X-Understudy-Shadow"
+SHADOW_MARK: Final = b"1"
+CONTROL_MARK: Final = b"control"
+
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+"""RFC 9110 9.2.2. Only these may be sent again after a reused connection broke."""
+
+# What a field name means to a proxy. PASS goes on untouched; everything else is looked at.
+PASS, HOP, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, HOST, VIA, EXPECT = range(8)
+FORWARDING, COHORT, SHADOW, CREDENTIAL, OVERRIDE, UPGRADE, TRAILER = range(8, 15)
+
+_KINDS: Final = {
+    b"connection": CONNECTION,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"host": HOST,
+    b"via": VIA,
+    b"expect": EXPECT,
+    b"upgrade": UPGRADE,
+    b"trailer": TRAILER,
+    b"x-http-method-override": OVERRIDE,
+    b"x-http-method": OVERRIDE,
+    b"x-method-override": OVERRIDE,
+}
+
+REQUEST_LINE_PARTS: Final = 4
+"""A head as a list of parts begins with method, space, target, rest of the request line."""
+
+PARTS_PER_FIELD: Final = 4
+"""Then each field: name, ``": "``, value, CRLF."""
+
+MOST_SPELLINGS: Final = 4096
+"""Bound of the spelling table, so that a client inventing names cannot grow it."""
+
+
+def kind_of(name: bytes) -> int:
+    """What field *name* (any spelling) means to a proxy.
+
+    ``_`` counts as ``-`` for the cohort and forwarding fields, because WSGI and CGI merge the two and
+    a spoofed ``X_Understudy_Variant`` would reach the application as ours.
+    """
+    lower = name.lower()
+    dashed = lower.replace(b"_", b"-")
+    if dashed.startswith(COHORT_PREFIX):
+        return SHADOW if dashed == b"x-understudy-shadow" else COHORT
+    if dashed in FORWARDED:
+        return FORWARDING
+    if lower in _KINDS:
+        return _KINDS[lower]
+    if lower in HOP_BY_HOP:
+        return HOP
+    if lower in CREDENTIALS:
+        return CREDENTIAL
+    return PASS
+
+
+class Spellings(dict[bytes, int]):
+    """A bounded memory of `kind_of`, keyed by the name as spelled, for the hot path."""
+
+    def __missing__(self, name: bytes) -> int:
+        kind = kind_of(name)
+        if len(self) < MOST_SPELLINGS:
+            self[name] = kind
+        return kind
+
+
+def connection_options(value: bytes) -> list[bytes]:
+    """The lower-case options that one Connection field names."""
+    return [option for item in value.lower().split(b",") if (option := item.strip(b" \t"))]
+
+
+def without(parts: list[bytes], positions: Iterable[int]) -> list[bytes]:
+    """A copy of *parts* without the fields that begin at *positions* (ascending)."""
+    copy = parts.copy()
+    for at in sorted(positions, reverse=True):
+        del copy[at : at + PARTS_PER_FIELD]
+    return copy

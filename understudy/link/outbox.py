@@ -1,0 +1,76 @@
+"""What a worker has to say and has not said yet: bounded, and full means drop and count."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from understudy.link.batch import Batch
+from understudy.messages import Pair
+
+MOST_PAIRS: Final = 2048
+MOST_BYTES: Final = 32 * 1024 * 1024
+BATCH_PAIRS: Final = 256
+BATCH_BYTES: Final = 8 * 1024 * 1024
+
+
+class Outbox:
+    """One batch is under way at a time; it is offered again until `acknowledge` names it."""
+
+    def __init__(self, drain: Callable[[], Mapping[tuple[str, ...], int]] | None = None) -> None:
+        self.drain = drain
+        self._pairs: deque[Pair] = deque()
+        self._bytes = 0
+        self._sequence = 0
+        self._under_way: Batch | None = None
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @property
+    def under_way(self) -> Batch | None:
+        """The batch that is sent and not acknowledged."""
+        return self._under_way
+
+    def offer(self, pair: Pair) -> bool:
+        """Queue *pair*; False when there is no room."""
+        size = pair_bytes(pair)
+        if len(self._pairs) >= MOST_PAIRS or self._bytes + size > MOST_BYTES:
+            return False
+        self._pairs.append(pair)
+        self._bytes += size
+        return True
+
+    def next_batch(self) -> Batch | None:
+        """The next batch to send; None while one is under way or when there is nothing to say."""
+        if self._under_way is not None:
+            return None
+        counts = self.drain() if self.drain is not None else {}
+        pairs = self._take()
+        if not counts and not pairs:
+            return None
+        self._sequence += 1
+        self._under_way = Batch(sequence=self._sequence, counts=counts, pairs=pairs)
+        return self._under_way
+
+    def acknowledge(self, sequence: int) -> bool:
+        """The store has it; False when *sequence* is not the batch under way."""
+        if self._under_way is None or self._under_way.sequence != sequence:
+            return False
+        self._under_way = None
+        return True
+
+    def _take(self) -> list[Pair]:
+        taken: list[Pair] = []
+        size = 0
+        while self._pairs and len(taken) < BATCH_PAIRS and size < BATCH_BYTES:
+            pair = self._pairs.popleft()
+            taken.append(pair)
+            size += pair_bytes(pair)
+        self._bytes -= size
+        return taken
+
+
+def pair_bytes(pair: Pair) -> int:
+    """Roughly what *pair* holds in memory: bodies plus a flat kilobyte for the rest."""
+    control = 0 if pair.control is None else len(pair.control.body)
+    return 1024 + len(pair.primary.body) + len(pair.shadow.body) + control

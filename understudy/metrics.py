@@ -1,0 +1,237 @@
+"""Counts of one worker, cheap enough for every request, and their sum over all workers.
+
+A worker only adds integers (DESIGN 10); it sends cumulative snapshots, and the control process turns
+the sum of the latest of every worker into Prometheus families.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of duration buckets: prometheus-client's defaults, two finer and one coarser."""
+
+DELTAS: Final = tuple(sorted([-b for b in SECONDS[:-2]] + [0.0, *SECONDS[:-2]]))
+"""Bounds for shadow minus primary, which may be negative."""
+
+
+class Histogram:
+    """Counts by upper bound (the last is +Inf) and the sum, in seconds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Add another worker's counts of the same bounds."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, counts, strict=True)]
+        self.total += total
+
+
+class RequestStats:
+    """What one (route, flag, variant, service) did: answers by class of status, durations."""
+
+    __slots__ = ("codes", "duration")
+
+    def __init__(self) -> None:
+        self.codes = [0] * 6
+        self.duration = Histogram()
+
+
+class WorkerMetrics:
+    """All counts of one worker. Keys are label values, taken from configuration only."""
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, str, str, str], RequestStats] = {}
+        self.upstream: dict[str, Histogram] = {}
+        self.shadow: dict[str, Histogram] = {}
+        self.delta: dict[str, Histogram] = {}
+        self.mirror: Counter[tuple[str, str]] = Counter()
+        self.comparisons: Counter[tuple[str, str, str]] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.decide_errors: Counter[str] = Counter()
+        self.mirror_errors = 0
+        self.connections = 0
+        self.rules_version = 0
+        self.rules_loaded_at = 0.0
+        self.process: dict[str, float] = {}
+
+    def request_stats(self, labels: tuple[str, str, str, str]) -> RequestStats:
+        return self.requests.setdefault(labels, RequestStats())
+
+    def histogram(
+        self, family: dict[str, Histogram], label: str, bounds: Sequence[float] = SECONDS
+    ) -> Histogram:
+        """The histogram of *label* in *family*, made on first use."""
+        return family.setdefault(label, Histogram(bounds))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything as JSON-able values: lists of [labels…, numbers…]."""
+        return {
+            "requests": [
+                [*labels, row.codes, row.duration.counts, row.duration.total]
+                for labels, row in self.requests.items()
+            ],
+            **{
+                family: [[label, h.counts, h.total] for label, h in rows.items()]
+                for family, rows in (
+                    ("upstream", self.upstream),
+                    ("shadow", self.shadow),
+                    ("delta", self.delta),
+                )
+            },
+            "mirror": [[*labels, n] for labels, n in self.mirror.items()],
+            "comparisons": [[*labels, n] for labels, n in self.comparisons.items()],
+            "errors": list(self.errors.items()),
+            "decide_errors": list(self.decide_errors.items()),
+            "mirror_errors": self.mirror_errors,
+            "connections": self.connections,
+            "rules_version": self.rules_version,
+            "rules_loaded_at": self.rules_loaded_at,
+            "process": self.process,
+        }
+
+
+def _merge_histograms(rows: Iterable[Sequence[Any]], bounds: Sequence[float]) -> dict[str, Histogram]:
+    merged: dict[str, Histogram] = {}
+    for label, counts, total in rows:
+        merged.setdefault(label, Histogram(bounds)).add(counts, total)
+    return merged
+
+
+def _family(name: str, text: str, label: str, merged: Mapping[str, Histogram]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text, labels=[label])
+    for value, histogram in merged.items():
+        family.add_metric([value], cumulative(histogram), histogram.total)
+    return family
+
+
+def cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+    """Prometheus buckets: (upper bound, count of all at or below)."""
+    buckets: list[tuple[str, float]] = []
+    running = 0
+    for bound, n in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts, strict=True):
+        running += n
+        buckets.append((bound, running))
+    return buckets
+
+
+class WorkersCollector:
+    """prometheus-client collector over the latest snapshots: ``{worker: snapshot}``, read at scrape."""
+
+    def __init__(self, snapshots: Mapping[str, Mapping[str, Any]]) -> None:
+        self._snapshots = snapshots
+
+    def _rows(self, key: str) -> Iterator[Sequence[Any]]:
+        for snapshot in self._snapshots.values():
+            yield from snapshot.get(key, ())
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._requests()
+        yield _family(
+            "understudy_upstream_duration_seconds",
+            "From sending a request on to the end of the service's answer.",
+            "service",
+            _merge_histograms(self._rows("upstream"), SECONDS),
+        )
+        yield _family(
+            "understudy_shadow_duration_seconds",
+            "From sending a copy to the end of the shadow's answer.",
+            "service",
+            _merge_histograms(self._rows("shadow"), SECONDS),
+        )
+        yield _family(
+            "understudy_latency_delta_seconds",
+            "Shadow minus primary, of the same request.",
+            "service",
+            _merge_histograms(self._rows("delta"), DELTAS),
+        )
+        yield self._counter("understudy_mirror", "Copies by outcome.", ["service", "outcome"], "mirror")
+        yield self._counter(
+            "understudy_comparisons",
+            "Compared copies by result.",
+            ["flag", "service", "result"],
+            "comparisons",
+        )
+        yield self._counter("understudy_errors", "Answers the proxy gave by itself.", ["reason"], "errors")
+        yield self._counter(
+            "understudy_decide_errors", "Rules that failed at run time.", ["flag"], "decide_errors"
+        )
+        yield from self._singles()
+
+    def _counter(self, name: str, text: str, labels: list[str], key: str) -> CounterMetricFamily:
+        totals: Counter[tuple[str, ...]] = Counter()
+        for *values, n in self._rows(key):
+            totals[tuple(values)] += n
+        family = CounterMetricFamily(name, text, labels=labels)
+        for values, n in totals.items():
+            family.add_metric(list(values), n)
+        return family
+
+    def _requests(self) -> Iterator[Metric]:
+        codes: Counter[tuple[str, ...]] = Counter()
+        exposures: Counter[tuple[str, str]] = Counter()
+        durations: dict[tuple[str, str, str], Histogram] = {}
+        for route, flag, variant, service, by_class, counts, total in self._rows("requests"):
+            for index, n in enumerate(by_class):
+                if n:
+                    codes[route, flag, variant, service, f"{index}xx" if index else "none"] += n
+            if flag:
+                exposures[flag, variant] += sum(by_class)
+            durations.setdefault((flag, variant, service), Histogram()).add(counts, total)
+        requests = CounterMetricFamily(
+            "understudy_requests",
+            "Requests answered.",
+            labels=["route", "flag", "variant", "service", "code"],
+        )
+        for labels, n in codes.items():
+            requests.add_metric(list(labels), n)
+        yield requests
+        exposed = CounterMetricFamily(
+            "understudy_exposures", "Requests that met a variant.", labels=["flag", "variant"]
+        )
+        for pair, n in exposures.items():
+            exposed.add_metric(list(pair), n)
+        yield exposed
+        family = HistogramMetricFamily(
+            "understudy_request_duration_seconds",
+            "From the request's head to the end of its answer.",
+            labels=["flag", "variant", "service"],
+        )
+        for key, histogram in durations.items():
+            family.add_metric(list(key), cumulative(histogram), histogram.total)
+        yield family
+
+    def _singles(self) -> Iterator[Metric]:
+        live = {worker: s for worker, s in self._snapshots.items() if not s.get("gone")}
+        errors = CounterMetricFamily("understudy_mirror_errors", "Exceptions inside mirroring, contained.")
+        errors.add_metric([], sum(s.get("mirror_errors", 0) for s in self._snapshots.values()))
+        yield errors
+        connections = GaugeMetricFamily("understudy_client_connections", "Open client connections.")
+        connections.add_metric([], sum(s.get("connections", 0) for s in live.values()))
+        yield connections
+        version = GaugeMetricFamily("understudy_rules_version", "Rules version in force.", labels=["worker"])
+        cpu = CounterMetricFamily(
+            "understudy_process_cpu_seconds", "CPU time of a worker.", labels=["worker"]
+        )
+        rss = GaugeMetricFamily(
+            "understudy_process_resident_memory_bytes", "RSS of a worker.", labels=["worker"]
+        )
+        fds = GaugeMetricFamily("understudy_process_open_fds", "Open files of a worker.", labels=["worker"])
+        for worker, snapshot in live.items():
+            process = snapshot.get("process", {})
+            version.add_metric([worker], snapshot.get("rules_version", 0))
+            cpu.add_metric([worker], process.get("cpu_seconds", 0.0))
+            rss.add_metric([worker], process.get("resident_bytes", 0.0))
+            fds.add_metric([worker], process.get("open_fds", 0.0))
+        yield from (version, cpu, rss, fds)

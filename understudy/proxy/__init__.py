@@ -1,0 +1,5 @@
+"""Front door 1: a reverse proxy with its own HTTP/1.1 listener."""
+
+from understudy.proxy.server import SWEEP_SECONDS, Clock, Proxy
+
+__all__ = ["SWEEP_SECONDS", "Clock", "Proxy"]

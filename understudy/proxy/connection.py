@@ -1,0 +1,419 @@
+"""One client connection: parse requests, keep their order and their limits, close when it must.
+
+llhttp parses; what it leaves open (limits counted across segments, pipelining, half-closed clients,
+lingering after an early answer) is decided here.
+"""
+
+import asyncio
+from collections import deque
+from typing import Final, TYPE_CHECKING, cast
+
+import httptools
+
+from understudy.proxy.exchange import Exchange
+from understudy.upstream.connection import BUFFER_BYTES
+
+if TYPE_CHECKING:
+    from understudy.proxy.server import Proxy
+
+IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING = range(6)
+"""What a connection waits for; each has its time limit."""
+
+PIPELINE_DEPTH: Final = 64
+"""Requests parsed ahead of the one being answered; more close the connection when these are done."""
+
+LINGER_BYTES: Final = 64 * 1024
+"""Read and thrown away after an early answer, so that a reset does not destroy it (RFC 9112 9.6)."""
+
+HOLD_BODY, HOLD_PIPELINE = 1, 2
+
+_METHODS: dict[bytes, str] = {}
+
+
+class ClientConnection(asyncio.Protocol):
+    """See the module. ``mark`` is the coarse time at which ``phase`` last moved on."""
+
+    __slots__ = (
+        "_current",
+        "_head_bytes",
+        "_holds",
+        "_in_body",
+        "_incoming",
+        "_linger_bytes",
+        "_parser",
+        "_queue",
+        "_quiet_bytes",
+        "_stopped",
+        "_added_host",
+        "_added",
+        "_forward",
+        "_upgrading",
+        "is_paused",
+        "is_trusted",
+        "mark",
+        "method",
+        "peer_ip",
+        "phase",
+        "proxy",
+        "transport",
+    )
+
+    def __init__(self, proxy: "Proxy") -> None:
+        self.proxy = proxy
+        self.transport: asyncio.Transport | None = None
+        self.peer_ip = ""
+        self.is_trusted = False
+        self.is_paused = False
+        self.phase = IDLE
+        self.mark = 0.0
+        self.method = b""
+        self._parser = httptools.HttpRequestParser(self)
+        self._current: Exchange | None = None
+        self._incoming: Exchange | None = None
+        self._queue: deque[Exchange] = deque()
+        self._head_bytes = 0
+        self._quiet_bytes = 0
+        self._in_body = False
+        self._holds = 0
+        self._stopped = False
+        self._upgrading = False
+        self._linger_bytes = 0
+        self._added_host = b""
+        self._added = b""
+        self._forward = b""
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        transport.set_write_buffer_limits(high=BUFFER_BYTES)
+        peer = transport.get_extra_info("peername")
+        self.peer_ip = peer[0] if isinstance(peer, tuple) else ""
+        self.is_trusted = self.proxy.trusts(self.peer_ip)
+        self._forward = self.proxy.forward_fields(self.peer_ip, is_trusted=self.is_trusted)
+        self.mark = self.proxy.clock.now
+        self.proxy.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.phase == LINGERING:
+            self._linger_bytes += len(data)
+            if self._linger_bytes > LINGER_BYTES:
+                self.close()
+            return
+        if self._stopped:
+            return
+        if self.phase == IDLE:
+            self.phase = HEAD
+            self.mark = self.proxy.clock.now
+        if not self._in_body:
+            self._head_bytes += len(data)
+        else:
+            self._quiet_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._after_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            self._broke(error)
+        except httptools.HttpParserError as error:
+            self._bad_request(error)
+        else:
+            self._check_sizes()
+
+    def eof_received(self) -> bool:
+        """A client may half-close after its request and still wait for the answer."""
+        if self._current is None and not self._queue:
+            return False
+        self._stopped = True
+        if self._incoming is not None:
+            return False
+        last = self._queue[-1] if self._queue else self._current
+        if last is not None:
+            last.keep_alive = False
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._stopped = True
+        self.proxy.connections.discard(self)
+        current, self._current = self._current, None
+        self._queue.clear()
+        if current is not None:
+            current.client_gone()
+
+    def pause_writing(self) -> None:
+        self.is_paused = True
+
+    def resume_writing(self) -> None:
+        self.is_paused = False
+        if self._current is not None:
+            self._current.client_resumed()
+
+    # -- httptools ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._stopped:
+            return
+        self._incoming = Exchange(self)
+        if self._current is None:
+            self.phase = HEAD
+            self.mark = self.proxy.clock.now
+
+    def on_url(self, url: bytes) -> None:
+        exchange = self._incoming
+        if exchange is None:
+            return
+        exchange.target += url
+        if len(exchange.target) > self.proxy.limits.target_bytes:
+            self._refuse_head(414, "target_too_long", "the request target is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        exchange = self._incoming
+        if exchange is not None and not self._in_body:  # else a trailer: dropped, bounded as quiet bytes
+            exchange.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        exchange = self._incoming
+        if exchange is None or self._stopped:
+            return
+        parser = self._parser
+        method = parser.get_method()
+        limits = self.proxy.limits
+        headers = exchange.headers
+        if len(headers) > limits.header_fields:
+            self._refuse_head(431, "too_many_fields", "the request has too many header fields")
+            return
+        if self._head_bytes > limits.header_bytes and field_bytes(headers) > limits.header_bytes:
+            self._refuse_head(431, "head_too_large", "the request head is too large")
+            return
+        self._head_bytes = 0
+        self._quiet_bytes = 0
+        self._in_body = True
+        version = parser.get_http_version()
+        if version != "1.1":
+            exchange.version = version
+            if version != "1.0":
+                self._refuse_head(505, "bad_version", "only HTTP/1.1 and HTTP/1.0 are spoken here")
+                return
+        exchange.method = _METHODS.get(method) or _METHODS.setdefault(method, method.decode("ascii"))
+        exchange.keep_alive = parser.should_keep_alive()
+        self._upgrading = parser.should_upgrade()
+        if self._upgrading and version == "1.1":
+            exchange.keep_alive = True
+        if self._current is None:
+            self._current = exchange
+            self.method = method
+            self.phase = BODY
+            self.mark = self.proxy.clock.now
+            exchange.start()
+        else:
+            self._enqueue(exchange)
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self._incoming
+        self._quiet_bytes = 0
+        if exchange is not None and not self._stopped:
+            if exchange is self._current:
+                self.mark = self.proxy.clock.now
+            exchange.body(data)
+
+    def on_message_complete(self) -> None:
+        exchange = self._incoming
+        if exchange is None or self._stopped or self._upgrading:
+            return
+        self._incoming = None
+        self._in_body = False
+        if exchange is self._current and self.phase == BODY:
+            self.phase = WAITING
+            self.mark = self.proxy.clock.now
+        exchange.complete()
+
+    # -- what exchanges ask for --------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send answer bytes; a vanished client swallows them."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def answering(self) -> None:
+        """The answer moves: its idle time starts again."""
+        self.phase = ANSWERING
+        self.mark = self.proxy.clock.now
+
+    def added_fields(self, host: bytes) -> bytes:
+        """The fields we add to a request for *host*, remembered for the connection's next one."""
+        if host != self._added_host or not self._added:
+            self._added_host = host
+            self._added = self.proxy.added_fields(self._forward, host, is_trusted=self.is_trusted)
+        return self._added
+
+    def hold_body(self, exchange: Exchange) -> None:
+        """Read no more from the client until `release_body`."""
+        self._hold(HOLD_BODY)
+
+    def release_body(self) -> None:
+        """Read on."""
+        self._release(HOLD_BODY)
+
+    def exchange_over(self, exchange: Exchange) -> None:
+        """*exchange* was answered whole: linger, close, or take the next one."""
+        if exchange is not self._current:
+            return
+        self._current = None
+        if not exchange.keep_alive:
+            if exchange.is_whole or self.transport is None:
+                self.close()
+            else:
+                self._linger()
+            return
+        self._release(HOLD_BODY)
+        self.phase = IDLE if self._incoming is None or self._incoming is exchange else HEAD
+        self.mark = self.proxy.clock.now
+        if self._queue:
+            # Not from inside the callback: a long queue would recurse.
+            self.proxy.loop.call_soon(self._next)
+        elif self._stopped:
+            self.close()
+
+    def cut(self, rest: bytes) -> None:
+        """End the connection so that the client cannot take the answer for whole."""
+        self._current = None
+        self._queue.clear()
+        self._stopped = True
+        if self.transport is not None:
+            if rest:
+                self.transport.write(rest)
+            self.transport.abort()
+
+    def close(self) -> None:
+        """Close after what was written has gone out."""
+        self._stopped = True
+        if self.transport is not None:
+            self.transport.close()
+
+    # -- told by the proxy's clock -------------------------------------------------------------------------
+
+    def check_deadline(self, now: float) -> None:
+        """End what has waited too long in its phase."""
+        phase = self.phase
+        if now - self.mark <= self.proxy.seconds_for(phase, self._current):
+            return
+        if phase in (IDLE, LINGERING):
+            self.close()
+        elif phase == HEAD:
+            self._refuse_head(408, "head_timeout", "the request head did not arrive in time")
+        elif self._current is not None:
+            if phase == BODY and not self._current.is_complete and not self._holds & HOLD_BODY:
+                self._refuse_head(408, "body_timeout", "the request body did not arrive in time")
+            else:
+                self._current.timed_out()
+
+    def drain(self) -> None:
+        """Take no further request: close now when idle, else after the present answer."""
+        if self.phase == IDLE and self._current is None:
+            self.close()
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _enqueue(self, exchange: Exchange) -> None:
+        if len(self._queue) >= PIPELINE_DEPTH:
+            self._stopped = True
+            self._queue[-1].keep_alive = False
+            return
+        self._queue.append(exchange)
+        self._hold(HOLD_PIPELINE)
+
+    def _next(self) -> None:
+        if self._current is not None or not self._queue:
+            return
+        exchange = self._queue.popleft()
+        if not self._queue:
+            self._release(HOLD_PIPELINE)
+        self._current = exchange
+        self.method = exchange.method.encode("ascii")
+        self.phase = WAITING if exchange.is_complete else BODY
+        self.mark = self.proxy.clock.now
+        exchange.start()
+        exchange.replay()
+
+    def _hold(self, why: int) -> None:
+        if not self._holds and self.transport is not None:
+            self.transport.pause_reading()
+        self._holds |= why
+
+    def _release(self, why: int) -> None:
+        if not self._holds & why:
+            return
+        self._holds &= ~why
+        if not self._holds and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _linger(self) -> None:
+        self.phase = LINGERING
+        self.mark = self.proxy.clock.now
+        self._stopped = True
+        self._holds = 0
+        if self.transport is not None:
+            self.transport.resume_reading()
+
+    def _check_sizes(self) -> None:
+        """Bound what has no end yet: a head, a chunk extension, a trailer, each across segments."""
+        limits = self.proxy.limits
+        if self._in_body:
+            if self._quiet_bytes > limits.header_bytes + BUFFER_BYTES:
+                self._refuse_head(400, "body_framing_too_large", "chunk extensions or trailers are too large")
+        elif self._head_bytes > limits.header_bytes + limits.target_bytes and self._incoming is not None:
+            self._refuse_head(431, "head_too_large", "the request head is too large")
+
+    def _refuse_head(self, status: int, reason: str, detail: str) -> None:
+        """Answer what never became a request, in its turn, and close."""
+        self._stopped = True
+        exchange = self._incoming if self._incoming is not None else Exchange(self)
+        self._incoming = None
+        exchange.keep_alive = False
+        if self._current is None:
+            self._current = exchange
+            exchange.refuse(status, reason, detail)
+        elif self._current is exchange:
+            exchange.interrupt(status, reason, detail)
+        else:
+            self._queue.clear()
+            self._current.keep_alive = False
+
+    def _bad_request(self, error: httptools.HttpParserError) -> None:
+        self._refuse_head(400, "bad_request", f"the request is not valid HTTP/1.1: {error}")
+
+    def _broke(self, error: Exception) -> None:
+        """A fault of ours while reading a request: count it, answer 500, close."""
+        self.proxy.log_fault(error.__cause__ or error.__context__ or error)
+        self._refuse_head(500, "internal", "the proxy failed to handle this request")
+
+    def _after_upgrade(self, rest: bytes) -> None:
+        """llhttp stops at an upgrade request; we do not offer it, so the bytes go on as HTTP/1.1.
+
+        RFC 9110 7.8: a server may ignore Upgrade. The body, if any, is parsed by a fresh parser that
+        is told its framing.
+        """
+        exchange, self._incoming = self._incoming, None
+        self._upgrading = False
+        self._parser = httptools.HttpRequestParser(self)
+        if exchange is None or self._stopped:
+            return
+        framing = b"".join(
+            b"%b: %b\r\n" % field
+            for field in exchange.headers
+            if field[0].lower() in (b"content-length", b"transfer-encoding")
+        )
+        stopped, self._stopped = self._stopped, True  # nobody listens while the framing is told again
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+        self._stopped = stopped
+        self._incoming = exchange
+        if not framing:
+            self.on_message_complete()
+        if rest:
+            self.data_received(rest)
+
+
+def field_bytes(headers: list[tuple[bytes, bytes]]) -> int:
+    """The size of a header block on the wire, with separators."""
+    return sum(len(name) + len(value) + 4 for name, value in headers)

@@ -1,0 +1,567 @@
+"""One request of one client connection: decide, send on, bring the answer back.
+
+State of a request lives here; the connection lives on. Nothing on this path is awaited.
+"""
+
+from bisect import bisect_left
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from understudy.engine import Plan
+from understudy.forwarding import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOP,
+    IDEMPOTENT,
+    PASS,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    Spellings,
+    connection_options,
+)
+from understudy.metrics import SECONDS
+from understudy.proxy.heads import (
+    CHUNKED,
+    CRLF,
+    SEP,
+    UNSIZED,
+    Fields,
+    Refused,
+    origin_form,
+    read_fields,
+    valid_host,
+)
+from understudy.proxy.problems import DETAIL_OF, STATUS_OF, problem
+from understudy.shadow import Copy, MirroredExchange
+from understudy.upstream import Refusal, UpstreamConnection
+
+if TYPE_CHECKING:
+    from understudy.proxy.connection import ClientConnection
+
+SPACE: Final = b" "
+VERSION: Final = b" HTTP/1.1\r\n"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE: Final = b"Connection: close\r\n"
+KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+CHUNKED_FIELD: Final = b"Transfer-Encoding: chunked\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+NEVER_RETURNED: Final = frozenset({HOP, CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER})
+"""Fields of an answer that end at this hop."""
+
+_spellings: Final = Spellings()
+_status_lines: dict[tuple[int, bytes], bytes] = {}
+
+
+def status_line(status: int, reason: bytes) -> bytes:
+    """The line for *status* and the service's own *reason*, remembered."""
+    line = _status_lines.get((status, reason))
+    if line is None:
+        line = b"HTTP/1.1 %d %b\r\n" % (status, reason)
+        if len(_status_lines) < 1024:
+            _status_lines[status, reason] = line
+    return line
+
+
+class Exchange:
+    """One request and its answer. Is its own `Head`, upstream `Caller` and pool `Waiter`."""
+
+    __slots__ = (
+        "_answered",
+        "_body",
+        "_chunked_out",
+        "_client",
+        "_copy",
+        "_early",
+        "_kept",
+        "_out",
+        "_pending",
+        "_retried",
+        "_sent_at",
+        "_started_at",
+        "_upstream",
+        "_waiting",
+        "_wire",
+        "client_ip",
+        "fields",
+        "headers",
+        "host",
+        "is_complete",
+        "is_over",
+        "keep_alive",
+        "method",
+        "path",
+        "plan",
+        "query",
+        "shadowed",
+        "status",
+        "target",
+        "version",
+    )
+
+    def __init__(self, client: "ClientConnection") -> None:
+        self._client = client
+        self.client_ip = client.peer_ip
+        self.target = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.method = "GET"
+        self.path = ""
+        self.query = ""
+        self.host = ""
+        self.version = "1.1"
+        self.keep_alive = True
+        self.fields: Fields | None = None
+        self.plan: Plan | None = None
+        self.shadowed: MirroredExchange | None = None
+        self.status = 0
+        self.is_complete = False
+        self.is_over = False
+        self._upstream: UpstreamConnection | None = None
+        self._waiting = False
+        self._wire = b""
+        self._pending: list[bytes] = []
+        self._early: list[bytes] = []
+        self._body: list[bytes] | None = None
+        self._kept = 0
+        self._copy: Copy | None = None
+        self._out: list[bytes] = []
+        self._answered = False
+        self._chunked_out = False
+        self._retried = False
+        self._started_at = 0.0
+        self._sent_at = 0.0
+
+    # -- the request, told by the client connection ------------------------------------------------
+
+    def start(self) -> None:
+        """The head is parsed and it is this request's turn."""
+        self._started_at = self._sent_at = perf_counter()
+        try:
+            wire = self._prepare()
+        except Refused as refused:
+            self.refuse(refused.status, refused.reason, refused.detail)
+            return
+        if wire is None:
+            return
+        self._wire = wire
+        self._acquire(fresh=False)
+
+    def _prepare(self) -> bytes | None:
+        client = self._client
+        target = self.target
+        parts = [client.method, SPACE, target, VERSION]
+        fields = read_fields(parts, self.headers, via_id=client.proxy.via_id, trusted=client.is_trusted)
+        parts = fields.parts
+        self.fields = fields
+        method = self.method
+        if method in ("CONNECT", "TRACE"):
+            raise Refused(405, "bad_method", f"{method} is not forwarded")
+        host = fields.host
+        if target[0] != 47:  # "/"
+            target, authority = origin_form(target, method)
+            parts[2] = target
+            if authority:
+                host = authority
+                for at in range(4, len(parts), 4):
+                    if parts[at].lower() == b"host":
+                        parts[at + 2] = authority
+        if host or self.version == "1.1":
+            self.host = valid_host(host)
+        if b"#" in target:
+            raise Refused(400, "bad_target", "the request target has a fragment")
+        text = target.decode("latin-1")
+        self.path, _, self.query = text.partition("?")
+        if fields.closes:
+            self.keep_alive = False
+        plan = client.proxy.engine.decide(self)
+        if plan is None:
+            raise Refused(404, "no_route", "no route of the rules matches this request")
+        self.plan = plan
+        added = client.added_fields(host)
+        if plan.targets:
+            self._shadow_begin(plan, fields, added)
+        length = fields.length
+        if length == UNSIZED:
+            framing = CRLF
+        elif length == CHUNKED:
+            framing = CHUNKED_FIELD + CRLF
+        else:
+            framing = b"Content-Length: %d\r\n\r\n" % length
+        return b"".join((*parts, added, plan.cohort, framing))
+
+    def body(self, data: bytes) -> None:
+        """A piece of the request's body, transfer coding removed."""
+        fields = self.fields
+        if fields is None:
+            self._early.append(data)
+            self._client.hold_body(self)
+            return
+        if self._body is not None:
+            self._shadow_body(data)
+        if fields.length == CHUNKED:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._upstream is not None:
+            self._upstream.write(data)
+        elif not self.is_over:
+            self._pending.append(data)
+            self._client.hold_body(self)
+
+    def complete(self) -> None:
+        """The request is whole."""
+        self.is_complete = True
+        if self.is_over or self.fields is None:
+            return
+        if self.fields.length == CHUNKED:
+            if self._upstream is not None:
+                self._upstream.write(LAST_CHUNK)
+            else:
+                self._pending.append(LAST_CHUNK)
+        if self._copy is not None:
+            self._shadow_send()
+
+    def replay(self) -> None:
+        """Tell what came of the body while this request stood behind another."""
+        early, self._early = self._early, []
+        for data in early:
+            if not self.is_over:
+                self.body(data)
+        if self.is_complete:
+            self.complete()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing more of the request can come."""
+        return self.is_complete or self._has_no_body()
+
+    def client_gone(self) -> None:
+        """The client's connection is lost: end quietly, tell the upstream by closing."""
+        if self.is_over:
+            return
+        self._let_go()
+        self._end(499)
+        self._shadow_abort("client_aborted")
+
+    # -- towards the upstream ------------------------------------------------------------------------
+
+    def _acquire(self, *, fresh: bool) -> None:
+        plan = self.plan
+        assert plan is not None
+        try:
+            connection = plan.pool.acquire(self, fresh=fresh)
+        except Refusal as refusal:
+            self._give_up(str(refusal))
+            return
+        if connection is None:
+            self._waiting = True
+            return
+        self._begin(connection)
+
+    def on_connection(self, connection: UpstreamConnection) -> None:
+        self._waiting = False
+        self._sent_at = perf_counter()
+        self._begin(connection)
+
+    def on_refused(self, reason: str) -> None:
+        self._waiting = False
+        if reason == "connect_refused" and not self._retried:
+            self._retried = True
+            self._acquire(fresh=True)
+            return
+        self._give_up(reason)
+
+    def _begin(self, connection: UpstreamConnection) -> None:
+        self._upstream = connection
+        connection.begin(self, is_head=self.method == "HEAD")
+        fields = self.fields
+        if self._pending:
+            connection.write(b"".join((self._wire, *self._pending)))
+            self._pending.clear()
+            self._client.release_body()
+        else:
+            connection.write(self._wire)
+        if fields is not None and fields.expects_continue and not self.is_complete and self.version == "1.1":
+            fields.expects_continue = False
+            self._client.write(CONTINUE)
+
+    def on_pause(self) -> None:
+        self._client.hold_body(self)
+
+    def on_resume(self) -> None:
+        self._client.release_body()
+
+    def on_lost(self, reason: str, *, reused: bool) -> None:
+        self._upstream = None
+        if self._answered:
+            self._cut(reason)
+        elif reused and not self._retried and self.method in IDEMPOTENT and self._has_no_body():
+            self._retried = True
+            self._acquire(fresh=True)
+        else:
+            self._give_up(reason)
+
+    def _has_no_body(self) -> bool:
+        return self.fields is not None and self.fields.length in (UNSIZED, 0)
+
+    def _let_go(self) -> None:
+        if self._upstream is not None:
+            self._upstream.abandon()
+            self._upstream = None
+        elif self._waiting and self.plan is not None:
+            self.plan.pool.withdraw(self)
+            self._waiting = False
+
+    # -- the answer, told by the upstream connection ---------------------------------------------------
+
+    def on_interim(self, connection: UpstreamConnection) -> None:
+        if self.version != "1.1" or connection.status == 100:
+            return  # our own 100 was sent when the body was asked for
+        fields = b"".join(b"%b: %b\r\n" % (n, v) for n, v in connection.headers if _spellings[n] == PASS)
+        self._client.write(status_line(connection.status, connection.reason) + fields + CRLF)
+
+    def on_answer(self, connection: UpstreamConnection) -> None:
+        client = self._client
+        self._answered = True
+        self.status = connection.status
+        length = connection.length
+        headers = connection.headers
+        if self.shadowed is not None:
+            self._shadow_answer(connection.status, headers)
+        self._out = out = [status_line(connection.status, connection.reason)]
+        kinds = _spellings
+        named: list[bytes] | None = None
+        for name, value in headers:
+            kind = kinds[name]
+            if kind != PASS:
+                if kind == CONNECTION:
+                    options = connection_options(value)
+                    if options not in ([b"close"], [b"keep-alive"]):
+                        named = options if named is None else named + options
+                    continue
+                if kind in NEVER_RETURNED or (kind == CONTENT_LENGTH and (length < 0 or self.status == 204)):
+                    continue
+            out += (name, SEP, value, CRLF)
+        if named:
+            _strip_named(out, named)
+        out.append(client.proxy.via_field)
+        if not self.is_complete:
+            self.keep_alive = False
+            connection.keep = False
+        if length < 0:
+            if self.version == "1.1":
+                self._chunked_out = True
+                out.append(CHUNKED_FIELD)
+            else:
+                self.keep_alive = False
+        if not self.keep_alive or client.proxy.is_draining:
+            self.keep_alive = False
+            out.append(CLOSE)
+        elif self.version == "1.0":
+            out.append(KEEP_ALIVE)
+        out.append(CRLF)
+        client.answering()
+
+    def on_data(self, data: bytes) -> None:
+        if self.shadowed is not None:
+            self._shadow_data(data)
+        if self._chunked_out:
+            self._out += (b"%x\r\n" % len(data), data, CRLF)
+        else:
+            self._out.append(data)
+
+    def on_flush(self) -> None:
+        out = self._out
+        if out:
+            self._client.write(b"".join(out))
+            self._client.answering()
+            out.clear()
+        if self._client.is_paused and self._upstream is not None and self._upstream.transport is not None:
+            self._upstream.transport.pause_reading()
+
+    def client_resumed(self) -> None:
+        """The client reads again."""
+        if self._upstream is not None and self._upstream.transport is not None:
+            self._upstream.transport.resume_reading()
+
+    def on_complete(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        out = self._out
+        if self._chunked_out:
+            out.append(LAST_CHUNK)
+        if out:
+            self._client.write(b"".join(out))
+        now = perf_counter()
+        plan = self.plan
+        if self._copy is not None:
+            self._shadow_abort("request_incomplete")
+        if plan is not None:
+            histogram = plan.upstream
+            seconds = now - self._sent_at
+            histogram.counts[bisect_left(SECONDS, seconds)] += 1
+            histogram.total += seconds
+            if self.shadowed is not None:
+                self._shadow_complete(seconds)
+        if upstream is not None and not self.is_complete:
+            upstream.keep = False
+        self._end(self.status, now)
+        self._client.exchange_over(self)
+
+    # -- ends ------------------------------------------------------------------------------------------
+
+    def timed_out(self) -> None:
+        """The upstream let too much time pass."""
+        self._let_go()
+        if self._answered:
+            self._cut("answer_idle")
+        else:
+            self._give_up("answer_timeout")
+
+    def refuse(self, status: int, reason: str, detail: str) -> None:
+        """Answer by ourselves, count why, close the connection."""
+        if self.is_over:
+            return
+        client = self._client
+        client.proxy.metrics.errors[reason] += 1
+        if not self.is_whole or status in (400, 501, 408, 414, 431):
+            self.keep_alive = False
+        if client.proxy.is_draining:
+            self.keep_alive = False
+        closes = not self.keep_alive
+        client.write(problem(status, reason, detail, closes=closes, is_head=self.method == "HEAD"))
+        self._end(status)
+        self._shadow_abort("primary_failed")
+        client.exchange_over(self)
+
+    def interrupt(self, status: int, reason: str, detail: str) -> None:
+        """The request broke off or broke a rule after it was sent on."""
+        if self.is_over:
+            return
+        self._let_go()
+        if self._answered:
+            self._cut(reason)
+        else:
+            self.refuse(status, reason, detail)
+
+    def _give_up(self, reason: str) -> None:
+        self._let_go()
+        self.refuse(STATUS_OF.get(reason, 502), reason, DETAIL_OF.get(reason, reason))
+
+    def _cut(self, reason: str) -> None:
+        """The answer broke off after its head was sent: cut the client, never pad (RFC 9112 8)."""
+        self._client.proxy.metrics.errors["cut_" + reason] += 1
+        self._end(self.status)
+        self._shadow_abort("primary_failed")
+        self._client.cut(b"".join(self._out))
+
+    def _end(self, status: int, now: float = 0.0) -> None:
+        self.is_over = True
+        plan = self.plan
+        if plan is not None:
+            stats = plan.stats
+            stats.codes[status // 100] += 1
+            seconds = (now or perf_counter()) - self._started_at
+            stats.duration.counts[bisect_left(SECONDS, seconds)] += 1
+            stats.duration.total += seconds
+
+    # -- shadow: every exception is counted, none is raised ----------------------------------------------
+
+    def _shadow_begin(self, plan: Plan, fields: Fields, added: bytes) -> None:
+        try:
+            decision = plan.decision
+            shadowed = self._client.proxy.mirror.begin(
+                plan.targets,
+                method=self.method,
+                override=fields.override,
+                allowed=decision.mirror_methods,
+                is_shadow=fields.is_shadow,
+                path=self.path,
+                query=self.query,
+                flag=decision.flag,
+                started_at=self._started_at,
+            )
+            if shadowed is None:
+                return
+            self.shadowed = shadowed
+            self._copy = Copy(
+                parts=fields.parts, credentials=fields.credentials, added=added, cohort=plan.cohort
+            )
+            if fields.length != UNSIZED:
+                self._copy.is_sized = True
+                self._body = []
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._shadow_broke()
+
+    def _shadow_body(self, data: bytes) -> None:
+        try:
+            shadowed, body = self.shadowed, self._body
+            if shadowed is None or body is None:
+                return
+            body.append(data)
+            self._kept += len(data)
+            if not shadowed.hold(len(data)) or self._kept > self._client.proxy.mirror.cap:
+                self._shadow_abort("body_too_large")
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._shadow_broke()
+
+    def _shadow_send(self) -> None:
+        try:
+            shadowed, copy, plan = self.shadowed, self._copy, self.plan
+            self._copy = None
+            if shadowed is None or copy is None or plan is None:
+                return
+            if self._body:
+                copy.body = b"".join(self._body)
+            self._body = None
+            if not self._client.proxy.mirror.send(shadowed, copy, plan.control):
+                self.shadowed = None
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._shadow_broke()
+
+    def _shadow_answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        try:
+            if self.shadowed is not None:
+                self.shadowed.primary_answer(status, headers)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._shadow_broke()
+
+    def _shadow_data(self, data: bytes) -> None:
+        try:
+            if self.shadowed is not None:
+                self.shadowed.primary_data(data)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._shadow_broke()
+
+    def _shadow_complete(self, seconds: float) -> None:
+        try:
+            shadowed, self.shadowed = self.shadowed, None
+            if shadowed is not None:
+                shadowed.primary_complete(seconds)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._shadow_broke()
+
+    def _shadow_abort(self, reason: str) -> None:
+        """No comparison will come of this request; a copy that was not sent yet never is."""
+        try:
+            shadowed, self.shadowed = self.shadowed, None
+            copy, self._copy, self._body = self._copy, None, None
+            if shadowed is None:
+                return
+            if copy is not None:
+                self._client.proxy.mirror.skip(shadowed, reason)
+            else:
+                shadowed.primary_lost()
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._shadow_broke()
+
+    def _shadow_broke(self) -> None:
+        self._client.proxy.mirror.broke()
+
+
+def _strip_named(out: list[bytes], named: list[bytes]) -> None:
+    """Remove the fields that the answer's Connection named."""
+    at = 1
+    while at < len(out):
+        if out[at].lower() in named:
+            del out[at : at + 4]
+        else:
+            at += 4

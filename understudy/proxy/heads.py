@@ -1,0 +1,184 @@
+"""Read a parsed request head by the rules, and write the head that goes on.
+
+Pure. llhttp has already refused what is not HTTP/1.1 grammar (strict CRLF, obs-fold, NUL, differing
+lengths, Transfer-Encoding beside Content-Length); here stand the rules it does not know.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from understudy.forwarding import (
+    COHORT,
+    CONNECTION,
+    CONTENT_LENGTH,
+    CREDENTIAL,
+    EXPECT,
+    FORWARDING,
+    HOP,
+    HOST,
+    OVERRIDE,
+    PARTS_PER_FIELD,
+    PASS,
+    REQUEST_LINE_PARTS,
+    SHADOW,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    VIA,
+    Spellings,
+    connection_options,
+)
+
+SEP: Final = b": "
+CRLF: Final = b"\r\n"
+UNSIZED: Final = -1
+"""``length_bytes`` of a request without a body."""
+CHUNKED: Final = -2
+
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{1,5})?")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?][^#]*)?")
+_MOST_HOSTS = 1024
+
+_spellings: Final = Spellings()
+_hosts: dict[bytes, str | None] = {}
+
+
+class Refused(Exception):
+    """The request breaks a rule: the answer's *status*, a *reason* for metrics, a short *detail*."""
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+        super().__init__(detail)
+
+
+@dataclass(slots=True)
+class Fields:
+    """What a request's fields say, and the parts that go on to the upstream."""
+
+    parts: list[bytes]
+    host: bytes = b""
+    length: int = UNSIZED
+    credentials: list[int] | None = None
+    """Where in ``parts`` the credential fields begin, ascending."""
+    override: str = ""
+    is_shadow: bool = False
+    expects_continue: bool = False
+    closes: bool = False
+
+
+def read_fields(
+    start: list[bytes], headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, trusted: bool
+) -> Fields:
+    """Sort *headers* into what goes on and what is for us; *start* is the request line's parts.
+
+    Raises `Refused`.
+    """
+    fields = Fields(start)
+    parts = start
+    kinds = _spellings
+    hosts = 0
+    named: list[bytes] | None = None
+    for name, value in headers:
+        kind = kinds[name]
+        if kind != PASS:
+            if kind == HOST:
+                hosts += 1
+                fields.host = value
+            elif kind == CREDENTIAL:
+                if fields.credentials is None:
+                    fields.credentials = [len(parts)]
+                else:
+                    fields.credentials.append(len(parts))
+            elif kind == CONNECTION:
+                options = connection_options(value)
+                if options == [b"close"]:
+                    fields.closes = True
+                elif options != [b"keep-alive"]:
+                    named = options if named is None else named + options
+                continue
+            elif kind == VIA:
+                if via_id in value:
+                    raise Refused(508, "loop", "this request has passed through this proxy before")
+            elif kind == OVERRIDE:
+                fields.override = value.strip(b" \t").upper().decode("latin-1")
+            elif kind == FORWARDING:
+                if not trusted:
+                    continue
+            else:
+                _read_own(fields, kind, value)
+                continue
+        parts += (name, SEP, value, CRLF)
+    if hosts != 1 and hosts:
+        raise Refused(400, "bad_host", "more than one Host field")
+    if named is not None:
+        _strip_named(fields, named)
+    return fields
+
+
+def _read_own(fields: Fields, kind: int, value: bytes) -> None:
+    """A field that ends here: it frames this hop, or a client may not set it."""
+    if kind == CONTENT_LENGTH:
+        fields.length = int(value)
+    elif kind == TRANSFER_ENCODING:
+        if value.strip(b" \t").lower() != b"chunked":
+            raise Refused(501, "bad_transfer_coding", "only the transfer coding 'chunked' is understood")
+        fields.length = CHUNKED
+    elif kind == SHADOW:
+        fields.is_shadow = True
+    elif kind == EXPECT:
+        if value.strip(b" \t").lower() != b"100-continue":
+            raise Refused(417, "bad_expect", "only 'Expect: 100-continue' is understood")
+        fields.expects_continue = True
+    elif kind not in (HOP, COHORT, UPGRADE, TRAILER):
+        raise AssertionError(kind)
+
+
+def _strip_named(fields: Fields, named: list[bytes]) -> None:
+    """Remove the fields that Connection named, before any of ours are added."""
+    fields.closes = fields.closes or b"close" in named
+    parts = fields.parts
+    kept = parts[:REQUEST_LINE_PARTS]
+    credentials: list[int] = []
+    for at in range(REQUEST_LINE_PARTS, len(parts), PARTS_PER_FIELD):
+        lower = parts[at].lower()
+        if lower in named and lower != b"host":
+            continue
+        if _spellings[parts[at]] == CREDENTIAL:
+            credentials.append(len(kept))
+        kept += parts[at : at + PARTS_PER_FIELD]
+    fields.parts = kept
+    fields.credentials = credentials or None
+
+
+def valid_host(value: bytes) -> str:
+    """The lower-case text of a Host field's *value*. Raises `Refused`."""
+    try:
+        known = _hosts[value]
+    except KeyError:
+        stripped = value.strip(b" \t")
+        known = stripped.decode("latin-1").lower() if _HOST.fullmatch(stripped) else None
+        if len(_hosts) < _MOST_HOSTS:
+            _hosts[value] = known
+    if known is None:
+        raise Refused(400, "bad_host", "the Host field is missing or not a host")
+    return known
+
+
+def origin_form(target: bytes, method: str) -> tuple[bytes, bytes]:
+    """Split any allowed request target into (origin-form target, authority or b"").
+
+    Raises `Refused`. RFC 9112 3.2: absolute-form must be accepted, ``*`` only with OPTIONS.
+    """
+    if target == b"*":
+        if method != "OPTIONS":
+            raise Refused(400, "bad_target", "the target '*' goes with OPTIONS only")
+        return target, b""
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise Refused(400, "bad_target", "the request target is neither a path nor an http URL")
+    rest = match[2] or b"/"
+    return (rest if rest.startswith(b"/") else b"/" + rest), match[1]

@@ -1,0 +1,148 @@
+"""What all client connections of one worker share: rules, limits, clock, shutdown."""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from understudy.config import Limits
+from understudy.engine import Engine
+from understudy.metrics import WorkerMetrics
+from understudy.proxy.connection import (
+    ANSWERING,
+    BODY,
+    HEAD,
+    IDLE,
+    LINGERING,
+    WAITING,
+    ClientConnection,
+)
+from understudy.proxy.exchange import Exchange
+from understudy.shadow import Mirror
+
+log = logging.getLogger("understudy.proxy")
+
+SWEEP_SECONDS: Final = 0.1
+"""How often deadlines are looked at; far below the shortest of them (1 s)."""
+
+LINGER_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class Clock:
+    """Monotonic seconds, refreshed by the sweep: good to ``SWEEP_SECONDS``, free to read."""
+
+    now: float = 0.0
+
+
+class Proxy:
+    """One worker's front door. `serve` takes bound, listening sockets; `drain` ends it gracefully."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        engine: Engine,
+        mirror: Mirror,
+        metrics: WorkerMetrics,
+        limits: Limits,
+        clock: Clock,
+        via_id: bytes,
+        trusted_proxies: tuple[str, ...] = (),
+        scheme: str = "http",
+    ) -> None:
+        self.loop = loop
+        self.engine = engine
+        self.mirror = mirror
+        self.metrics = metrics
+        self.limits = limits
+        self.clock = clock
+        self.via_id = via_id
+        self.via_field = b"Via: 1.1 %b\r\n" % via_id
+        self.connections: set[ClientConnection] = set()
+        self.is_draining = False
+        self._scheme = scheme.encode("ascii")
+        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
+        self._servers: list[asyncio.Server] = []
+        self._seconds = {
+            IDLE: limits.keep_alive_timeout,
+            HEAD: limits.head_timeout,
+            BODY: limits.body_idle_timeout,
+            WAITING: limits.body_idle_timeout,
+            ANSWERING: limits.body_idle_timeout,
+            LINGERING: LINGER_SECONDS,
+        }
+
+    async def serve(self, sockets: list[socket.socket]) -> None:
+        """Accept on *sockets*; returns once it does."""
+        for bound in sockets:
+            self._servers.append(
+                await self.loop.create_server(lambda: ClientConnection(self), sock=bound, backlog=4096)
+            )
+
+    async def drain(self, seconds: float, *, wait: Callable[[float], Awaitable[None]]) -> int:
+        """Stop accepting, finish what runs for at most *seconds*; the number of requests cut off.
+
+        *wait* sleeps that many seconds.
+        """
+        self.is_draining = True
+        for server in self._servers:
+            server.close()
+        left = seconds
+        while self.connections and left > 0:
+            for connection in list(self.connections):
+                connection.drain()
+            await wait(SWEEP_SECONDS)
+            left -= SWEEP_SECONDS
+        cut = len(self.connections)
+        for connection in list(self.connections):
+            connection.cut(b"")
+        return cut
+
+    def sweep(self, now: float) -> None:
+        """Move the clock and end what is late."""
+        self.clock.now = now
+        for connection in list(self.connections):
+            connection.check_deadline(now)
+        for pool in self.engine.pools:
+            pool.sweep(now)
+        self.metrics.connections = len(self.connections)
+
+    def seconds_for(self, phase: int, exchange: Exchange | None) -> float:
+        """How long *phase* may last."""
+        if exchange is not None and exchange.plan is not None:
+            if phase == WAITING:
+                return exchange.plan.first_byte_seconds
+            if phase == ANSWERING:
+                return exchange.plan.idle_seconds
+        return self._seconds[phase]
+
+    def trusts(self, peer: str) -> bool:
+        """Whether *peer*'s forwarding fields are believed."""
+        if not self._trusted or not peer:
+            return False
+        address = ipaddress.ip_address(peer.partition("%")[0])
+        return any(address in network for network in self._trusted)
+
+    def forward_fields(self, peer: str, *, is_trusted: bool) -> bytes:
+        """The forwarding fields that are the same for every request of a connection."""
+        if is_trusted:
+            return self.via_field
+        return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n%b" % (
+            peer.encode("ascii") or b"unknown",
+            self._scheme,
+            self.via_field,
+        )
+
+    def added_fields(self, forward: bytes, host: bytes, *, is_trusted: bool) -> bytes:
+        """All forwarding fields of a request for *host*."""
+        if is_trusted or not host:
+            return forward
+        return b"%bX-Forwarded-Host: %b\r\n" % (forward, host)
+
+    def log_fault(self, error: BaseException) -> None:
+        """A fault of ours: logged with its trace, never shown to a client."""
+        log.error("a request could not be handled", exc_info=error)

@@ -1,0 +1,20 @@
+"""Rehearsals: copies of live requests, sent, collected and settled off the request's path."""
+
+from understudy.shadow.assess import Assessment, Assessor, Found
+from understudy.shadow.exchange import MirroredExchange
+from understudy.shadow.mirror import Limits, Mirror, Recorder
+from understudy.shadow.redaction import Redaction
+from understudy.shadow.target import Copy, Target
+
+__all__ = [
+    "Assessment",
+    "Assessor",
+    "Copy",
+    "Found",
+    "Limits",
+    "Mirror",
+    "MirroredExchange",
+    "Recorder",
+    "Redaction",
+    "Target",
+]

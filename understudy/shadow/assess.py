@@ -1,0 +1,106 @@
+"""Compare a pair, turn it into counts and a few redacted samples. Runs in the control process."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import orjson
+
+from understudy.comparators import Comparison, Difference, observe
+from understudy.messages import Pair
+from understudy.shadow.redaction import Redaction, shown
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One example of a difference, ready to store: redacted, as JSON texts."""
+
+    service: str
+    endpoint: str
+    path: str
+    kind: str
+    at: float
+    body: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What one pair adds: ``result`` is the label of ``understudy_comparisons_total``."""
+
+    counts: dict[Key, int]
+    found: list[Found]
+    result: str
+    kinds: list[str]
+
+
+class Assessor:
+    """Compares by the rules in force; knows which paths are noise, to label results."""
+
+    def __init__(self, comparison: Comparison, redaction: Redaction) -> None:
+        self.comparison = comparison
+        self._redaction = redaction
+        self.noise: Collection[Key] = frozenset()
+        """(service, endpoint, path, kind) of what the last report called noise."""
+
+    def assess(self, pair: Pair) -> Assessment:
+        """Compare *pair*. Never raises on any content (see `Comparison.compare`)."""
+        compare = self.comparison.compare
+        differences = compare(pair.endpoint, pair.primary, pair.shadow, method=pair.method)
+        control = None
+        if pair.control is not None:
+            control = compare(pair.endpoint, pair.primary, pair.control, method=pair.method)
+        counts: Counter[Key] = Counter()
+        observe(
+            counts,
+            service=pair.service,
+            endpoint=pair.endpoint,
+            differences=differences,
+            control_differences=control,
+        )
+        counted = [d for d in differences if not d.ignored]
+        return Assessment(
+            counts=dict(counts),
+            found=[self._found(pair, d) for d in differences],
+            result=self._result(pair, counted),
+            kinds=[d.kind for d in counted],
+        )
+
+    def _result(self, pair: Pair, differences: list[Difference]) -> str:
+        if not differences:
+            return "match"
+        if all((pair.service, pair.endpoint, d.path, d.kind) in self.noise for d in differences):
+            return "noise"
+        return "mismatch"
+
+    def _found(self, pair: Pair, difference: Difference) -> Found:
+        hide = self._redaction
+        at = difference.at or difference.path
+
+        def side(value: object, *, is_absent: bool) -> str | None:
+            return None if is_absent else shown(hide.value(at, value), dump_json)
+
+        return Found(
+            service=pair.service,
+            endpoint=pair.endpoint,
+            path=difference.path,
+            kind=difference.kind,
+            at=pair.at,
+            body={
+                "primary": side(difference.primary, is_absent=difference.kind == "extra"),
+                "shadow": side(difference.shadow, is_absent=difference.kind == "missing"),
+                "at": hide.text(at),
+                "request": f"{pair.method} {hide.target(pair.path, pair.query)}",
+                "flag": pair.flag,
+                "seen": pair.at,
+            },
+        )
+
+
+def dump_json(value: object) -> bytes:
+    """JSON, falling back to text for what JSON cannot say (NaN, huge integers, lone surrogates)."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError):
+        return repr(value).encode("utf-8", "backslashreplace")

@@ -1,0 +1,172 @@
+"""One copy on its way to a shadow service, and the capped answer it brings back."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from understudy.messages import Answer
+from understudy.shadow.target import Target
+from understudy.upstream import Refusal, UpstreamConnection
+
+if TYPE_CHECKING:
+    from understudy.shadow.exchange import MirroredExchange
+
+
+class ShadowCall:
+    """Sends one copy, collects one answer; tells its exchange exactly once that it is over.
+
+    ``status`` is 0 until an answer head came. ``failure`` names why no answer came.
+    """
+
+    __slots__ = (
+        "_cap",
+        "_connection",
+        "_done",
+        "_exchange",
+        "_now",
+        "body",
+        "failure",
+        "headers",
+        "is_truncated",
+        "seconds",
+        "sent_at",
+        "size",
+        "started_at",
+        "status",
+        "target",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        exchange: "MirroredExchange",
+        target: Target,
+        wire: bytes,
+        *,
+        cap: int,
+        now: Callable[[], float],
+        started_at: float,
+    ) -> None:
+        self._exchange = exchange
+        self.target = target
+        self.wire = wire
+        self._cap = cap
+        self._now = now
+        self.started_at = started_at
+        self.sent_at = started_at
+        self.seconds = 0.0
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body: list[bytes] = []
+        self.size = 0
+        self.is_truncated = False
+        self.failure = ""
+        self._done = False
+        self._connection: UpstreamConnection | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self._done
+
+    def start(self, *, is_head: bool) -> None:
+        """Send the copy, or wait for a connection of the shadow's own pool."""
+        try:
+            connection = self.target.pool.acquire(self)
+        except Refusal as refusal:
+            self._fail(str(refusal))
+            return
+        if connection is not None:
+            self._connection = connection
+            connection.begin(self, is_head=is_head)
+            connection.write(self.wire)
+
+    def cancel(self, reason: str) -> None:
+        """End the call now: its deadline passed, or the worker is leaving."""
+        if self._done:
+            return
+        self._let_go()
+        self._fail(reason)
+
+    def on_connection(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        self.sent_at = self._now()
+        connection.begin(self, is_head=self._exchange.is_head)
+        connection.write(self.wire)
+
+    def on_refused(self, reason: str) -> None:
+        self._fail(reason)
+
+    def on_interim(self, connection: UpstreamConnection) -> None:
+        """A shadow's interim answers go nowhere."""
+
+    def on_answer(self, connection: UpstreamConnection) -> None:
+        self.status = connection.status
+        self.headers = connection.headers
+
+    def on_data(self, data: bytes) -> None:
+        if self._done:
+            return
+        self.size += len(data)
+        self.body.append(data)
+        if not self._exchange.hold(len(data)) or self.size > self._cap:
+            self.is_truncated = True
+            self._let_go()
+            self._answer()
+
+    def on_flush(self) -> None:
+        """Nothing is written on the way; the answer is settled when it is whole."""
+
+    def on_complete(self) -> None:
+        if not self._done:
+            self._answer()
+
+    def on_lost(self, reason: str, *, reused: bool) -> None:  # noqa: ARG002  a copy is never sent twice
+        if not self._done:
+            self._fail(reason)
+
+    def on_pause(self) -> None:
+        """A copy is at most the cap: it is written at once."""
+
+    def on_resume(self) -> None:
+        """See `on_pause`."""
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+        else:
+            self.target.pool.withdraw(self)
+
+    def _answer(self) -> None:
+        self._done = True
+        self._connection = None
+        self.seconds = self._now() - self.sent_at
+        self.target.answered()
+        self._tell()
+
+    def _fail(self, reason: str) -> None:
+        self._done = True
+        self._connection = None
+        self.failure = reason
+        self.target.failed(reason, self._now())
+        self._tell()
+
+    def _tell(self) -> None:
+        try:
+            self._exchange.call_over(self)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._exchange.broke()
+
+    def as_answer(self) -> Answer:
+        """The answer as a value, at most the cap of its body."""
+        return as_answer(self.status, self.headers, self.body, self.is_truncated, self._cap)
+
+
+def as_answer(
+    status: int, headers: Sequence[tuple[bytes, bytes]], body: Sequence[bytes], is_truncated: bool, cap: int
+) -> Answer:
+    """Build the value that travels; a truncated body is cut to *cap* bytes exactly, so that two compare."""
+    whole = b"".join(body)
+    if not is_truncated:
+        return Answer(status=status, headers=headers, body=whole, length_bytes=len(whole))
+    declared = next((int(v) for n, v in headers if n.lower() == b"content-length"), cap + 1)
+    return Answer(status=status, headers=headers, body=whole[:cap], length_bytes=max(declared, cap + 1))

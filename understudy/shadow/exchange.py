@@ -1,0 +1,160 @@
+"""One mirrored request: what the client got, what the shadows said, settled when all are in."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from understudy.comparators import VOLATILE_HEADERS
+from understudy.forwarding import HOP_BY_HOP
+from understudy.messages import Answer
+from understudy.shadow.call import ShadowCall, as_answer
+from understudy.shadow.target import Target
+
+if TYPE_CHECKING:
+    from understudy.shadow.mirror import Mirror
+
+FORGIVEN: Final = frozenset(VOLATILE_HEADERS | HOP_BY_HOP | {b"content-length"})
+"""Fields whose value cannot make two byte-equal answers differ. Their presence still counts."""
+
+
+class MirroredExchange:
+    """Holds the capped primary answer and the calls; settles once."""
+
+    __slots__ = (
+        "_mirror",
+        "_open",
+        "calls",
+        "control",
+        "flag",
+        "held",
+        "is_head",
+        "method",
+        "path",
+        "primary_body",
+        "primary_done",
+        "primary_failed",
+        "primary_headers",
+        "primary_seconds",
+        "primary_size",
+        "primary_status",
+        "primary_truncated",
+        "query",
+        "started_at",
+        "targets",
+    )
+
+    def __init__(
+        self,
+        mirror: "Mirror",
+        targets: Sequence[Target],
+        *,
+        method: str,
+        path: str,
+        query: str,
+        flag: str,
+        started_at: float,
+    ) -> None:
+        self._mirror = mirror
+        self.targets = targets
+        self.method = method
+        self.is_head = method == "HEAD"
+        self.path = path
+        self.query = query
+        self.flag = flag
+        self.started_at = started_at
+        self.calls: list[ShadowCall] = []
+        self.control: ShadowCall | None = None
+        self._open = 1  # the primary
+        self.held = 0
+        self.primary_status = 0
+        self.primary_headers: list[tuple[bytes, bytes]] = []
+        self.primary_body: list[bytes] = []
+        self.primary_size = 0
+        self.primary_truncated = False
+        self.primary_seconds = 0.0
+        self.primary_done = False
+        self.primary_failed = False
+
+    def expect(self, calls: int) -> None:
+        """Wait for that many calls; they must be started after."""
+        self._open += calls
+
+    def primary_answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The head that the client gets; *headers* as the service sent them."""
+        self.primary_status = status
+        self.primary_headers = headers
+
+    def primary_data(self, data: bytes) -> None:
+        """A piece of the primary's body; kept up to the cap."""
+        if self.primary_truncated:
+            return
+        self.primary_size += len(data)
+        self.primary_body.append(data)
+        if not self._mirror.hold(self, len(data)) or self.primary_size > self._mirror.cap:
+            self.primary_truncated = True
+
+    def primary_complete(self, seconds: float) -> None:
+        """The client's answer is whole, *seconds* after the request was sent on."""
+        self.primary_seconds = seconds
+        self._primary_over()
+
+    def primary_lost(self) -> None:
+        """The client got no whole answer from the service: there is nothing to compare with."""
+        self.primary_failed = True
+        self._primary_over()
+
+    def _primary_over(self) -> None:
+        if self.primary_done:
+            return
+        self.primary_done = True
+        self._open -= 1
+        if not self._open:
+            self._mirror.settle(self)
+
+    def call_over(self, call: ShadowCall) -> None:
+        """*call* was answered or failed."""
+        self._mirror.ended(call)
+        self._open -= 1
+        if not self._open:
+            self._mirror.settle(self)
+
+    def hold(self, size: int) -> bool:
+        """Book *size* bytes kept for this exchange; False when the budget is spent."""
+        return self._mirror.hold(self, size)
+
+    def broke(self) -> None:
+        """An exception inside mirroring was contained."""
+        self._mirror.broke()
+
+    def primary_as_answer(self) -> Answer:
+        """The primary's answer as a value, at most the cap of its body."""
+        return as_answer(
+            self.primary_status,
+            self.primary_headers,
+            self.primary_body,
+            self.primary_truncated,
+            self._mirror.cap,
+        )
+
+    def equals(self, call: ShadowCall) -> bool:
+        """Whether *call*'s answer equals the primary's: status, compared fields and body bytes.
+
+        Conservative: a False only means that the comparators must look.
+        """
+        if call.status != self.primary_status or call.is_truncated or self.primary_truncated:
+            return False
+        mine, theirs = self.primary_body, call.body
+        if mine != theirs and b"".join(mine) != b"".join(theirs):
+            return False
+        return call.headers == self.primary_headers or same_fields(self.primary_headers, call.headers)
+
+
+def same_fields(mine: Sequence[tuple[bytes, bytes]], theirs: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether two field lists agree in order, names and values, volatile values forgiven."""
+    if len(mine) != len(theirs):
+        return False
+    for (name, value), (other, other_value) in zip(mine, theirs, strict=True):
+        if name != other and name.lower() != other.lower():
+            return False
+        if value != other_value and name.lower() not in FORGIVEN:
+            return False
+    return True

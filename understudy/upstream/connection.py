@@ -1,0 +1,272 @@
+"""One connection to an origin: writes requests as given, reads answers strictly.
+
+A connection serves one `Caller` at a time. It goes back to its pool only after a complete answer with
+no surplus byte (response-queue poisoning, RFC 9112 11.2), and is closed in every other case.
+"""
+
+import asyncio
+from typing import Final, Protocol, cast
+
+import httptools
+
+from understudy.forwarding import CONNECTION, TRANSFER_ENCODING, Spellings
+
+BUFFER_BYTES: Final = 64 * 1024
+"""High-water mark of what we hold for a slow peer, each way (DESIGN 6, rule 10)."""
+
+HEADER_BYTES: Final = 32 * 1024
+HEADER_FIELDS: Final = 100
+
+_spellings: Final = Spellings()
+
+
+class Caller(Protocol):
+    """Who asked: told of the answer as it comes. None of these may raise."""
+
+    def on_interim(self, connection: "UpstreamConnection") -> None:
+        """A 1xx answer stands in ``connection.status`` and ``connection.headers``."""
+
+    def on_answer(self, connection: "UpstreamConnection") -> None:
+        """The final head stands in ``connection.status``, ``.headers`` and ``.length``."""
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the answer's body, transfer coding removed."""
+
+    def on_complete(self) -> None:
+        """The answer is whole; the connection is no longer the caller's."""
+
+    def on_flush(self) -> None:
+        """What one read brought has been handed over: a good moment to write."""
+
+    def on_lost(self, reason: str, *, reused: bool) -> None:
+        """The connection is gone before the answer was whole; *reason* is a metric label."""
+
+    def on_pause(self) -> None:
+        """The origin reads too slowly: send nothing more for now."""
+
+    def on_resume(self) -> None:
+        """The origin reads again."""
+
+
+class Owner(Protocol):
+    """The pool's side of a connection."""
+
+    def release(self, connection: "UpstreamConnection") -> None:
+        """The connection is clean and free."""
+
+    def forget(self, connection: "UpstreamConnection") -> None:
+        """The connection is gone."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """See the module. ``length`` is -1 for chunked, -2 for "until close", else bytes."""
+
+    __slots__ = (
+        "_body_less",
+        "_complete",
+        "_head_bytes",
+        "_owner",
+        "_parser",
+        "_surplus",
+        "answered",
+        "caller",
+        "freed_at",
+        "headers",
+        "is_head",
+        "keep",
+        "length",
+        "reason",
+        "served",
+        "status",
+        "transport",
+    )
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._parser = httptools.HttpResponseParser(self)
+        self.transport: asyncio.Transport | None = None
+        self.caller: Caller | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.status = 0
+        self.reason = b""
+        self.length = 0
+        self.keep = True
+        self.is_head = False
+        self.answered = False
+        self.served = 0
+        self.freed_at = 0.0
+        self._head_bytes = 0
+        self._complete = False
+        self._surplus = False
+        self._body_less = False
+
+    # -- what the caller does -------------------------------------------------------------------
+
+    def begin(self, caller: Caller, *, is_head: bool) -> None:
+        """Lend the connection to *caller* for one exchange."""
+        self.caller = caller
+        self.is_head = is_head
+        self.answered = False
+        self._complete = False
+
+    def write(self, data: bytes) -> None:
+        """Send request bytes; back-pressure comes through ``on_pause``."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def abandon(self) -> None:
+        """Cut the exchange short: the connection is closed, the caller is told nothing more."""
+        self.caller = None
+        self.keep = False
+        if self.transport is not None:
+            self.transport.abort()
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.transport.set_write_buffer_limits(high=BUFFER_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        caller = self.caller
+        if caller is None:
+            self._surplus = True  # bytes nobody asked for
+            self._drop()
+            return
+        if self._head_bytes > HEADER_BYTES:  # a head, chunk extension or trailer without end
+            self._fail("answer_head_too_large")
+            return
+        self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("unasked_upgrade")
+            return
+        except httptools.HttpParserError:
+            if not self._complete:
+                self._fail("bad_answer")
+                return
+            self._surplus = True
+        if self._complete:
+            self._finish()
+        elif self.caller is not None:
+            caller.on_flush()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.keep = False
+        caller, self.caller = self.caller, None
+        if caller is not None:
+            if self.answered and self.length == -2 and exc is None:
+                caller.on_complete()
+            else:
+                caller.on_lost("reset" if exc is not None else "closed", reused=self.served > 0)
+        self._owner.forget(self)
+
+    def pause_writing(self) -> None:
+        if self.caller is not None:
+            self.caller.on_pause()
+
+    def resume_writing(self) -> None:
+        if self.caller is not None:
+            self.caller.on_resume()
+
+    # -- httptools ------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("bytes after the answer")
+        self.headers = []
+        self.reason = b""
+
+    def on_status(self, reason: bytes) -> None:
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.answered:  # else a trailer: dropped
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        caller = self.caller
+        if caller is None:
+            return
+        parser = self._parser
+        self.status = status = parser.get_status_code()
+        self._head_bytes = 0
+        if status < 200:
+            if status == 101:
+                return
+            self._body_less = True
+            caller.on_interim(self)
+            return
+        self._body_less = False
+        self.keep = parser.should_keep_alive()
+        self.length = self._framing(status)
+        if len(self.headers) > HEADER_FIELDS:
+            raise ValueError("too many fields")
+        self.answered = True
+        caller.on_answer(self)
+        if self.is_head:
+            self._complete = True
+
+    def _framing(self, status: int) -> int:
+        length = -2
+        for name, value in self.headers:
+            size = len(name)
+            if size == 14 and name.lower() == b"content-length":
+                length = int(value)
+            elif size == 17 and _spellings[name] == TRANSFER_ENCODING:
+                if value.strip(b" \t").lower() != b"chunked":
+                    raise ValueError("transfer coding")
+                length = -1
+            elif size == 10 and _spellings[name] == CONNECTION and b"close" in value.lower():
+                self.keep = False
+        if self.is_head or status in (204, 304):
+            return 0
+        if length == -2:
+            self.keep = False
+        return length
+
+    def on_body(self, data: bytes) -> None:
+        self._head_bytes = 0
+        caller = self.caller
+        if caller is None or self.is_head:
+            self._surplus = True
+            return
+        caller.on_data(data)
+
+    def on_message_complete(self) -> None:
+        if self._body_less:
+            return
+        self._complete = True
+
+    # -- ends -----------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        caller, self.caller = self.caller, None
+        self._complete = False
+        self._head_bytes = 0
+        self.served += 1
+        if self.is_head:
+            # llhttp still waits for the body that Content-Length promised.
+            self._parser = httptools.HttpResponseParser(self)
+        if caller is not None:
+            caller.on_complete()
+        if self._surplus or not self.keep:
+            self._drop()
+        elif self.transport is not None and not self.transport.is_closing():
+            self._owner.release(self)
+
+    def _fail(self, reason: str) -> None:
+        caller, self.caller = self.caller, None
+        self._drop()
+        if caller is not None:
+            caller.on_lost(reason, reused=False)
+
+    def _drop(self) -> None:
+        self.keep = False
+        if self.transport is not None:
+            self.transport.abort()
