@@ -6,6 +6,7 @@ loopback address (DNS rebinding): so a Host must be a name that only we can mean
 readable answer: so one that a browser calls cross-site is refused.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 from typing import Final
@@ -30,6 +31,8 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 """Asked by orchestrators under any name, and telling nothing that a page could use."""
 
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\[\]:]+)(?::[0-9]*)?")
+
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
@@ -43,11 +46,14 @@ def is_trusted_host(host: str, names: Collection[str]) -> bool:
 
     An address cannot be rebound: only a name can be made to resolve to something else.
     """
-    name = _without_port(host).lower().rstrip(".")
+    found = _HOST.fullmatch(host.lower())
+    if found is None:
+        return False
+    name = found["name"].rstrip(".")
     if name == "localhost" or name.endswith(".localhost") or name in names:
         return True
     try:
-        ip_address(name.removeprefix("[").removesuffix("]"))
+        ip_address(name.strip("[]"))
     except ValueError:
         return False
     return True
@@ -69,10 +75,3 @@ def _authority(origin: str) -> str:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    name, _, port = host.rpartition(":")
-    return name if name and port.isascii() and port.isdigit() else host

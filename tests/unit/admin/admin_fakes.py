@@ -1,0 +1,107 @@
+"""A control plane in memory, with switches for everything that can go wrong."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from understudy.admin import Change, Readiness
+from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
+from understudy.store import StoredRules
+
+DOCUMENT: dict[str, Any] = {
+    "flags": {"shop": {"state": "ENABLED"}},
+    "routes": [],
+    "compare": [],
+    "killed": [],
+}
+REPORT: dict[str, Any] = {
+    "verdict": "clean",
+    "exchanges": 3,
+    "with_control": 1,
+    "mirror": {"eligible": 3, "sent": 3, "skipped": {}, "dropped": {}, "answered": 3, "failed": {}},
+    "endpoints": [],
+}
+
+
+def stored(version: int, document: Any, author: str = "seed", reason: str = "") -> StoredRules:
+    """One version of the rules document."""
+    return StoredRules(
+        version=version, document=document, author=author, reason=reason, at=1_767_000_000.0, sha256="ab" * 32
+    )
+
+
+@dataclass
+class FakeControl:
+    """Follows the ControlPlane protocol; ``failure`` is raised by every call, ``hangs`` never answers."""
+
+    versions: list[StoredRules] = field(default_factory=lambda: [stored(7, DOCUMENT)])
+    is_ready: bool = True
+    evidence: dict[str, Any] = field(default_factory=lambda: dict(REPORT))
+    killed: list[str] = field(default_factory=list)
+    is_cleared: bool = False
+    failure: Exception | None = None
+    hangs: bool = False
+
+    async def _answer(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.failure is not None:
+            raise self.failure
+
+    async def rules(self) -> StoredRules:
+        await self._answer()
+        return self.versions[-1]
+
+    async def history(self, *, limit: int) -> list[StoredRules]:
+        await self._answer()
+        return self.versions[::-1][:limit]
+
+    async def put_rules(self, document: Any, *, expected: int | None, author: str, reason: str) -> Change:
+        await self._answer()
+        current = self.versions[-1].version
+        if not isinstance(document, dict) or "flags" not in document:
+            raise ConfigError(
+                (
+                    Problem(path="", message="must hold flags"),
+                    Problem(path="routes[0].flag", message="unknown flag 'shpo'", hint="did you mean shop?"),
+                )
+            )
+        if expected is not None and expected != current:
+            raise VersionConflict(expected=expected, actual=current)
+        self.versions.append(stored(current + 1, document, author, reason))
+        return Change(rules=self.versions[-1], workers=2, applied=2)
+
+    async def kill(self, flag: str, *, author: str, reason: str) -> Change:
+        await self._answer()
+        if flag not in self.versions[-1].document["flags"]:
+            raise FlagNotFound(flag, tuple(self.versions[-1].document["flags"]))
+        self.killed.append(flag)
+        self.versions.append(stored(self.versions[-1].version + 1, DOCUMENT, author, reason))
+        return Change(rules=self.versions[-1], workers=2, applied=1)
+
+    async def revive(self, flag: str, *, author: str, reason: str) -> Change:
+        change = await self.kill(flag, author=author, reason=reason)
+        self.killed = [key for key in self.killed if key != flag]
+        return change
+
+    async def report(self) -> dict[str, Any]:
+        await self._answer()
+        return self.evidence
+
+    async def clear_evidence(self) -> None:
+        await self._answer()
+        self.is_cleared = True
+
+    def metrics(self) -> bytes:
+        return b"# TYPE understudy_rules_version gauge\nunderstudy_rules_version 7\n"
+
+    def readiness(self) -> Readiness:
+        checks = {"workers": {"ok": self.is_ready, "detail": "2 of 2 serve"}}
+        return Readiness(ready=self.is_ready, checks=checks)
+
+
+class LockedStore(StoreError):
+    """A store that cannot answer now."""
+
+    def __init__(self) -> None:
+        super().__init__("understudy.db: the file is locked by another process; stop it, or try again")
