@@ -15,9 +15,10 @@ from understudy.report import STATIC, file_policy, render_html, render_live_html
 from understudy.report.visible import visible
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "line", "rect"}
-KNOWN = set(
+KNOWN = frozenset(
     """html head meta title style body header main footer section p h1 h2 h3 span code pre mark i b em br div
-    dl dt dd ul li details summary table caption thead tbody tr th td svg rect line text a link script noscript""".split()  # noqa: SIM905 - a list of forty strings would not be read
+    dl dt dd ul li details summary table caption thead tbody tr th td svg rect line text a link script
+    noscript""".split()  # noqa: SIM905 - a list of forty strings would not be read
 )
 REPORTS = {
     "full": full,

@@ -1,4 +1,4 @@
-// Keeps the live page fresh: fetches the page again, and puts its <main> in place of the old one.
+// Keeps the live page fresh: fetches the page again, and puts its <main> and its origin in place of the old ones.
 // The server has escaped everything; no text is ever parsed as markup here. Without this script the page
 // refreshes itself by <meta http-equiv="refresh">.
 "use strict";
@@ -35,6 +35,7 @@
       if (states.has(item.id)) item.open = states.get(item.id);
     }
     main.replaceWith(adopted);
+    document.getElementById("origin").replaceWith(document.adoptNode(fresh.getElementById("origin")));
     document.title = fresh.title;
     const target = focused && document.getElementById(focused.id);
     if (target) target.querySelector("summary").focus({ preventScroll: true });
