@@ -5,10 +5,9 @@ bytes. Before that, as the OpenFeature decision record asks, integral floats bec
 -0.0 becomes 0, so that 1 and 1.0 are one key in every language.
 """
 
-import math
 import struct
 
-from understudy.decide.coercion import Json
+from understudy.decide.coercion import Json, double
 
 _LOWEST, _HIGHEST = -(2**63), 2**64 - 1
 
@@ -59,10 +58,7 @@ def _head(major: int, count: int) -> bytes:
 
 def _integer(value: int) -> bytes:
     if not _LOWEST <= value <= _HIGHEST:
-        try:
-            return _float(float(value))
-        except OverflowError:
-            return _float(math.copysign(math.inf, value))
+        return _float(double(value))
     return _head(0, value) if value >= 0 else _head(1, -1 - value)
 
 

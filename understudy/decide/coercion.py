@@ -57,7 +57,7 @@ def _digits(value: int | float) -> str:
     if value != value:
         return "NaN"
     if isinstance(value, int) and abs(value) > _EXACT:
-        value = _double(value)
+        value = double(value)
     if value in (math.inf, -math.inf):
         return "Infinity" if value > 0 else "-Infinity"
     size = abs(value)
@@ -72,7 +72,8 @@ def _digits(value: int | float) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent):+d}"
 
 
-def _double(value: int) -> float:
+def double(value: int) -> float:
+    """*value* as a JavaScript number: infinite when it is too large for one."""
     try:
         return float(value)
     except OverflowError:
@@ -83,7 +84,7 @@ def number(value: Json) -> int | float:
     """``Number(value)``; not a number is NaN. Integers beyond 2**53 become doubles, as there."""
     kind = type(value)
     if kind is int:
-        return value if -_EXACT <= value <= _EXACT else _double(value)
+        return value if -_EXACT <= value <= _EXACT else double(value)
     if kind is float:
         return float(value)
     if value is None:

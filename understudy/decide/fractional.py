@@ -266,8 +266,9 @@ def _quick_run(chosen: Distribution, prefix: str, field: Run, suffix: str, *, te
             unit = joined(unit)
         if not unit:
             return None
+        # Bytes only: mmh3 5.3 crashes the process on a str with half a surrogate pair.
         try:
-            digest = digest_of(prefix + unit + suffix, 0, False)
+            digest = digest_of((prefix + unit + suffix).encode(), 0, False)
         except UnicodeEncodeError:
             digest = murmur(cbor.encode_text(prefix + unit + suffix))
         if legacy:

@@ -99,7 +99,7 @@ class Operator:
 
 def closest(word: str, known: Sequence[str] | Mapping[str, Any], meant: str = "did you mean {}?") -> str:
     """A hint naming the *known* word nearest to *word*; empty when none is near."""
-    found = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    found = get_close_matches(word, list(known), n=1, cutoff=0.65)
     return meant.format(found[0]) if found else ""
 
 
