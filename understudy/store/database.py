@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL, NullPool, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -38,6 +38,7 @@ class Database:
         self._lock = asyncio.Lock()
         self._engine: AsyncEngine | None = None
         self._identity = (0, 0)
+        self._is_frozen = False
 
     async def open(self) -> None:
         """Connect; make the file and bring its tables to this version if need be.
@@ -71,6 +72,9 @@ class Database:
                 if self._engine is None:
                     raise StoreError(f"store {self._path}: is not open")
                 self._check_identity()
+                if self._is_frozen and not _is_frozen(self._path):
+                    await self._engine.dispose()
+                    self._engine = await self._connected()
                 async with self._engine.connect() as connection, connection.begin():
                     await connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
                     yield connection
@@ -88,14 +92,9 @@ class Database:
             )
 
     async def _connected(self) -> AsyncEngine:
-        try:
-            return await self._checked(self._new_engine())
-        except DBAPIError as error:
-            if not (is_code(error, sqlite3.SQLITE_CANTOPEN) and _is_frozen(self._path)):
-                raise
-            # In WAL mode even a reader makes files beside the database. Where the folder forbids that
-            # and no log waits to be read, the file can be read as one that does not change.
-            return await self._checked(self._new_engine(immutable="1"))
+        """An engine on the file as it is now. Raises what SQLite raises."""
+        self._is_frozen = _is_frozen(self._path)
+        return await self._checked(self._new_engine())
 
     async def _checked(self, engine: AsyncEngine) -> AsyncEngine:
         try:
@@ -136,14 +135,19 @@ class Database:
             )
         return ""
 
-    def _new_engine(self, **uri: str) -> AsyncEngine:
-        engine = create_async_engine(
-            self._url("sqlite+aiosqlite", **uri),
-            pool_size=1,
-            max_overflow=0,
-            connect_args={"timeout": self._busy_timeout_seconds, "isolation_level": None},
-        )
+    def _new_engine(self) -> AsyncEngine:
+        arguments = {"timeout": self._busy_timeout_seconds, "isolation_level": None}
+        if self._is_frozen:
+            # In WAL mode even a reader makes files beside the database, which the folder may forbid and
+            # which would stay, read-only too. So it is read as a file that does not change; a
+            # connection each time, as somebody else may change it between two of them.
+            url = self._url("sqlite+aiosqlite", immutable="1")
+            engine = create_async_engine(url, poolclass=NullPool, connect_args=arguments)
+        else:
+            url = self._url("sqlite+aiosqlite")
+            engine = create_async_engine(url, pool_size=1, max_overflow=0, connect_args=arguments)
         event.listen(engine.sync_engine, "connect", _set_up)
+        event.listen(engine.sync_engine, "invalidate", _roll_back)
         return engine
 
     def _url(self, driver: str, **uri: str) -> URL:
@@ -158,6 +162,20 @@ def _set_up(connection: Any, _record: object) -> None:
     # FULL: a kill switch that was confirmed must outlive a power cut, and batches are few a second.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
+
+
+def _roll_back(connection: Any, _record: object, _reason: object) -> None:
+    """End the transaction of a connection that is given up because its task was cancelled.
+
+    Closing alone would not: SQLite keeps a connection, and its write lock, as long as a statement of it
+    lives, and a cancelled SELECT lives until the garbage collector comes.
+    """
+    try:
+        connection.run_async(lambda driver: asyncio.shield(driver.rollback()))
+    except asyncio.CancelledError:
+        pass  # cancelled once more while waiting: the first cancellation is on its way already
+    except (ValueError, sqlite3.Error):
+        pass  # already closed
 
 
 async def _use_log(connection: AsyncConnection) -> None:
@@ -189,10 +207,15 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _is_frozen(path: Path) -> bool:
-    """Whether *path* holds everything (no write-ahead log beside it) and its folder cannot be written."""
-    if not path.is_file() or path.with_name(path.name + "-wal").exists():
+    """Whether this user may not write *path* or its folder, and *path* holds everything.
+
+    It does not hold everything while a write-ahead log lies beside it: somebody else is writing, or
+    died writing, and SQLite has to sort that out.
+    """
+    if path.with_name(path.name + "-wal").exists():
         return False
     try:
+        path.open("r+b").close()
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)

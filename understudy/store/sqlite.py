@@ -52,7 +52,8 @@ class SqliteStore:
 
         *busy_timeout_seconds* is how long a write waits for another process: 2 s, longer than any
         transaction here takes, shorter than a person's patience with a kill switch.
-        *deadline_seconds* bounds a whole operation, the wait for this process's own others included.
+        *deadline_seconds* bounds a whole operation, the wait for this process's own others included;
+        undoing what it cut off may take *busy_timeout_seconds* more.
         """
         self._path = path
         self._bounds = bounds or Bounds()

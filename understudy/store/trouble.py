@@ -12,7 +12,10 @@ from understudy.errors import StoreError
 _MENDS = {
     sqlite3.SQLITE_BUSY: "is locked by another process; end what holds it (`fuser {path}`), then try again",
     sqlite3.SQLITE_LOCKED: "is locked by another process; end what holds it (`fuser {path}`), then try again",
-    sqlite3.SQLITE_READONLY: "is read-only for this user; give write permission to the file and its folder",
+    sqlite3.SQLITE_READONLY: (
+        "is read-only for this user; give write permission to its folder and to {path}* (the file, and"
+        " its -wal and -shm if they are there)"
+    ),
     sqlite3.SQLITE_NOTADB: ("is not a SQLite database; move it away, or name another file under `store:`"),
     sqlite3.SQLITE_CORRUPT: (
         "is damaged; stop Understudy and restore a backup, or save what is left with"

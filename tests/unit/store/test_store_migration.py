@@ -1,0 +1,99 @@
+"""Migrations: up and down, and the same tables that the queries believe in."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
+
+from understudy.store import migration
+from understudy.store.schema import REVISION, VERSION_TABLE, metadata
+from understudy.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = create_engine(URL.create("sqlite", database=str(tmp_path / "100% understudy.db")))
+    yield engine
+    engine.dispose()
+
+
+def tables(connection: Connection) -> set[str]:
+    return set(inspect(connection).get_table_names())
+
+
+def test_the_newest_revision_is_the_one_the_tables_name() -> None:
+    """A forgotten change of `REVISION` would migrate at every start."""
+    assert migration.revisions()[-1] == REVISION
+
+
+def test_migrating_makes_the_tables_the_queries_use(engine: Engine) -> None:
+    """Alembic finds no difference between what the steps made and the tables in `schema`."""
+    with engine.begin() as connection:
+        migration.upgrade(connection)
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+        )
+
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == REVISION
+
+
+def test_migrating_twice_changes_nothing(engine: Engine) -> None:
+    """What was stored stays."""
+    with engine.begin() as connection:
+        migration.upgrade(connection)
+        connection.execute(text("INSERT INTO evidence (key, n) VALUES ('[\"a\"]', 7)"))
+        migration.upgrade(connection)
+
+        assert connection.execute(text("SELECT n FROM evidence")).scalar() == 7
+
+
+def test_down_and_up_again(engine: Engine) -> None:
+    """Every step can be taken back, to an empty database, and taken again."""
+    with engine.begin() as connection:
+        migration.upgrade(connection)
+        migration.downgrade(connection, "base")
+        assert tables(connection) == {VERSION_TABLE}
+
+        migration.upgrade(connection)
+        assert tables(connection) == {VERSION_TABLE, *metadata.tables}
+
+
+async def test_a_store_that_went_down_is_brought_up(tmp_path: Path) -> None:
+    """A database moved down to nothing is migrated by the next `open`."""
+    path = tmp_path / "understudy.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    engine = create_engine(URL.create("sqlite", database=str(path)))
+    with engine.begin() as connection:
+        migration.downgrade(connection, "base")
+    engine.dispose()
+
+    await store.open()
+    assert await store.rules() is None
+    await store.close()
+
+
+def test_negative_counts_are_refused_by_the_table(engine: Engine) -> None:
+    """The last line of defence is the database's own check."""
+    with engine.begin() as connection:
+        migration.upgrade(connection)
+        checks = inspect(connection).get_check_constraints("evidence")
+
+    assert [check["sqltext"] for check in checks] == ["n >= 0"]
+
+
+def test_migrating_leaves_logging_as_it_was(engine: Engine) -> None:
+    """No handler, no level of anybody is touched."""
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level, logging.getLogger("alembic").level)
+
+    with engine.begin() as connection:
+        migration.upgrade(connection)
+
+    assert (list(root.handlers), root.level, logging.getLogger("alembic").level) == before
