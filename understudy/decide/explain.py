@@ -64,7 +64,7 @@ def trace(rule: Json, compiler: Callable[[], Compiler], data: Any) -> Trace:
         if operator == "$ref":
             inner = trace(compiler().evaluators[given], compiler, data)
             return Trace(inner.value, f"$ref {given}: {inner.text}", inner.draw)
-        if operator == "fractional":
+        if operator == "fractional" and given != []:
             return _trace_fractional(given, compiler, data)
     value = compiler().compile(rule, "").run(data)
     text = describe(value) if _is_plain(rule) else f"{describe(rule)} → {describe(value)}"

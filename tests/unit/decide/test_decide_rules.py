@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from understudy.decide import (
@@ -362,6 +362,7 @@ requests = st.builds(
 )
 
 
+@example(targeting={"fractional": []}, request_=RequestHead(), generation=1)
 @settings(max_examples=400, deadline=None)
 @given(targeting=targetings, request_=requests, generation=st.sampled_from([1, 2, 3]))
 def test_decide_never_raises_and_explain_and_the_evaluator_agree(
