@@ -60,7 +60,7 @@ PLANTED: Final = (
         kind="value",
     ),
     Planted(
-        what="Cache-Control is gone",
+        what="the catalogue may not be cached any more",
         endpoint="GET /catalogue",
         path="/headers/cache-control",
         kind="header",

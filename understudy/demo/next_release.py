@@ -28,7 +28,7 @@ class NextShop(Shop):
 
     def listing_headers(self) -> dict[str, str]:
         # Fault: caches lose their permission.
-        return {}
+        return {"Cache-Control": "no-store"}
 
     def loyalty_points(self, customer: Customer) -> object:
         # Fault: a number became text.
