@@ -1,7 +1,9 @@
 """Migrations: up and down, and the same tables that the queries believe in."""
 
 import logging
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
 
+from understudy.errors import StoreError
 from understudy.store import migration
 from understudy.store.schema import REVISION, VERSION_TABLE, metadata
 from understudy.store.sqlite import SqliteStore
@@ -74,6 +77,30 @@ async def test_a_store_that_went_down_is_brought_up(tmp_path: Path) -> None:
         migration.downgrade(connection, "base")
     engine.dispose()
 
+    await store.open()
+    assert await store.rules() is None
+    await store.close()
+
+
+async def test_a_migration_that_fails_leaves_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All steps are one transaction: after a failure at the very end the file is empty, and opens next."""
+
+    def upgrade_and_fail(connection: Connection) -> None:
+        upgrade(connection)
+        raise OSError(28, "No space left on device")
+
+    upgrade = migration.upgrade
+    path = tmp_path / "understudy.db"
+    store = SqliteStore(path)
+    monkeypatch.setattr(migration, "upgrade", upgrade_and_fail)
+    with pytest.raises(StoreError, match=r"understudy\.db: No space left on device"):
+        await store.open()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+
+    monkeypatch.undo()
     await store.open()
     assert await store.rules() is None
     await store.close()
