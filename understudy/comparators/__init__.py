@@ -1,0 +1,32 @@
+"""Compare answers, and judge what the differences mean. Pure: no clock, no chance, no network, no disk.
+
+(primary, shadow) → `Comparison.compare` → differences → `observe` → evidence → `report`.
+"""
+
+from understudy.comparators.comparison import Comparison
+from understudy.comparators.difference import KINDS, Difference
+from understudy.comparators.endpoints import Endpoints
+from understudy.comparators.evidence import Evidence, Key, bucket, merge, observe, quantile
+from understudy.comparators.headers import UNCOMPARED_HEADERS, VOLATILE_HEADERS
+from understudy.comparators.report import report
+from understudy.comparators.rules import CompareRule, parse_compare_rules
+from understudy.comparators.tolerance import Tolerance
+
+__all__ = [
+    "KINDS",
+    "UNCOMPARED_HEADERS",
+    "VOLATILE_HEADERS",
+    "CompareRule",
+    "Comparison",
+    "Difference",
+    "Endpoints",
+    "Evidence",
+    "Key",
+    "Tolerance",
+    "bucket",
+    "merge",
+    "observe",
+    "parse_compare_rules",
+    "quantile",
+    "report",
+]

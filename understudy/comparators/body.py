@@ -1,0 +1,198 @@
+"""Compare two bodies by what they hold. Nothing here throws, whatever the bytes."""
+
+import hashlib
+from typing import Final
+
+import orjson
+
+from understudy.comparators.content import (
+    BYTES,
+    EVENTS,
+    FORM,
+    JSON,
+    LINES,
+    ContentType,
+    codings_of,
+    content_type,
+    decoded,
+    text_of,
+)
+from understudy.comparators.difference import Found
+from understudy.comparators.json_tree import ABSENT, ListRules, compare_trees, load
+from understudy.comparators.text import around, read_events, read_form, read_json_lines, read_lines
+from understudy.messages import Answer
+
+BODY: Final = ("body",)
+SAME_TREE: Final = orjson.OPT_SORT_KEYS
+
+
+def compare_bodies(
+    found: Found, primary: Answer, shadow: Answer, *, rules: ListRules | None = None, whole: bool = False
+) -> None:
+    """Note in *found* where the bodies differ, below ``/body``.
+
+    Equal content under different codings or charsets is equal. With *whole* the bodies are two things
+    that cannot be laid side by side (a page and an error): one difference at ``/body``, or none.
+    """
+    if primary.is_truncated or shadow.is_truncated:
+        _compare_truncated(found, primary, shadow)
+        return
+    coded = codings_of(primary), codings_of(shadow)
+    mine, theirs = content_type(primary.header(b"content-type")), content_type(shadow.header(b"content-type"))
+    if primary.body == shadow.body and coded[0] == coded[1] and (mine is theirs or mine == theirs):
+        return
+    a, b = decoded(primary), decoded(shadow)
+    if a is None or b is None:
+        _note_bytes(found, primary.body, shadow.body)
+    elif whole:
+        if a != b:
+            _note_whole(found, a, b, mine, theirs)
+    elif a != b or mine.charset != theirs.charset:
+        _compare_content(found, a, b, mine, theirs, rules)
+
+
+def _compare_content(
+    found: Found, a: bytes, b: bytes, mine: ContentType, theirs: ContentType, rules: ListRules | None
+) -> None:
+    if not a or not b:
+        if a or b:
+            _note_empty(found, a, b, mine, theirs)
+        return
+    reading = _reading(mine, theirs, a, b)
+    if reading == JSON and _compare_json(found, a, b, mine, theirs, rules):
+        return
+    if reading in (LINES, EVENTS, FORM) and _compare_lists(found, reading, a, b, mine, theirs, rules):
+        return
+    _note_whole(found, a, b, mine, theirs)
+
+
+def _reading(mine: ContentType, theirs: ContentType, a: bytes, b: bytes) -> str:
+    if mine.media and mine.reading == theirs.reading:
+        return mine.reading
+    if JSON in (mine.reading, theirs.reading) or (a[:1] in b"{[" and b[:1] in b"{["):
+        return JSON
+    return BYTES
+
+
+def _compare_json(
+    found: Found, a: bytes, b: bytes, mine: ContentType, theirs: ContentType, rules: ListRules | None
+) -> bool:
+    """Compare two JSON texts; False when they are not both JSON."""
+    x, y = _load(a, mine), _load(b, theirs)
+    if x is ABSENT or y is ABSENT:
+        return _compare_json_lines(found, a, b, mine, theirs, rules)
+    has_booleans = b"true" in a or b"false" in a or b"true" in b or b"false" in b
+    if not _is_equal(x, y, has_booleans=has_booleans):
+        compare_trees(found, x, y, rules=rules, has_booleans=has_booleans)
+    return True
+
+
+def _is_equal(x: object, y: object, *, has_booleans: bool) -> bool:
+    """A quick yes; a no means only that the walk must look."""
+    try:
+        if x != y:
+            return False
+        # Python takes True for 1; the texts do not.
+        return not has_booleans or orjson.dumps(x, option=SAME_TREE) == orjson.dumps(y, option=SAME_TREE)
+    except (RecursionError, TypeError):  # TypeError: an integer beyond 64 bits, or too deep for orjson
+        return False
+
+
+def _load(body: bytes, kind: ContentType) -> object:
+    if kind.charset in ("", "utf-8", "us-ascii", "ascii"):
+        return load(body)
+    text = text_of(body, kind.charset)
+    return ABSENT if text is None else load(text)
+
+
+def _compare_json_lines(
+    found: Found, a: bytes, b: bytes, mine: ContentType, theirs: ContentType, rules: ListRules | None
+) -> bool:
+    x, y = text_of(a, mine.charset), text_of(b, theirs.charset)
+    if x is None or y is None:
+        return False
+    lines, other_lines = read_json_lines(x), read_json_lines(y)
+    if lines is None or other_lines is None:
+        return False
+    compare_trees(found, lines, other_lines, rules=rules)
+    return True
+
+
+def _compare_lists(
+    found: Found,
+    reading: str,
+    a: bytes,
+    b: bytes,
+    mine: ContentType,
+    theirs: ContentType,
+    rules: ListRules | None,
+) -> bool:
+    x, y = text_of(a, mine.charset), text_of(b, theirs.charset)
+    if x is None or y is None:
+        return False
+    if reading == FORM:
+        form, other_form = read_form(x), read_form(y)
+        if not form or not other_form:
+            return False
+        compare_trees(found, form, other_form, rules=rules)
+        return True
+    read = read_events if reading == EVENTS else read_lines
+    compare_trees(found, read(x), read(y), rules=rules)
+    return True
+
+
+def _compare_truncated(found: Found, primary: Answer, shadow: Answer) -> None:
+    """Only prefixes were kept: compare lengths and hashes of all bytes that came.
+
+    Under different codings neither says anything about the content, so only the codings are reported
+    (as a header); the report counts the exchange as equal in its body.
+    """
+    if codings_of(primary) != codings_of(shadow):
+        return
+    if primary.length_bytes != shadow.length_bytes:
+        found.add(BODY, "length", primary.length_bytes, shadow.length_bytes)
+        return
+    if primary.body == shadow.body and not (primary.sha256 and shadow.sha256):
+        return
+    mine, theirs = _digest(primary), _digest(shadow)
+    if mine != theirs:
+        found.add(BODY, "body", _describe(primary.length_bytes, mine), _describe(shadow.length_bytes, theirs))
+
+
+def _digest(answer: Answer) -> str:
+    return answer.sha256 or hashlib.sha256(answer.body).hexdigest()
+
+
+def _note_empty(found: Found, a: bytes, b: bytes, mine: ContentType, theirs: ContentType) -> None:
+    if a:
+        found.add(BODY, "missing", _shown(a, mine), None)
+    else:
+        found.add(BODY, "extra", None, _shown(b, theirs))
+
+
+def _note_whole(found: Found, a: bytes, b: bytes, mine: ContentType, theirs: ContentType) -> None:
+    x, y = _text(a, mine), _text(b, theirs)
+    if x is None or y is None:
+        _note_bytes(found, a, b)
+    elif x != y:
+        found.add(BODY, "body", *around(x, y))
+
+
+def _note_bytes(found: Found, a: bytes, b: bytes) -> None:
+    if a == b:
+        return
+    mine, theirs = (_describe(len(body), hashlib.sha256(body).hexdigest()) for body in (a, b))
+    found.add(BODY, "body", mine, theirs)
+
+
+def _shown(body: bytes, kind: ContentType) -> str:
+    text = _text(body, kind)
+    return _describe(len(body), hashlib.sha256(body).hexdigest()) if text is None else text
+
+
+def _text(body: bytes, kind: ContentType) -> str | None:
+    return None if kind.reading == BYTES and kind.media else text_of(body, kind.charset)
+
+
+def _describe(length: int, digest: str) -> str:
+    return f"{length} bytes, sha256 {digest[:16]}"

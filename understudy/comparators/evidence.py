@@ -1,0 +1,99 @@
+"""Evidence: one flat counter of what was seen, so that merging is adding integers, everywhere.
+
+Keys (all texts), and what they count:
+
+``("mirror", service, outcome, reason)``  copies; outcome: eligible, sent, skipped, dropped, answered, failed
+``("control", service, outcome, reason)``  the same for control calls; the service is the one asked
+``("exchange", service, endpoint, what)``  exchanges, matched (equal), ignored (only forgiven differences),
+    with_control, not_compared (unequal bytes that could not be looked at)
+``("difference", service, endpoint, path, kind, what)``  differing, control_differing,
+    b (the shadow differs, the control does not), c (the reverse),
+    differing_with_control, ignored (forgiven by a rule)
+``("latency", service, endpoint, side, bucket)``  side is primary or shadow
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from math import ceil, log
+from typing import Final
+
+from understudy.comparators.difference import Difference
+
+Key = tuple[str, ...]
+Evidence = MutableMapping[Key, int]
+
+RELATIVE_ERROR: Final = 0.01  # as DDSketch (PVLDB 2019) has it by default
+GAMMA: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+LOG_GAMMA: Final = log(GAMMA)
+
+
+def observe(
+    evidence: Evidence,
+    *,
+    service: str,
+    endpoint: str,
+    differences: Sequence[Difference],
+    control_differences: Sequence[Difference] | None,
+) -> None:
+    """Add one exchange to *evidence*: what `compare` gave for the shadow, and for the control if asked.
+
+    An exchange without any difference counts as matched, one with only forgiven ones as ignored.
+    """
+    has_control = control_differences is not None
+    shadow = {(d.path, d.kind) for d in differences if not d.ignored}
+    control = {(d.path, d.kind) for d in control_differences or () if not d.ignored}
+    exchange = ("exchange", service, endpoint)
+    _add(evidence, (*exchange, "exchanges"))
+    if has_control:
+        _add(evidence, (*exchange, "with_control"))
+    if not shadow:
+        _add(evidence, (*exchange, "ignored" if differences else "matched"))
+    for path, kind in shadow | control:
+        difference = ("difference", service, endpoint, path, kind)
+        if (path, kind) in shadow:
+            _add(evidence, (*difference, "differing"))
+            if has_control:
+                _add(evidence, (*difference, "differing_with_control"))
+                if (path, kind) not in control:
+                    _add(evidence, (*difference, "b"))
+        if (path, kind) in control:
+            _add(evidence, (*difference, "control_differing"))
+            if (path, kind) not in shadow:
+                _add(evidence, (*difference, "c"))
+    for path, kind in {(d.path, d.kind) for d in differences if d.ignored}:
+        _add(evidence, ("difference", service, endpoint, path, kind, "ignored"))
+
+
+def _add(evidence: Evidence, key: Key) -> None:
+    evidence[key] = evidence.get(key, 0) + 1
+
+
+def merge(parts: Iterable[Mapping[Key, int]]) -> Counter[Key]:
+    """The sum of *parts*, in whatever order they come."""
+    whole: Counter[Key] = Counter()
+    for part in parts:
+        whole.update(part)
+    return whole
+
+
+def bucket(seconds: float) -> int:
+    """The number of the logarithmic bucket that holds a time: its bounds are 1 % around its middle."""
+    return ceil(log(seconds * 1e6) / LOG_GAMMA) if seconds > 1e-6 else 0
+
+
+def bound(index: int) -> float:
+    """The upper bound of bucket *index*, in seconds."""
+    return float(GAMMA**index) / 1e6
+
+
+def quantile(buckets: Mapping[int, int], q: float) -> float:
+    """The time in seconds that a share *q* of the counted ones do not exceed, ± 1 %; 0 without any."""
+    total = sum(buckets.values())
+    if total <= 0:
+        return 0.0
+    rank = max(1, ceil(q * total))
+    for index in sorted(buckets):
+        rank -= buckets[index]
+        if rank <= 0:
+            return 2 * bound(index) / (1 + GAMMA)
+    return 2 * bound(max(buckets)) / (1 + GAMMA)

@@ -1,0 +1,61 @@
+"""Name places in an answer: a path pattern as people write it, the tokens it means, and matching them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from understudy.comparators.difference import Token
+
+Pattern = tuple[str, ...]
+
+PARTS: Final = ("body", "headers", "status")
+ANY: Final = "*"
+
+
+def parse_pattern(text: str) -> Pattern:
+    """The tokens of a path pattern.
+
+    ``/status``, ``/headers/NAME``, ``/body`` + JSON Pointer, or a JSON Pointer into the body alone; ``*``
+    stands for any one list position or key. A body's own top-level field named ``headers``, ``status`` or
+    ``body`` is written with ``/body`` before it.
+
+    Raises ValueError with what is wrong.
+    """
+    if text == "":
+        return ("body",)
+    if not text.startswith("/"):
+        raise ValueError("a path starts with /")
+    tokens = [_unescape(token) for token in text[1:].split("/")]
+    if tokens[0] == "headers":
+        if len(tokens) < 2 or not tokens[1]:
+            raise ValueError("a header needs its name: /headers/NAME")
+        tokens[1] = tokens[1].lower()
+        return tuple(tokens)
+    if tokens[0] == "status" and len(tokens) > 1:
+        raise ValueError("a status has nothing below it; for a field of the body write /body/status/…")
+    return tuple(tokens) if tokens[0] in PARTS else ("body", *tokens)
+
+
+def _unescape(token: str) -> str:
+    if "~" in token.replace("~0", "").replace("~1", ""):
+        raise ValueError("~ is written ~0, and / inside a key ~1 (RFC 6901)")
+    return token.replace("~1", "/").replace("~0", "~")
+
+
+def covers(pattern: Pattern, tokens: Sequence[Token]) -> bool:
+    """Whether *pattern* names the place *tokens* or a branch that it lies in."""
+    return len(pattern) <= len(tokens) and all(map(fits, pattern, tokens))
+
+
+def is_at(pattern: Pattern, tokens: Sequence[Token]) -> bool:
+    """Whether *pattern* names exactly the place *tokens*."""
+    return len(pattern) == len(tokens) and all(map(fits, pattern, tokens))
+
+
+def leads_to(pattern: Pattern, tokens: Sequence[Token]) -> bool:
+    """Whether the place *tokens* holds what *pattern* names, deeper down."""
+    return len(tokens) < len(pattern) and all(map(fits, pattern, tokens))
+
+
+def fits(part: str, token: Token) -> bool:
+    """Whether one token of a pattern fits one token of a place; ``{key}``, as reports write it, fits any."""
+    return part in (ANY, token) or (part[:1] == "{" and part[-1:] == "}") or part == str(token)

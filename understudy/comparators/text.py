@@ -1,0 +1,99 @@
+"""Read the textual bodies that are lists of something: JSON lines, server-sent events, forms."""
+
+import re
+from typing import Final
+from urllib.parse import parse_qsl
+
+from understudy.comparators.json_tree import ABSENT, load
+
+MOST_FIELDS: Final = 10_000
+EVENT_END: Final = re.compile(r"\r\n|\n|\r")
+SEPARATOR: Final = "\x1e"  # RFC 7464: application/json-seq
+
+
+def read_lines(text: str) -> list[object]:
+    """The JSON values of NDJSON or JSON text sequences; a line that is none stands as its text."""
+    values: list[object] = []
+    for line in text.replace(SEPARATOR, "").split("\n"):
+        line = line.strip()
+        if line:
+            value = load(line)
+            values.append(line if value is ABSENT else value)
+    return values
+
+
+def read_json_lines(text: str) -> list[object] | None:
+    """Like `read_lines`, when there are several lines, all of them JSON: httpbin sends these as JSON."""
+    values: list[object] = []
+    for line in text.split("\n"):
+        line = line.strip()
+        if line:
+            value = load(line)
+            if value is ABSENT:
+                return None
+            values.append(value)
+    return values if len(values) > 1 else None
+
+
+def read_events(text: str) -> list[object]:
+    """The events of a text/event-stream (WHATWG HTML 9.2.6); ``data`` that is JSON becomes its tree.
+
+    An event that the end of the body cuts counts too: the other side may have it whole.
+    """
+    events: list[object] = []
+    fields: dict[str, list[str]] = {}
+    for line in EVENT_END.split(text):
+        if line:
+            name, _, value = line.partition(":")
+            if name:
+                fields.setdefault(name, []).append(value.removeprefix(" "))
+        elif fields:
+            events.append(_event(fields))
+            fields = {}
+    if fields:
+        events.append(_event(fields))
+    return events
+
+
+def _event(fields: dict[str, list[str]]) -> object:
+    event: dict[str, object] = {name: values[-1] for name, values in fields.items()}
+    if "data" in fields:
+        data = "\n".join(fields["data"])
+        tree = load(data) if data[:1] in ("{", "[") else ABSENT
+        event["data"] = data if tree is ABSENT else tree
+    return event
+
+
+def read_form(text: str) -> dict[str, object] | None:
+    """The fields of a form: a text, or a list of texts where a name repeats. None when it is no form."""
+    try:
+        pairs = parse_qsl(text.strip(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        return None
+    fields: dict[str, list[str]] = {}
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
+
+
+def around(a: str, b: str, *, before: int = 40, after: int = 160) -> tuple[str, str]:
+    """The two texts around the first place where they differ, cut for people."""
+    start = first_difference(a, b)
+    begin = max(0, start - before)
+    return _cut(a, begin, start + after), _cut(b, begin, start + after)
+
+
+def first_difference(a: str, b: str) -> int:
+    """The first index at which two different texts differ; the shorter length when one begins the other."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _cut(text: str, begin: int, end: int) -> str:
+    return ("…" if begin else "") + text[begin:end] + ("…" if end < len(text) else "")

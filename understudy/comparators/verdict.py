@@ -1,0 +1,169 @@
+"""Judge each (service, endpoint, path, kind): regression, noise, undecided or ignored."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+from understudy.comparators.evidence import Key
+from understudy.comparators.noise import (
+    MOST_NEEDED,
+    Counts,
+    flagged,
+    is_noise,
+    log_e_value,
+    log_excess,
+    threshold,
+)
+
+REGRESSION: Final = "regression"
+NOISE: Final = "noise"
+CLEAN: Final = "clean"
+UNDECIDED: Final = "undecided"
+IGNORED: Final = "ignored"
+
+CONTROL: Final = "control"
+TOLERANCE: Final = "tolerance"
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+Place = tuple[str, str, str, str]
+"""(service, endpoint, path, kind)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What is known about one place.
+
+    ``log_e``: ln of the e-value. ``basis``: ``control``, or ``tolerance`` when no control answer can be
+    had and only "differs in more than epsilon" could be tested. ``needed``: for an undecided one, about
+    how many more mirrored requests of the endpoint; None when no number can be named.
+    """
+
+    verdict: str
+    counts: Counts
+    ignored: int
+    log_e: float
+    basis: str
+    needed: int | None = None
+
+
+def judge(
+    evidence: Mapping[Key, int], *, control_share: float, fdr: float, epsilon: float
+) -> dict[Place, Judgement]:
+    """Judge every place that differed. Kinds are places of their own: noise of one excuses no other.
+
+    Where no control can be had (*control_share* 0, or a method that is never asked twice) and none
+    came, a place is a regression once it differs in more than *epsilon* of the exchanges. Where control
+    is asked but does not answer, it stays undecided.
+    """
+    places = _places(evidence)
+    known: dict[Place, tuple[Counts, int, str, float]] = {}
+    for place, whats in places.items():
+        counts = _counts(evidence, place, whats)
+        basis = _basis(place, counts, control_share)
+        log_e = _log_e(basis, control_share, epsilon)(counts)
+        known[place] = counts, whats.get("ignored", 0), basis, log_e
+    seen = [place for place, (counts, *_) in known.items() if counts.differing or counts.control_differing]
+    is_flagged = dict(zip(seen, flagged([known[place][3] for place in seen], fdr), strict=True))
+    level = threshold(len(seen), fdr)
+    judgements = {}
+    for place, (counts, ignored, basis, log_e) in known.items():
+        verdict = _verdict(counts, basis, control_share, is_flagged=is_flagged.get(place))
+        needed = None
+        if verdict == UNDECIDED:
+            needed = _needed(counts, basis, control_share, epsilon, level)
+        judgements[place] = Judgement(
+            verdict=verdict, counts=counts, ignored=ignored, log_e=log_e, basis=basis, needed=needed
+        )
+    return judgements
+
+
+def _places(evidence: Mapping[Key, int]) -> dict[Place, dict[str, int]]:
+    places: dict[Place, dict[str, int]] = {}
+    for key, number in evidence.items():
+        if key[0] == "difference" and len(key) == 6 and number > 0:
+            _, service, endpoint, path, kind, what = key
+            places.setdefault((service, endpoint, path, kind), {})[what] = number
+    return places
+
+
+def _counts(evidence: Mapping[Key, int], place: Place, whats: Mapping[str, int]) -> Counts:
+    service, endpoint, _, _ = place
+    return Counts(
+        exchanges=evidence.get(("exchange", service, endpoint, "exchanges"), 0),
+        with_control=evidence.get(("exchange", service, endpoint, "with_control"), 0),
+        differing=whats.get("differing", 0),
+        control_differing=whats.get("control_differing", 0),
+        b=whats.get("b", 0),
+        c=whats.get("c", 0),
+    )
+
+
+def _basis(place: Place, counts: Counts, control_share: float) -> str:
+    if counts.with_control:
+        return CONTROL
+    method = place[1].partition(" ")[0]
+    return CONTROL if control_share > 0 and method in SAFE_METHODS else TOLERANCE
+
+
+def _log_e(basis: str, control_share: float, epsilon: float) -> Callable[[Counts], float]:
+    if basis == TOLERANCE:
+        return lambda counts: log_excess(counts, epsilon)
+    # Control that is not asked any more still counts for what it told.
+    return lambda counts: log_e_value(counts, control_share or 1.0)
+
+
+def _verdict(counts: Counts, basis: str, control_share: float, *, is_flagged: bool | None) -> str:
+    if is_flagged is None:
+        return IGNORED
+    if is_flagged:
+        return REGRESSION
+    if basis == CONTROL and is_noise(counts, control_share or 1.0):
+        return NOISE
+    return UNDECIDED
+
+
+def _needed(counts: Counts, basis: str, control_share: float, epsilon: float, level: float) -> int | None:
+    """How many more exchanges like those seen until one of the two verdicts falls."""
+    if not counts.exchanges:
+        return None
+    projected = _with_expected_control(counts, control_share) if basis == CONTROL else counts
+    log_e = _log_e(basis, control_share, epsilon)
+
+    def is_decided(times: float) -> bool:
+        later = projected.scaled(times)
+        return log_e(later) >= level or (basis == CONTROL and is_noise(later, control_share or 1.0))
+
+    most = MOST_NEEDED / counts.exchanges
+    high = 1.0
+    while not is_decided(high):
+        high *= 2
+        if high > most:
+            return None
+    low = max(1.0, high / 2)
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_decided(middle) else (middle, high)
+    return max(1, ceil((high - 1) * counts.exchanges))
+
+
+def _with_expected_control(counts: Counts, control_share: float) -> Counts:
+    """Before the first control answer: those to come are taken to agree with the primary."""
+    if counts.with_control:
+        return counts
+    return Counts(
+        exchanges=counts.exchanges,
+        with_control=counts.exchanges * control_share,
+        differing=counts.differing,
+        control_differing=0,
+        b=counts.differing * control_share,
+        c=0,
+    )
+
+
+def worst(verdicts: Sequence[str]) -> str:
+    """The verdict of a whole, of its parts' verdicts; clean without any."""
+    if REGRESSION in verdicts:
+        return REGRESSION
+    return UNDECIDED if UNDECIDED in verdicts else CLEAN
