@@ -192,7 +192,7 @@ def _surprises(
     endpoints: Mapping[str, Mapping[str, Any]], planted: Sequence[Planted], wobbles: Sequence[Wobble]
 ) -> Iterator[Check]:
     for name, path, kind in _regressions(endpoints):
-        if not any(_accounts_for(fault, name, path, kind) for fault in planted) and not any(
+        if not any(accounts_for(fault, name, path, kind) for fault in planted) and not any(
             wobble.endpoint in ("*", name) and wobble.path == path for wobble in wobbles
         ):
             where = f"{name} {path}".rstrip()
@@ -208,7 +208,8 @@ def _regressions(endpoints: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[s
             yield name, "", LATENCY
 
 
-def _accounts_for(fault: Planted, endpoint: str, path: str, kind: str) -> bool:
+def accounts_for(fault: Planted, endpoint: str, path: str, kind: str) -> bool:
+    """Whether *fault* alone explains a difference at (*endpoint*, *path*, *kind*)."""
     if fault.endpoint != endpoint:
         return False
     if (fault.path, fault.kind) == (path, kind):
