@@ -14,8 +14,8 @@ from understudy.metrics import DELTAS, Histogram, RequestStats, WorkerMetrics
 from understudy.shadow import Mirror, Target
 from understudy.upstream import Pool
 
-PoolMaker = Callable[[Service, int], Pool]
-"""Make a pool for a service with a limit of connections."""
+PoolMaker = Callable[[Service, str, int], Pool]
+"""Make a pool for a service, a role (primary, mirror, control) and a limit of connections."""
 
 
 class Plan:
@@ -147,7 +147,7 @@ class Engine:
         if pool is None:
             service = self._settings.services[name]
             limit = service.connections if role == "primary" else self._settings.shadow.in_flight
-            pool = self._pools[role, name] = self._make_pool(service, limit)
+            pool = self._pools[role, name] = self._make_pool(service, role, limit)
         return pool
 
     def _target(self, role: str, name: str) -> Target:
@@ -166,7 +166,6 @@ class Engine:
                 )
                 if role == "mirror"
                 else (),
-                durations=shared(self._metrics.shadow, name) if role == "mirror" else Histogram(),
                 deltas=shared(self._metrics.delta, name, DELTAS) if role == "mirror" else Histogram(DELTAS),
             )
             self._mirror.targets[role, name] = target

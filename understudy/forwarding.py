@@ -42,6 +42,9 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE
 PASS, HOP, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, HOST, VIA, EXPECT = range(8)
 FORWARDING, COHORT, SHADOW, CREDENTIAL, OVERRIDE, UPGRADE, TRAILER = range(8, 15)
 
+HOP_KINDS: Final = frozenset({HOP, CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER})
+"""Fields that end at this hop, in both directions."""
+
 _KINDS: Final = {
     b"connection": CONNECTION,
     b"content-length": CONTENT_LENGTH,
@@ -55,12 +58,6 @@ _KINDS: Final = {
     b"x-http-method": OVERRIDE,
     b"x-method-override": OVERRIDE,
 }
-
-REQUEST_LINE_PARTS: Final = 4
-"""A head as a list of parts begins with method, space, target, rest of the request line."""
-
-PARTS_PER_FIELD: Final = 4
-"""Then each field: name, ``": "``, value, CRLF."""
 
 MOST_SPELLINGS: Final = 4096
 """Bound of the spelling table, so that a client inventing names cannot grow it."""
@@ -102,9 +99,14 @@ def connection_options(value: bytes) -> list[bytes]:
     return [option for item in value.lower().split(b",") if (option := item.strip(b" \t"))]
 
 
-def without(parts: list[bytes], positions: Iterable[int]) -> list[bytes]:
-    """A copy of *parts* without the fields that begin at *positions* (ascending)."""
-    copy = parts.copy()
+def without(lines: list[bytes], positions: Iterable[int]) -> list[bytes]:
+    """A copy of *lines* without those at *positions*."""
+    copy = lines.copy()
     for at in sorted(positions, reverse=True):
-        del copy[at : at + PARTS_PER_FIELD]
+        del copy[at]
     return copy
+
+
+def name_of(line: bytes) -> bytes:
+    """The lower-case name of one field line."""
+    return line.partition(b":")[0].lower()

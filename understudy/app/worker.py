@@ -22,7 +22,7 @@ from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
 from understudy.proxy import SWEEP_SECONDS, Clock, Proxy
 from understudy.shadow import Limits, Mirror
-from understudy.upstream import Pool
+from understudy.upstream import Outgoing, Pool
 
 if TYPE_CHECKING:
     from understudy.app.supervisor import Runtime
@@ -91,7 +91,9 @@ class Worker:
     def _build(self, loop: asyncio.AbstractEventLoop, tasks: asyncio.TaskGroup) -> Proxy:
         settings = self._settings
 
-        def make_pool(service: Service, limit: int) -> Pool:
+        outgoing = Outgoing(loop)
+
+        def make_pool(service: Service, role: str, limit: int) -> Pool:
             url = urlsplit(service.url)
             return Pool(
                 url.hostname or "",
@@ -99,6 +101,7 @@ class Worker:
                 loop=loop,
                 spawn=tasks.create_task,
                 clock=lambda: self._clock.now,
+                write=outgoing.add if role == "primary" else outgoing.add_copy,
                 connect_seconds=service.connect_timeout,
                 limit=limit,
                 queue=service.queue,
@@ -127,6 +130,7 @@ class Worker:
             metrics=self._metrics,
             limits=settings.limits,
             clock=self._clock,
+            outgoing=outgoing,
             via_id=self._runtime.via_id,
             trusted_proxies=settings.trusted_proxies,
         )

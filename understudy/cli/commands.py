@@ -238,6 +238,9 @@ def put_rules(
     document = parse_yaml(sys.stdin.read()) if str(file) == "-" else read_file(file)
     if not isinstance(document, dict):
         raise CommandError(f"{file}: a rules document is a mapping with flags and routes")
+    if "services" in document:
+        hint = "put only flags, routes, compare, killed; what else the file says is read at the start"
+        raise CommandError(f"{file} is a whole configuration, not a rules document", hint)
     inside = document.pop("version", None)
     api = AdminApi(admin)
     answer = api.put("/api/v1/rules", document, if_match=_if_match(if_match, inside), reason=reason)

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from enum import IntEnum
+from functools import partial
 from typing import Any, NoReturn
 
 import typer
@@ -44,15 +46,30 @@ class CommandError(UnderstudyError):
 class Commands(TyperGroup):
     """A group of commands in which every foreseen error becomes text and an exit code."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Run the command that *args* name; ends the process unless *standalone_mode* is off."""
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, its output included: a reader who left shall not look like a failure."""
         try:
-            result = super().main(*args, standalone_mode=False, **extra)
+            result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
             _leave_quietly()
+        return result
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command that *args* name; ends the process unless *standalone_mode* is off."""
+        run = partial(super().main, args, prog_name, complete_var, False, windows_expand_args, **extra)
+        if not standalone_mode:
+            return run()
+        try:
+            result = run()
         except typer.Abort:
             sys.exit(ExitCode.INTERRUPTED)
         except _ARGUMENT_ERROR as error:
@@ -100,7 +117,9 @@ def _say_usage(error: Exception) -> None:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "understudy"
     text = getattr(error, "format_message", lambda: str(error))()
-    if text:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(text, err=True)
+    else:
         complain(text.rstrip("."), f"{command} --help shows what there is")
 
 

@@ -4,10 +4,9 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from understudy.config import Summary
@@ -52,18 +51,16 @@ def print_summary(summary: Summary, *, subject: str) -> None:
     screen = console()
     screen.print(Text(f"{subject} is valid", style="green"))
     screen.print()
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
     workers = f"{summary.workers} worker{'s' if summary.workers > 1 else ''}"
-    facts.add_row("listen", f"{', '.join(summary.listen)} ({workers})")
-    facts.add_row("admin", f"http://{summary.admin}")
-    facts.add_row("store", summary.store)
-    for name, url in summary.services.items():
-        facts.add_row("service", f"{name} → {url}")
-    facts.add_row("shadow", _shadow_line(summary.shadow))
-    facts.add_row("compare", f"{summary.compare_rules} rule{'' if summary.compare_rules == 1 else 's'}")
-    screen.print(facts)
+    facts = [
+        ("listen", f"{', '.join(summary.listen)} ({workers})"),
+        ("admin", f"http://{summary.admin}"),
+        ("store", summary.store),
+        *(("service", f"{name} → {url}") for name, url in summary.services.items()),
+        ("shadow", _shadow_line(summary.shadow)),
+        ("compare", f"{summary.compare_rules} rule{'' if summary.compare_rules == 1 else 's'}"),
+    ]
+    _print_columns(screen, facts)
     for index, route in enumerate(summary.routes):
         _print_route(screen, index, route)
     for warning in summary.warnings:
@@ -78,22 +75,26 @@ def _shadow_line(shadow: Mapping[str, str]) -> str:
 
 
 def _print_route(screen: Console, index: int, route: RouteSummary) -> None:
-    if not route.flag:
-        screen.print(Text(f"\nroute {index}  {route.matches}  → {route.serve}", style="bold"))
-        screen.print()
-        return
     unit = f" by {route.unit}" if route.unit else ""
     killed = "  KILLED" if route.is_killed else ""
-    screen.print(Text(f"\nroute {index}  {route.matches}  → flag {route.flag}{unit}{killed}", style="bold"))
-    table = Table(box=None, padding=(0, 2), show_edge=False, header_style="dim")
-    for title in ("  variant", "who", "serve", "mirror", "control"):
-        table.add_column(title, overflow="fold")
+    aim = f"flag {route.flag}{unit}{killed}" if route.flag else route.serve
+    screen.print(Text(f"\nroute {index}  {route.matches}  → {aim}", style="bold"))
+    rows = [("variant", "who", "serve", "mirror", "control")]
     for variant in route.variants:
         mirror = ", ".join(variant.mirror) or "-"
         control = variant.control or (variant.serve if variant.mirror else "-")
-        table.add_row(f"  {variant.name}", _who(variant), variant.serve, mirror, control)
-    screen.print(table)
+        rows.append((variant.name, _who(variant), variant.serve, mirror, control))
+    if route.flag:
+        _print_columns(screen, rows, indent="  ")
     screen.print()
+
+
+def _print_columns(screen: Console, rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
+    """*rows* in columns as wide as they need; the first one bold. Never wrapped, so it can be grepped."""
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        first, *rest = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
+        screen.print(Text(indent) + Text(first, style="bold") + Text(("  " + "  ".join(rest)).rstrip()))
 
 
 def _who(variant: VariantSummary) -> str:
@@ -101,6 +102,8 @@ def _who(variant: VariantSummary) -> str:
     who = []
     if variant.share is None:
         who.append("as its rule computes")
+    elif variant.share == 1:
+        who.append("all")
     elif variant.share > 0:
         who.append(f"{variant.share * 100:.4g} % of units")
     if variant.is_named:
@@ -110,12 +113,6 @@ def _who(variant: VariantSummary) -> str:
     return ", ".join(who) or "nobody"
 
 
-def print_fields(fields: Mapping[str, Any]) -> None:
-    """Names and values under each other; empty values as a dash."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in fields.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        table.add_row(name, visible(text) or "-")
-    console().print(table)
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Names and values under each other."""
+    _print_columns(console(), [(name, visible(str(value))) for name, value in fields.items()])

@@ -1,7 +1,8 @@
-"""Walk two JSON trees and note where they differ. The hot loop of comparing: ~10 µs for a 864-byte pair."""
+"""Walk two JSON trees and note where they differ. The hot loop of comparing: ~10 µs for an 864-byte pair."""
 
 import json
 import math
+import operator
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from decimal import Decimal
@@ -25,6 +26,7 @@ class Absent:
 
 
 ABSENT: Final = Absent()
+SORTED: Final = orjson.OPT_SORT_KEYS
 NUMBERS: Final = frozenset({int, float, Decimal})
 CONTAINERS: Final = frozenset({dict, list})
 
@@ -169,7 +171,7 @@ class Walk:
                 if x is y:
                     continue
                 kind = type(x)
-                if kind is type(y) and x == y and (trusted or kind not in CONTAINERS):
+                if kind is type(y) and x == y and (trusted or kind not in CONTAINERS or _is_same_twin(x, y)):
                     continue
             self._below(key, a, x, y)
             if self.found.is_full:
@@ -189,9 +191,8 @@ class Walk:
             if rules.is_unordered(self.tokens):
                 self._unordered(a, b)
                 return
-        differing = [
-            i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x is not y and not is_same(x, y)
-        ]
+        same = operator.eq if self.trusted else is_same
+        differing = [i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x is not y and not same(x, y)]
         if len(a) != len(b):
             self._note("length", len(a), len(b))
         elif len(differing) > 1 and _is_permutation([a[i] for i in differing], [b[i] for i in differing]):
@@ -265,9 +266,19 @@ def is_same(a: object, b: object) -> bool:
         return kind in NUMBERS and type(b) in NUMBERS and a == b
     if kind not in CONTAINERS:
         return a == b
-    if a != b:
-        return False
-    # Equal to Python, which takes True for 1: look for that alone.
+    return a == b and _is_same_twin(a, b)
+
+
+def _is_same_twin(a: object, b: object) -> bool:
+    """Whether two containers equal to Python, which takes True for 1, are the same.
+
+    As texts, at the speed of C, when there is nothing like 1 and 1.0; item by item else.
+    """
+    try:
+        if orjson.dumps(a, option=SORTED) == orjson.dumps(b, option=SORTED):
+            return True
+    except TypeError:  # an integer beyond 64 bits, a lone surrogate, or too deep for orjson
+        pass
     if isinstance(a, dict) and isinstance(b, dict):
         return all(is_same(x, b[key]) for key, x in a.items())
     if isinstance(a, list) and isinstance(b, list):

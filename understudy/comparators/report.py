@@ -338,8 +338,9 @@ def _uncompared(
             reasons = ", ".join(
                 f"{reason or 'unknown'} {n:,}" for reason, n in sorted(flow["failed"].items())
             )
+            sent = _number(flow["sent"], "copy", "copies")
             notes.append(
-                f"{name} gave no answer to {failed:,} of {_number(flow['sent'], 'copy', 'copies')} ({reasons}): "
+                f"{name} gave no answer to {failed:,} of {sent} ({reasons}): "
                 "they were not compared, so the run cannot be clean."
             )
     missed = totals["not_compared"]

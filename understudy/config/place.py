@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from understudy.errors import Problem
 
@@ -87,9 +87,11 @@ def shown(value: object) -> str:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """What was probably meant by *word*, else what there is, else nothing."""
     names = sorted(set(known))
-    near = get_close_matches(word.lower(), [name.lower() for name in names], n=1, cutoff=0.6)
-    if near:
-        return "did you mean " + next(name for name in names if name.lower() == near[0]) + "?"
+    near = get_close_matches(word.lower(), [name.lower() for name in names], n=3, cutoff=0.6)
+    likeness = [SequenceMatcher(None, name, word.lower()).ratio() for name in near]
+    best = [name for name, ratio in zip(near, likeness, strict=True) if ratio == max(likeness)]
+    if best:
+        return f"did you mean {' or '.join(name for name in names if name.lower() in best)}?"
     if not names:
         return ""
     more = ", …" if len(names) > 12 else ""

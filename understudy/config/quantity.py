@@ -37,7 +37,7 @@ def read_duration(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise Refused(f"must be a duration, not {shown(value)}", _DURATION_HINT)
     seconds = _duration(value) if isinstance(value, str) else float(value)
-    if seconds <= 0:
+    if not seconds > 0:
         raise Refused(f"must be longer than 0, not {shown(value)}", "every wait has an end")
     if seconds > _LONGEST_SECONDS:
         raise Refused(f"must be at most 24h, not {shown(value)}")
@@ -116,11 +116,13 @@ def read_count(value: object, *, least: int, most: int) -> int:
 
 def duration_text(seconds: float) -> str:
     """*seconds* as a person writes it: ``200ms``, ``5s``, ``2m``."""
-    for unit in ("h", "m", "s"):
+    for unit in ("h", "m"):
         amount = seconds / DURATION_UNITS[unit]
         if amount >= 1 and amount == round(amount, 1):
             return f"{amount:g}{unit}"
-    return f"{seconds * 1000:g}ms"
+    if seconds >= 1:
+        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms"
 
 
 def size_text(size: int) -> str:

@@ -5,7 +5,7 @@ the three cannot drift apart.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass
 from typing import Any, Final
 
@@ -90,12 +90,17 @@ def default_of(entry: "Field[Any]") -> Any:
     return entry.default_factory() if entry.default_factory is not MISSING else entry.default
 
 
-def read_values(section: type, value: object, place: Place) -> dict[str, Any]:
-    """Field name → value for every setting of *section* that *value* gives and that could be read."""
+def read_values(
+    section: type, value: object, place: Place, *, beside: Collection[str] = ()
+) -> dict[str, Any]:
+    """Field name → value for every setting of *section* that *value* gives and that could be read.
+
+    Keys *beside* the settings are known, but somebody else's to read.
+    """
     given = place.mapping(value)
     later: Mapping[str, tuple[str, str]] = getattr(section, "LATER", {})
     kinds = {key: (kind, entry) for key, kind, entry in settings_of(section)}
-    place.known_keys({key: given[key] for key in given if key not in later}, kinds)
+    place.known_keys({key: given[key] for key in given if key not in later}, (*kinds, *beside))
     for key, (message, hint) in later.items():
         if key in given:
             place.key(key).refuse(message, hint)

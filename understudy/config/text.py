@@ -98,6 +98,14 @@ def parse_yaml(text: str) -> object:
     return value
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # Plain and single-quoted scalars fold NEL, LS and PS into line breaks; escapes keep them.
+    return dumper.represent_scalar(_TAG + "str", text, style=None if text.isprintable() else '"')
+
+
+_CoreDumper.add_representer(str, _represent_text)
+
+
 def write_yaml(value: object) -> str:
     """The plain *value* as YAML that `parse_yaml` reads back as the same."""
     text = yaml.dump(value, Dumper=_CoreDumper, sort_keys=False, allow_unicode=True, width=100)

@@ -6,6 +6,7 @@ lingering after an early answer) is decided here.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, TYPE_CHECKING, cast
 
 import httptools
@@ -30,10 +31,15 @@ HOLD_BODY, HOLD_PIPELINE = 1, 2
 _METHODS: dict[bytes, str] = {}
 
 
+def _drop_trailer(field: tuple[bytes, bytes]) -> None:
+    """Trailers are dropped (RFC 9110 6.5.1: they may be); their size is bounded as quiet bytes."""
+
+
 class ClientConnection(asyncio.Protocol):
     """See the module. ``mark`` is the coarse time at which ``phase`` last moved on."""
 
     __slots__ = (
+        "_append",
         "_current",
         "_head_bytes",
         "_holds",
@@ -68,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
         self.mark = 0.0
         self.method = b""
         self._parser = httptools.HttpRequestParser(self)
+        self._append: Callable[[tuple[bytes, bytes]], None] = _drop_trailer
         self._current: Exchange | None = None
         self._incoming: Exchange | None = None
         self._queue: deque[Exchange] = deque()
@@ -154,7 +161,8 @@ class ClientConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._stopped:
             return
-        self._incoming = Exchange(self)
+        self._incoming = exchange = Exchange(self)
+        self._append = exchange.headers.append
         if self._current is None:
             self.phase = HEAD
             self.mark = self.proxy.clock.now
@@ -168,9 +176,7 @@ class ClientConnection(asyncio.Protocol):
             self._refuse_head(414, "target_too_long", "the request target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        exchange = self._incoming
-        if exchange is not None and not self._in_body:  # else a trailer: dropped, bounded as quiet bytes
-            exchange.headers.append((name, value))
+        self._append((name, value))
 
     def on_headers_complete(self) -> None:
         exchange = self._incoming
@@ -189,6 +195,7 @@ class ClientConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._quiet_bytes = 0
         self._in_body = True
+        self._append = _drop_trailer
         version = parser.get_http_version()
         if version != "1.1":
             exchange.version = version
@@ -232,8 +239,7 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send answer bytes; a vanished client swallows them."""
-        if self.transport is not None:
-            self.transport.write(data)
+        self.proxy.outgoing.add(self, data)
 
     def answering(self) -> None:
         """The answer moves: its idle time starts again."""
@@ -280,6 +286,7 @@ class ClientConnection(asyncio.Protocol):
         self._current = None
         self._queue.clear()
         self._stopped = True
+        self.proxy.outgoing.flush()
         if self.transport is not None:
             if rest:
                 self.transport.write(rest)
@@ -288,6 +295,7 @@ class ClientConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close after what was written has gone out."""
         self._stopped = True
+        self.proxy.outgoing.flush()
         if self.transport is not None:
             self.transport.close()
 

@@ -8,18 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from understudy.engine import Plan
-from understudy.forwarding import (
-    CONNECTION,
-    CONTENT_LENGTH,
-    HOP,
-    IDEMPOTENT,
-    PASS,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    Spellings,
-    connection_options,
-)
+from understudy.forwarding import IDEMPOTENT, PASS, Spellings, name_of
 from understudy.metrics import SECONDS
 from understudy.proxy.heads import (
     CHUNKED,
@@ -39,16 +28,12 @@ from understudy.upstream import Refusal, UpstreamConnection
 if TYPE_CHECKING:
     from understudy.proxy.connection import ClientConnection
 
-SPACE: Final = b" "
-VERSION: Final = b" HTTP/1.1\r\n"
+SLASH: Final = ord("/")
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE: Final = b"Connection: close\r\n"
 KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 CHUNKED_FIELD: Final = b"Transfer-Encoding: chunked\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
-
-NEVER_RETURNED: Final = frozenset({HOP, CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER})
-"""Fields of an answer that end at this hop."""
 
 _spellings: Final = Spellings()
 _status_lines: dict[tuple[int, bytes], bytes] = {}
@@ -58,7 +43,7 @@ def status_line(status: int, reason: bytes) -> bytes:
     """The line for *status* and the service's own *reason*, remembered."""
     line = _status_lines.get((status, reason))
     if line is None:
-        line = b"HTTP/1.1 %d %b\r\n" % (status, reason)
+        line = b"HTTP/1.1 %d %b" % (status, reason)
         if len(_status_lines) < 1024:
             _status_lines[status, reason] = line
     return line
@@ -138,57 +123,56 @@ class Exchange:
         """The head is parsed and it is this request's turn."""
         self._started_at = self._sent_at = perf_counter()
         try:
-            wire = self._prepare()
+            self._wire = self._prepare()
         except Refused as refused:
             self.refuse(refused.status, refused.reason, refused.detail)
             return
-        if wire is None:
-            return
-        self._wire = wire
         self._acquire(fresh=False)
 
-    def _prepare(self) -> bytes | None:
+    def _prepare(self) -> bytes:
         client = self._client
-        target = self.target
-        parts = [client.method, SPACE, target, VERSION]
-        fields = read_fields(parts, self.headers, via_id=client.proxy.via_id, trusted=client.is_trusted)
-        parts = fields.parts
+        proxy = client.proxy
+        fields = read_fields(self.headers, via_id=proxy.via_id, trusted=client.is_trusted)
         self.fields = fields
         method = self.method
-        if method in ("CONNECT", "TRACE"):
+        if method == "CONNECT" or method == "TRACE":
             raise Refused(405, "bad_method", f"{method} is not forwarded")
+        target = self.target
+        if target[0] != SLASH:
+            target = self._odd_target(target)
         host = fields.host
-        if target[0] != 47:  # "/"
-            target, authority = origin_form(target, method)
-            parts[2] = target
-            if authority:
-                host = authority
-                for at in range(4, len(parts), 4):
-                    if parts[at].lower() == b"host":
-                        parts[at + 2] = authority
         if host or self.version == "1.1":
             self.host = valid_host(host)
-        if b"#" in target:
-            raise Refused(400, "bad_target", "the request target has a fragment")
         text = target.decode("latin-1")
+        if "#" in text:
+            raise Refused(400, "bad_target", "the request target has a fragment")
         self.path, _, self.query = text.partition("?")
         if fields.closes:
             self.keep_alive = False
-        plan = client.proxy.engine.decide(self)
+        plan = proxy.engine.decide(self)
         if plan is None:
             raise Refused(404, "no_route", "no route of the rules matches this request")
         self.plan = plan
         added = client.added_fields(host)
+        start = b"%b %b HTTP/1.1" % (client.method, target)
         if plan.targets:
-            self._shadow_begin(plan, fields, added)
+            self._shadow_begin(plan, fields, start, added)
         length = fields.length
-        if length == UNSIZED:
-            framing = CRLF
-        elif length == CHUNKED:
-            framing = CHUNKED_FIELD + CRLF
-        else:
-            framing = b"Content-Length: %d\r\n\r\n" % length
-        return b"".join((*parts, added, plan.cohort, framing))
+        ours = added + plan.cohort
+        if length != UNSIZED:
+            ours += CHUNKED_FIELD if length == CHUNKED else b"Content-Length: %d\r\n" % length
+        return CRLF.join((start, *fields.lines, ours, b""))
+
+    def _odd_target(self, target: bytes) -> bytes:
+        """``*`` or absolute-form, whose authority replaces Host (RFC 9112 3.2.2)."""
+        target, authority = origin_form(target, self.method)
+        fields = self.fields
+        if authority and fields is not None:
+            fields.host = authority
+            fields.lines = [
+                b"Host: " + authority if name_of(line) == b"host" else line for line in fields.lines
+            ]
+        return target
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body, transfer coding removed."""
@@ -317,7 +301,7 @@ class Exchange:
         if self.version != "1.1" or connection.status == 100:
             return  # our own 100 was sent when the body was asked for
         fields = b"".join(b"%b: %b\r\n" % (n, v) for n, v in connection.headers if _spellings[n] == PASS)
-        self._client.write(status_line(connection.status, connection.reason) + fields + CRLF)
+        self._client.write(status_line(connection.status, connection.reason) + CRLF + fields + CRLF)
 
     def on_answer(self, connection: UpstreamConnection) -> None:
         client = self._client
@@ -327,38 +311,23 @@ class Exchange:
         headers = connection.headers
         if self.shadowed is not None:
             self._shadow_answer(connection.status, headers)
-        self._out = out = [status_line(connection.status, connection.reason)]
-        kinds = _spellings
-        named: list[bytes] | None = None
-        for name, value in headers:
-            kind = kinds[name]
-            if kind != PASS:
-                if kind == CONNECTION:
-                    options = connection_options(value)
-                    if options not in ([b"close"], [b"keep-alive"]):
-                        named = options if named is None else named + options
-                    continue
-                if kind in NEVER_RETURNED or (kind == CONTENT_LENGTH and (length < 0 or self.status == 204)):
-                    continue
-            out += (name, SEP, value, CRLF)
-        if named:
-            _strip_named(out, named)
-        out.append(client.proxy.via_field)
+        lines = [SEP.join(field) for field in connection.headers]
+        ours = client.proxy.via_field
         if not self.is_complete:
             self.keep_alive = False
             connection.keep = False
         if length < 0:
             if self.version == "1.1":
                 self._chunked_out = True
-                out.append(CHUNKED_FIELD)
+                ours += CHUNKED_FIELD
             else:
                 self.keep_alive = False
         if not self.keep_alive or client.proxy.is_draining:
             self.keep_alive = False
-            out.append(CLOSE)
+            ours += CLOSE
         elif self.version == "1.0":
-            out.append(KEEP_ALIVE)
-        out.append(CRLF)
+            ours += KEEP_ALIVE
+        self._out = [CRLF.join((status_line(connection.status, connection.reason), *lines, ours, b""))]
         client.answering()
 
     def on_data(self, data: bytes) -> None:
@@ -465,7 +434,7 @@ class Exchange:
 
     # -- shadow: every exception is counted, none is raised ----------------------------------------------
 
-    def _shadow_begin(self, plan: Plan, fields: Fields, added: bytes) -> None:
+    def _shadow_begin(self, plan: Plan, fields: Fields, start: bytes, added: bytes) -> None:
         try:
             decision = plan.decision
             shadowed = self._client.proxy.mirror.begin(
@@ -477,14 +446,11 @@ class Exchange:
                 path=self.path,
                 query=self.query,
                 flag=decision.flag,
-                started_at=self._started_at,
             )
             if shadowed is None:
                 return
             self.shadowed = shadowed
-            self._copy = Copy(
-                parts=fields.parts, credentials=fields.credentials, added=added, cohort=plan.cohort
-            )
+            self._copy = Copy(start, fields.lines, fields.credentials, added, plan.cohort)
             if fields.length != UNSIZED:
                 self._copy.is_sized = True
                 self._body = []
@@ -556,12 +522,3 @@ class Exchange:
     def _shadow_broke(self) -> None:
         self._client.proxy.mirror.broke()
 
-
-def _strip_named(out: list[bytes], named: list[bytes]) -> None:
-    """Remove the fields that the answer's Connection named."""
-    at = 1
-    while at < len(out):
-        if out[at].lower() in named:
-            del out[at : at + 4]
-        else:
-            at += 4

@@ -6,26 +6,19 @@ lengths, Transfer-Encoding beside Content-Length); here stand the rules it does 
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from understudy.forwarding import (
-    COHORT,
     CONNECTION,
     CONTENT_LENGTH,
     CREDENTIAL,
     EXPECT,
     FORWARDING,
-    HOP,
     HOST,
     OVERRIDE,
-    PARTS_PER_FIELD,
     PASS,
-    REQUEST_LINE_PARTS,
     SHADOW,
-    TRAILER,
     TRANSFER_ENCODING,
-    UPGRADE,
     VIA,
     Spellings,
     connection_options,
@@ -55,67 +48,68 @@ class Refused(Exception):
         super().__init__(detail)
 
 
-@dataclass(slots=True)
 class Fields:
-    """What a request's fields say, and the parts that go on to the upstream."""
+    """What a request's fields say, and the lines that go on to the upstream.
 
-    parts: list[bytes]
-    host: bytes = b""
-    length: int = UNSIZED
-    credentials: list[int] | None = None
-    """Where in ``parts`` the credential fields begin, ascending."""
-    override: str = ""
-    is_shadow: bool = False
-    expects_continue: bool = False
-    closes: bool = False
-
-
-def read_fields(
-    start: list[bytes], headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, trusted: bool
-) -> Fields:
-    """Sort *headers* into what goes on and what is for us; *start* is the request line's parts.
-
-    Raises `Refused`.
+    ``credentials`` are the positions of credential lines in ``lines``, ascending.
     """
-    fields = Fields(start)
-    parts = start
+
+    # Defaults stand on the class: most requests set none of them.
+    host = b""
+    length = UNSIZED
+    override = ""
+    is_shadow = False
+    expects_continue = False
+    closes = False
+    credentials: list[int] | None = None
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+
+def read_fields(headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, trusted: bool) -> Fields:
+    """Sort *headers* into what goes on and what is for us. Raises `Refused`."""
+    fields = Fields()
+    kept: list[tuple[bytes, bytes]] = []
+    keep = kept.append
     kinds = _spellings
     hosts = 0
     named: list[bytes] | None = None
-    for name, value in headers:
-        kind = kinds[name]
+    for field in headers:
+        kind = kinds[field[0]]
         if kind != PASS:
             if kind == HOST:
                 hosts += 1
-                fields.host = value
+                fields.host = field[1]
             elif kind == CREDENTIAL:
                 if fields.credentials is None:
-                    fields.credentials = [len(parts)]
+                    fields.credentials = [len(kept)]
                 else:
-                    fields.credentials.append(len(parts))
+                    fields.credentials.append(len(kept))
             elif kind == CONNECTION:
-                options = connection_options(value)
+                options = connection_options(field[1])
                 if options == [b"close"]:
                     fields.closes = True
                 elif options != [b"keep-alive"]:
                     named = options if named is None else named + options
                 continue
             elif kind == VIA:
-                if via_id in value:
+                if via_id in field[1]:
                     raise Refused(508, "loop", "this request has passed through this proxy before")
             elif kind == OVERRIDE:
-                fields.override = value.strip(b" \t").upper().decode("latin-1")
+                fields.override = field[1].strip(b" \t").upper().decode("latin-1")
             elif kind == FORWARDING:
                 if not trusted:
                     continue
             else:
-                _read_own(fields, kind, value)
+                _read_own(fields, kind, field[1])
                 continue
-        parts += (name, SEP, value, CRLF)
-    if hosts != 1 and hosts:
+        keep(field)
+    if hosts > 1:
         raise Refused(400, "bad_host", "more than one Host field")
     if named is not None:
-        _strip_named(fields, named)
+        kept = _strip_named(fields, kept, named)
+    fields.lines = [SEP.join(field) for field in kept]
     return fields
 
 
@@ -133,25 +127,16 @@ def _read_own(fields: Fields, kind: int, value: bytes) -> None:
         if value.strip(b" \t").lower() != b"100-continue":
             raise Refused(417, "bad_expect", "only 'Expect: 100-continue' is understood")
         fields.expects_continue = True
-    elif kind not in (HOP, COHORT, UPGRADE, TRAILER):
-        raise AssertionError(kind)
 
 
-def _strip_named(fields: Fields, named: list[bytes]) -> None:
-    """Remove the fields that Connection named, before any of ours are added."""
+def _strip_named(
+    fields: Fields, kept: list[tuple[bytes, bytes]], named: list[bytes]
+) -> list[tuple[bytes, bytes]]:
+    """Remove the fields that Connection named, before any of ours are added. Host stays."""
     fields.closes = fields.closes or b"close" in named
-    parts = fields.parts
-    kept = parts[:REQUEST_LINE_PARTS]
-    credentials: list[int] = []
-    for at in range(REQUEST_LINE_PARTS, len(parts), PARTS_PER_FIELD):
-        lower = parts[at].lower()
-        if lower in named and lower != b"host":
-            continue
-        if _spellings[parts[at]] == CREDENTIAL:
-            credentials.append(len(kept))
-        kept += parts[at : at + PARTS_PER_FIELD]
-    fields.parts = kept
-    fields.credentials = credentials or None
+    left = [field for field in kept if field[0].lower() not in named or _spellings[field[0]] == HOST]
+    fields.credentials = [at for at, field in enumerate(left) if _spellings[field[0]] == CREDENTIAL] or None
+    return left
 
 
 def valid_host(value: bytes) -> str:

@@ -22,6 +22,7 @@ from understudy.proxy.connection import (
 )
 from understudy.proxy.exchange import Exchange
 from understudy.shadow import Mirror
+from understudy.upstream import Outgoing
 
 log = logging.getLogger("understudy.proxy")
 
@@ -50,6 +51,7 @@ class Proxy:
         metrics: WorkerMetrics,
         limits: Limits,
         clock: Clock,
+        outgoing: Outgoing,
         via_id: bytes,
         trusted_proxies: tuple[str, ...] = (),
         scheme: str = "http",
@@ -60,6 +62,7 @@ class Proxy:
         self.metrics = metrics
         self.limits = limits
         self.clock = clock
+        self.outgoing = outgoing
         self.via_id = via_id
         self.via_field = b"Via: 1.1 %b\r\n" % via_id
         self.connections: set[ClientConnection] = set()

@@ -41,7 +41,6 @@ class ShadowCall:
         exchange: "MirroredExchange",
         target: Target,
         wire: bytes,
-        *,
         cap: int,
         now: Callable[[], float],
         started_at: float,
@@ -67,7 +66,7 @@ class ShadowCall:
     def is_done(self) -> bool:
         return self._done
 
-    def start(self, *, is_head: bool) -> None:
+    def start(self) -> None:
         """Send the copy, or wait for a connection of the shadow's own pool."""
         try:
             connection = self.target.pool.acquire(self)
@@ -76,7 +75,7 @@ class ShadowCall:
             return
         if connection is not None:
             self._connection = connection
-            connection.begin(self, is_head=is_head)
+            connection.begin(self, is_head=self._exchange.is_head)
             connection.write(self.wire)
 
     def cancel(self, reason: str) -> None:

@@ -38,20 +38,11 @@ class MirroredExchange:
         "primary_status",
         "primary_truncated",
         "query",
-        "started_at",
         "targets",
     )
 
     def __init__(
-        self,
-        mirror: "Mirror",
-        targets: Sequence[Target],
-        *,
-        method: str,
-        path: str,
-        query: str,
-        flag: str,
-        started_at: float,
+        self, mirror: "Mirror", targets: Sequence[Target], method: str, path: str, query: str, flag: str
     ) -> None:
         self._mirror = mirror
         self.targets = targets
@@ -60,7 +51,6 @@ class MirroredExchange:
         self.path = path
         self.query = query
         self.flag = flag
-        self.started_at = started_at
         self.calls: list[ShadowCall] = []
         self.control: ShadowCall | None = None
         self._open = 1  # the primary
@@ -87,9 +77,9 @@ class MirroredExchange:
         """A piece of the primary's body; kept up to the cap."""
         if self.primary_truncated:
             return
-        self.primary_size += len(data)
         self.primary_body.append(data)
-        if not self._mirror.hold(self, len(data)) or self.primary_size > self._mirror.cap:
+        size = self.primary_size = self.primary_size + len(data)
+        if not self.hold(len(data)) or size > self._mirror.cap:
             self.primary_truncated = True
 
     def primary_complete(self, seconds: float) -> None:
@@ -106,20 +96,30 @@ class MirroredExchange:
         if self.primary_done:
             return
         self.primary_done = True
-        self._open -= 1
-        if not self._open:
-            self._mirror.settle(self)
+        self._one_less()
 
     def call_over(self, call: ShadowCall) -> None:
         """*call* was answered or failed."""
         self._mirror.ended(call)
+        self._one_less()
+
+    def _one_less(self) -> None:
         self._open -= 1
-        if not self._open:
+        if self._open:
+            return
+        try:
             self._mirror.settle(self)
+        finally:
+            # Calls point back here: without this, every mirrored request is a cycle for the collector.
+            self.calls = []
+            self.control = None
 
     def hold(self, size: int) -> bool:
         """Book *size* bytes kept for this exchange; False when the budget is spent."""
-        return self._mirror.hold(self, size)
+        mirror = self._mirror
+        held = mirror.held = mirror.held + size
+        self.held += size
+        return held <= mirror.budget
 
     def broke(self) -> None:
         """An exception inside mirroring was contained."""

@@ -4,12 +4,14 @@
 bookkeeping plus writes to the shadows' own pools; what fails is counted, never raised.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from understudy.comparators import Endpoints, bucket
+from understudy.comparators.evidence import bound
 from understudy.forwarding import CONTROL_MARK, SHADOW_MARK
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
@@ -29,17 +31,18 @@ class Recorder(Protocol):
 
 
 class Tally:
-    """Counts of one (service, endpoint) since the last flush."""
+    """Counts of one (service, endpoint, flag) since the last flush."""
 
-    __slots__ = ("controlled", "exchanges", "matched", "primary", "shadow", "uncompared")
+    __slots__ = ("controlled", "exchanges", "matched", "primary", "shadow", "shadow_seconds", "uncompared")
 
     def __init__(self) -> None:
         self.exchanges = 0
         self.matched = 0
         self.controlled = 0
         self.uncompared = 0
-        self.primary: Counter[int] = Counter()
-        self.shadow: Counter[int] = Counter()
+        self.primary: dict[int, int] = {}
+        self.shadow: dict[int, int] = {}
+        self.shadow_seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +79,12 @@ class Mirror:
         self._chance = chance
         self.limits = limits
         self.cap = limits.cap_bytes
+        self.budget = limits.budget_bytes
         self.held = 0
         self.endpoints = endpoints or Endpoints()
         self.targets: dict[tuple[str, str], Target] = {}
         self._running: dict[ShadowCall, None] = {}
-        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._tallies: dict[tuple[str, str, str], Tally] = {}
 
     # -- called by a front door; guard each with `contain` ----------------------------------------
 
@@ -95,7 +99,6 @@ class Mirror:
         path: str,
         query: str,
         flag: str,
-        started_at: float,
     ) -> MirroredExchange | None:
         """Open the books for one request; None when no copy of it may be sent."""
         reason = ""
@@ -104,14 +107,10 @@ class Mirror:
         elif method not in allowed or (override and override not in allowed):
             reason = "method"
         for target in targets:
-            target.count("eligible")
+            target.eligible += 1
             if reason:
                 target.count("skipped", reason)
-        if reason:
-            return None
-        return MirroredExchange(
-            self, targets, method=method, path=path, query=query, flag=flag, started_at=started_at
-        )
+        return None if reason else MirroredExchange(self, targets, method, path, query, flag)
 
     def skip(self, exchange: MirroredExchange, reason: str) -> None:
         """No copy of *exchange* will be sent, though one might have been."""
@@ -121,55 +120,57 @@ class Mirror:
     def send(self, exchange: MirroredExchange, copy: Copy, control: Target | None) -> bool:
         """Send the copies of a complete request; False when every one was dropped."""
         now = self._now()
-        calls = [
-            call
-            for target in exchange.targets
-            if (call := self._admit(exchange, copy, target, SHADOW_MARK, now))
-        ]
-        if not calls:
+        for target in exchange.targets:
+            self._admit(exchange, copy, target, SHADOW_MARK, now, exchange.calls)
+        if not exchange.calls:
             return False
-        exchange.calls.extend(calls)
-        if control is not None and exchange.method in SAFE and self._chance() < self.limits.control_share:
-            control.count("eligible")
-            call = self._admit(exchange, copy, control, CONTROL_MARK, now)
-            if call is not None:
-                exchange.control = call
-                calls.append(call)
+        calls = exchange.calls
+        if (
+            control is not None
+            and exchange.method in SAFE
+            and self._chance() < self.limits.control_share
+        ):
+            control.eligible += 1
+            asked: list[ShadowCall] = []
+            self._admit(exchange, copy, control, CONTROL_MARK, now, asked)
+            if asked:
+                exchange.control = asked[0]
+                calls = [*calls, asked[0]]
         exchange.expect(len(calls))
         for call in calls:
             self._running[call] = None
-            call.start(is_head=exchange.is_head)
+            call.start()
         return True
 
     def _admit(
-        self, exchange: MirroredExchange, copy: Copy, target: Target, mark: bytes, now: float
-    ) -> ShadowCall | None:
-        """A call within the bounds, booked as sent; None, booked as dropped, when it is not."""
+        self,
+        exchange: MirroredExchange,
+        copy: Copy,
+        target: Target,
+        mark: bytes,
+        now: float,
+        calls: list[ShadowCall],
+    ) -> None:
+        """Add a call to *calls*, booked as sent; or book the copy as dropped."""
         reason = target.refuses(now)
-        wire = b""
         if not reason:
             try:
                 wire = target.wire(copy, mark)
             except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-                self._metrics.mirror_errors += 1
+                self.broke()
                 reason = "error"
-            if self.held + len(wire) > self.limits.budget_bytes:
+            else:
+                if self.held + len(wire) <= self.budget:
+                    target.sent += 1
+                    target.in_flight += 1
+                    self.held += len(wire)
+                    exchange.held += len(wire)
+                    calls.append(ShadowCall(exchange, target, wire, self.cap, self._now, now))
+                    return
                 reason = "budget"
-        if reason:
-            target.count("dropped", reason)
-            return None
-        target.count("sent")
-        target.in_flight += 1
-        self.hold(exchange, len(wire))
-        return ShadowCall(exchange, target, wire, cap=self.cap, now=self._now, started_at=now)
+        target.count("dropped", reason)
 
     # -- called by exchanges and calls ------------------------------------------------------------
-
-    def hold(self, exchange: MirroredExchange, size: int) -> bool:
-        """Book *size* bytes kept for *exchange*; False when the budget is spent."""
-        self.held += size
-        exchange.held += size
-        return self.held <= self.limits.budget_bytes
 
     def ended(self, call: ShadowCall) -> None:
         """*call* was answered or failed."""
@@ -188,24 +189,26 @@ class Mirror:
                 self._settle_call(exchange, call, control)
 
     def _settle_call(self, exchange: MirroredExchange, call: ShadowCall, control: ShadowCall | None) -> None:
-        service = call.target.service
+        target = call.target
         endpoint = self.endpoints.of(exchange.method, exchange.path)
-        tally = self._tallies.get((service, endpoint))
+        key = (target.service, endpoint, exchange.flag)
+        tally = self._tallies.get(key)
         if tally is None:
-            tally = self._tallies[service, endpoint] = Tally()
-        tally.primary[bucket(exchange.primary_seconds)] += 1
-        tally.shadow[bucket(call.seconds)] += 1
-        call.target.durations.observe(call.seconds)
-        call.target.deltas.observe(call.seconds - exchange.primary_seconds)
+            tally = self._tallies[key] = Tally()
+        mine, theirs = exchange.primary_seconds, call.seconds
+        at = bucket(mine)
+        tally.primary[at] = tally.primary.get(at, 0) + 1
+        at = bucket(theirs)
+        tally.shadow[at] = tally.shadow.get(at, 0) + 1
+        tally.shadow_seconds += theirs
+        target.deltas.observe(theirs - mine)
         if exchange.equals(call) and (control is None or exchange.equals(control)):
             tally.exchanges += 1
             tally.matched += 1
             if control is not None:
                 tally.controlled += 1
-            self._metrics.comparisons[exchange.flag, service, "match"] += 1
         elif not self._recorder.offer(self._pair(exchange, call, control, endpoint)):
             tally.uncompared += 1
-            self._metrics.comparisons[exchange.flag, service, "skipped"] += 1
 
     def _pair(
         self, exchange: MirroredExchange, call: ShadowCall, control: ShadowCall | None, endpoint: str
@@ -247,20 +250,28 @@ class Mirror:
 
     def drain(self) -> dict[tuple[str, ...], int]:
         """The evidence counted since the last call, by the keys of `understudy.comparators`."""
-        counts: dict[tuple[str, ...], int] = {}
+        counts: Counter[tuple[str, ...]] = Counter()
         for target in self.targets.values():
             for (outcome, reason), n in target.drain().items():
-                counts[target.role, target.service, outcome, reason] = n
-        for (service, endpoint), tally in self._tallies.items():
-            for what in ("exchanges", "matched"):
-                if n := getattr(tally, what):
-                    counts["exchange", service, endpoint, what] = n
-            if tally.controlled:
-                counts["exchange", service, endpoint, "with_control"] = tally.controlled
-            if tally.uncompared:
-                counts["exchange", service, endpoint, "not_compared"] = tally.uncompared
-            for side, buckets in (("primary", tally.primary), ("shadow", tally.shadow)):
-                for index, n in buckets.items():
-                    counts["latency", service, endpoint, side, str(index)] = n
+                counts[target.role, target.service, outcome, reason] += n
+        for (service, endpoint, flag), tally in self._tallies.items():
+            self._drain_tally(counts, service, endpoint, tally)
+            results = self._metrics.comparisons
+            results[flag, service, "match"] += tally.matched
+            results[flag, service, "skipped"] += tally.uncompared
+            shadow = self._metrics.histogram(self._metrics.shadow, service)
+            shadow.total += tally.shadow_seconds
+            for index, n in tally.shadow.items():
+                shadow.counts[bisect_left(shadow.bounds, bound(index))] += n
         self._tallies.clear()
-        return counts
+        return {key: n for key, n in counts.items() if n}
+
+    @staticmethod
+    def _drain_tally(counts: Counter[tuple[str, ...]], service: str, endpoint: str, tally: Tally) -> None:
+        counts["exchange", service, endpoint, "exchanges"] += tally.exchanges
+        counts["exchange", service, endpoint, "matched"] += tally.matched
+        counts["exchange", service, endpoint, "with_control"] += tally.controlled
+        counts["exchange", service, endpoint, "not_compared"] += tally.uncompared
+        for side, buckets in (("primary", tally.primary), ("shadow", tally.shadow)):
+            for index, n in buckets.items():
+                counts["latency", service, endpoint, side, str(index)] += n

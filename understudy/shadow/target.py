@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from understudy.forwarding import CREDENTIALS, PARTS_PER_FIELD, REQUEST_LINE_PARTS, SHADOW_FIELD, without
+from understudy.forwarding import CREDENTIALS, SHADOW_FIELD, name_of, without
 from understudy.metrics import DELTAS, Histogram
 from understudy.upstream import Pool
 
@@ -15,22 +15,27 @@ OPEN_SECONDS: Final = 10.0
 """Shorter than the 30 s of an ejected origin: a shadow restarts often while it rehearses."""
 
 
-@dataclass(slots=True, kw_only=True)
 class Copy:
-    """What a copy is made from: the parts of the forwarded head, where its credentials stand, what
-    the proxy added, and the captured body. ``cohort`` is the flag and variant fields."""
+    """What a copy is made from: the forwarded request line and field lines, the positions of its
+    credentials, the lines that the proxy added (each with its CRLF), and the captured body."""
 
-    parts: list[bytes]
-    credentials: list[int] | None
-    added: bytes
-    cohort: bytes
-    body: bytes = b""
-    is_sized: bool = False
+    __slots__ = ("added", "body", "cohort", "credentials", "is_sized", "lines", "start")
+
+    def __init__(
+        self, start: bytes, lines: list[bytes], credentials: list[int] | None, added: bytes, cohort: bytes
+    ) -> None:
+        self.start = start
+        self.lines = lines
+        self.credentials = credentials
+        self.added = added
+        self.cohort = cohort
+        self.body = b""
+        self.is_sized = False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Target:
-    """Where copies go. ``outcomes`` is the conservation law, by (outcome, reason)."""
+    """Where copies go, and how they fared."""
 
     service: str
     role: str
@@ -42,14 +47,26 @@ class Target:
     in_flight: int = 0
     failures: int = 0
     open_until: float = 0.0
-    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    durations: Histogram = field(default_factory=Histogram)
+    eligible: int = 0
+    sent: int = 0
+    answers: int = 0
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     deltas: Histogram = field(default_factory=lambda: Histogram(DELTAS))
     _reported: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def count(self, outcome: str, reason: str = "") -> None:
-        """Book one step of the conservation law."""
-        self.outcomes[outcome, reason] += 1
+    def count(self, outcome: str, reason: str) -> None:
+        """Book a copy as skipped, dropped or failed."""
+        self.reasons[outcome, reason] += 1
+
+    @property
+    def outcomes(self) -> Counter[tuple[str, str]]:
+        """The conservation law since the start, by (outcome, reason): eligible = sent + skipped +
+        dropped; sent = answered + failed + still in flight."""
+        counts = Counter(self.reasons)
+        counts["eligible", ""] = self.eligible
+        counts["sent", ""] = self.sent
+        counts["answered", ""] = self.answers
+        return counts
 
     def refuses(self, now: float) -> str:
         """Why no copy may be sent now: a reason, or empty when one may."""
@@ -61,7 +78,7 @@ class Target:
 
     def answered(self) -> None:
         """A copy was answered: the breaker closes."""
-        self.count("answered")
+        self.answers += 1
         self.failures = 0
 
     def failed(self, reason: str, now: float) -> None:
@@ -77,36 +94,22 @@ class Target:
 
     def drain(self) -> dict[tuple[str, str], int]:
         """Outcomes booked since the last call."""
-        new = {key: n - self._reported[key] for key, n in self.outcomes.items() if n != self._reported[key]}
-        self._reported = Counter(self.outcomes)
+        counts = self.outcomes
+        new = {key: n - self._reported[key] for key, n in counts.items() if n != self._reported[key]}
+        self._reported = counts
         return new
 
     def wire(self, copy: Copy, mark: bytes) -> bytes:
         """The bytes of *copy* for this service, marked and without credentials it may not see."""
-        parts = copy.parts
+        lines = copy.lines
         if self.stripped is CREDENTIALS:
             if copy.credentials:
-                parts = without(parts, copy.credentials)
+                lines = without(lines, copy.credentials)
         elif self.stripped:
-            parts = without(parts, self._positions(parts))
-        framing = b"Content-Length: %d\r\n" % len(copy.body) if copy.is_sized else b""
-        own = b"".join(b"%b: %b\r\n" % field for field in self.set_headers)
-        return b"".join(
-            (
-                *parts,
-                copy.added,
-                own,
-                copy.cohort,
-                SHADOW_FIELD,
-                b": ",
-                mark,
-                b"\r\n",
-                framing,
-                b"\r\n",
-                copy.body,
-            )
-        )
-
-    def _positions(self, parts: list[bytes]) -> list[int]:
-        start = REQUEST_LINE_PARTS
-        return [at for at in range(start, len(parts), PARTS_PER_FIELD) if parts[at].lower() in self.stripped]
+            lines = [line for line in lines if name_of(line) not in self.stripped]
+        ours = copy.added + copy.cohort + b"%b: %b\r\n" % (SHADOW_FIELD, mark)
+        if self.set_headers:
+            ours += b"".join(b"%b: %b\r\n" % field for field in self.set_headers)
+        if copy.is_sized:
+            ours += b"Content-Length: %d\r\n" % len(copy.body)
+        return b"\r\n".join((copy.start, *lines, ours, copy.body))

@@ -5,11 +5,20 @@ no surplus byte (response-queue poisoning, RFC 9112 11.2), and is closed in ever
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 import httptools
 
-from understudy.forwarding import CONNECTION, TRANSFER_ENCODING, Spellings
+from understudy.forwarding import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOP_KINDS,
+    PASS,
+    TRANSFER_ENCODING,
+    Spellings,
+    connection_options,
+)
 
 BUFFER_BYTES: Final = 64 * 1024
 """High-water mark of what we hold for a slow peer, each way (DESIGN 6, rule 10)."""
@@ -20,6 +29,11 @@ HEADER_FIELDS: Final = 100
 _spellings: Final = Spellings()
 
 
+def _drop_trailer(field: tuple[bytes, bytes]) -> None:
+    """Trailers are dropped (RFC 9110 6.5.1: they may be); bounded as part of ``HEADER_BYTES``."""
+
+
+
 class Caller(Protocol):
     """Who asked: told of the answer as it comes. None of these may raise."""
 
@@ -27,7 +41,7 @@ class Caller(Protocol):
         """A 1xx answer stands in ``connection.status`` and ``connection.headers``."""
 
     def on_answer(self, connection: "UpstreamConnection") -> None:
-        """The final head stands in ``connection.status``, ``.headers`` and ``.length``."""
+        """The final head stands in ``connection.status``, ``.headers`` (end-to-end ones) and ``.length``."""
 
     def on_data(self, data: bytes) -> None:
         """A piece of the answer's body, transfer coding removed."""
@@ -62,11 +76,13 @@ class UpstreamConnection(asyncio.Protocol):
     """See the module. ``length`` is -1 for chunked, -2 for "until close", else bytes."""
 
     __slots__ = (
+        "_append",
         "_body_less",
         "_complete",
         "_head_bytes",
         "_owner",
         "_parser",
+        "_send",
         "_surplus",
         "answered",
         "caller",
@@ -81,12 +97,14 @@ class UpstreamConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, write: Callable[["UpstreamConnection", bytes], None]) -> None:
         self._owner = owner
+        self._send = write
         self._parser = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport | None = None
         self.caller: Caller | None = None
         self.headers: list[tuple[bytes, bytes]] = []
+        self._append: Callable[[tuple[bytes, bytes]], None] = _drop_trailer
         self.status = 0
         self.reason = b""
         self.length = 0
@@ -111,8 +129,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send request bytes; back-pressure comes through ``on_pause``."""
-        if self.transport is not None:
-            self.transport.write(data)
+        self._send(self, data)
 
     def abandon(self) -> None:
         """Cut the exchange short: the connection is closed, the caller is told nothing more."""
@@ -179,15 +196,16 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._complete:
             raise ValueError("bytes after the answer")
-        self.headers = []
+        headers: list[tuple[bytes, bytes]] = []
+        self.headers = headers
+        self._append = headers.append
         self.reason = b""
 
     def on_status(self, reason: bytes) -> None:
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.answered:  # else a trailer: dropped
-            self.headers.append((name, value))
+        self._append((name, value))
 
     def on_headers_complete(self) -> None:
         caller = self.caller
@@ -204,27 +222,46 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._body_less = False
         self.keep = parser.should_keep_alive()
-        self.length = self._framing(status)
         if len(self.headers) > HEADER_FIELDS:
             raise ValueError("too many fields")
+        self.length = self._read_fields(status)
         self.answered = True
+        self._append = _drop_trailer
         caller.on_answer(self)
         if self.is_head:
             self._complete = True
 
-    def _framing(self, status: int) -> int:
+    def _read_fields(self, status: int) -> int:
+        """Keep the end-to-end fields, return the framing. Raises `ValueError` on what is not HTTP/1.1."""
         length = -2
-        for name, value in self.headers:
-            size = len(name)
-            if size == 14 and name.lower() == b"content-length":
-                length = int(value)
-            elif size == 17 and _spellings[name] == TRANSFER_ENCODING:
-                if value.strip(b" \t").lower() != b"chunked":
+        kinds = _spellings
+        kept: list[tuple[bytes, bytes]] = []
+        keep = kept.append
+        named: list[bytes] | None = None
+        for field in self.headers:
+            kind = kinds[field[0]]
+            if kind == PASS:
+                keep(field)
+            elif kind == CONTENT_LENGTH:
+                length = int(field[1])
+                if status != 204:
+                    keep(field)
+            elif kind == CONNECTION:
+                options = connection_options(field[1])
+                if b"close" in options:
+                    self.keep = False
+                if options not in ([b"close"], [b"keep-alive"]):
+                    named = options if named is None else named + options
+            elif kind == TRANSFER_ENCODING:
+                if field[1].strip(b" \t").lower() != b"chunked":
                     raise ValueError("transfer coding")
                 length = -1
-            elif size == 10 and _spellings[name] == CONNECTION and b"close" in value.lower():
-                self.keep = False
-        if self.is_head or status in (204, 304):
+            elif kind not in HOP_KINDS:
+                keep(field)
+        if named is not None:
+            kept = [field for field in kept if field[0].lower() not in named]
+        self.headers = kept
+        if self.is_head or status == 204 or status == 304:
             return 0
         if length == -2:
             self.keep = False

@@ -44,6 +44,7 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
         spawn: Spawn,
         clock: Callable[[], float],
+        write: Callable[[UpstreamConnection, bytes], None],
         connect_seconds: float = 2.0,
         limit: int = 1024,
         queue: int = 1024,
@@ -54,6 +55,7 @@ class Pool:
         self._loop = loop
         self._spawn = spawn
         self._clock = clock
+        self._write = write
         self._connect_seconds = connect_seconds
         self._limit = limit
         self._queue = queue
@@ -141,7 +143,7 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self), self.host, self.port
+                    lambda: UpstreamConnection(self, self._write), self.host, self.port
                 )
         except TimeoutError:
             self._refuse("connect_timeout")
