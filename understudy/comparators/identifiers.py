@@ -42,10 +42,9 @@ def identify(text: str) -> str:
 @lru_cache(maxsize=4096)
 def identify_segment(text: str) -> str:
     """Like `identify`, for a path segment, where ``order-17`` and ``cus_9s6XKzkNRiz8`` are ids."""
-    found = identify(text)
-    if found or text.isalpha():
-        return found
-    return "id" if PREFIXED.fullmatch(text) or KEYED.fullmatch(text) else ""
+    if PREFIXED.fullmatch(text) or KEYED.fullmatch(text):
+        return "id"
+    return identify(text)
 
 
 def _is_opaque(text: str) -> bool:

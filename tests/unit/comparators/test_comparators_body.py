@@ -1,0 +1,231 @@
+"""Bodies by content type: `understudy.comparators.body`, `content`, `text`."""
+
+import gzip
+import zlib
+from typing import Any
+
+import brotli
+import orjson
+import pytest
+from comparators_examples import answer, compare, named
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.comparators.content import MOST_DECODED_BYTES, decoded
+from understudy.comparators.text import first_difference
+
+JSON = "application/json"
+raw_deflate = zlib.compressobj(wbits=-15)
+CODED = {
+    "gzip": gzip.compress(b'{"a": 1}'),
+    "deflate": zlib.compress(b'{"a": 1}'),
+    "Deflate": raw_deflate.compress(b'{"a": 1}') + raw_deflate.flush(),
+    "br": brotli.compress(b'{"a": 1}'),
+    "gzip, br": brotli.compress(gzip.compress(b'{"a": 1}')),
+    "identity": b'{"a": 1}',
+}
+
+
+def coded(body: bytes, coding: str, kind: str = JSON) -> Any:
+    return answer(body, kind=kind, fields=[("Content-Encoding", coding)])
+
+
+@pytest.mark.parametrize("coding", CODED)
+def test_the_content_coding_is_undone(coding: str) -> None:
+    """Every coding gives the same content; that it is another coding is a header difference."""
+    found = compare(answer('{"a":1}', kind=JSON), coded(CODED[coding], coding))
+    assert named(found) == [("/headers/content-encoding", "extra")]
+    found = compare(coded(gzip.compress(b'{"a":2}'), coding="gzip"), coded(CODED[coding], coding))
+    assert ("/body/a", "value") in named(found)
+
+
+def test_two_gzip_members_are_one_body() -> None:
+    """RFC 1952 allows several members."""
+    two = gzip.compress(b'{"a"') + gzip.compress(b": 1}")
+    assert compare(coded(two, "gzip"), coded(gzip.compress(b'{"a":1}'), "gzip")) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (CODED["gzip"][:-4], "gzip"),
+        (CODED["br"][:-1], "br"),
+        (CODED["deflate"] + b"rest", "deflate"),
+        (b"not gzip", "gzip"),
+        (b"", "br"),
+        (gzip.compress(bytes(MOST_DECODED_BYTES + 1)), "gzip"),
+        (brotli.compress(bytes(MOST_DECODED_BYTES + 1)), "br"),
+        (zlib.compress(bytes(MOST_DECODED_BYTES + 1)), "deflate"),
+        (b"x", "snappy"),
+        (b"x", "gzip, gzip, gzip, gzip"),
+    ],
+)
+def test_what_cannot_be_undone_is_compared_as_bytes(body: bytes, coding: str) -> None:
+    """Damaged, cut, unknown, or a bomb: one difference at /body, or none when the bytes are equal."""
+    sample = coded(body, coding)
+    assert decoded(sample) is None
+    assert compare(sample, coded(body, coding)) == []
+    other = answer(body + b"!", kind=JSON, fields=[("Content-Encoding", coding)])
+    assert named(compare(sample, other)) == [("/body", "body")]
+
+
+def test_brotli_up_to_the_limit_is_undone() -> None:
+    """A body of exactly the limit is content; one of many times its size is decoded whole."""
+    whole = bytes(MOST_DECODED_BYTES)
+    assert decoded(coded(brotli.compress(whole), "br")) == whole
+    assert decoded(coded(gzip.compress(whole), "gzip")) == whole
+
+
+@pytest.mark.parametrize(
+    ("kind", "primary", "shadow", "expected"),
+    [
+        ("text/plain", "a", "a", []),
+        ("text/plain", "a", "b", [("/body", "body")]),
+        ("text/html", "<p>a", "<p>b", [("/body", "body")]),
+        ("image/png", "a", "bc", [("/body", "body")]),
+        ("", '{"a":1}', '{"a":2}', [("/body/a", "value")]),
+        ("", "x", "y", [("/body", "body")]),
+        (JSON, '{"a":1', '{"a":2', [("/body", "body")]),
+        (JSON, '{"a":1}', "oops", [("/body", "body")]),
+        (JSON, '{"a":1}', "", [("/body", "missing")]),
+        (JSON, "", '{"a":1}', [("/body", "extra")]),
+        ("application/problem+json", '{"a":1}', '{"a":2}', [("/body/a", "value")]),
+        ("application/x-ndjson", '{"a":1}\n{"a":2}\n', '{"a":1}\n{"a":3}', [("/body/*/a", "value")]),
+        ("application/x-ndjson", '{"a":1}\noops\n', '{"a":1}\noops!\n', [("/body/*", "value")]),
+        (JSON, '{"a":1}\n{"a":2}\n', '{"a":1}\n', [("/body", "body")]),
+        (JSON, '{"a":1}\n{"a":2}\n{"a":3}\n', '{"a":1}\n{"a":2}\n', [("/body", "length")]),
+        ("application/x-www-form-urlencoded", "a=1&b=2", "b=2&a=1", []),
+        ("application/x-www-form-urlencoded", "a=1&a=2", "a=1&a=3", [("/body/a/*", "value")]),
+        ("application/x-www-form-urlencoded", "a=", "b=", [("/body/a", "missing"), ("/body/b", "extra")]),
+        ("text/event-stream", "data: 1\n\n", ": hi\ndata:1\r\n\r\n", []),
+        (
+            "text/event-stream",
+            'event: x\ndata: {"n": 1}\n\n',
+            'event: y\ndata: {"n": 2}\n\n',
+            [("/body/*/data/n", "value"), ("/body/*/event", "value")],
+        ),
+        ("text/event-stream", "data: 1\n\ndata: 2\n\n", "data: 1\n\n", [("/body", "length")]),
+    ],
+)
+def test_bodies_are_read_by_their_type(
+    kind: str, primary: str, shadow: str, expected: list[tuple[str, str]]
+) -> None:
+    """JSON by path, lines and events by item, forms by field, the rest whole."""
+    assert named(compare(answer(primary, kind=kind), answer(shadow, kind=kind))) == expected
+
+
+@pytest.mark.parametrize("kind", ["text/plain", JSON])
+def test_the_charset_is_undone(kind: str) -> None:
+    """The same text in another charset is the same body."""
+    a = answer('"é"'.encode("latin-1"), kind=f"{kind}; charset=latin-1")
+    b = answer('"é"'.encode("utf-16"), kind=f"{kind}; charset=utf-16")
+    assert named(compare(a, b)) == [("/headers/content-type", "content_type")]
+
+
+def test_json_under_two_names_is_still_json() -> None:
+    """Another content type does not hide what is the same inside."""
+    found = compare(answer('{"a":1,"b":1}', kind=JSON), answer('{"a": 1, "b": 2}', kind="text/plain"))
+    assert named(found) == [("/body/b", "value"), ("/headers/content-type", "content_type")]
+
+
+def test_a_sample_of_text_shows_the_place() -> None:
+    """The words around the first difference, not the whole page."""
+    (found,) = compare(
+        answer("x" * 5000 + "old" + "y" * 5000, kind="text/plain"),
+        answer("x" * 5000 + "new" + "y" * 5000, kind="text/plain"),
+    )
+    assert isinstance(found.primary, str)
+    assert "old" in found.primary
+    assert len(found.primary) < 300
+
+
+@pytest.mark.parametrize(
+    ("shadow", "expected"),
+    [
+        (b"a" * 100, []),
+        (b"a" * 101, [("/body", "length")]),
+        (b"a" * 99 + b"b", [("/body", "body")]),
+        (b"a", [("/body", "length")]),
+    ],
+)
+def test_cut_answers_compare_by_length_and_hash(shadow: bytes, expected: list[tuple[str, str]]) -> None:
+    """What was not kept is still known by its number of bytes and its hash."""
+    assert named(compare(answer(b"a" * 100, cap=10), answer(shadow, cap=10))) == expected
+    assert named(compare(answer(b"a" * 100, cap=10), answer(shadow))) == expected
+
+
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_the_first_difference_of_two_texts(a: str, b: str) -> None:
+    """Everything before it is equal, and it differs or one text ends there."""
+    i = first_difference(a, b)
+    assert a[:i] == b[:i]
+    assert a[i : i + 1] != b[i : i + 1] or a == b
+
+
+KINDS = st.sampled_from(
+    [
+        "",
+        JSON,
+        "application/json; charset=utf-16",
+        "text/plain; charset=\0",
+        "text/html; charset=rot13",
+        "application/x-ndjson",
+        "text/event-stream",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "image/png",
+        "a/b; charset=hex",
+        "application/xml",
+    ]
+)
+CODINGS: st.SearchStrategy[list[tuple[str, str]]] = st.lists(
+    st.tuples(
+        st.just("Content-Encoding"),
+        st.sampled_from(["gzip", "deflate", "br", "identity", "gzip, br", "zstd", "\xff"]),
+    ),
+    max_size=1,
+)
+BODIES = st.binary(max_size=60) | st.sampled_from(
+    [
+        *CODED.values(),
+        b"[" * 500,
+        b'{"a":' * 400,
+        b'"\\ud800"',
+        b"9" * 5000,
+        b"1e999",
+        b"a=1&b",
+        b"data: {\n\n",
+    ]
+)
+NAMES = st.sampled_from(["Set-Cookie", "X-A", "Content-Encoding", "Vary", "", "Content-Length"])
+FIELDS = st.lists(
+    st.tuples(NAMES, st.text(alphabet=st.characters(max_codepoint=255), max_size=12)), max_size=4
+)
+ANSWERS = st.builds(
+    lambda body, kind, coding, fields, status, cap: answer(
+        body,
+        kind=kind,
+        status=status,
+        fields=[*fields, *coding],
+        cap=cap,
+    ),
+    BODIES,
+    KINDS,
+    CODINGS,
+    FIELDS,
+    st.sampled_from([200, 200, 200, 404]),
+    st.sampled_from([None, None, 5]),
+)
+RULES: list[dict[str, Any]] = [
+    {"ignore": ["/a/b", "/headers/vary"], "unordered": [""], "tolerance": {"/a": {"seconds": 5}}},
+    {"key": {"/*": "id"}, "matching": {"/a": "x.*"}, "only": ["/a"]},
+]
+
+
+@given(ANSWERS, ANSWERS, st.sampled_from(["GET", "HEAD"]))
+def test_nothing_throws_on_any_content(a: Any, b: Any, method: str) -> None:
+    """Whatever two services answer, there is a list of differences, and it can be stored."""
+    for items in ([], RULES):
+        found = compare(a, b, *items, method=method)
+        orjson.dumps([[d.path, d.kind, d.primary, d.shadow, d.at] for d in found])
+        assert compare(a, a, *items, method=method) == []

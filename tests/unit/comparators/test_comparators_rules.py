@@ -1,0 +1,244 @@
+"""`understudy.comparators.rules` and what they forgive."""
+
+from typing import Any
+
+import pytest
+from comparators_examples import answer, compare, compare_json, forgiven, json_answer, named
+
+from understudy.comparators import CompareRule, Comparison, Tolerance, parse_compare_rules
+from understudy.comparators.comparison import is_meant
+
+
+@pytest.mark.parametrize(
+    ("item", "path", "words"),
+    [
+        ("x", "[0]", "must be a mapping"),
+        ({}, "[0].endpoint", "is missing"),
+        ({"endpoint": 3}, "[0].endpoint", "must name an endpoint"),
+        ({"endpoint": "GET orders"}, "[0].endpoint", "no path"),
+        ({"endpoint": "get /orders"}, "[0].endpoint", "GET?"),
+        ({"endpoint": "*", "ingore": []}, "[0].ingore", "ignore?"),
+        ({"endpoint": "*", "ignore": "/a"}, "[0].ignore", "list"),
+        ({"endpoint": "*", "ignore": ["/a", "a.b"]}, "[0].ignore[1]", "/a/b?"),
+        ({"endpoint": "*", "ignore": [7]}, "[0].ignore[0]", "must be a path"),
+        ({"endpoint": "*", "ignore": ["/headers"]}, "[0].ignore[0]", "/headers/NAME"),
+        ({"endpoint": "*", "ignore": ["/a~b"]}, "[0].ignore[0]", "~0"),
+        ({"endpoint": "*", "ignore": ["/status/x"]}, "[0].ignore[0]", "/body/status"),
+        ({"endpoint": "*", "matching": {"/a": "("}}, "[0].matching[/a]", "regular expression"),
+        ({"endpoint": "*", "matching": ["/a"]}, "[0].matching", "mapping"),
+        ({"endpoint": "*", "key": {"/items": 3}}, "[0].key[/items]", "field"),
+        ({"endpoint": "*", "tolerance": {"/a": "x"}}, "[0].tolerance[/a]", "number"),
+        ({"endpoint": "*", "tolerance": {"/a": -1}}, "[0].tolerance[/a]", "0 or more"),
+        ({"endpoint": "*", "tolerance": {"/a": True}}, "[0].tolerance[/a]", "number"),
+        ({"endpoint": "*", "tolerance": {"/a": {"second": 1}}}, "[0].tolerance[/a]", "seconds?"),
+        ({"endpoint": "*", "tolerance": {"/a": {}}}, "[0].tolerance[/a]", "exactly one"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(item: Any, path: str, words: str) -> None:
+    """Where it stands, what is wrong, what was probably meant."""
+    parsed, (problem,) = parse_compare_rules([item])
+    assert parsed == ()
+    assert problem.path == path
+    assert words in str(problem)
+
+
+def test_all_mistakes_are_reported_and_the_good_rules_kept() -> None:
+    """Several mistakes at once, in several rules."""
+    parsed, problems = parse_compare_rules(
+        [{"endpoint": "*", "ignore": ["a", "b"], "only": 1}, {"endpoint": "GET /x"}, 5]
+    )
+    assert [problem.path for problem in problems] == ["[0].ignore[0]", "[0].ignore[1]", "[0].only", "[2]"]
+    assert parsed == (CompareRule(endpoint="GET /x"),)
+
+
+def test_a_rule_is_read_whole() -> None:
+    """Every field of a rule, as DESIGN §4 writes it."""
+    item = {
+        "endpoint": "GET /orders/{id}",
+        "ignore": ["/served_at"],
+        "unordered": ["/tags"],
+        "key": {"/items": "sku"},
+        "tolerance": {"/total": 0.01, "/at": {"seconds": 5}},
+        "matching": {"/id": "[a-f0-9]+"},
+        "only": ["/total"],
+    }
+    (rule,), problems = parse_compare_rules([item])
+    assert problems == []
+    assert (rule.endpoint, rule.template) == ("GET /orders/{id}", "GET /orders/{id}")
+    assert rule.tolerance["/at"] == Tolerance(unit="seconds", amount=5.0)
+    assert CompareRule(endpoint="GET /a/*").template == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "endpoint", "expected"),
+    [
+        ("*", "GET /x", True),
+        ("GET *", "GET /x", True),
+        ("GET *", "POST /x", False),
+        ("* /x", "POST /x", True),
+        ("/x", "POST /x", True),
+        ("GET /orders/{id}", "GET /orders/{uuid}", True),
+        ("GET /orders/{id}", "GET /orders", False),
+        ("GET /orders/{id}", "GET /orders/{id}/lines", False),
+        ("GET /orders/*", "GET /orders/{id}/lines", True),
+        ("GET /orders/*", "GET /orders", False),
+        ("GET /*/lines", "GET /orders/lines", True),
+        ("GET /Orders", "GET /orders", False),
+    ],
+)
+def test_a_rule_means_endpoints(pattern: str, endpoint: str, expected: bool) -> None:
+    """Placeholders stand for a segment whatever their name."""
+    assert is_meant(pattern, endpoint) == expected
+
+
+def test_rules_of_other_endpoints_do_not_forgive() -> None:
+    """A rule holds where it says."""
+    (rule,), _ = parse_compare_rules([{"endpoint": "GET /a/{id}", "ignore": ["/t"]}])
+    comparison = Comparison([rule])
+    one, two = json_answer({"t": 1}), json_answer({"t": 2})
+    assert [d.ignored for d in comparison.compare("GET /a/{id}", one, two)] == [True]
+    assert [d.ignored for d in comparison.compare("POST /a/{id}", one, two)] == [False]
+
+
+ITEMS = [{"sku": "a", "n": 1}, {"sku": "b", "n": 2}, {"sku": "c", "n": 3}]
+
+
+@pytest.mark.parametrize(
+    ("rule", "primary", "shadow", "counted", "ignored"),
+    [
+        ({"ignore": ["/t"]}, {"t": 1}, {"t": 2}, [], [("/body/t", "value")]),
+        ({"ignore": ["/body/t"]}, {"t": 1}, {}, [], [("/body/t", "missing")]),
+        ({"ignore": ["/t"]}, {"t": {"a": {"b": 1}}}, {"t": {"a": {"b": 2}}}, [], [("/body/t", "value")]),
+        ({"ignore": ["/t"]}, {"tt": 1}, {"tt": 2}, [("/body/tt", "value")], []),
+        ({"ignore": ["/t/x"]}, {"t": {"x": 1}}, {}, [("/body/t", "missing")], []),
+        ({"ignore": ["/a/*/t"]}, {"a": [{"t": 1}]}, {"a": [{"t": 2}]}, [], [("/body/a/*/t", "value")]),
+        (
+            {"ignore": ["/m/{key}/t"]},
+            {"m": {"17": {"t": 1}}},
+            {"m": {"17": {"t": 2}}},
+            [],
+            [("/body/m/{key}/t", "value")],
+        ),
+        ({"ignore": ["/a/0"]}, {"a": [1, 2]}, {"a": [3, 4]}, [("/body/a/*", "value")], []),
+        ({"ignore": [""]}, {"a": 1}, {"b": 1}, [], [("/body", "extra"), ("/body", "missing")]),
+        (
+            {"ignore": ["/body/headers/x"]},
+            {"headers": {"x": 1}},
+            {"headers": {"x": 2}},
+            [],
+            [("/body/headers/x", "value")],
+        ),
+        ({"matching": {"/id": "[0-9a-f]{4}"}}, {"id": "12ab"}, {"id": "ffff"}, [], [("/body/id", "value")]),
+        ({"matching": {"/id": "[0-9a-f]{4}"}}, {"id": "12ab"}, {"id": "oops"}, [("/body/id", "value")], []),
+        ({"matching": {"/id": "[0-9a-f]{4}"}}, {"id": "1234"}, {"id": 1234}, [("/body/id", "type")], []),
+        ({"matching": {"/id": ".*"}}, {"id": "1"}, {}, [("/body/id", "missing")], []),
+        ({"tolerance": {"/p": 0.1}}, {"p": 1.0}, {"p": 1.1}, [], [("/body/p", "value")]),
+        ({"tolerance": {"/p": 0.1}}, {"p": 1.0}, {"p": 1.11}, [("/body/p", "value")], []),
+        ({"tolerance": {"/p": 0.1}}, {"p": "9.99"}, {"p": "9.95"}, [], [("/body/p", "value")]),
+        ({"tolerance": {"/p": 0.1}}, {"p": 1}, {"p": None}, [("/body/p", "type")], []),
+        ({"tolerance": {"/p": {"relative": 0.1}}}, {"p": 1000}, {"p": 901}, [], [("/body/p", "value")]),
+        ({"tolerance": {"/p": {"relative": 0.1}}}, {"p": 1000}, {"p": 899}, [("/body/p", "value")], []),
+        (
+            {"tolerance": {"/p": {"seconds": 2}}},
+            {"p": "2026-01-01T00:00:59Z"},
+            {"p": "2026-01-01T01:01:01+01:00"},
+            [],
+            [("/body/p", "value")],
+        ),
+        (
+            {"tolerance": {"/p": {"seconds": 2}}},
+            {"p": 1700000000123},
+            {"p": 1700000002000},
+            [],
+            [("/body/p", "value")],
+        ),
+        ({"tolerance": {"/p": {"seconds": 2}}}, {"p": "x"}, {"p": "y"}, [("/body/p", "value")], []),
+        (
+            {"tolerance": {"/a/*/p": 1}},
+            {"a": [{"p": 1}, {"p": 5}]},
+            {"a": [{"p": 2}, {"p": 9}]},
+            [("/body/a/*/p", "value")],
+            [],
+        ),
+        ({"unordered": ["/a"]}, {"a": [1, 2, 2]}, {"a": [2, 1, 2]}, [], [("/body/a", "order")]),
+        ({"unordered": ["/a"]}, {"a": [1, 2, 2]}, {"a": [2, 1, 1]}, [("/body/a/*", "value")], []),
+        ({"unordered": ["/a"]}, {"a": [1, 2]}, {"a": [3, 2, 1]}, [("/body/a", "length")], []),
+        (
+            {"unordered": ["/a"]},
+            {"a": [{"x": 1}, {"x": 2}]},
+            {"a": [{"x": 2}, {"x": 3}]},
+            [("/body/a/*/x", "value")],
+            [],
+        ),
+        (
+            {"unordered": ["/a"], "ignore": ["/a/*/t"]},
+            {"a": [{"x": 1, "t": 1}, {"x": 2, "t": 2}]},
+            {"a": [{"x": 2, "t": 3}, {"x": 1, "t": 4}]},
+            [],
+            [("/body/a", "order")],
+        ),
+        ({"unordered": [""]}, [1, 2], [2, 1], [], [("/body", "order")]),
+        ({"key": {"/i": "sku"}}, {"i": ITEMS}, {"i": ITEMS[::-1]}, [], [("/body/i", "order")]),
+        ({"key": {"/i": "/sku"}}, {"i": ITEMS}, {"i": ITEMS[1:]}, [("/body/i/*", "missing")], []),
+        ({"key": {"/i": "sku"}}, {"i": ITEMS[1:]}, {"i": ITEMS}, [("/body/i/*", "extra")], []),
+        (
+            {"key": {"/i": "sku"}},
+            {"i": ITEMS},
+            {"i": [ITEMS[2], {"sku": "a", "n": 9}, ITEMS[1]]},
+            [("/body/i/*/n", "value")],
+            [("/body/i", "order")],
+        ),
+        (
+            {"key": {"/i": "m/id"}},
+            {"i": [{"m": {"id": 1}, "n": 1}, {"m": {"id": 2}, "n": 2}]},
+            {"i": [{"m": {"id": 2}, "n": 2}, {"m": {"id": 1}, "n": 0}]},
+            [("/body/i/*/n", "value")],
+            [("/body/i", "order")],
+        ),
+        ({"key": {"/i": "sku"}}, {"i": [1, 2]}, {"i": [1, 3]}, [("/body/i/*", "value")], []),
+        (
+            {"only": ["/a/b"]},
+            {"a": {"b": 1, "c": 1}},
+            {"a": {"b": 2, "c": 2}},
+            [("/body/a/b", "value")],
+            [("/body/a/c", "value")],
+        ),
+        ({"only": ["/a/b"]}, {"a": {"b": {"d": 1}}}, {"a": {"b": {"d": 2}}}, [("/body/a/b/d", "value")], []),
+        ({"only": ["/a/b"]}, {"a": {"b": 1}, "x": 1}, {}, [("/body/a", "missing")], [("/body/x", "missing")]),
+    ],
+)
+def test_what_rules_forgive(
+    rule: dict[str, Any], primary: Any, shadow: Any, counted: list[Any], ignored: list[Any]
+) -> None:
+    """What is forgiven is still there, marked; what is not forgiven counts."""
+    found = compare_json(primary, shadow, rule)
+    assert (named(found), forgiven(found)) == (counted, ignored)
+
+
+def test_header_rules() -> None:
+    """Fields and cookies are named as reports name them, in any case."""
+    a = answer(fields=[("X-A", "1"), ("X-B", "1"), ("Set-Cookie", "s=1"), ("Set-Cookie", "t=1")])
+    b = answer(fields=[("X-A", "2"), ("X-B", "2"), ("Set-Cookie", "s=2"), ("Set-Cookie", "t=2")])
+    found = compare(a, b, {"ignore": ["/headers/X-A", "/headers/set-cookie/s"]})
+    assert named(found) == [("/headers/set-cookie/t", "value"), ("/headers/x-b", "header")]
+    found = compare(a, b, {"only": ["/headers/x-b"]})
+    assert named(found) == [("/headers/x-b", "header")]
+
+
+def test_a_forgiven_place_does_not_hide_a_counted_one_of_the_same_path() -> None:
+    """The first item is within tolerance, the second is not: the path counts, with the second as sample."""
+    rule = {"tolerance": {"/a/*": 1}}
+    (found,) = compare_json({"a": [1, 1]}, {"a": [2, 5]}, rule)
+    assert (found.ignored, found.shadow, found.at) == (False, 5, "/body/a/1")
+
+
+def test_paths_of_an_endpoint_are_bounded() -> None:
+    """An endpoint that invents keys for ever ends in one path for all others."""
+    comparison = Comparison()
+    words = [a + b + c for a in "abcdefghij" for b in "abcdefghij" for c in "klmnopqr"]
+    paths = set()
+    for word in words:
+        for difference in comparison.compare("GET /x", json_answer({}), json_answer({word: 1})):
+            paths.add(difference.path)
+    assert len(paths) == 501
+    assert "/body/{other}" in paths
