@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.comparators import CompareRule, parse_compare_rules
-
 from understudy.config.flags import read_flags
 from understudy.config.place import Place, Refused
 from understudy.config.plain import plain
@@ -119,7 +118,8 @@ def _compare(value: object, place: Place) -> tuple[CompareRule, ...]:
     entries = [entry for _, entry in place.items(value)]
     rules, problems = parse_compare_rules(entries)
     for problem in problems:
-        Place(place.path + problem.path, place.problems).refuse(problem.message, problem.hint)
+        hint = problem.hint if " " in problem.hint or not problem.hint else f"did you mean {problem.hint}"
+        Place(place.path + problem.path, place.problems).refuse(problem.message, hint)
     return rules
 
 

@@ -17,6 +17,19 @@ _METHODS = {
 _PATH = {"type": "string", "pattern": "^/[^?#]*$"}
 _NAME = {"type": "string", "pattern": NAME_PATTERN}
 _POINTERS = {"type": "array", "items": {"type": "string", "pattern": "^/"}}
+_AMOUNT = {"type": "number", "minimum": 0}
+_TOLERANCE = {
+    "anyOf": [
+        _AMOUNT,
+        {
+            "type": "object",
+            "properties": {"absolute": _AMOUNT, "relative": _AMOUNT, "seconds": _AMOUNT},
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+        },
+    ]
+}
 
 
 def json_schema() -> dict[str, Any]:
@@ -109,7 +122,7 @@ def _flag() -> dict[str, Any]:
             "targeting": {"type": "object", "description": "JSONLogic with flagd's operations."},
             "metadata": {"type": "object"},
         },
-        "required": ["state", "variants"],
+        "required": ["variants"],
     }
 
 
@@ -157,6 +170,11 @@ def _compare() -> dict[str, Any]:
         "properties": {
             "endpoint": {"type": "string", "description": "METHOD /template, or * for all."},
             "ignore": {**_POINTERS, "description": "Paths that may differ, with all below."},
+            "matching": {
+                "type": "object",
+                "description": "Path → the pattern that both values match, however they differ.",
+                "additionalProperties": {"type": "string"},
+            },
             "unordered": {**_POINTERS, "description": "Lists whose order means nothing."},
             "key": {
                 "type": "object",
@@ -165,8 +183,11 @@ def _compare() -> dict[str, Any]:
             },
             "tolerance": {
                 "type": "object",
-                "description": "Path → the largest difference between two numbers.",
+                "description": "Path → how far apart two values may be: 0.01, {relative: 0.05}.",
+                "additionalProperties": _TOLERANCE,
             },
+            "only": {**_POINTERS, "description": "When given, nothing else of the same part counts."},
         },
         "required": ["endpoint"],
+        "additionalProperties": False,
     }

@@ -11,9 +11,10 @@ from understudy.comparators import Comparison
 from understudy.config import Rules, parse_rules
 from understudy.decide import Route, compile_rules
 from understudy.errors import ConfigError
-from understudy.messages import RequestHead
+from understudy.messages import Answer, RequestHead
 
 SERVICES = ("shop-v1", "shop-v2")
+JSON = ((b"Content-Type", b"application/json"),)
 STABLE = {"serve": "shop-v1"}
 FLAG = {"state": "ENABLED", "variants": {"stable": STABLE}, "defaultVariant": "stable"}
 
@@ -53,7 +54,7 @@ def test_the_parts_are_what_the_kernels_take() -> None:
                 variants={"stable": STABLE, "dark": {**STABLE, "mirror": ["shop-v2"]}},
                 targeting={"if": ["dark"]},
             ),
-            compare=[{"endpoint": "GET /orders/{id}", "ignore": ["/served_at"]}],
+            compare=[{"endpoint": "GET /orders/{id}", "ignore": ["/a"]}],
             metadata={"flagSetId": "shop"},
             killed=["shop"],
             **{"$evaluators": {"staff": {"in": ["@example.com", {"var": "headers.x-user-email"}]}}},
@@ -70,8 +71,13 @@ def test_the_parts_are_what_the_kernels_take() -> None:
     decision = compiled.decide(RequestHead())
     assert decision is not None
     assert (decision.variant, decision.reason, decision.serve) == ("stable", "KILLED", "shop-v1")
-    assert Comparison(rules.compare)
-    assert len(rules.compare) == 1
+    one, other = (
+        Answer(status=200, headers=JSON, body=body, length_bytes=len(body))
+        for body in (b'{"a":1}', b'{"a":2}')
+    )
+    comparison = Comparison(rules.compare)
+    assert comparison.compare("GET /orders/{id}", one, other) == []
+    assert len(comparison.compare("GET /carts/{id}", one, other)) == 1
 
 
 def test_the_document_is_a_copy() -> None:
