@@ -161,11 +161,7 @@ class Engine:
                 pool=self._pool(role, name),
                 in_flight_limit=self._settings.shadow.in_flight,
                 stripped=frozenset() if role == "control" else stripped_fields(service),
-                set_headers=tuple(
-                    (k.encode("latin-1"), v.encode("latin-1")) for k, v in service.set_headers.items()
-                )
-                if role == "mirror"
-                else (),
+                own_lines=own_lines(service) if role == "mirror" else b"",
                 deltas=shared(self._metrics.delta, name, DELTAS) if role == "mirror" else Histogram(DELTAS),
             )
             self._mirror.targets[role, name] = target
@@ -179,6 +175,14 @@ def stripped_fields(service: Service) -> frozenset[bytes]:
     if not allowed and not replaced:
         return CREDENTIALS
     return frozenset((CREDENTIALS - allowed) | replaced)
+
+
+def own_lines(service: Service) -> bytes:
+    """The fields that *service* is given on every copy, as lines."""
+    return b"".join(
+        b"%b: %b\r\n" % (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in service.set_headers.items()
+    )
 
 
 def templates(rules: tuple[CompareRule, ...]) -> list[str]:

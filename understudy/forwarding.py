@@ -4,7 +4,7 @@ The only list of hop-by-hop, credential and cohort fields in the code base: both
 shadow read it. Names are lower case.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 HOP_BY_HOP: Final = frozenset(
@@ -31,9 +31,8 @@ FORWARDED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-ho
 COHORT_PREFIX: Final = b"x-understudy-"
 FLAG_FIELD: Final = b"X-Understudy-Flag"
 VARIANT_FIELD: Final = b"X-Understudy-Variant"
-SHADOW_FIELD: Final = b"X-Understudy-Shadow"
-SHADOW_MARK: Final = b"1"
-CONTROL_MARK: Final = b"control"
+SHADOW_MARK: Final = b"X-Understudy-Shadow: 1\r\n"
+CONTROL_MARK: Final = b"X-Understudy-Shadow: control\r\n"
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """RFC 9110 9.2.2. Only these may be sent again after a reused connection broke."""
@@ -84,14 +83,16 @@ def kind_of(name: bytes) -> int:
     return PASS
 
 
-class Spellings(dict[bytes, int]):
-    """A bounded memory of `kind_of`, keyed by the name as spelled, for the hot path."""
+spellings: Final[dict[bytes, int]] = {}
+"""A bounded memory of `kind_of`, keyed by the name as spelled: read it, and `learn` what is missing."""
 
-    def __missing__(self, name: bytes) -> int:
-        kind = kind_of(name)
-        if len(self) < MOST_SPELLINGS:
-            self[name] = kind
-        return kind
+
+def learn(name: bytes) -> int:
+    """`kind_of` *name*, remembered in `spellings` while there is room."""
+    kind = kind_of(name)
+    if len(spellings) < MOST_SPELLINGS:
+        spellings[name] = kind
+    return kind
 
 
 def connection_options(value: bytes) -> list[bytes]:
@@ -99,10 +100,10 @@ def connection_options(value: bytes) -> list[bytes]:
     return [option for item in value.lower().split(b",") if (option := item.strip(b" \t"))]
 
 
-def without(lines: list[bytes], positions: Iterable[int]) -> list[bytes]:
-    """A copy of *lines* without those at *positions*."""
+def without(lines: list[bytes], positions: Sequence[int]) -> list[bytes]:
+    """A copy of *lines* without those at *positions*, which ascend."""
     copy = lines.copy()
-    for at in sorted(positions, reverse=True):
+    for at in reversed(positions):
         del copy[at]
     return copy
 

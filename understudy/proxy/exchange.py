@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from understudy.engine import Plan
-from understudy.forwarding import IDEMPOTENT, PASS, Spellings, name_of
+from understudy.forwarding import IDEMPOTENT, PASS, kind_of, name_of
 from understudy.metrics import SECONDS
 from understudy.proxy.heads import (
     CHUNKED,
@@ -35,7 +35,6 @@ KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 CHUNKED_FIELD: Final = b"Transfer-Encoding: chunked\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
-_spellings: Final = Spellings()
 _status_lines: dict[tuple[int, bytes], bytes] = {}
 
 
@@ -297,10 +296,15 @@ class Exchange:
 
     # -- the answer, told by the upstream connection ---------------------------------------------------
 
+    twin = b""
+
+    def on_twin(self) -> None:
+        """A primary's answer is never known beforehand."""
+
     def on_interim(self, connection: UpstreamConnection) -> None:
         if self.version != "1.1" or connection.status == 100:
             return  # our own 100 was sent when the body was asked for
-        fields = b"".join(b"%b: %b\r\n" % (n, v) for n, v in connection.headers if _spellings[n] == PASS)
+        fields = b"".join(b"%b: %b\r\n" % (n, v) for n, v in connection.headers if kind_of(n) == PASS)
         self._client.write(status_line(connection.status, connection.reason) + CRLF + fields + CRLF)
 
     def on_answer(self, connection: UpstreamConnection) -> None:
@@ -369,7 +373,7 @@ class Exchange:
             histogram.counts[bisect_left(SECONDS, seconds)] += 1
             histogram.total += seconds
             if self.shadowed is not None:
-                self._shadow_complete(seconds)
+                self._shadow_complete(seconds, upstream.whole if upstream is not None and upstream.keep else b"")
         if upstream is not None and not self.is_complete:
             upstream.keep = False
         self._end(self.status, now)
@@ -497,11 +501,11 @@ class Exchange:
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._shadow_broke()
 
-    def _shadow_complete(self, seconds: float) -> None:
+    def _shadow_complete(self, seconds: float, whole: bytes) -> None:
         try:
             shadowed, self.shadowed = self.shadowed, None
             if shadowed is not None:
-                shadowed.primary_complete(seconds)
+                shadowed.primary_complete(seconds, whole)
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._shadow_broke()
 

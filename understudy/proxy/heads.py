@@ -20,8 +20,10 @@ from understudy.forwarding import (
     SHADOW,
     TRANSFER_ENCODING,
     VIA,
-    Spellings,
     connection_options,
+    kind_of,
+    learn,
+    spellings,
 )
 
 SEP: Final = b": "
@@ -34,7 +36,6 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?][^#]*)?")
 _MOST_HOSTS = 1024
 
-_spellings: Final = Spellings()
 _hosts: dict[bytes, str | None] = {}
 
 
@@ -72,11 +73,14 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, truste
     fields = Fields()
     kept: list[tuple[bytes, bytes]] = []
     keep = kept.append
-    kinds = _spellings
+    kinds = spellings
     hosts = 0
     named: list[bytes] | None = None
     for field in headers:
-        kind = kinds[field[0]]
+        try:
+            kind = kinds[field[0]]
+        except KeyError:
+            kind = learn(field[0])
         if kind != PASS:
             if kind == HOST:
                 hosts += 1
@@ -134,8 +138,8 @@ def _strip_named(
 ) -> list[tuple[bytes, bytes]]:
     """Remove the fields that Connection named, before any of ours are added. Host stays."""
     fields.closes = fields.closes or b"close" in named
-    left = [field for field in kept if field[0].lower() not in named or _spellings[field[0]] == HOST]
-    fields.credentials = [at for at, field in enumerate(left) if _spellings[field[0]] == CREDENTIAL] or None
+    left = [field for field in kept if field[0].lower() not in named or kind_of(field[0]) == HOST]
+    fields.credentials = [at for at, field in enumerate(left) if kind_of(field[0]) == CREDENTIAL] or None
     return left
 
 

@@ -27,12 +27,14 @@ class ShadowCall:
         "failure",
         "headers",
         "is_truncated",
+        "is_twin",
         "seconds",
         "sent_at",
         "size",
         "started_at",
         "status",
         "target",
+        "twin",
         "wire",
     )
 
@@ -59,6 +61,8 @@ class ShadowCall:
         self.size = 0
         self.is_truncated = False
         self.failure = ""
+        self.twin = b""
+        self.is_twin = False
         self._done = False
         self._connection: UpstreamConnection | None = None
 
@@ -93,6 +97,16 @@ class ShadowCall:
 
     def on_refused(self, reason: str) -> None:
         self._fail(reason)
+
+    def on_twin(self) -> None:
+        if self._done:
+            return
+        self.is_twin = True
+        primary = self._exchange
+        self.status = primary.primary_status
+        self.headers = primary.primary_headers
+        self.body = primary.primary_body
+        self._answer()
 
     def on_interim(self, connection: UpstreamConnection) -> None:
         """A shadow's interim answers go nowhere."""

@@ -82,9 +82,17 @@ class MirroredExchange:
         if not self.hold(len(data)) or size > self._mirror.cap:
             self.primary_truncated = True
 
-    def primary_complete(self, seconds: float) -> None:
-        """The client's answer is whole, *seconds* after the request was sent on."""
+    def primary_complete(self, seconds: float, whole: bytes) -> None:
+        """The client's answer is whole, *seconds* after the request was sent on.
+
+        *whole*: its bytes as they came, when they came at once, else empty.
+        """
         self.primary_seconds = seconds
+        if whole and not self.primary_truncated:
+            for call in self.calls:
+                call.twin = whole
+            if self.control is not None:
+                self.control.twin = whole
         self._primary_over()
 
     def primary_lost(self) -> None:
@@ -140,6 +148,8 @@ class MirroredExchange:
 
         Conservative: a False only means that the comparators must look.
         """
+        if call.is_twin:
+            return True
         if call.status != self.primary_status or call.is_truncated or self.primary_truncated:
             return False
         mine, theirs = self.primary_body, call.body

@@ -139,7 +139,11 @@ class Mirror:
         exchange.expect(len(calls))
         for call in calls:
             self._running[call] = None
-            call.start()
+            try:
+                call.start()
+            except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+                self.broke()
+                call.cancel("error")
         return True
 
     def _admit(

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from understudy.forwarding import CREDENTIALS, SHADOW_FIELD, name_of, without
+from understudy.forwarding import CREDENTIALS, name_of, without
 from understudy.metrics import DELTAS, Histogram
 from understudy.upstream import Pool
 
@@ -43,7 +43,8 @@ class Target:
     pool: Pool
     in_flight_limit: int = 64
     stripped: frozenset[bytes] = CREDENTIALS
-    set_headers: tuple[tuple[bytes, bytes], ...] = ()
+    own_lines: bytes = b""
+    """Fields set on every copy, each with its CRLF."""
     in_flight: int = 0
     failures: int = 0
     open_until: float = 0.0
@@ -107,9 +108,9 @@ class Target:
                 lines = without(lines, copy.credentials)
         elif self.stripped:
             lines = [line for line in lines if name_of(line) not in self.stripped]
-        ours = copy.added + copy.cohort + b"%b: %b\r\n" % (SHADOW_FIELD, mark)
-        if self.set_headers:
-            ours += b"".join(b"%b: %b\r\n" % field for field in self.set_headers)
+        ours = copy.added + copy.cohort + mark
+        if self.own_lines:
+            ours += self.own_lines
         if copy.is_sized:
             ours += b"Content-Length: %d\r\n" % len(copy.body)
         return b"\r\n".join((copy.start, *lines, ours, copy.body))

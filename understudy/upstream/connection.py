@@ -16,8 +16,9 @@ from understudy.forwarding import (
     HOP_KINDS,
     PASS,
     TRANSFER_ENCODING,
-    Spellings,
     connection_options,
+    learn,
+    spellings,
 )
 
 BUFFER_BYTES: Final = 64 * 1024
@@ -25,8 +26,6 @@ BUFFER_BYTES: Final = 64 * 1024
 
 HEADER_BYTES: Final = 32 * 1024
 HEADER_FIELDS: Final = 100
-
-_spellings: Final = Spellings()
 
 
 def _drop_trailer(field: tuple[bytes, bytes]) -> None:
@@ -36,6 +35,12 @@ def _drop_trailer(field: tuple[bytes, bytes]) -> None:
 
 class Caller(Protocol):
     """Who asked: told of the answer as it comes. None of these may raise."""
+
+    twin: bytes
+    """An answer seen elsewhere, byte for byte, that this one may equal; empty for none."""
+
+    def on_twin(self) -> None:
+        """The answer is whole and is `twin`; nothing else is told. The connection is free."""
 
     def on_interim(self, connection: "UpstreamConnection") -> None:
         """A 1xx answer stands in ``connection.status`` and ``connection.headers``."""
@@ -84,6 +89,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_parser",
         "_send",
         "_surplus",
+        "_is_fresh",
+        "_is_twin",
         "answered",
         "caller",
         "freed_at",
@@ -95,6 +102,7 @@ class UpstreamConnection(asyncio.Protocol):
         "served",
         "status",
         "transport",
+        "whole",
     )
 
     def __init__(self, owner: Owner, write: Callable[["UpstreamConnection", bytes], None]) -> None:
@@ -116,7 +124,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._complete = False
         self._surplus = False
+        self._is_fresh = True
+        self._is_twin = False
         self._body_less = False
+        self.whole = b""
 
     # -- what the caller does -------------------------------------------------------------------
 
@@ -126,6 +137,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_head = is_head
         self.answered = False
         self._complete = False
+        self._is_fresh = True
 
     def write(self, data: bytes) -> None:
         """Send request bytes; back-pressure comes through ``on_pause``."""
@@ -150,6 +162,16 @@ class UpstreamConnection(asyncio.Protocol):
             self._surplus = True  # bytes nobody asked for
             self._drop()
             return
+        if self._is_fresh:
+            self._is_fresh = False
+            if data == caller.twin:
+                # The same bytes were parsed as one whole answer: they mean the same here.
+                self._is_twin = True
+                self._finish()
+                return
+            self.whole = data
+        else:
+            self.whole = b""
         if self._head_bytes > HEADER_BYTES:  # a head, chunk extension or trailer without end
             self._fail("answer_head_too_large")
             return
@@ -234,12 +256,15 @@ class UpstreamConnection(asyncio.Protocol):
     def _read_fields(self, status: int) -> int:
         """Keep the end-to-end fields, return the framing. Raises `ValueError` on what is not HTTP/1.1."""
         length = -2
-        kinds = _spellings
+        kinds = spellings
         kept: list[tuple[bytes, bytes]] = []
         keep = kept.append
         named: list[bytes] | None = None
         for field in self.headers:
-            kind = kinds[field[0]]
+            try:
+                kind = kinds[field[0]]
+            except KeyError:
+                kind = learn(field[0])
             if kind == PASS:
                 keep(field)
             elif kind == CONTENT_LENGTH:
@@ -247,6 +272,8 @@ class UpstreamConnection(asyncio.Protocol):
                 if status != 204:
                     keep(field)
             elif kind == CONNECTION:
+                if field[1] == b"keep-alive":
+                    continue
                 options = connection_options(field[1])
                 if b"close" in options:
                     self.keep = False
@@ -291,7 +318,11 @@ class UpstreamConnection(asyncio.Protocol):
             # llhttp still waits for the body that Content-Length promised.
             self._parser = httptools.HttpResponseParser(self)
         if caller is not None:
-            caller.on_complete()
+            if self._is_twin:
+                self._is_twin = False
+                caller.on_twin()
+            else:
+                caller.on_complete()
         if self._surplus or not self.keep:
             self._drop()
         elif self.transport is not None and not self.transport.is_closing():
