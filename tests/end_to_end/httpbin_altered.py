@@ -19,7 +19,10 @@ def application(environ: Environ, start_response: StartResponse) -> Iterable[byt
         plain: Iterable[bytes] = app(environ, start_response)
         return plain
     body, status, headers = run_wsgi_app(app, environ, buffered=True)
-    answer = Response(b"".join(body), status=status, headers=headers)
+    # A copy, because werkzeug adds a Content-Type to the one it is given; only `ALTERED` may alter.
+    answer = Response(b"".join(body), status=status, headers=list(headers))
+    if "Content-Type" not in headers:
+        del answer.headers["Content-Type"]
     alter(answer)
     return answer(environ, start_response)
 

@@ -137,7 +137,7 @@ WOBBLES: Final = (
     Wobble(what="last visit", endpoint="GET /profile", path="/body/last_seen"),
     Wobble(what="one-time value in a page", endpoint="GET /", path="/body"),
     Wobble(what="tags, declared unordered", endpoint="GET /products/{id}", path="/body/tags"),
-    Wobble(what="release field, declared ignored", endpoint="*", path="/headers/x-shop-release"),
+    Wobble(what="release number, declared ignored", endpoint="GET /health", path="/body/release"),
 )
 
 

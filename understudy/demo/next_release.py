@@ -19,7 +19,7 @@ SLOWER_SECONDS = 0.06
 class NextShop(Shop):
     """Release 1.5.0."""
 
-    release = "1.5.0"
+    release = "shop/1.5.0"
 
     @staticmethod
     def price(product: Product) -> str:

@@ -37,6 +37,9 @@ POLL_SECONDS: Final = 0.25
 STEADY_POLLS: Final = 4
 """Polls in a row with the same count before the evidence counts as complete."""
 
+WIDTH: Final = 110
+"""Columns where no terminal says how many it has."""
+
 INTERRUPTED: Final = 130
 _LEFTOVERS: Final = ("understudy.db", "understudy.db-wal", "understudy.db-shm", "understudy.db-journal")
 
@@ -55,7 +58,7 @@ class DemoFailed(UnderstudyError):
 
 def play(*, once: bool, requests: int, folder: Path, seed: int) -> int:
     """See `understudy.demo.run`."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     with _interruptible(), _ended_undisturbed() as children:
         try:
             return _play(console, children, once=once, requests=requests, folder=folder, seed=seed)
@@ -257,7 +260,7 @@ def write_report(report: Mapping[str, Any], folder: Path) -> None:
 
 def show_checks(console: Console, checks: Sequence[Check]) -> None:
     """The table of what was planted and what was found."""
-    table = Table(title="Planted, and found?", title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title="Planted, and found?", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for heading in ("", "planted", "where", "expected", "report says"):
         table.add_column(heading, overflow="fold")
     for check in checks:

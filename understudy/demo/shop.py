@@ -17,6 +17,7 @@ import uuid
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import cycle
 from typing import Any, ClassVar, TypeVar
 
 import uvicorn
@@ -29,7 +30,8 @@ from starlette.routing import Route
 from understudy.demo import catalogue
 from understudy.demo.catalogue import Customer, Order, Product
 
-RELEASE_FIELD = "X-Shop-Release"
+RELEASE_FIELD = "Server"
+"""Each release signs its answers with its name and version, as servers do."""
 
 _T = TypeVar("_T")
 
@@ -37,13 +39,16 @@ _T = TypeVar("_T")
 class Shop:
     """The answers of release 1.4.2, each with its share of honest noise."""
 
-    release: ClassVar[str] = "1.4.2"
+    release: ClassVar[str] = "shop/1.4.2"
     think_seconds: ClassVar[tuple[float, float]] = (0.001, 0.004)
     """Between these a request waits, as it would for a database."""
 
     def __init__(self) -> None:
         # Noise: unlike all else here it must differ between processes and runs.
         self.chance = random.Random(secrets.randbits(64))
+        # These rotate from answer to answer, so that a release surely differs from itself in every run.
+        self._banners = cycle(("Two for one on mugs, today", None))
+        self._lengths = cycle((3, 4, 5, 6))
 
     # -- small and stable
 
@@ -101,12 +106,12 @@ class Shop:
 
     async def offers(self, _: Request) -> Response:
         body: dict[str, Any] = {"free_shipping_from": "50.00", "currency": "EUR"}
-        if self.chance.random() < 0.5:
-            body["banner"] = "Two for one on mugs, today"
+        if banner := next(self._banners):
+            body["banner"] = banner
         return JSONResponse(body)
 
     async def recommendations(self, _: Request) -> Response:
-        chosen = self.chance.sample(sorted(catalogue.products()), self.chance.randint(3, 6))
+        chosen = self.chance.sample(sorted(catalogue.products()), next(self._lengths))
         items = [{"id": number, "score": self.score(self.chance.random())} for number in chosen]
         return JSONResponse({"items": items, "model": "also-bought", "served_at": self._now()})
 
@@ -235,25 +240,26 @@ class Shop:
             self._route("/orders/{id}", self.order),
             self._route("/orders/{id}/invoice", self.invoice),
         ]
-        return Starlette(
-            routes=routes, exception_handlers={HTTPException: self._refuse, 500: self._break_down}
-        )
+        # Named by its class, not as 500: Starlette would raise it again and close the connection.
+        handlers = {HTTPException: self._refuse, UnicodeError: self._break_down}
+        return Starlette(routes=routes, exception_handlers=handlers)
 
     async def _refuse(self, _: Request, refusal: Exception) -> Response:
         status = refusal.status_code if isinstance(refusal, HTTPException) else 500
         body = {"error": getattr(refusal, "detail", "")}
-        return JSONResponse(body, status_code=status, headers={RELEASE_FIELD: self.release})
+        return JSONResponse(body, status_code=status, headers=self._signature())
 
     async def _break_down(self, _: Request, __: Exception) -> Response:
-        headers = {RELEASE_FIELD: self.release}
-        return PlainTextResponse("Internal Server Error", status_code=500, headers=headers)
+        return PlainTextResponse("Internal Server Error", status_code=500, headers=self._signature())
+
+    def _signature(self) -> dict[str, str]:
+        return {"X-Request-Id": str(uuid.uuid4()), RELEASE_FIELD: self.release}
 
     def _route(self, path: str, handler: Any, method: str = "GET") -> Route:
         async def answer(request: Request) -> Response:
             await self.think(request)
             response: Response = await handler(request)
-            response.headers["X-Request-Id"] = str(uuid.uuid4())
-            response.headers[RELEASE_FIELD] = self.release
+            response.headers.update(self._signature())
             return response
 
         return Route(path, answer, methods=[method], name=f"{method} {path}")

@@ -26,8 +26,9 @@ SHOWN: Final = 5
 # What people do in a shop: a name of a request, and how often of 100.
 WEIGHTS: Final[Mapping[str, int]] = {
     "home": 5,
-    "catalogue": 13,
-    "product": 20,
+    "health": 2,
+    "catalogue": 12,
+    "product": 19,
     "image": 6,
     "reviews": 9,
     "search": 7,
@@ -170,6 +171,7 @@ def _unknown_product(rng: random.Random, _: str) -> Step:
 
 _STEPS: Final[Mapping[str, Callable[[random.Random, str], Step]]] = {
     "home": _page("/"),
+    "health": _page("/health"),
     "catalogue": _catalogue,
     "product": _product,
     "image": _of_product("image"),

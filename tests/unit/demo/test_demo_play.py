@@ -52,7 +52,9 @@ def test_metrics_must_agree_with_the_clients() -> None:
 def test_wrong_answers_and_split_users_are_problems() -> None:
     """A clean tally has no problem; a wrong answer or a user who met two releases is one each."""
     assert problems_of(Tally(asked=3)) == []
-    tally = Tally(asked=3, wrong=1, examples=["GET /x: status 502"], releases={"u1": {"1.4.2", "1.5.0"}})
+    tally = Tally(
+        asked=3, wrong=1, examples=["GET /x: status 502"], releases={"u1": {Shop.release, NextShop.release}}
+    )
     assert problems_of(tally) == [
         "1 of 3 answers were wrong, such as: GET /x: status 502",
         "1 users met two releases, such as u1",

@@ -32,7 +32,7 @@ def test_every_kind_of_request_is_made() -> None:
     planned = visits(requests=3000, seed=1)
     paths = {(step.method, step.path.strip("/").split("/")[0]) for visit in planned for step in visit.steps}
     assert {path for method, path in paths if method == "GET"} == {
-        *("", "catalogue", "products", "search", "recommendations"),
+        *("", "health", "catalogue", "products", "search", "recommendations"),
         *("categories", "offers", "profile", "cart", "orders"),
     }
     assert ("POST", "cart") in paths
