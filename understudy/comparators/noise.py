@@ -180,6 +180,7 @@ def exchanges_for(epsilon: float) -> int:
     return low
 
 
+@lru_cache(maxsize=4096)
 def rate_interval(count: int, total: int, alpha: float = 0.05) -> tuple[float, float]:
     """A confidence interval for a rate, valid at any time (Beta(½, ½) mixture)."""
     if total <= 0:

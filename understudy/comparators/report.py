@@ -76,7 +76,8 @@ def report(
     terms = _Terms(samples=samples or {}, control_share=control_share, fdr=fdr, epsilon=epsilon)
     judgements = judge(evidence, control_share=control_share, fdr=fdr, epsilon=epsilon)
     endpoints = _endpoints(evidence, judgements, terms)
-    services = _services(evidence)
+    flows = {key: n for key, n in evidence.items() if key[0] in ("mirror", "control")}
+    services = _services(flows)
     totals = {
         what: sum(n for key, n in evidence.items() if key[0] == "exchange" and key[3] == what)
         for what in ("exchanges", "matched", "ignored", "with_control", "not_compared")
@@ -94,8 +95,8 @@ def report(
         "needed": needed,
         **totals,
         "control_share": control_share,
-        "mirror": _flow(evidence, "mirror", None),
-        "control": _flow(evidence, "control", None),
+        "mirror": _flow(flows, "mirror", None),
+        "control": _flow(flows, "control", None),
         "services": services,
         "endpoints": endpoints,
     }
@@ -233,14 +234,14 @@ def _quantiles(buckets: Mapping[int, int]) -> dict[str, float | None]:
 # -- what was sent and what became of it
 
 
-def _services(evidence: Mapping[Key, int]) -> dict[str, dict[str, Any]]:
-    names = sorted({key[1] for key in evidence if key[0] in ("mirror", "control")})
-    return {name: {role: _flow(evidence, role, name) for role in ("mirror", "control")} for name in names}
+def _services(flows: Mapping[Key, int]) -> dict[str, dict[str, Any]]:
+    names = sorted({key[1] for key in flows})
+    return {name: {role: _flow(flows, role, name) for role in ("mirror", "control")} for name in names}
 
 
-def _flow(evidence: Mapping[Key, int], role: str, service: str | None) -> dict[str, Any]:
+def _flow(flows: Mapping[Key, int], role: str, service: str | None) -> dict[str, Any]:
     flow: dict[str, Any] = {outcome: {} if outcome in BY_REASON else 0 for outcome in OUTCOMES}
-    for key, number in evidence.items():
+    for key, number in flows.items():
         if key[0] != role or len(key) != 4 or key[2] not in flow or service not in (None, key[1]):
             continue
         _, _, outcome, reason = key
