@@ -174,8 +174,8 @@ class WorkersCollector:
         for *values, n in self._rows(key):
             totals[tuple(values)] += n
         family = CounterMetricFamily(name, text, labels=labels)
-        for values, n in totals.items():
-            family.add_metric(list(values), n)
+        for row, n in totals.items():
+            family.add_metric(list(row), n)
         return family
 
     def _requests(self) -> Iterator[Metric]:

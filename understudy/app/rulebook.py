@@ -49,8 +49,8 @@ class Rulebook:
             stored = await self._seed_store(at)
         elif stored.document != self._seed.document:
             log.info(
-                "the store has rules version %d by %s; the flags, routes and compare rules of the configuration"
-                " file are only its seed and are not in force",
+                "rules version %d by %s is in force, from the store; flags, routes and compare rules of the configuration"
+                " file are only the seed of an empty store",
                 stored.version,
                 stored.author,
             )

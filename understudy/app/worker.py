@@ -189,7 +189,7 @@ def process_figures() -> dict[str, float]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        files = len(os.listdir("/proc/self/fd"))
+        files = sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:
         pages, files = 0, 0
     return {

@@ -101,7 +101,7 @@ class WorkerLink(asyncio.Protocol):
         if self._outbox.under_way is not None:
             transport.write(frame(Kind.BATCH, encode_batch(self._outbox.under_way)))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
         self._lost.set()
 

@@ -7,7 +7,7 @@ lingering after an early answer) is decided here.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
@@ -39,8 +39,11 @@ class ClientConnection(asyncio.Protocol):
     """See the module. ``mark`` is the coarse time at which ``phase`` last moved on."""
 
     __slots__ = (
+        "_added",
+        "_added_host",
         "_append",
         "_current",
+        "_forward",
         "_head_bytes",
         "_holds",
         "_in_body",
@@ -50,9 +53,6 @@ class ClientConnection(asyncio.Protocol):
         "_queue",
         "_quiet_bytes",
         "_stopped",
-        "_added_host",
-        "_added",
-        "_forward",
         "_upgrading",
         "is_paused",
         "is_trusted",
@@ -139,7 +139,7 @@ class ClientConnection(asyncio.Protocol):
             last.keep_alive = False
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self.transport = None
         self._stopped = True
         self.proxy.connections.discard(self)
@@ -253,7 +253,7 @@ class ClientConnection(asyncio.Protocol):
             self._added = self.proxy.added_fields(self._forward, host, is_trusted=self.is_trusted)
         return self._added
 
-    def hold_body(self, exchange: Exchange) -> None:
+    def hold_body(self) -> None:
         """Read no more from the client until `release_body`."""
         self._hold(HOLD_BODY)
 

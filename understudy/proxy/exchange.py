@@ -178,7 +178,7 @@ class Exchange:
         fields = self.fields
         if fields is None:
             self._early.append(data)
-            self._client.hold_body(self)
+            self._client.hold_body()
             return
         if self._body is not None:
             self._shadow_body(data)
@@ -188,7 +188,7 @@ class Exchange:
             self._upstream.write(data)
         elif not self.is_over:
             self._pending.append(data)
-            self._client.hold_body(self)
+            self._client.hold_body()
 
     def complete(self) -> None:
         """The request is whole."""
@@ -268,7 +268,7 @@ class Exchange:
             self._client.write(CONTINUE)
 
     def on_pause(self) -> None:
-        self._client.hold_body(self)
+        self._client.hold_body()
 
     def on_resume(self) -> None:
         self._client.release_body()
@@ -373,7 +373,9 @@ class Exchange:
             histogram.counts[bisect_left(SECONDS, seconds)] += 1
             histogram.total += seconds
             if self.shadowed is not None:
-                self._shadow_complete(seconds, upstream.whole if upstream is not None and upstream.keep else b"")
+                self._shadow_complete(
+                    seconds, upstream.whole if upstream is not None and upstream.keep else b""
+                )
         if upstream is not None and not self.is_complete:
             upstream.keep = False
         self._end(self.status, now)
@@ -525,4 +527,3 @@ class Exchange:
 
     def _shadow_broke(self) -> None:
         self._client.proxy.mirror.broke()
-

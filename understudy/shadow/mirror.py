@@ -125,11 +125,7 @@ class Mirror:
         if not exchange.calls:
             return False
         calls = exchange.calls
-        if (
-            control is not None
-            and exchange.method in SAFE
-            and self._chance() < self.limits.control_share
-        ):
+        if control is not None and exchange.method in SAFE and self._chance() < self.limits.control_share:
             control.eligible += 1
             asked: list[ShadowCall] = []
             self._admit(exchange, copy, control, CONTROL_MARK, now, asked)

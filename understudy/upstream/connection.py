@@ -32,7 +32,6 @@ def _drop_trailer(field: tuple[bytes, bytes]) -> None:
     """Trailers are dropped (RFC 9110 6.5.1: they may be); bounded as part of ``HEADER_BYTES``."""
 
 
-
 class Caller(Protocol):
     """Who asked: told of the answer as it comes. None of these may raise."""
 
@@ -85,12 +84,12 @@ class UpstreamConnection(asyncio.Protocol):
         "_body_less",
         "_complete",
         "_head_bytes",
+        "_is_fresh",
+        "_is_twin",
         "_owner",
         "_parser",
         "_send",
         "_surplus",
-        "_is_fresh",
-        "_is_twin",
         "answered",
         "caller",
         "freed_at",
