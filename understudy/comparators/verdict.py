@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Final
 
@@ -124,6 +125,7 @@ def _verdict(counts: Counts, basis: str, control_share: float, *, is_flagged: bo
     return UNDECIDED
 
 
+@lru_cache(maxsize=8192)
 def _needed(counts: Counts, basis: str, control_share: float, epsilon: float, level: float) -> int | None:
     """How many more exchanges like those seen until one of the two verdicts falls."""
     if not counts.exchanges:
