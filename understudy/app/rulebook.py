@@ -49,8 +49,8 @@ class Rulebook:
             stored = await self._seed_store(at)
         elif stored.document != self._seed.document:
             log.info(
-                "rules version %d by %s is in force, from the store; flags, routes and compare rules of the configuration"
-                " file are only the seed of an empty store",
+                "rules version %d by %s is in force, from the store; flags, routes and compare rules of the"
+                " configuration file are only the seed of an empty store",
                 stored.version,
                 stored.author,
             )
