@@ -31,6 +31,7 @@ ConfigFile = Annotated[
 Admin = Annotated[
     str, typer.Option("--admin", metavar="URL", envvar="UNDERSTUDY_ADMIN", help="Address of the admin API.")
 ]
+Flag = Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
 
@@ -163,13 +164,13 @@ def demo(
 
 
 @app.command()
-def kill(flag: str, admin: Admin = _DEFAULT_ADMIN, reason: Reason = "") -> None:
+def kill(flag: Flag, admin: Admin = _DEFAULT_ADMIN, reason: Reason = "") -> None:
     """Put FLAG on its safe variant, everywhere, now."""
     _switch("kill", flag, admin, reason, f"{flag} is killed: every request gets its safe variant")
 
 
 @app.command()
-def revive(flag: str, admin: Admin = _DEFAULT_ADMIN, reason: Reason = "") -> None:
+def revive(flag: Flag, admin: Admin = _DEFAULT_ADMIN, reason: Reason = "") -> None:
     """Undo kill: FLAG follows its rules again."""
     _switch("revive", flag, admin, reason, f"{flag} follows its rules again")
 
@@ -188,7 +189,7 @@ def _print_change(done: str, change: dict[str, Any]) -> None:
     applied, workers = change.get("applied", 0), change.get("workers", 0)
     typer.echo(f"{done} (rules version {change.get('version')}, {applied} of {workers} workers follow it)")
     if isinstance(applied, int) and isinstance(workers, int) and applied < workers:
-        complain("not every worker has acknowledged it yet", "understudy rules get shows what is stored")
+        complain("it is stored, but not every worker has acknowledged it yet", is_warning=True)
 
 
 @rules_app.command("get")

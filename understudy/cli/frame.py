@@ -87,9 +87,10 @@ class Commands(TyperGroup):
         sys.exit(result if isinstance(result, int) else ExitCode.OK)
 
 
-def complain(message: str, hint: str = "") -> None:
+def complain(message: str, hint: str = "", *, is_warning: bool = False) -> None:
     """One line on standard error, and how to mend it on the next."""
-    typer.echo(typer.style("error: ", fg="red") + message, err=True)
+    mark = typer.style("warning: ", fg="yellow") if is_warning else typer.style("error: ", fg="red")
+    typer.echo(mark + message, err=True)
     if hint:
         typer.echo(f"  {hint}", err=True)
 

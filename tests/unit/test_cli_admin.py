@@ -1,0 +1,362 @@
+"""The commands that speak to the admin API, against the real admin server on a real socket."""
+
+import asyncio
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+from understudy.admin import Change, Readiness, create_admin
+from understudy.cli import app
+from understudy.config import parse_rules, parse_yaml
+from understudy.errors import FlagNotFound, StoreError, VersionConflict
+from understudy.store import StoredRules
+
+FLAG = {"state": "ENABLED", "variants": {"on": {"serve": "v1"}}, "defaultVariant": "on"}
+DOCUMENT: dict[str, Any] = {
+    "flags": {"shop": FLAG},
+    "routes": [{"path": "/", "flag": "shop"}],
+    "compare": [],
+    "killed": [],
+}
+REPORT: dict[str, Any] = {
+    "verdict": "regression",
+    "exchanges": 3,
+    "with_control": 1,
+    "mirror": {"eligible": 3, "sent": 3, "skipped": {}, "dropped": {}, "answered": 3, "failed": {}},
+    "endpoints": [],
+}
+
+
+def _stored(version: int, document: Any, reason: str = "") -> StoredRules:
+    return StoredRules(
+        version=version, document=document, author="test", reason=reason, at=0.0, sha256="ab" * 32
+    )
+
+
+@dataclass
+class Plane:
+    """A control plane in memory that checks rules as the real one does."""
+
+    current: StoredRules = field(default_factory=lambda: _stored(7, DOCUMENT))
+    evidence: dict[str, Any] = field(default_factory=lambda: dict(REPORT))
+    applied: int = 2
+    failure: Exception | None = None
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def rules(self) -> StoredRules:
+        self._fail()
+        return self.current
+
+    async def history(self, *, limit: int) -> list[StoredRules]:
+        return [self.current][:limit]
+
+    async def put_rules(self, document: Any, *, expected: int | None, author: str, reason: str) -> Change:
+        self._fail()
+        rules = parse_rules(document, services=["v1"])
+        if expected not in (None, self.current.version):
+            raise VersionConflict(expected=expected or 0, actual=self.current.version)
+        return self._store(rules.document, reason)
+
+    async def kill(self, flag: str, *, author: str, reason: str) -> Change:
+        self._fail()
+        if flag not in self.current.document["flags"]:
+            raise FlagNotFound(flag, tuple(self.current.document["flags"]))
+        return self._store({**self.current.document, "killed": [flag]}, reason)
+
+    async def revive(self, flag: str, *, author: str, reason: str) -> Change:
+        return self._store({**self.current.document, "killed": []}, reason)
+
+    def _store(self, document: Any, reason: str) -> Change:
+        self.current = _stored(self.current.version + 1, document, reason)
+        return Change(rules=self.current, workers=2, applied=self.applied)
+
+    async def report(self) -> dict[str, Any]:
+        self._fail()
+        return self.evidence
+
+    async def clear_evidence(self) -> None:
+        self.evidence = {}
+
+    def metrics(self) -> bytes:
+        return b""
+
+    def readiness(self) -> Readiness:
+        return Readiness(ready=True, checks={})
+
+
+@pytest.fixture
+def plane() -> Plane:
+    """What the admin server shows and changes."""
+    return Plane()
+
+
+@pytest.fixture
+def url(plane: Plane) -> Iterator[str]:
+    """The address of a running admin server."""
+    # Listening before the server runs: the first request waits in the backlog, so nothing needs to sleep.
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(create_admin(plane), lifespan="off", ws="none", log_config=None, loop="asyncio")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of whoever runs the tests does not matter."""
+    for name in [name for name in os.environ if name.startswith("UNDERSTUDY_")]:
+        monkeypatch.delenv(name)
+
+
+def run(*arguments: str, **more: Any) -> Any:
+    """The result of ``understudy`` with *arguments*."""
+    result = CliRunner().invoke(app, list(arguments), **more)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_rules_are_printed_with_their_version(url: str, form: str) -> None:
+    """In both formats the document is whole, and says which version it is."""
+    result = run("rules", "get", "--admin", url, "--format", form)
+    assert result.exit_code == 0
+    assert parse_yaml(result.stdout) == {"version": 7, **DOCUMENT}
+
+
+def test_rules_make_the_round_trip(url: str, plane: Plane, tmp_path: Path) -> None:
+    """get, edit, put: the version inside says what is replaced."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(run("rules", "get", "--admin", url).stdout.replace("killed: []", "killed: [shop]"))
+    result = run("rules", "put", str(file), "--admin", url, "--reason", "a drill")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "the rules are replaced (rules version 8, 2 of 2 workers follow it)\n"
+    assert plane.current.document == {**DOCUMENT, "killed": ["shop"]}
+    assert plane.current.reason == "a drill"
+
+
+@pytest.mark.parametrize("if_match", ["7", '"7"', "*"])
+def test_rules_are_put_from_json(url: str, plane: Plane, tmp_path: Path, if_match: str) -> None:
+    """The version can be named, and '*' replaces any."""
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(DOCUMENT))
+    assert run("rules", "put", str(file), "--admin", url, "--if-match", if_match).exit_code == 0
+    assert plane.current.version == 8
+
+
+def test_rules_are_put_from_standard_input(url: str, plane: Plane) -> None:
+    """- reads what another program writes."""
+    assert run("rules", "put", "-", "--admin", url, input="version: 7\nflags: {}\n").exit_code == 0
+    assert plane.current.document == {"flags": {}, "routes": [], "compare": [], "killed": []}
+
+
+def test_rules_without_a_version_are_not_put(url: str, plane: Plane) -> None:
+    """Nobody overwrites what he has not seen by accident."""
+    result = run("rules", "put", "-", "--admin", url, input="flags: {}\n")
+    assert result.exit_code == 64
+    assert "error: which version does this replace?\n" in result.stderr
+    assert plane.current.version == 7
+
+
+@pytest.mark.parametrize("version", ["x", "-1", "true", "7.5", "[]"])
+def test_a_version_is_a_number(url: str, version: str) -> None:
+    """Whatever else stands there is a mistake."""
+    result = run("rules", "put", "-", "--admin", url, input=f"version: {version}\nflags: {{}}\n")
+    assert result.exit_code == 64
+    assert "is not a version" in result.stderr
+
+
+def test_a_lost_race_is_told(url: str, plane: Plane) -> None:
+    """The document has moved on; nothing was changed."""
+    result = run("rules", "put", "-", "--admin", url, input="version: 6\nflags: {}\n")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: rules document: expected version 6, but it is at 7\n"
+        "  somebody changed the rules since: get them again, or replace any with --if-match '*'\n"
+    )
+    assert plane.current.version == 7
+
+
+def test_refused_rules_are_told_as_check_does(url: str, plane: Plane) -> None:
+    """Every problem with its path and hint, from the server's own gate."""
+    changed = {**DOCUMENT, "routes": [{"path": "/", "flag": "shpo"}], "killed": ["x"], "version": 7}
+    result = run("rules", "put", "-", "--admin", url, input=json.dumps(changed))
+    assert result.exit_code == 1
+    assert 'error: routes[0].flag: unknown flag "shpo"\n  did you mean shop?\n' in result.stderr
+    assert 'error: killed[0]: unknown flag "x"\n' in result.stderr
+    assert plane.current.version == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("flags: [", "broken YAML at line 1, column 9"),
+        ("flags: {}\nflags: {}\n", "duplicate key on line 2, first on line 1"),
+        ("- 1\n", "a rules document is a mapping with flags and routes"),
+        ("services: {}\n", "is a whole configuration, not a rules document"),
+        ("", "a rules document is a mapping"),
+    ],
+)
+def test_a_broken_document_is_not_sent(text: str, error: str) -> None:
+    """What can be seen here is told here, without asking anyone."""
+    result = run("rules", "put", "-", "--admin", "http://127.0.0.1:1", input=text)
+    assert result.exit_code == 1
+    assert error in result.stderr
+
+
+def test_a_flag_is_killed_and_revived(url: str, plane: Plane) -> None:
+    """The kill switch by hand, with its reason for the history."""
+    result = run("kill", "shop", "--admin", url, "--reason", "it burns")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "shop is killed: every request gets its safe variant (rules version 8, 2 of 2 workers follow it)\n"
+    )
+    assert (plane.current.document["killed"], plane.current.reason) == (["shop"], "it burns")
+    assert run("revive", "shop", "--admin", url).stdout == (
+        "shop follows its rules again (rules version 9, 2 of 2 workers follow it)\n"
+    )
+    assert plane.current.document["killed"] == []
+
+
+def test_workers_that_lag_are_told(url: str, plane: Plane) -> None:
+    """Stored, but not yet everywhere: whoever pulls the switch must know."""
+    plane.applied = 1
+    result = run("kill", "shop", "--admin", url)
+    assert result.exit_code == 0
+    assert "1 of 2 workers follow it" in result.stdout
+    assert "warning: it is stored, but not every worker has acknowledged it yet\n" in result.stderr
+
+
+def test_an_unknown_flag_is_told(url: str) -> None:
+    """With those that exist."""
+    result = run("kill", "shpo", "--admin", url)
+    assert result.exit_code == 1
+    assert result.stderr == "error: there is no flag 'shpo'\n  there are shop\n"
+
+
+def test_a_strange_flag_stays_one_segment(url: str) -> None:
+    """A slash or a question mark in an argument does not lead elsewhere."""
+    result = run("kill", "../rules?x=#y", "--admin", url)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("clean", 0), ("regression", 1), ("undecided", 2), ("?", 2)])
+def test_the_verdict_is_the_exit_code(url: str, plane: Plane, verdict: str, code: int) -> None:
+    """A pipeline needs nothing but the status."""
+    plane.evidence["verdict"] = verdict
+    result = run("report", "--admin", url, "--format", "json")
+    assert result.exit_code == code
+    assert json.loads(result.stdout)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("text", " REGRESSION "), ("json", '{\n  "verdict"'), ("html", "<!doctype html>")]
+)
+def test_the_report_is_written(url: str, form: str, start: str, tmp_path: Path) -> None:
+    """To standard output, or the same to a file."""
+    printed = run("report", "--admin", url, "--format", form)
+    assert printed.stdout.lstrip("\n").lower().startswith(start.lower())
+    file = tmp_path / "report"
+    written = run("report", "--admin", url, "--format", form, "--output", str(file))
+    assert written.stdout == ""
+    assert (written.exit_code, printed.exit_code) == (1, 1)
+    assert file.read_text().lstrip("\n").lower().startswith(start.lower())
+
+
+def test_a_file_that_cannot_be_written_is_told(url: str, tmp_path: Path) -> None:
+    """One line, with the name."""
+    result = run("report", "--admin", url, "--output", str(tmp_path / "none" / "report.txt"))
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {tmp_path}/none/report.txt: No such file or directory\n"
+
+
+def test_a_store_that_is_away_is_told(url: str, plane: Plane) -> None:
+    """The admin API answers, but cannot: that is no verdict."""
+    plane.failure = StoreError("understudy.db: the file is locked")
+    result = run("report", "--admin", url)
+    assert (result.exit_code, result.stderr) == (3, "error: understudy.db: the file is locked\n")
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["report"], ["rules", "get"], ["kill", "shop"], ["rules", "put", "-", "--if-match", "*"]]
+)
+def test_an_admin_that_does_not_answer_is_told(arguments: list[str]) -> None:
+    """One line, how to mend it, and an exit code that is no verdict; from a variable as from an option."""
+    url = f"http://127.0.0.1:{_free_port()}"
+    result = run(*arguments, env={"UNDERSTUDY_ADMIN": url}, input="flags: {}")
+    assert result.exit_code == 3
+    assert result.stderr == (
+        f"error: no answer from {url}: [Errno 111] Connection refused\n"
+        "  is `understudy serve` running? Another address: --admin URL, or UNDERSTUDY_ADMIN\n"
+    )
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    """A web server that is no admin API."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        body = b"<h1>hello</h1>"
+        self.send_response(self.status)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        pass
+
+
+@contextmanager
+def _stranger(status: int) -> Iterator[str]:
+    handler = type("Stranger", (_Stranger,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 502])
+def test_another_server_is_recognised(status: int) -> None:
+    """A wrong port is a common slip: the answer of whoever sits there is not taken for ours."""
+    with _stranger(status) as url:
+        result = run("report", "--admin", url)
+    assert result.exit_code == 3
+    assert f"{url} is no admin API of Understudy" in result.stderr
+
+
+def test_environment_proxies_are_not_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address says who is asked, whatever the shell has set for the web."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert run("rules", "get", "--admin", url).exit_code == 0
