@@ -8,14 +8,14 @@ import orjson
 
 from understudy.comparators import Comparison, Difference, observe
 from understudy.messages import Pair
-from understudy.shadow.redaction import Redaction, shown
+from understudy.shadow.redaction import Redaction
 
 Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One example of a difference, ready to store: redacted, as JSON texts."""
+    """One example of a difference, ready to store: redacted JSON values."""
 
     service: str
     endpoint: str
@@ -78,8 +78,8 @@ class Assessor:
         hide = self._redaction
         at = difference.at or difference.path
 
-        def side(value: object, *, is_absent: bool) -> str | None:
-            return None if is_absent else shown(hide.value(at, value), dump_json)
+        def side(value: object) -> object:
+            return jsonable(hide.value(at, value))
 
         return Found(
             service=pair.service,
@@ -88,8 +88,8 @@ class Assessor:
             kind=difference.kind,
             at=pair.at,
             body={
-                "primary": side(difference.primary, is_absent=difference.kind == "extra"),
-                "shadow": side(difference.shadow, is_absent=difference.kind == "missing"),
+                "primary": side(difference.primary),
+                "shadow": side(difference.shadow),
                 "at": hide.text(at),
                 "request": f"{pair.method} {hide.target(pair.path, pair.query)}",
                 "flag": pair.flag,
@@ -98,9 +98,10 @@ class Assessor:
         )
 
 
-def dump_json(value: object) -> bytes:
-    """JSON, falling back to text for what JSON cannot say (NaN, huge integers, lone surrogates)."""
+def jsonable(value: object) -> object:
+    """*value*, or its text where JSON cannot say it (huge integers, lone surrogates, deep nesting)."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-    except (TypeError, ValueError):
-        return repr(value).encode("utf-8", "backslashreplace")
+        orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)[:2000].encode("utf-8", "backslashreplace").decode()
+    return value

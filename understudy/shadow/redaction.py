@@ -8,10 +8,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
-
-MOST_CHARACTERS: Final = 2000
-"""A longer text is cut; what was cut is said."""
+from typing import Final
 
 SECRET_NAMES: Final = re.compile(
     r"(?i)(?:^|[-_.])(?:pass(?:word|wd|phrase)?|secret|token|api[-_]?key|authorization|auth|credentials?|cookie"
@@ -115,13 +112,3 @@ def _covers(pattern: Sequence[str], segments: Sequence[str]) -> bool:
     if len(pattern) > len(segments):
         return False
     return all(p in ("*", s) for p, s in zip(pattern, segments, strict=False))
-
-
-def shown(value: object, dump: Callable[[Any], bytes]) -> str | None:
-    """A value as the JSON text that a sample shows, cut at ``MOST_CHARACTERS``; None when absent."""
-    if value is None:
-        return None
-    text = dump(value).decode("utf-8", "replace")
-    if len(text) > MOST_CHARACTERS:
-        return f"{text[:MOST_CHARACTERS]}… ({len(text) - MOST_CHARACTERS} more characters)"
-    return text
