@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 import httptools
 
 from understudy.proxy.exchange import Exchange
+from understudy.proxy.repeat import Repeat
 from understudy.upstream.connection import BUFFER_BYTES
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class ClientConnection(asyncio.Protocol):
         "_added",
         "_added_host",
         "_append",
+        "_begun",
         "_current",
         "_forward",
         "_head_bytes",
@@ -52,8 +54,10 @@ class ClientConnection(asyncio.Protocol):
         "_parser",
         "_queue",
         "_quiet_bytes",
+        "_repeat",
         "_stopped",
         "_upgrading",
+        "_whole",
         "is_paused",
         "is_trusted",
         "mark",
@@ -85,6 +89,9 @@ class ClientConnection(asyncio.Protocol):
         self._stopped = False
         self._upgrading = False
         self._linger_bytes = 0
+        self._begun = 0
+        self._repeat = Repeat()
+        self._whole: Exchange | None = None
         self._added_host = b""
         self._added = b""
         self._forward = b""
@@ -109,9 +116,15 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._stopped:
             return
-        if self.phase == IDLE:
+        is_first = self.phase == IDLE
+        if is_first:
+            again = self._repeat.read(data, target_bytes=self.proxy.limits.target_bytes)
+            if again is not None:
+                self._again(*again)
+                return
             self.phase = HEAD
             self.mark = self.proxy.clock.now
+            self._begun = 0
         if not self._in_body:
             self._head_bytes += len(data)
         else:
@@ -125,6 +138,8 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._bad_request(error)
         else:
+            if is_first and self._begun == 1 and self._whole is not None:
+                self._remember(data, self._whole)
             self._check_sizes()
 
     def eof_received(self) -> bool:
@@ -161,6 +176,8 @@ class ClientConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._stopped:
             return
+        self._begun += 1
+        self._whole = None
         self._incoming = exchange = Exchange(self)
         self._append = exchange.headers.append
         if self._current is None:
@@ -229,6 +246,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None or self._stopped or self._upgrading:
             return
         self._incoming = None
+        self._whole = exchange
         self._in_body = False
         if exchange is self._current and self.phase == BODY:
             self.phase = WAITING
@@ -320,6 +338,34 @@ class ClientConnection(asyncio.Protocol):
         """Take no further request: close now when idle, else after the present answer."""
         if self.phase == IDLE and self._current is None:
             self.close()
+
+    # -- a request like the one before ---------------------------------------------------------------------
+
+    def _again(self, method: bytes, target: bytes) -> None:
+        """Take a request whose header block is the remembered one."""
+        repeat = self._repeat
+        exchange = Exchange(self)
+        exchange.target = target
+        exchange.headers = repeat.headers
+        exchange.fields = repeat.fields
+        exchange.method = _METHODS.get(method) or _METHODS.setdefault(method, method.decode("ascii"))
+        exchange.is_complete = True
+        self._current = exchange
+        self.method = method
+        self.phase = WAITING
+        self.mark = self.proxy.clock.now
+        try:
+            exchange.start()
+            exchange.complete()
+        except Exception as error:  # noqa: BLE001  one connection is isolated from the others
+            self._incoming = exchange
+            self._broke(error)
+
+    def _remember(self, data: bytes, exchange: Exchange) -> None:
+        self._whole = None
+        # An absolute-form target has put its authority into the fields: they are not the block's alone.
+        if exchange.fields is not None and exchange.version == "1.1" and exchange.target[:1] == b"/":
+            self._repeat.remember(data, exchange.headers, exchange.fields)
 
     # -- inside --------------------------------------------------------------------------------------------
 

@@ -131,8 +131,10 @@ class Exchange:
     def _prepare(self) -> bytes:
         client = self._client
         proxy = client.proxy
-        fields = read_fields(self.headers, via_id=proxy.via_id, trusted=client.is_trusted)
-        self.fields = fields
+        fields = self.fields
+        if fields is None:
+            fields = read_fields(self.headers, via_id=proxy.via_id, trusted=client.is_trusted)
+            self.fields = fields
         method = self.method
         if method == "CONNECT" or method == "TRACE":
             raise Refused(405, "bad_method", f"{method} is not forwarded")
