@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from understudy.forwarding import IDEMPOTENT
 from understudy.messages import Answer
 from understudy.shadow.target import Target
 from understudy.upstream import Refusal, UpstreamConnection
@@ -23,6 +24,7 @@ class ShadowCall:
         "_done",
         "_exchange",
         "_now",
+        "_retried",
         "body",
         "failure",
         "headers",
@@ -63,6 +65,7 @@ class ShadowCall:
         self.failure = ""
         self.twin = b""
         self.is_twin = False
+        self._retried = False
         self._done = False
         self._connection: UpstreamConnection | None = None
 
@@ -70,10 +73,10 @@ class ShadowCall:
     def is_done(self) -> bool:
         return self._done
 
-    def start(self) -> None:
+    def start(self, *, fresh: bool = False) -> None:
         """Send the copy, or wait for a connection of the shadow's own pool."""
         try:
-            connection = self.target.pool.acquire(self)
+            connection = self.target.pool.acquire(self, fresh=fresh)
         except Refusal as refusal:
             self._fail(str(refusal))
             return
@@ -132,8 +135,15 @@ class ShadowCall:
         if not self._done:
             self._answer()
 
-    def on_lost(self, reason: str, *, reused: bool) -> None:  # noqa: ARG002  a copy is never sent twice
-        if not self._done:
+    def on_lost(self, reason: str, *, reused: bool) -> None:
+        if self._done:
+            return
+        self._connection = None
+        if reused and not self.status and not self._retried and self._exchange.method in IDEMPOTENT:
+            # The service closed an idle connection as we used it: that says nothing of the new version.
+            self._retried = True
+            self.start(fresh=True)
+        else:
             self._fail(reason)
 
     def on_pause(self) -> None:
