@@ -170,11 +170,16 @@ class Engine:
 
 def stripped_fields(service: Service) -> frozenset[bytes]:
     """Which fields of a copy *service* may not see, or gets replaced. Lower case."""
-    allowed = {name.lower().encode("latin-1") for name in service.forward_credentials}
-    replaced = {name.lower().encode("latin-1") for name in service.set_headers}
+    allowed = {dashed(name) for name in service.forward_credentials}
+    replaced = {dashed(name) for name in service.set_headers}
     if not allowed and not replaced:
         return CREDENTIALS
     return frozenset((CREDENTIALS - allowed) | replaced)
+
+
+def dashed(name: str) -> bytes:
+    """A field name as it is compared: lower case, ``_`` as ``-``, because WSGI and CGI merge the two."""
+    return name.lower().replace("_", "-").encode("latin-1")
 
 
 def own_lines(service: Service) -> bytes:

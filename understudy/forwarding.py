@@ -65,8 +65,9 @@ MOST_SPELLINGS: Final = 4096
 def kind_of(name: bytes) -> int:
     """What field *name* (any spelling) means to a proxy.
 
-    ``_`` counts as ``-`` for the cohort and forwarding fields, because WSGI and CGI merge the two and
-    a spoofed ``X_Understudy_Variant`` would reach the application as ours.
+    ``_`` counts as ``-`` for the cohort, forwarding, credential and override fields, because WSGI and CGI
+    merge the two: a spoofed ``X_Understudy_Variant`` would reach the application as ours, an
+    ``X_Api_Key`` a shadow as a credential.
     """
     lower = name.lower()
     dashed = lower.replace(b"_", b"-")
@@ -78,8 +79,10 @@ def kind_of(name: bytes) -> int:
         return _KINDS[lower]
     if lower in HOP_BY_HOP:
         return HOP
-    if lower in CREDENTIALS:
+    if dashed in CREDENTIALS:
         return CREDENTIAL
+    if _KINDS.get(dashed) == OVERRIDE:
+        return OVERRIDE
     return PASS
 
 

@@ -57,6 +57,7 @@ class WorkerMetrics:
         self.shadow: dict[str, Histogram] = {}
         self.delta: dict[str, Histogram] = {}
         self.mirror: Counter[tuple[str, str]] = Counter()
+        self.control: Counter[tuple[str, str]] = Counter()
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
         self.errors: Counter[str] = Counter()
         self.decide_errors: Counter[str] = Counter()
@@ -91,6 +92,7 @@ class WorkerMetrics:
                 )
             },
             "mirror": [[*labels, n] for labels, n in self.mirror.items()],
+            "control": [[*labels, n] for labels, n in self.control.items()],
             "comparisons": [[*labels, n] for labels, n in self.comparisons.items()],
             "errors": list(self.errors.items()),
             "decide_errors": list(self.decide_errors.items()),
@@ -157,6 +159,9 @@ class WorkersCollector:
             _merge_histograms(self._rows("delta"), DELTAS),
         )
         yield self._counter("understudy_mirror", "Copies by outcome.", ["service", "outcome"], "mirror")
+        yield self._counter(
+            "understudy_control", "Control calls by outcome.", ["service", "outcome"], "control"
+        )
         yield self._counter(
             "understudy_comparisons",
             "Compared copies by result.",

@@ -12,7 +12,7 @@ from understudy.config.settings import (
     ShadowSettings,
 )
 from understudy.config.summary import Summary, summary
-from understudy.config.text import parse_json, parse_yaml, read_file, write_yaml
+from understudy.config.text import parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
 __all__ = [
     "AdminSettings",
@@ -25,6 +25,7 @@ __all__ = [
     "Summary",
     "json_schema",
     "load",
+    "parse_bytes",
     "parse_json",
     "parse_rules",
     "parse_settings",

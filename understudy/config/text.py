@@ -61,15 +61,23 @@ def read_file(path: Path) -> object:
         raise _refused(f"{path}: is a directory, not a file", f"perhaps {path / 'understudy.yaml'}") from None
     except OSError as error:
         raise _refused(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_bytes(raw, str(path), is_json=path.suffix == ".json")
+
+
+def parse_bytes(raw: bytes, name: str, *, is_json: bool = False) -> object:
+    """The plain value in *raw*, JSON or YAML in UTF-8, which messages call *name*.
+
+    Raises: ConfigError when it is not such a text, or longer than ``MOST_BYTES``.
+    """
     if len(raw) > MOST_BYTES:
-        raise _refused(f"{path}: is larger than {MOST_BYTES // 1024 // 1024} MiB")
+        raise _refused(f"{name}: is larger than {MOST_BYTES // 1024 // 1024} MiB")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _refused(f"{path}: is not UTF-8 text, at byte {error.start}") from None
+        raise _refused(f"{name}: is not UTF-8 text, at byte {error.start}") from None
     if not text.strip():
-        raise _refused(f"{path}: is empty", "examples/minimal.yaml shows the least that is needed")
-    return parse_json(text) if path.suffix == ".json" else parse_yaml(text)
+        raise _refused(f"{name}: is empty", "examples/minimal.yaml shows the least that is needed")
+    return parse_json(text) if is_json else parse_yaml(text)
 
 
 def parse_yaml(text: str) -> object:

@@ -69,12 +69,16 @@ def cookie(name: str) -> Field | None:
     def find(head: Head) -> str | None:
         for key, value in head.headers:
             if len(key) == 6 and key.lower() == b"cookie":
-                place = value.find(wanted)
-                while place >= 0:
-                    if place == 0 or value[:place].rstrip(b" \t")[-1:] in (b"", b";"):
-                        end = value.find(b";", place)
+                # Every byte is looked at once: a client may send 32 KiB of names that are nearly ours.
+                start = 0
+                while (place := value.find(wanted, start)) >= 0:
+                    start = value.rfind(b";", start, place) + 1 or start
+                    end = value.find(b";", place)
+                    if not value[start:place].strip(b" \t"):
                         return _unquoted(value[place + size :] if end < 0 else value[place + size : end])
-                    place = value.find(wanted, place + 1)
+                    if end < 0:
+                        break
+                    start = end + 1
         return None
 
     return find

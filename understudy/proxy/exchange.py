@@ -472,8 +472,10 @@ class Exchange:
                 return
             body.append(data)
             self._kept += len(data)
-            if not shadowed.hold(len(data)) or self._kept > self._client.proxy.mirror.cap:
+            if self._kept > self._client.proxy.mirror.cap:
                 self._shadow_abort("body_too_large")
+            elif not shadowed.hold(len(data)):
+                self._shadow_abort("budget")
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._shadow_broke()
 
@@ -507,16 +509,16 @@ class Exchange:
 
     def _shadow_complete(self, seconds: float, whole: bytes) -> None:
         try:
-            shadowed, self.shadowed = self.shadowed, None
-            if shadowed is not None:
-                shadowed.primary_complete(seconds, whole)
+            if self.shadowed is not None:
+                self.shadowed.primary_complete(seconds, whole)
+                self.shadowed = None
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._shadow_broke()
 
     def _shadow_abort(self, reason: str) -> None:
         """No comparison will come of this request; a copy that was not sent yet never is."""
         try:
-            shadowed, self.shadowed = self.shadowed, None
+            shadowed = self.shadowed
             copy, self._copy, self._body = self._copy, None, None
             if shadowed is None:
                 return
@@ -524,8 +526,19 @@ class Exchange:
                 self._client.proxy.mirror.skip(shadowed, reason)
             else:
                 shadowed.primary_lost()
+            self.shadowed = None
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._shadow_broke()
 
     def _shadow_broke(self) -> None:
-        self._client.proxy.mirror.broke()
+        """Mirror this request no further."""
+        shadowed, self.shadowed = self.shadowed, None
+        self._copy = self._body = None
+        mirror = self._client.proxy.mirror
+        try:
+            if shadowed is None:
+                mirror.broke()
+            else:
+                mirror.give_up(shadowed)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            mirror.broke()

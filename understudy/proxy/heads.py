@@ -101,7 +101,9 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, truste
                 if via_id in field[1]:
                     raise Refused(508, "loop", "this request has passed through this proxy before")
             elif kind == OVERRIDE:
-                fields.override = field[1].strip(b" \t").upper().decode("latin-1")
+                override = field[1].strip(b" \t").upper().decode("latin-1")
+                # Several that disagree are no method at all, so that nothing is taken for safe.
+                fields.override = f"{fields.override}, {override}" if fields.override else override
             elif kind == FORWARDING:
                 if not trusted:
                     continue

@@ -86,20 +86,27 @@ class ShadowCall:
             connection.write(self.wire)
 
     def cancel(self, reason: str) -> None:
-        """End the call now: its deadline passed, or the worker is leaving."""
+        """End the call now: its deadline passed, it broke, or the worker is leaving."""
         if self._done:
             return
-        self._let_go()
+        try:
+            self._let_go()
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._exchange.broke()
         self._fail(reason)
 
     def on_connection(self, connection: UpstreamConnection) -> None:
-        self._connection = connection
-        self.sent_at = self._now()
-        connection.begin(self, is_head=self._exchange.is_head)
-        connection.write(self.wire)
+        try:
+            self._connection = connection
+            self.sent_at = self._now()
+            connection.begin(self, is_head=self._exchange.is_head)
+            connection.write(self.wire)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
 
     def on_refused(self, reason: str) -> None:
-        self._fail(reason)
+        if not self._done:
+            self._fail(reason)
 
     def on_twin(self) -> None:
         if self._done:
@@ -121,12 +128,17 @@ class ShadowCall:
     def on_data(self, data: bytes) -> None:
         if self._done:
             return
-        self.size += len(data)
-        self.body.append(data)
-        if not self._exchange.hold(len(data)) or self.size > self._cap:
-            self.is_truncated = True
-            self._let_go()
-            self._answer()
+        try:
+            self.size += len(data)
+            self.body.append(data)
+            if not self._exchange.hold(len(data)):
+                self.cancel("budget")
+            elif self.size > self._cap:
+                self.is_truncated = True
+                self._let_go()
+                self._answer()
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
 
     def on_flush(self) -> None:
         """Nothing is written on the way; the answer is settled when it is whole."""
@@ -142,7 +154,12 @@ class ShadowCall:
         if reused and not self.status and not self._retried and self._exchange.method in IDEMPOTENT:
             # The service closed an idle connection as we used it: that says nothing of the new version.
             self._retried = True
-            self.start(fresh=True)
+            try:
+                self.start(fresh=True)
+            except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+                self._broke()
+        elif reason == "internal":
+            self._broke()
         else:
             self._fail(reason)
 
@@ -159,37 +176,65 @@ class ShadowCall:
         else:
             self.target.pool.withdraw(self)
 
+    def _broke(self) -> None:
+        """An exception of ours: count it, end the call."""
+        self._exchange.broke()
+        self.cancel("error")
+
     def _answer(self) -> None:
         self._done = True
         self._connection = None
-        self.seconds = self._now() - self.sent_at
-        self.target.answered()
-        self._tell()
+        try:
+            try:
+                self.seconds = self._now() - self.sent_at
+                self.target.answered()
+            finally:
+                self._exchange.call_over(self)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._exchange.broke()
 
     def _fail(self, reason: str) -> None:
         self._done = True
         self._connection = None
         self.failure = reason
-        self.target.failed(reason, self._now())
-        self._tell()
-
-    def _tell(self) -> None:
         try:
-            self._exchange.call_over(self)
+            try:
+                self.target.failed(reason, self._now())
+            finally:
+                self._exchange.call_over(self)
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._exchange.broke()
 
-    def as_answer(self) -> Answer:
-        """The answer as a value, at most the cap of its body."""
-        return as_answer(self.status, self.headers, self.body, self.is_truncated, self._cap)
+    def as_answer(self, primary_bytes: int) -> Answer:
+        """The answer as a value, at most the cap of its body.
+
+        *primary_bytes*: the length of the primary's body. It stands in for the length of a cut-off answer
+        that declared none, so that nothing is made of a length that nobody knows.
+        """
+        length = 0
+        if self.is_truncated:
+            length = declared_bytes(self.headers) or max(primary_bytes, self._cap + 1)
+        return as_answer(self.status, self.headers, self.body, cap=self._cap, length_bytes=length)
 
 
 def as_answer(
-    status: int, headers: Sequence[tuple[bytes, bytes]], body: Sequence[bytes], is_truncated: bool, cap: int
+    status: int,
+    headers: Sequence[tuple[bytes, bytes]],
+    body: Sequence[bytes],
+    *,
+    cap: int,
+    length_bytes: int = 0,
 ) -> Answer:
-    """Build the value that travels; a truncated body is cut to *cap* bytes exactly, so that two compare."""
+    """Build the value that travels; a body over *cap* bytes is cut there exactly, so that two compare.
+
+    *length_bytes*: what the whole body has, if *body* is not the whole.
+    """
     whole = b"".join(body)
-    if not is_truncated:
-        return Answer(status=status, headers=headers, body=whole, length_bytes=len(whole))
-    declared = next((int(v) for n, v in headers if n.lower() == b"content-length"), cap + 1)
-    return Answer(status=status, headers=headers, body=whole[:cap], length_bytes=max(declared, cap + 1))
+    return Answer(
+        status=status, headers=headers, body=whole[:cap], length_bytes=length_bytes or len(whole)
+    )
+
+
+def declared_bytes(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """What Content-Length says, which llhttp has checked; 0 without one."""
+    return next((int(value) for name, value in headers if name.lower() == b"content-length"), 0)

@@ -12,8 +12,14 @@ from understudy.shadow.target import Target
 if TYPE_CHECKING:
     from understudy.shadow.mirror import Mirror
 
-FORGIVEN: Final = frozenset(VOLATILE_HEADERS | HOP_BY_HOP | {b"content-length"})
+FORGIVEN: Final = frozenset(VOLATILE_HEADERS | HOP_BY_HOP)
 """Fields whose value cannot make two byte-equal answers differ. Their presence still counts."""
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Only these may be asked of the primary's version a second time."""
+
+TWIN_BYTES: Final = 64 * 1024
+"""A longer answer is parsed anew: kept whole beside its body it would be held twice."""
 
 
 class MirroredExchange:
@@ -26,7 +32,10 @@ class MirroredExchange:
         "control",
         "flag",
         "held",
+        "is_booked",
         "is_head",
+        "is_repeatable",
+        "is_starved",
         "method",
         "path",
         "primary_body",
@@ -48,6 +57,7 @@ class MirroredExchange:
         self.targets = targets
         self.method = method
         self.is_head = method == "HEAD"
+        self.is_repeatable = method in SAFE
         self.path = path
         self.query = query
         self.flag = flag
@@ -55,6 +65,8 @@ class MirroredExchange:
         self.control: ShadowCall | None = None
         self._open = 1  # the primary
         self.held = 0
+        self.is_booked = False  # every target's copy is skipped, dropped or sent
+        self.is_starved = False  # the budget did not allow to keep the primary's answer
         self.primary_status = 0
         self.primary_headers: list[tuple[bytes, bytes]] = []
         self.primary_body: list[bytes] = []
@@ -75,11 +87,13 @@ class MirroredExchange:
 
     def primary_data(self, data: bytes) -> None:
         """A piece of the primary's body; kept up to the cap."""
+        size = self.primary_size = self.primary_size + len(data)
         if self.primary_truncated:
             return
         self.primary_body.append(data)
-        size = self.primary_size = self.primary_size + len(data)
-        if not self.hold(len(data)) or size > self._mirror.cap:
+        if not self.hold(len(data)):
+            self.primary_truncated = self.is_starved = True
+        elif size > self._mirror.cap:
             self.primary_truncated = True
 
     def primary_complete(self, seconds: float, whole: bytes) -> None:
@@ -88,7 +102,7 @@ class MirroredExchange:
         *whole*: its bytes as they came, when they came at once, else empty.
         """
         self.primary_seconds = seconds
-        if whole and not self.primary_truncated:
+        if whole and not self.primary_truncated and len(whole) <= TWIN_BYTES:
             for call in self.calls:
                 call.twin = whole
             if self.control is not None:
@@ -108,8 +122,19 @@ class MirroredExchange:
 
     def call_over(self, call: ShadowCall) -> None:
         """*call* was answered or failed."""
-        self._mirror.ended(call)
-        self._one_less()
+        try:
+            self._mirror.ended(call)
+            if call.failure and not self.primary_done and all(other.failure for other in self.calls):
+                self._let_go()
+        finally:
+            self._one_less()
+
+    def _let_go(self) -> None:
+        """Nobody is left to compare with, so keep nothing of an answer that may stream for hours."""
+        self.primary_truncated = self.is_starved = True
+        self.primary_body = []
+        self._mirror.held -= self.held
+        self.held = 0
 
     def _one_less(self) -> None:
         self._open -= 1
@@ -118,9 +143,15 @@ class MirroredExchange:
         try:
             self._mirror.settle(self)
         finally:
-            # Calls point back here: without this, every mirrored request is a cycle for the collector.
-            self.calls = []
-            self.control = None
+            self.close()
+
+    def close(self) -> None:
+        """Give back what is held: all is settled, or nothing was sent."""
+        self._mirror.held -= self.held
+        self.held = 0
+        # Calls point back here: without this, every mirrored request is a cycle for the collector.
+        self.calls = []
+        self.control = None
 
     def hold(self, size: int) -> bool:
         """Book *size* bytes kept for this exchange; False when the budget is spent."""
@@ -139,8 +170,8 @@ class MirroredExchange:
             self.primary_status,
             self.primary_headers,
             self.primary_body,
-            self.primary_truncated,
-            self._mirror.cap,
+            cap=self._mirror.cap,
+            length_bytes=self.primary_size,
         )
 
     def equals(self, call: ShadowCall) -> bool:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from understudy.comparators import Endpoints, bucket
 from understudy.comparators.evidence import bound
@@ -16,11 +16,8 @@ from understudy.forwarding import CONTROL_MARK, SHADOW_MARK
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
 from understudy.shadow.call import ShadowCall
-from understudy.shadow.exchange import MirroredExchange
+from understudy.shadow.exchange import SAFE, MirroredExchange
 from understudy.shadow.target import Copy, Target
-
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Only these may be asked of the primary service a second time."""
 
 
 class Recorder(Protocol):
@@ -33,13 +30,23 @@ class Recorder(Protocol):
 class Tally:
     """Counts of one (service, endpoint, flag) since the last flush."""
 
-    __slots__ = ("controlled", "exchanges", "matched", "primary", "shadow", "shadow_seconds", "uncompared")
+    __slots__ = (
+        "controlled",
+        "exchanges",
+        "matched",
+        "primary",
+        "shadow",
+        "shadow_seconds",
+        "uncompared",
+        "unpaired",
+    )
 
     def __init__(self) -> None:
         self.exchanges = 0
         self.matched = 0
         self.controlled = 0
         self.uncompared = 0
+        self.unpaired = 0
         self.primary: dict[int, int] = {}
         self.shadow: dict[int, int] = {}
         self.shadow_seconds = 0.0
@@ -86,7 +93,7 @@ class Mirror:
         self._running: dict[ShadowCall, None] = {}
         self._tallies: dict[tuple[str, str, str], Tally] = {}
 
-    # -- called by a front door; guard each with `contain` ----------------------------------------
+    # -- called by a front door, which hands what is raised to `broke` ----------------------------
 
     def begin(
         self,
@@ -106,26 +113,35 @@ class Mirror:
             reason = "loop"
         elif method not in allowed or (override and override not in allowed):
             reason = "method"
+        exchange = None
+        if not reason:
+            exchange = MirroredExchange(self, targets, method, path, query, flag)
+            if override and override not in SAFE:
+                exchange.is_repeatable = False
         for target in targets:
             target.eligible += 1
             if reason:
                 target.count("skipped", reason)
-        return None if reason else MirroredExchange(self, targets, method, path, query, flag)
+        return exchange
 
     def skip(self, exchange: MirroredExchange, reason: str) -> None:
         """No copy of *exchange* will be sent, though one might have been."""
+        exchange.is_booked = True
         for target in exchange.targets:
             target.count("skipped", reason)
+        exchange.close()
 
     def send(self, exchange: MirroredExchange, copy: Copy, control: Target | None) -> bool:
         """Send the copies of a complete request; False when every one was dropped."""
         now = self._now()
-        for target in exchange.targets:
-            self._admit(exchange, copy, target, SHADOW_MARK, now, exchange.calls)
-        if not exchange.calls:
-            return False
+        exchange.is_booked = True
         calls = exchange.calls
-        if control is not None and exchange.method in SAFE and self._chance() < self.limits.control_share:
+        for target in exchange.targets:
+            self._admit(exchange, copy, target, SHADOW_MARK, now, calls)
+        if not calls:
+            exchange.close()
+            return False
+        if control is not None and exchange.is_repeatable and self._chance() < self.limits.control_share:
             control.eligible += 1
             asked: list[ShadowCall] = []
             self._admit(exchange, copy, control, CONTROL_MARK, now, asked)
@@ -142,6 +158,14 @@ class Mirror:
                 call.cancel("error")
         return True
 
+    def give_up(self, exchange: MirroredExchange) -> None:
+        """An exception broke the mirroring of this request: count it, keep the books whole."""
+        self.broke()
+        if exchange.is_booked:
+            exchange.primary_lost()
+        else:
+            self.skip(exchange, "error")
+
     def _admit(
         self,
         exchange: MirroredExchange,
@@ -156,6 +180,7 @@ class Mirror:
         if not reason:
             try:
                 wire = target.wire(copy, mark)
+                call = ShadowCall(exchange, target, wire, self.cap, self._now, now)
             except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
                 self.broke()
                 reason = "error"
@@ -165,7 +190,7 @@ class Mirror:
                     target.in_flight += 1
                     self.held += len(wire)
                     exchange.held += len(wire)
-                    calls.append(ShadowCall(exchange, target, wire, self.cap, self._now, now))
+                    calls.append(call)
                     return
                 reason = "budget"
         target.count("dropped", reason)
@@ -179,40 +204,48 @@ class Mirror:
 
     def settle(self, exchange: MirroredExchange) -> None:
         """All answers are in: count what is equal, hand on what is not."""
-        self.held -= exchange.held
-        exchange.held = 0
         control = exchange.control
         if control is not None and control.failure:
             control = None
         for call in exchange.calls:
-            if not call.failure and not exchange.primary_failed:
+            if not call.failure:
                 self._settle_call(exchange, call, control)
 
     def _settle_call(self, exchange: MirroredExchange, call: ShadowCall, control: ShadowCall | None) -> None:
-        target = call.target
         endpoint = self.endpoints.of(exchange.method, exchange.path)
-        key = (target.service, endpoint, exchange.flag)
+        key = (call.target.service, endpoint, exchange.flag)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally()
-        mine, theirs = exchange.primary_seconds, call.seconds
-        at = bucket(mine)
-        tally.primary[at] = tally.primary.get(at, 0) + 1
-        at = bucket(theirs)
-        tally.shadow[at] = tally.shadow.get(at, 0) + 1
-        tally.shadow_seconds += theirs
-        target.deltas.observe(theirs - mine)
-        if exchange.equals(call) and (control is None or exchange.equals(control)):
-            tally.exchanges += 1
-            tally.matched += 1
-            if control is not None:
-                tally.controlled += 1
-        elif not self._recorder.offer(self._pair(exchange, call, control, endpoint)):
+        if exchange.primary_failed:
+            tally.unpaired += 1
+            return
+        try:
+            if not (call.is_truncated or exchange.primary_truncated):  # what was cut off has no whole time
+                mine, theirs = exchange.primary_seconds, call.seconds
+                at = bucket(mine)
+                tally.primary[at] = tally.primary.get(at, 0) + 1
+                at = bucket(theirs)
+                tally.shadow[at] = tally.shadow.get(at, 0) + 1
+                tally.shadow_seconds += theirs
+                call.target.deltas.observe(theirs - mine)
+            if exchange.equals(call) and (control is None or exchange.equals(control)):
+                tally.exchanges += 1
+                tally.matched += 1
+                if control is not None:
+                    tally.controlled += 1
+            elif exchange.is_starved or not self._recorder.offer(
+                self._pair(exchange, call, control, endpoint)
+            ):
+                tally.uncompared += 1
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self.broke()
             tally.uncompared += 1
 
     def _pair(
         self, exchange: MirroredExchange, call: ShadowCall, control: ShadowCall | None, endpoint: str
     ) -> Pair:
+        primary = exchange.primary_as_answer()
         return Pair(
             service=call.target.service,
             endpoint=endpoint,
@@ -221,9 +254,9 @@ class Mirror:
             path=exchange.path,
             query=exchange.query,
             at=self._wall(),
-            primary=exchange.primary_as_answer(),
-            shadow=call.as_answer(),
-            control=None if control is None else control.as_answer(),
+            primary=primary,
+            shadow=call.as_answer(primary.length_bytes),
+            control=None if control is None else control.as_answer(primary.length_bytes),
         )
 
     def broke(self) -> None:
@@ -251,27 +284,38 @@ class Mirror:
     def drain(self) -> dict[tuple[str, ...], int]:
         """The evidence counted since the last call, by the keys of `understudy.comparators`."""
         counts: Counter[tuple[str, ...]] = Counter()
+        while self._tallies:
+            (service, endpoint, flag), tally = self._tallies.popitem()
+            try:
+                self._drain_tally(counts, service, endpoint, flag, tally)
+            except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+                self.broke()
+        flows = {"mirror": self._metrics.mirror, "control": self._metrics.control}
         for target in self.targets.values():
+            flow = flows[target.role]
             for (outcome, reason), n in target.drain().items():
                 counts[target.role, target.service, outcome, reason] += n
-        for (service, endpoint, flag), tally in self._tallies.items():
-            self._drain_tally(counts, service, endpoint, tally)
-            results = self._metrics.comparisons
-            results[flag, service, "match"] += tally.matched
-            results[flag, service, "skipped"] += tally.uncompared
-            shadow = self._metrics.histogram(self._metrics.shadow, service)
-            shadow.total += tally.shadow_seconds
-            for index, n in tally.shadow.items():
-                shadow.counts[bisect_left(shadow.bounds, bound(index))] += n
-        self._tallies.clear()
+                flow[target.service, f"{outcome}_{reason}" if reason else outcome] += n
         return {key: n for key, n in counts.items() if n}
 
-    @staticmethod
-    def _drain_tally(counts: Counter[tuple[str, ...]], service: str, endpoint: str, tally: Tally) -> None:
-        counts["exchange", service, endpoint, "exchanges"] += tally.exchanges
-        counts["exchange", service, endpoint, "matched"] += tally.matched
-        counts["exchange", service, endpoint, "with_control"] += tally.controlled
-        counts["exchange", service, endpoint, "not_compared"] += tally.uncompared
+    def _drain_tally(
+        self, counts: Counter[tuple[str, ...]], service: str, endpoint: str, flag: str, tally: Tally
+    ) -> None:
+        for what, n in (
+            ("exchanges", tally.exchanges),
+            ("matched", tally.matched),
+            ("with_control", tally.controlled),
+            ("not_compared", tally.uncompared),
+            ("unpaired", tally.unpaired),
+        ):
+            counts["exchange", service, endpoint, what] += n
         for side, buckets in (("primary", tally.primary), ("shadow", tally.shadow)):
             for index, n in buckets.items():
                 counts["latency", service, endpoint, side, str(index)] += n
+        results = self._metrics.comparisons
+        results[flag, service, "match"] += tally.matched
+        results[flag, service, "skipped"] += tally.uncompared + tally.unpaired
+        histogram = self._metrics.histogram(self._metrics.shadow, service)
+        histogram.total += tally.shadow_seconds
+        for index, n in tally.shadow.items():
+            histogram.counts[bisect_left(histogram.bounds, bound(index))] += n

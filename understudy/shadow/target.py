@@ -11,6 +11,9 @@ from understudy.upstream import Pool
 TRIPS_AFTER: Final = 5
 """Failures in a row that open the breaker (Envoy's consecutive_5xx default)."""
 
+BLAMELESS: Final = frozenset({"budget", "error", "shutdown"})
+"""Reasons of ours, which say nothing about the service."""
+
 OPEN_SECONDS: Final = 10.0
 """Shorter than the 30 s of an ejected origin: a shadow restarts often while it rehearses."""
 
@@ -73,7 +76,7 @@ class Target:
         """Why no copy may be sent now: a reason, or empty when one may."""
         if self.in_flight >= self.in_flight_limit:
             return "in_flight"
-        if self.open_until > now:
+        if self.failures >= TRIPS_AFTER and (self.in_flight or self.open_until > now):
             return "breaker"
         return ""
 
@@ -85,10 +88,12 @@ class Target:
     def failed(self, reason: str, now: float) -> None:
         """A copy was not answered; enough of these in a row open the breaker.
 
-        After ``OPEN_SECONDS`` the next single failure opens it again, so a dead shadow costs one
-        copy a period.
+        After ``OPEN_SECONDS`` one copy alone tries; its failure opens the breaker again, its answer
+        closes it. So a dead shadow costs one copy a period.
         """
         self.count("failed", reason)
+        if reason in BLAMELESS:
+            return
         self.failures += 1
         if self.failures >= TRIPS_AFTER:
             self.open_until = now + OPEN_SECONDS
@@ -107,7 +112,7 @@ class Target:
             if copy.credentials:
                 lines = without(lines, copy.credentials)
         elif self.stripped:
-            lines = [line for line in lines if name_of(line) not in self.stripped]
+            lines = [line for line in lines if name_of(line).replace(b"_", b"-") not in self.stripped]
         ours = copy.added + copy.cohort + mark
         if self.own_lines:
             ours += self.own_lines

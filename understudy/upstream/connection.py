@@ -180,9 +180,9 @@ class UpstreamConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail("unasked_upgrade")
             return
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
             if not self._complete:
-                self._fail("bad_answer")
+                self._fail(reason_of(error))
                 return
             self._surplus = True
         if self._complete:
@@ -321,7 +321,10 @@ class UpstreamConnection(asyncio.Protocol):
                 self._is_twin = False
                 caller.on_twin()
             else:
+                if self._surplus:
+                    self.whole = b""  # not an answer alone
                 caller.on_complete()
+                self.whole = b""
         if self._surplus or not self.keep:
             self._drop()
         elif self.transport is not None and not self.transport.is_closing():
@@ -337,3 +340,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.keep = False
         if self.transport is not None:
             self.transport.abort()
+
+
+def reason_of(error: httptools.HttpParserError) -> str:
+    """The label for what stopped the parser: a caller's own fault is not the service's bad answer."""
+    is_ours = isinstance(error, httptools.HttpParserCallbackError) and not isinstance(
+        error.__context__, ValueError
+    )
+    return "internal" if is_ours else "bad_answer"
