@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.decide.context import RequestResolver, check_unit, unit_field
+from understudy.decide.context import RequestResolver, check_unit, cookie, unit_field
 from understudy.decide.fields import DataResolver
 from understudy.messages import RequestHead
 
@@ -141,6 +141,30 @@ def test_mistaken_units_are_refused(unit: str, part: str) -> None:
     (problem,) = check_unit(unit)
     assert part in str(problem)
     assert problem.path == "unit"
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        (b"xuid=1", None), (b"xuid=uid=1; uid=2", "2"), (b"a=uid=1", None), (b"uid=1=2", "1=2"),
+        (b" ; ;\tuid=3", "3"), (b"uid =4; uid=5", "5"), (b"a; uid=6", "6"), (b"uid", None), (b"uid=; uid=7", ""),
+    ],
+)  # fmt: skip
+def test_a_cookie_stands_at_the_start_of_its_pair(sent: bytes, found: str | None) -> None:
+    """A name inside another name or inside a value is no cookie; the first one counts."""
+    field = cookie("uid")
+    assert field is not None
+    assert field(RequestHead(headers=((b"Cookie", sent),))) == found
+
+
+@given(sent=st.text(alphabet='u=; \t"x', max_size=40))
+def test_one_cookie_is_what_all_cookies_say(sent: str) -> None:
+    """The quick look for one name agrees with the plain splitting of all."""
+    field, asked = cookie("u"), RequestHead(headers=((b"Cookie", sent.encode()),))
+    assert field is not None
+    whole = RequestResolver("shop").context(asked)["cookies"]
+    assert isinstance(whole, dict)
+    assert field(asked) == whole.get("u")
 
 
 @pytest.mark.parametrize("unit", ["ip", "cookie:uid", "header:X-User", "query:u"])
