@@ -49,6 +49,12 @@ def test_version() -> None:
         (["report", "--format", "pdf"], "'pdf' is not one of"),
         (["demo", "--requests", "0"], "Invalid value for '--requests'"),
         (["explain", "-c", EXAMPLE, "--path", "x"], "--path 'x' does not start with /"),
+        (
+            ["explain", "-c", EXAMPLE, "--path", "/é"],
+            "'/é' is not as it stands in a request\n  did you mean /%C3%A9?",
+        ),
+        (["explain", "-c", EXAMPLE, "--path", "/a b?c=d%20#e"], "did you mean /a%20b?c=d%20?"),
+        (["explain", "-c", EXAMPLE, "--path", "/\udcff"], "did you mean /%FF?"),
         (["explain", "-c", EXAMPLE, "--header", "uid"], "--header 'uid' is not a field"),
         (["explain", "-c", EXAMPLE, "--header", "a: b\nc: d"], "is not a field"),
         (["report", "--admin", "ftp://x"], "--admin 'ftp://x' is no http URL"),
@@ -239,6 +245,13 @@ def test_explain_finds_the_route(arguments: list[str], route: str, tmp_path: Pat
     assert told["unit"] == {"query": "9", "ip": "10.0.0.7"}.get(route, "")
 
 
+@pytest.mark.parametrize(("typed", "unit"), [("é", "é"), ("Ã©", "Ã©"), ("日本", "日本"), ("\udce9", "é")])
+def test_explain_sends_what_was_typed(typed: str, unit: str) -> None:
+    """A field is the bytes that the shell handed over, as with curl, so the unit is what the proxy sees."""
+    told = json.loads(run("explain", "-c", EXAMPLE, "--json", "-H", f"Cookie: uid={typed}").stdout)
+    assert told["unit"] == unit
+
+
 def test_explain_says_when_no_route_matches(tmp_path: Path) -> None:
     """The answer would be a 404."""
     file = tmp_path / "understudy.yaml"
@@ -302,6 +315,38 @@ def test_interrupting_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def _understudy(*arguments: str, stdout: Any) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "understudy", *arguments]
     return subprocess.run(command, text=True, stdout=stdout, stderr=subprocess.PIPE, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check", "-c", EXAMPLE], "service  shop-v1 -> http://127.0.0.1:9001"),
+        (["explain", "-c", EXAMPLE, "-H", "Cookie: uid=é"], "unit     \\xe9"),
+    ],
+)
+def test_a_terminal_without_unicode(arguments: list[str], words: str) -> None:
+    """What an encoding lacks is written in ASCII; no command dies of it."""
+    result = CliRunner(charset="ascii").invoke(app, arguments)
+    assert (result.exit_code, result.exception) == (0, None)
+    assert words in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["check", "-c", EXAMPLE], ["schema"], ["--version"]])
+def test_a_closed_output_is_no_error(arguments: list[str]) -> None:
+    """`understudy check … >&-` is asked for its exit code alone."""
+    command = 'exec "$0" -m understudy "$@" >&-'
+    result = subprocess.run(
+        ["sh", "-c", command, sys.executable, *arguments], text=True, stderr=subprocess.PIPE, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("value", "is_plain"), [("1", True), ("", False)])
+def test_no_colour_when_asked(value: str, is_plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR holds for errors too, on a terminal that has colours."""
+    monkeypatch.setenv("NO_COLOR", value)
+    result = run("explain", "-c", EXAMPLE, "--path", "x", color=True)
+    assert ("\x1b" not in result.stderr) is is_plain
 
 
 def test_a_reader_who_left_is_no_error() -> None:

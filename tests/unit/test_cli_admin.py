@@ -213,10 +213,11 @@ def test_refused_rules_are_told_as_check_does(url: str, plane: Plane) -> None:
         ("flags: {}\nflags: {}\n", "duplicate key on line 2, first on line 1"),
         ("- 1\n", "a rules document is a mapping with flags and routes"),
         ("services: {}\n", "is a whole configuration, not a rules document"),
-        ("", "a rules document is a mapping"),
+        ("", "standard input: is empty"),
+        (b"flags: \xff", "standard input: is not UTF-8 text, at byte 7"),
     ],
 )
-def test_a_broken_document_is_not_sent(text: str, error: str) -> None:
+def test_a_broken_document_is_not_sent(text: str | bytes, error: str) -> None:
     """What can be seen here is told here, without asking anyone."""
     result = run("rules", "put", "-", "--admin", "http://127.0.0.1:1", input=text)
     assert result.exit_code == 1
@@ -320,22 +321,25 @@ class _Stranger(BaseHTTPRequestHandler):
     """A web server that is no admin API."""
 
     status = 200
+    body = b"<h1>hello</h1>"
 
     def do_GET(self) -> None:
-        body = b"<h1>hello</h1>"
         self.send_response(self.status)
         self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(self.body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(self.body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
         pass
 
 
 @contextmanager
-def _stranger(status: int) -> Iterator[str]:
-    handler = type("Stranger", (_Stranger,), {"status": status})
+def _stranger(**answer: Any) -> Iterator[str]:
+    handler = type("Stranger", (_Stranger,), answer)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -349,10 +353,52 @@ def _stranger(status: int) -> Iterator[str]:
 @pytest.mark.parametrize("status", [200, 302, 404, 502])
 def test_another_server_is_recognised(status: int) -> None:
     """A wrong port is a common slip: the answer of whoever sits there is not taken for ours."""
-    with _stranger(status) as url:
+    with _stranger(status=status) as url:
         result = run("report", "--admin", url)
     assert result.exit_code == 3
     assert f"{url} is no admin API of Understudy" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["report"], ["kill", "shop"], ["revive", "shop"]])
+def test_any_json_is_not_taken_for_ours(arguments: list[str]) -> None:
+    """An application that answers every path with JSON has killed nothing, and has no verdict."""
+    with _stranger(body=b"{}") as url:
+        result = run(*arguments, "--admin", url)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert f"{url} is no admin API of Understudy: its answer names no " in result.stderr
+
+
+@pytest.mark.parametrize("reason", ["two\nlines", "\x1b[2J", "\udcff"])
+def test_a_reason_is_one_line(url: str, plane: Plane, reason: str) -> None:
+    """The shell hands over any bytes; what the history cannot hold is told at once."""
+    result = run("kill", "shop", "--reason", reason, "--admin", url)
+    assert result.exit_code == 64
+    assert "Invalid value for '--reason': must be one line of text" in result.stderr
+    assert plane.current.version == 7
+
+
+def test_a_flag_that_is_no_text_is_unknown(url: str) -> None:
+    """Bytes of another encoding name no flag, and end in no traceback."""
+    result = run("kill", "caf\udce9", "--admin", url)
+    assert result.exit_code == 1
+    assert "there is no flag" in result.stderr
+
+
+def test_a_report_is_told_in_ascii(url: str, plane: Plane) -> None:
+    """A terminal without Unicode gets the verdict too: 1 would read as a regression, not as a crash."""
+    plane.evidence = {"verdict": "clean", "exchanges": 1, "generated_at": 1.0, "rules_version": 3}
+    result = CliRunner(charset="ascii").invoke(app, ["report", "--admin", url])
+    assert (result.exit_code, result.exception) == (0, None)
+    assert "rules version 3 | 1970-01-01 00:00 UTC" in result.stdout
+
+
+@pytest.mark.parametrize("form", ["html", "json"])
+def test_documents_are_utf_8_everywhere(url: str, plane: Plane, form: str) -> None:
+    """JSON and HTML say that they are UTF-8, so they are, whatever the terminal speaks."""
+    plane.evidence = {"verdict": "clean", "exchanges": 1, "endpoints": [], "note": "café", "since": 1.0}
+    result = CliRunner(charset="ascii").invoke(app, ["report", "--format", form, "--admin", url])
+    assert (result.exit_code, result.exception) == (0, None)
+    assert any(word in result.stdout_bytes.decode("utf-8") for word in ("café", "·", "→"))
 
 
 def test_environment_proxies_are_not_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

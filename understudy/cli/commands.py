@@ -33,7 +33,18 @@ Admin = Annotated[
 ]
 Flag = Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
+
+
+def _text(value: str) -> str:
+    """*value* as it was typed, if it can be sent: the shell hands over any bytes."""
+    if not value.isprintable():
+        raise typer.BadParameter("must be one line of text")
+    return value
+
+
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.", callback=_text)
+]
 
 
 class DocumentFormat(StrEnum):
@@ -176,13 +187,15 @@ def revive(flag: Flag, admin: Admin = _DEFAULT_ADMIN, reason: Reason = "") -> No
 
 
 def _switch(action: str, flag: str, admin: str, reason: str, done: str) -> None:
+    import os
     from urllib.parse import quote
 
     from understudy.cli.remote import AdminApi
 
     api = AdminApi(admin)
-    answer = api.post(f"/api/v1/flags/{quote(flag, safe='')}/{action}", {"reason": reason} if reason else {})
-    _print_change(done, api.json(answer))
+    key = quote(os.fsencode(flag), safe="")
+    answer = api.post(f"/api/v1/flags/{key}/{action}", {"reason": reason} if reason else {})
+    _print_change(done, api.json(answer, key="version"))
 
 
 def _print_change(done: str, change: dict[str, Any]) -> None:
@@ -200,6 +213,7 @@ def get_rules(
     """Print the rules document with its version, ready to be changed and put back."""
     from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json
+    from understudy.cli.streams import print_document
     from understudy.config import write_yaml
 
     api = AdminApi(admin)
@@ -208,7 +222,7 @@ def get_rules(
     if form is DocumentFormat.JSON:
         print_json(document)
     else:
-        sys.stdout.write(write_yaml(document))
+        print_document(write_yaml(document))
 
 
 def _version_in(tag: str) -> str:
@@ -234,9 +248,9 @@ def put_rules(
 ) -> None:
     """Replace the rules document as a whole, if nobody changed it in between."""
     from understudy.cli.remote import AdminApi
-    from understudy.config import parse_yaml, read_file
+    from understudy.config import read_file
 
-    document = parse_yaml(sys.stdin.read()) if str(file) == "-" else read_file(file)
+    document = _standard_input() if str(file) == "-" else read_file(file)
     if not isinstance(document, dict):
         raise CommandError(f"{file}: a rules document is a mapping with flags and routes")
     if "services" in document:
@@ -245,7 +259,13 @@ def put_rules(
     inside = document.pop("version", None)
     api = AdminApi(admin)
     answer = api.put("/api/v1/rules", document, if_match=_if_match(if_match, inside), reason=reason)
-    _print_change("the rules are replaced", api.json(answer))
+    _print_change("the rules are replaced", api.json(answer, key="version"))
+
+
+def _standard_input() -> object:
+    from understudy.config import MOST_BYTES, parse_bytes
+
+    return parse_bytes(sys.stdin.buffer.read(MOST_BYTES + 1), "standard input")
 
 
 def _if_match(option: str, inside: object) -> str:
@@ -276,6 +296,6 @@ def report(
     from understudy.cli.remote import AdminApi
 
     api = AdminApi(admin)
-    told = api.json(api.get("/api/v1/report"))
+    told = api.json(api.get("/api/v1/report"), key="verdict")
     reported.write(told, form=form.value, output=output)
     end(reported.exit_code(told))

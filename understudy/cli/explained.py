@@ -1,10 +1,12 @@
 """`understudy explain`: a request made of arguments, and the decision about it in words."""
 
 import dataclasses
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from understudy.cli.frame import CommandError, ExitCode
 from understudy.config import Rules
@@ -16,12 +18,11 @@ _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z", re.DOT
 
 def request_head(*, path: str, method: str, host: str, fields: Sequence[str], ip: str) -> RequestHead:
     """The head that the arguments describe. Raises: CommandError when they describe none."""
-    if not path.startswith("/"):
-        raise _usage(f"--path {path!r} does not start with /")
+    _check_path(path)
     headers = [_field(text) for text in fields]
     named = [value for name, value in headers if name.lower() == b"host"]
     if host:
-        headers.insert(0, (b"Host", host.encode("latin-1", "replace")))
+        headers.insert(0, (b"Host", os.fsencode(host)))
     elif named:
         host = named[0].decode("latin-1")
     target, _, query = path.partition("?")
@@ -39,10 +40,16 @@ def _field(text: str) -> tuple[bytes, bytes]:
     match = _FIELD.match(text)
     if not match or re.search(r"[\r\n\0]", match[2]):
         raise _usage(f"--header {text!r} is not a field", "for example --header 'Cookie: uid=7'")
-    try:
-        return match[1].encode("ascii"), match[2].encode("latin-1")
-    except UnicodeEncodeError:
-        return match[1].encode("ascii"), match[2].encode("utf-8")
+    return match[1].encode("ascii"), os.fsencode(match[2])
+
+
+def _check_path(path: str) -> None:
+    """A request line holds visible ASCII alone. Raises: CommandError with what a client would send."""
+    if not path.startswith("/"):
+        raise _usage(f"--path {path!r} does not start with /")
+    if not re.fullmatch(r"[!\"$-~]+", path):
+        meant = quote(os.fsencode(path.partition("#")[0]), safe="/?%&=+!$'()*,;:@~[]")
+        raise _usage(f"--path {path!r} is not as it stands in a request", f"did you mean {meant[:200]}?")
 
 
 def _usage(message: str, hint: str = "") -> CommandError:

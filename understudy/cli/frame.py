@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from understudy.cli.streams import open_streams
 from understudy.errors import ConfigError, UnderstudyError
 
 _ARGUMENT_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -68,6 +69,7 @@ class Commands(TyperGroup):
         run = partial(super().main, args, prog_name, complete_var, False, windows_expand_args, **extra)
         if not standalone_mode:
             return run()
+        open_streams()
         try:
             result = run()
         except typer.Abort:
@@ -90,7 +92,8 @@ class Commands(TyperGroup):
 def complain(message: str, hint: str = "", *, is_warning: bool = False) -> None:
     """One line on standard error, and how to mend it on the next."""
     mark = typer.style("warning: ", fg="yellow") if is_warning else typer.style("error: ", fg="red")
-    typer.echo(mark + message, err=True)
+    # no-color.org: any value but an empty one asks for none.
+    typer.echo(mark + message, err=True, color=False if os.environ.get("NO_COLOR") else None)
     if hint:
         typer.echo(f"  {hint}", err=True)
 

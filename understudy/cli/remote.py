@@ -64,12 +64,13 @@ class AdminApi:
         detail = str(problem.get("detail") or problem.get("title") or answer.status_code)
         raise CommandError(detail, _hint(answer.status_code, problem), code=code)
 
-    def json(self, answer: httpx.Response) -> dict[str, Any]:
-        """The JSON object in *answer*. Raises: CommandError."""
+    def json(self, answer: httpx.Response, *, key: str = "") -> dict[str, Any]:
+        """The JSON object in *answer*; one of ours holds *key*, if given. Raises: CommandError."""
         body = _json(answer)
-        if not isinstance(body, dict):
+        if not isinstance(body, dict) or (key and key not in body):
             hint = "check --admin URL, or UNDERSTUDY_ADMIN"
-            message = f"{self.url} is no admin API of Understudy: its answer is no JSON object"
+            what = f"names no {key}" if key and isinstance(body, dict) else "is no JSON object"
+            message = f"{self.url} is no admin API of Understudy: its answer {what}"
             raise CommandError(message, hint, code=ExitCode.UNREACHABLE)
         return body
 

@@ -4,11 +4,12 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
 from understudy.cli.frame import ExitCode
+from understudy.cli.streams import print_document
 from understudy.report import render_html, render_text
 
 _CODES = {"clean": ExitCode.OK, "regression": ExitCode.REFUSED, "undecided": ExitCode.UNDECIDED}
@@ -21,17 +22,23 @@ def exit_code(report: Mapping[str, Any]) -> ExitCode:
 
 def write(report: Mapping[str, Any], *, form: str, output: Path | None) -> None:
     """Write *report* as *form* (text, json, html) to *output*, else to standard output. Raises: OSError."""
-    if output is None:
-        _write(report, form, sys.stdout)
-        return
-    with output.open("w", encoding="utf-8") as file:
-        _write(report, form, file)
-
-
-def _write(report: Mapping[str, Any], form: str, file: Any) -> None:
-    if form == "json":
-        file.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    elif form == "html":
-        file.write(render_html(report))
+    if output is not None:
+        with output.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            if form == "text":
+                _print_text(report, file)
+            else:
+                file.write(_document(report, form))
+    elif form == "text":
+        _print_text(report, sys.stdout)
     else:
-        render_text(report, Console(file=file, markup=False, highlight=False, emoji=False))
+        print_document(_document(report, form))
+
+
+def _print_text(report: Mapping[str, Any], file: TextIO) -> None:
+    render_text(report, Console(file=file, markup=False, highlight=False, emoji=False))
+
+
+def _document(report: Mapping[str, Any], form: str) -> str:
+    if form == "html":
+        return render_html(report)
+    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"

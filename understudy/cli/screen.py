@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from understudy.cli.streams import print_document
 from understudy.config import Summary
 from understudy.config.summary import RouteSummary, VariantSummary
 from understudy.errors import Problem
@@ -21,7 +21,7 @@ def console(*, err: bool = False) -> Console:
 
 def print_json(value: object) -> None:
     """*value* as indented JSON on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    print_document(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def plain_problems(problems: Iterable[Problem]) -> list[dict[str, str]]:

@@ -4,9 +4,10 @@ import codecs
 import io
 import os
 import sys
+from pathlib import Path
 from typing import TextIO
 
-_PLAIN = {"→": "->", "…": "...", "·": "|", "–": "-", "µ": "u", "§": "section "}
+_PLAIN = {"→": "->", "…": "...", "·": "|", "\N{EN DASH}": "-", "µ": "u", "§": "section "}
 _HANDLER = "understudy.plain"
 
 
@@ -29,7 +30,7 @@ def open_streams() -> None:
 
 def _taking_all(stream: TextIO | None) -> TextIO:
     if stream is None:
-        return Path_devnull()
+        return Path(os.devnull).open("w", encoding="utf-8")
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=_HANDLER)
     return stream

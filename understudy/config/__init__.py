@@ -12,9 +12,10 @@ from understudy.config.settings import (
     ShadowSettings,
 )
 from understudy.config.summary import Summary, summary
-from understudy.config.text import parse_bytes, parse_json, parse_yaml, read_file, write_yaml
+from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
 __all__ = [
+    "MOST_BYTES",
     "AdminSettings",
     "Limits",
     "RedactSettings",
