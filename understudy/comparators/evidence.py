@@ -5,7 +5,8 @@ Keys (all texts), and what they count:
 ``("mirror", service, outcome, reason)``  copies; outcome: eligible, sent, skipped, dropped, answered, failed
 ``("control", service, outcome, reason)``  the same for control calls; the service is the one asked
 ``("exchange", service, endpoint, what)``  exchanges, matched (equal), ignored (only forgiven differences),
-    with_control, not_compared (unequal bytes that could not be looked at)
+    with_control, not_compared (both answers came, but no room was left, or mirroring broke),
+    unpaired (the primary's answer failed, so there is nothing to compare with)
 ``("difference", service, endpoint, path, kind, what)``  differing, control_differing,
     b (the shadow differs, the control does not), c (the reverse),
     differing_with_control, ignored (forgiven by a rule)

@@ -69,9 +69,9 @@ def report(
     at its endpoint and does not change the others.
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
-    ``not_compared``, ``control``, ``control_share``, ``services``; endpoint: ``with_control``, ``ignored``,
-    ``needed``, ``at_most``; finding: ``exchanges``, ``with_control``, ``control_rate``, ``interval``,
-    ``ignored``, ``basis``, ``weight``.
+    ``not_compared``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
+    ``with_control``, ``ignored``, ``needed``, ``at_most``; finding: ``exchanges``, ``with_control``,
+    ``control_rate``, ``interval``, ``ignored``, ``basis``, ``weight``.
     """
     terms = _Terms(samples=samples or {}, control_share=control_share, fdr=fdr, epsilon=epsilon)
     judgements = judge(evidence, control_share=control_share, fdr=fdr, epsilon=epsilon)
@@ -80,7 +80,7 @@ def report(
     services = _services(flows)
     totals = {
         what: sum(n for key, n in evidence.items() if key[0] == "exchange" and key[3] == what)
-        for what in ("exchanges", "matched", "ignored", "with_control", "not_compared")
+        for what in ("exchanges", "matched", "ignored", "with_control", "not_compared", "unpaired")
     }
     blind = _uncompared(services, totals, epsilon)
     verdict, needed = _run_verdict(endpoints, totals, epsilon, is_blind=bool(blind))
@@ -347,7 +347,7 @@ def _uncompared(
     missed = totals["not_compared"]
     if missed > epsilon * max(1, totals["exchanges"]):
         notes.append(
-            f"{_number(missed, 'pair')} differed in bytes and could not be looked at (the queue was full): "
+            f"{_number(missed, 'pair')} of answers could not be compared (for want of room, or an error): "
             "the run cannot be clean."
         )
     return notes

@@ -174,7 +174,7 @@ def test_findings_stand_in_the_order_of_their_weight() -> None:
     ("key", "words"),
     [
         (("mirror", SERVICE, "failed", "timeout"), "v2 gave no answer to 50 of 550 copies (timeout 50)"),
-        (("exchange", SERVICE, ENDPOINT, "not_compared"), "50 pairs differed in bytes"),
+        (("exchange", SERVICE, ENDPOINT, "not_compared"), "50 pairs of answers could not be compared"),
     ],
 )
 def test_what_was_not_compared_keeps_a_run_from_being_clean(key: Key, words: str) -> None:
@@ -184,6 +184,13 @@ def test_what_was_not_compared_keeps_a_run_from_being_clean(key: Key, words: str
     whole = report(evidence, control_share=1.0)
     assert whole["verdict"] == "undecided"
     assert words in whole["notes"][0]
+
+
+def test_every_answered_copy_is_in_the_report() -> None:
+    """Answered = compared + not compared + unpaired, so that nothing is lost silently."""
+    evidence = seen(500, [], [])
+    evidence.update({("exchange", SERVICE, ENDPOINT, "unpaired"): 7})
+    assert report(evidence, control_share=1.0)["unpaired"] == 7
 
 
 def slow(primary: list[float], shadow: list[float]) -> str:
