@@ -118,7 +118,7 @@ def raise_curtain(folder: Path, children: ExitStack) -> tuple[Addresses, list[Ch
         "v1_port": shops[0][1],
         "v2_port": shops[1][1],
     }
-    config.write_text(configuration(ports))
+    config.write_text(configuration(ports), encoding="utf-8")
     serve = Child.start(
         "understudy serve", ["-m", "understudy", "serve", "-c", str(config)], log=folder / "serve.log"
     )
@@ -130,7 +130,7 @@ def raise_curtain(folder: Path, children: ExitStack) -> tuple[Addresses, list[Ch
 
 def configuration(ports: Mapping[str, int]) -> str:
     """The text of ``understudy.yaml`` with its four ports filled in."""
-    text = resources.files("understudy.demo").joinpath("understudy.yaml").read_text()
+    text = resources.files("understudy.demo").joinpath("understudy.yaml").read_text(encoding="utf-8")
     # `$flagd.flagKey` belongs to the rules, so unknown names stay.
     return Template(text).safe_substitute(ports)
 
@@ -254,7 +254,7 @@ def _get(url: str) -> httpx.Response:
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:
     """The report as ``report.html`` and ``report.json`` in *folder*."""
-    (folder / "report.html").write_text(render_html(report))
+    (folder / "report.html").write_text(render_html(report), encoding="utf-8")
     (folder / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
 
 
