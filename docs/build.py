@@ -29,10 +29,11 @@ def main() -> None:
         "commands.md": commands(),
         "configuration.md": configuration(),
         "configuration.schema.json": schema_text(),
+        "admin.md": admin(),
         "metrics.md": metrics(),
     }
     for name, text in pages.items():
-        (REFERENCE / name).write_text(text)
+        (REFERENCE / name).write_text(text, encoding="utf-8")
     sys.stdout.write(f"docs/reference: {', '.join(pages)}\n")
 
 
@@ -94,6 +95,30 @@ def schema_text() -> str:
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
+def admin() -> str:
+    """Every path of the admin server with its methods and what it does, from its routes."""
+    from typing import cast
+
+    from understudy.admin import ControlPlane, create_admin
+
+    # The routes are read, no request is made: nothing asks the control plane anything.
+    routes = create_admin(cast("ControlPlane", None)).routes
+    rows = [row for route in routes for row in _endpoint(route)]
+    table = "\n".join(["| path | methods | answer |", "|---|---|---|", *rows])
+    return (
+        f"{NOTE}# Admin API\n\nOn `admin.listen`, without authentication, so on this machine only. "
+        "Errors are `application/problem+json` (RFC 9457). Every change of the rules makes a new version, "
+        'which its `ETag` names: `PUT` says with `If-Match: "12"` which one it replaces, or with `*` any.\n\n'
+        f"{table}\n"
+    )
+
+
+def _endpoint(route: Any) -> Iterator[str]:
+    path = str(route.path).replace(":path", "")
+    methods = ", ".join(f"`{method}`" for method in sorted(route.methods - {"HEAD"}))
+    yield f"| `{path}` | {methods} | {_cell(route.endpoint.__doc__ or '')} |"
+
+
 def metrics() -> str:
     """Every metric family that the code makes, with its labels."""
     rows = sorted(row for path in (ROOT / "understudy").rglob("*.py") for row in _families(path))
@@ -102,7 +127,7 @@ def metrics() -> str:
 
 
 def _families(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         kind = FAMILIES.get(_called(node))
         if not isinstance(node, ast.Call) or kind is None:
             continue
