@@ -4,10 +4,10 @@ Sources: sequential McNemar and two-stream tests as likelihood-ratio mixtures; W
 rate control with e-values* (e-BH); Howard et al., beta-binomial mixture bounds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, inf, lgamma, log, log1p
+from math import exp, inf, lgamma, log, log1p, sqrt
 from typing import Final
 
 ODDS: Final = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
@@ -17,19 +17,27 @@ NOISE_ODDS: Final = 3.0
 """Noise is claimed once "the shadow differs three times as often as the control" is refuted."""
 
 NOISE_ALPHA: Final = 0.05
-FEWEST_KEYS: Final = 20
-"""e-BH counts at least so many keys: those not seen yet may differ tomorrow, and early looks are as safe."""
+FEWEST_KEYS: Final = 50
+"""e-BH counts at least so many keys: those not seen yet may differ tomorrow, and early looks are as safe.
+
+Up to so many, in whatever order they first differ, the rate holds however often one looks (union bound)."""
 
 EPSILON: Final = 0.01
 """The share of differing exchanges below which a clean verdict lets an endpoint pass, and without control
 the share that is not worth a regression."""
 
 MOST_NEEDED: Final = 10_000_000
+MOST_STEPS: Final = 50
+PRECISION: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What was counted for one (service, endpoint, path, kind). Numbers may be projections."""
+    """What was counted for one (service, endpoint, path, kind). Numbers may be projections.
+
+    ``lost``: control answers that may have belonged here and were not compared: calls that were dropped
+    or failed, pairs that nobody looked at. Any of them might have differed.
+    """
 
     exchanges: float
     with_control: float
@@ -37,6 +45,7 @@ class Counts:
     control_differing: float
     b: float
     c: float
+    lost: float = 0
 
     def scaled(self, times: float) -> "Counts":
         """The counts after *times* as much of the same."""
@@ -47,6 +56,7 @@ class Counts:
             control_differing=self.control_differing * times,
             b=self.b * times,
             c=self.c * times,
+            lost=self.lost * times,
         )
 
 
@@ -67,13 +77,20 @@ def _weights(share: float) -> tuple[tuple[float, float], ...]:
     return tuple((log(r * (1 + share) / (r + share)), log((1 + share) / (r + share))) for r in ODDS)
 
 
+def events_slopes(shadow: float, control: float, share: float) -> list[float]:
+    """ln of the likelihood ratio of so many events, for each of `ODDS`; linear in the numbers.
+
+    *share*: how many control observations there are for one of the shadow.
+    """
+    return [shadow * x + control * y for x, y in _weights(share)]
+
+
 def log_events(shadow: float, control: float, share: float) -> float:
     """ln of the e-value against "the shadow's events come as often as the control's".
 
-    *share*: how many control observations there are for one of the shadow. The mixture of likelihood
-    ratios has mean ≤ 1 under the null for any dependence of the two sides.
+    The mixture of likelihood ratios has mean ≤ 1 under the null for any dependence of the two sides.
     """
-    return log_mean_exp([shadow * x + control * y for x, y in _weights(share)])
+    return log_mean_exp(events_slopes(shadow, control, share))
 
 
 def sampling(counts: Counts, share: float) -> float:
@@ -84,18 +101,37 @@ def sampling(counts: Counts, share: float) -> float:
     return min(share, counts.with_control / counts.exchanges) if counts.exchanges else 0.0
 
 
+def slopes(counts: Counts, share: float) -> list[float]:
+    """ln of every likelihood ratio whose mean is the e-value; linear in the counts. See `log_e_value`."""
+    q = sampling(counts, share)
+    if q <= 0:
+        return [0.0]
+    paired = events_slopes(counts.b, counts.c, 1.0)
+    return paired + events_slopes(counts.differing, counts.control_differing + counts.lost, q)
+
+
 def log_e_value(counts: Counts, share: float) -> float:
     """ln of the e-value against "the shadow differs no more often than the control".
 
     The mean of the paired test (exchanges with control, null one half) and the two-stream test (all
     exchanges, null 1/(1+share)). *share*: the probability that a mirrored request is asked twice.
     Without any control answer it is 0: nothing is known.
+
+    The two-stream test needs control answers that are a fair sample. A control call that is lost more
+    often where answers differ (slow requests time out, a busy hour drops them) would make the control
+    look calm, so each lost one counts as differing there. The paired test does not look at them.
     """
-    q = sampling(counts, share)
-    if q <= 0:
-        return 0.0
-    paired = log_events(counts.b, counts.c, 1.0)
-    return log_mean_exp([paired, log_events(counts.differing, counts.control_differing, q)])
+    return log_mean_exp(slopes(counts, share))
+
+
+def excess_slopes(counts: Counts, epsilon: float) -> list[float]:
+    """ln of every likelihood ratio of `log_excess`; linear in the counts."""
+    x, rest = counts.differing, counts.exchanges - counts.differing
+    terms = []
+    for r in ODDS:
+        p = r * epsilon / (r * epsilon + 1 - epsilon)
+        terms.append(x * log(p / epsilon) + rest * (log1p(-p) - log1p(-epsilon)))
+    return terms
 
 
 def log_excess(counts: Counts, epsilon: float) -> float:
@@ -103,12 +139,15 @@ def log_excess(counts: Counts, epsilon: float) -> float:
 
     The one test there is without control; it cannot tell noise from a regression.
     """
-    x, rest = counts.differing, counts.exchanges - counts.differing
-    terms = []
-    for r in ODDS:
-        p = r * epsilon / (r * epsilon + 1 - epsilon)
-        terms.append(x * log(p / epsilon) + rest * (log1p(-p) - log1p(-epsilon)))
-    return log_mean_exp(terms)
+    return log_mean_exp(excess_slopes(counts, epsilon))
+
+
+def leans(counts: Counts, share: float) -> bool:
+    """Whether either test, lost control calls aside, leans to the shadow, by however little."""
+    q = sampling(counts, share)
+    return log_events(counts.b, counts.c, 1.0) > 0 or (
+        q > 0 and log_events(counts.differing, counts.control_differing, q) > 0
+    )
 
 
 def log_noise(counts: Counts) -> float:
@@ -119,12 +158,19 @@ def log_noise(counts: Counts) -> float:
     return counts.differing * log((r + q) / (r * (1 + q))) + counts.control_differing * log((r + q) / (1 + q))
 
 
+def noisy_after(counts: Counts, share: float) -> float:
+    """How many times *counts* until `is_noise`; inf: never."""
+    rise = log_noise(counts)
+    if rise <= 0 or not counts.control_differing:
+        return inf
+    times = max(1.0, -log(NOISE_ALPHA) / rise * (1 + PRECISION))
+    return times if is_noise(counts.scaled(times), share) else inf
+
+
 def is_noise(counts: Counts, share: float) -> bool:
     """Whether the control differs too, a threefold excess is refuted, and nothing points to a lesser one."""
     return (
-        counts.control_differing > 0
-        and log_e_value(counts, share) <= 0
-        and log_noise(counts) >= -log(NOISE_ALPHA)
+        counts.control_differing > 0 and log_noise(counts) >= -log(NOISE_ALPHA) and not leans(counts, share)
     )
 
 
@@ -180,30 +226,55 @@ def exchanges_for(epsilon: float) -> int:
     return low
 
 
+def reaching(logs: Sequence[float], level: float) -> float:
+    """How many times the counts behind *logs* (see `slopes`) it takes to reach *level*; inf: never.
+
+    ln of the e-value is convex in that number, so Newton's steps from above never overshoot.
+    """
+    steepest = max(logs)
+    if steepest <= 0:
+        return inf
+    times = (level + log(len(logs))) / steepest
+    for _ in range(MOST_STEPS):
+        terms = [times * slope for slope in logs]
+        most = max(terms)
+        weights = [exp(term - most) for term in terms]
+        whole = sum(weights)
+        above = most + log(whole / len(terms)) - level
+        rise = sum(weight * slope for weight, slope in zip(weights, logs, strict=True)) / whole
+        if above <= times * PRECISION * rise:
+            break
+        times -= above / rise
+    return times
+
+
 @lru_cache(maxsize=4096)
 def rate_interval(count: int, total: int, alpha: float = 0.05) -> tuple[float, float]:
     """A confidence interval for a rate, valid at any time (Beta(½, ½) mixture)."""
     if total <= 0:
         return 0.0, 1.0
-    mixture = _log_beta(0.5 + count, 0.5 + total - count) - _log_beta(0.5, 0.5)
-
-    def is_refuted(p: float) -> bool:
-        likelihood = (count * log(p) if count else 0.0) + (
-            (total - count) * log1p(-p) if count < total else 0.0
-        )
-        return mixture - likelihood >= -log(alpha)
-
-    rate = count / total
-    low = 0.0 if not count else _border(0.0, rate, is_refuted)
-    high = 1.0 if count == total else _border(1.0, rate, is_refuted)
+    least = _log_beta(0.5 + count, 0.5 + total - count) - _log_beta(0.5, 0.5) + log(alpha)
+    low = 0.0 if not count else _border(count, total, least, -1)
+    high = 1.0 if count == total else _border(count, total, least, 1)
     return low, high
 
 
-def _border(refuted: float, kept: float, is_refuted: Callable[[float], bool]) -> float:
-    for _ in range(30):
-        middle = (refuted + kept) / 2
-        if is_refuted(middle):
-            refuted = middle
-        else:
-            kept = middle
-    return refuted
+def _border(count: int, total: int, least: float, side: int) -> float:
+    """The rate beyond *count* of *total*, on one *side*, whose ln likelihood is *least*.
+
+    Over log-odds the likelihood is concave: Newton's steps from outside never overshoot.
+    """
+    if count in (0, total):
+        edge = exp(least / total)
+        return edge if count else 1 - edge
+    odds = log(count / (total - count))
+    gap = count * log(count / total) + (total - count) * log1p(-count / total) - least
+    odds += side * sqrt(2 * gap * total / (count * (total - count)))
+    for _ in range(MOST_STEPS):
+        rate = 1 / (1 + exp(-odds))
+        softplus = max(odds, 0.0) + log1p(exp(-abs(odds)))
+        step = (total * softplus - count * odds + least) / (total * rate - count)
+        odds -= step
+        if abs(step) < PRECISION:
+            break
+    return 1 / (1 + exp(-odds))

@@ -1,8 +1,7 @@
 """Judge each (service, endpoint, path, kind): regression, noise, undecided or ignored."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil
 from typing import Final
 
@@ -10,10 +9,14 @@ from understudy.comparators.evidence import Key
 from understudy.comparators.noise import (
     MOST_NEEDED,
     Counts,
+    excess_slopes,
     flagged,
     is_noise,
     log_e_value,
     log_excess,
+    noisy_after,
+    reaching,
+    slopes,
     threshold,
 )
 
@@ -59,11 +62,12 @@ def judge(
     is asked but does not answer, it stays undecided.
     """
     places = _places(evidence)
+    lost = lost_control_calls(evidence)
     known: dict[Place, tuple[Counts, int, str, float]] = {}
     for place, whats in places.items():
-        counts = _counts(evidence, place, whats)
+        counts = _counts(evidence, place, whats, lost)
         basis = _basis(place, counts, control_share)
-        log_e = _log_e(basis, control_share, epsilon)(counts)
+        log_e = _log_e(counts, basis, control_share, epsilon)
         known[place] = counts, whats.get("ignored", 0), basis, log_e
     seen = [place for place, (counts, *_) in known.items() if counts.differing or counts.control_differing]
     is_flagged = dict(zip(seen, flagged([known[place][3] for place in seen], fdr), strict=True))
@@ -89,7 +93,12 @@ def _places(evidence: Mapping[Key, int]) -> dict[Place, dict[str, int]]:
     return places
 
 
-def _counts(evidence: Mapping[Key, int], place: Place, whats: Mapping[str, int]) -> Counts:
+def lost_control_calls(evidence: Mapping[Key, int]) -> int:
+    """Control calls that were due and brought no answer. Evidence does not say at which endpoint."""
+    return sum(n for key, n in evidence.items() if key[0] == "control" and key[2] in ("dropped", "failed"))
+
+
+def _counts(evidence: Mapping[Key, int], place: Place, whats: Mapping[str, int], lost: int) -> Counts:
     service, endpoint, _, _ = place
     return Counts(
         exchanges=evidence.get(("exchange", service, endpoint, "exchanges"), 0),
@@ -98,6 +107,7 @@ def _counts(evidence: Mapping[Key, int], place: Place, whats: Mapping[str, int])
         control_differing=whats.get("control_differing", 0),
         b=whats.get("b", 0),
         c=whats.get("c", 0),
+        lost=lost + evidence.get(("exchange", service, endpoint, "not_compared"), 0),
     )
 
 
@@ -108,11 +118,11 @@ def _basis(place: Place, counts: Counts, control_share: float) -> str:
     return CONTROL if control_share > 0 and method in SAFE_METHODS else TOLERANCE
 
 
-def _log_e(basis: str, control_share: float, epsilon: float) -> Callable[[Counts], float]:
+def _log_e(counts: Counts, basis: str, control_share: float, epsilon: float) -> float:
     if basis == TOLERANCE:
-        return lambda counts: log_excess(counts, epsilon)
+        return log_excess(counts, epsilon)
     # Control that is not asked any more still counts for what it told.
-    return lambda counts: log_e_value(counts, control_share or 1.0)
+    return log_e_value(counts, control_share or 1.0)
 
 
 def _verdict(counts: Counts, basis: str, control_share: float, *, is_flagged: bool | None) -> str:
@@ -125,29 +135,18 @@ def _verdict(counts: Counts, basis: str, control_share: float, *, is_flagged: bo
     return UNDECIDED
 
 
-@lru_cache(maxsize=8192)
 def _needed(counts: Counts, basis: str, control_share: float, epsilon: float, level: float) -> int | None:
     """How many more exchanges like those seen until one of the two verdicts falls."""
     if not counts.exchanges:
         return None
-    projected = _with_expected_control(counts, control_share) if basis == CONTROL else counts
-    log_e = _log_e(basis, control_share, epsilon)
-
-    def is_decided(times: float) -> bool:
-        later = projected.scaled(times)
-        return log_e(later) >= level or (basis == CONTROL and is_noise(later, control_share or 1.0))
-
-    most = MOST_NEEDED / counts.exchanges
-    high = 1.0
-    while not is_decided(high):
-        high *= 2
-        if high > most:
-            return None
-    low = max(1.0, high / 2)
-    for _ in range(20):
-        middle = (low + high) / 2
-        low, high = (low, middle) if is_decided(middle) else (middle, high)
-    return max(1, ceil((high - 1) * counts.exchanges))
+    share = control_share or 1.0
+    if basis == CONTROL:
+        counts = _with_expected_control(counts, control_share)
+        times = min(reaching(slopes(counts, share), level), noisy_after(counts, share))
+    else:
+        times = reaching(excess_slopes(counts, epsilon), level)
+    more = (times - 1) * counts.exchanges
+    return max(1, ceil(more)) if more <= MOST_NEEDED else None
 
 
 def _with_expected_control(counts: Counts, control_share: float) -> Counts:
@@ -161,6 +160,7 @@ def _with_expected_control(counts: Counts, control_share: float) -> Counts:
         control_differing=0,
         b=counts.differing * control_share,
         c=0,
+        lost=counts.lost,
     )
 
 

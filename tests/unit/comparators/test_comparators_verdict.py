@@ -1,0 +1,134 @@
+"""`understudy.comparators.verdict`: what lost control answers may not do, and how many more are needed."""
+
+from collections import Counter
+from collections.abc import Callable
+from math import log
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.comparators import Difference, Key, observe
+from understudy.comparators.noise import EPSILON, Counts, is_noise, log_e_value, reaching, slopes, threshold
+from understudy.comparators.verdict import Judgement, judge
+
+FDR = 0.05
+SERVICE, ENDPOINT, PATH, KIND = PLACE = ("v2", "GET /x", "/body/x", "value")
+
+
+def judged(evidence: Counter[Key], share: float) -> Judgement:
+    return judge(evidence, control_share=share, fdr=FDR, epsilon=EPSILON)[PLACE]
+
+
+def run(
+    chance: Random,
+    share: float,
+    requests: int,
+    *,
+    differs: Callable[[int], float],
+    loses: Callable[[bool], str],
+) -> Counter[Key]:
+    """*differs*: how often either side differs in a request; *loses*: what became of a control call, by
+    whether its answer would differ: a word as in evidence, or empty when it was answered."""
+    evidence: Counter[Key] = Counter()
+    difference = [Difference(path=PATH, kind=KIND, primary=1, shadow=2)]
+    for i in range(requests):
+        rate = differs(i)
+        shadow = difference if chance.random() < rate else []
+        control = difference if chance.random() < rate else []
+        outcome = loses(bool(control)) if chance.random() < share else "not asked"
+        if outcome in ("dropped", "failed"):
+            evidence["control", "v1", outcome, "any"] += 1
+        observe(
+            evidence,
+            service=SERVICE,
+            endpoint=ENDPOINT,
+            differences=shadow,
+            control_differences=None if outcome else control,
+        )
+    return evidence
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+@pytest.mark.parametrize("run_number", range(4))
+def test_control_calls_that_were_dropped_in_busy_hours_make_no_regression(
+    share: float, run_number: int
+) -> None:
+    """Noise comes under load, when control calls are dropped; the control only looks calm."""
+    chance, busy = Random(run_number), [False]
+
+    def differs(i: int) -> float:
+        busy[0] = i // 250 % 2 == 1
+        return 0.3 if busy[0] else 0.01
+
+    evidence = run(
+        chance,
+        share,
+        8000,
+        differs=differs,
+        loses=lambda _: "dropped" if busy[0] and chance.random() < 0.8 else "",
+    )
+    assert judged(evidence, share).verdict != "regression"
+
+
+def test_lost_control_calls_hide_no_real_regression() -> None:
+    """A tenth of the control calls fails, and a field that always differs is found all the same."""
+    evidence: Counter[Key] = Counter()
+    difference = [Difference(path=PATH, kind=KIND, primary=1, shadow=2)]
+    for i in range(300):
+        observe(
+            evidence,
+            service=SERVICE,
+            endpoint=ENDPOINT,
+            differences=difference,
+            control_differences=[] if i % 10 == 0 else None,
+        )
+    evidence["control", "v1", "failed", "timeout"] = 3
+    assert judged(evidence, 0.1).verdict == "regression"
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 100))
+def test_a_lost_control_call_never_raises_the_evidence(shadow: int, control: int, lost: int) -> None:
+    """It may have differed; and it never helps to call anything noise."""
+    whole = Counts(
+        exchanges=200, with_control=100, differing=shadow, control_differing=control, b=shadow, c=control
+    )
+    less = Counts(
+        exchanges=200,
+        with_control=100,
+        differing=shadow,
+        control_differing=control,
+        b=shadow,
+        c=control,
+        lost=lost,
+    )
+    assert log_e_value(less, 0.5) <= log_e_value(whole, 0.5)
+    assert is_noise(less, 0.5) == is_noise(whole, 0.5)
+
+
+def test_diffys_hidden_case_is_not_called_noise_on_its_way() -> None:
+    """Always broken under noise in 9 of 10, seldom controlled: one agreeing control answer leans enough."""
+    counts = Counts(exchanges=200, with_control=20, differing=200, control_differing=19, b=1, c=0)
+    assert not is_noise(counts, 0.1)
+
+
+@given(
+    st.integers(1, 400),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(0, 20),
+    st.sampled_from([0.1, 0.5, 1.0]),
+)
+def test_the_number_needed_is_the_least_that_suffices(n: int, d: int, s: int, b: int, share: float) -> None:
+    """At the named multiple of the counts the e-value reaches its level; a little earlier it does not."""
+    counts = Counts(
+        exchanges=n, with_control=n * share, differing=d, control_differing=s, b=min(b, d), c=min(s, 3)
+    )
+    level = threshold(1, FDR)
+    times = reaching(slopes(counts, share), level)
+    if times < 1e9:
+        assert log_e_value(counts.scaled(times * (1 + 1e-6)), share) >= level
+        assert log_e_value(counts.scaled(times * (1 - 1e-6)), share) < level
+    else:
+        assert log_e_value(counts.scaled(1e6), share) < level + log(1e6)
