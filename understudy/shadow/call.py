@@ -111,12 +111,15 @@ class ShadowCall:
     def on_twin(self) -> None:
         if self._done:
             return
-        self.is_twin = True
-        primary = self._exchange
-        self.status = primary.primary_status
-        self.headers = primary.primary_headers
-        self.body = primary.primary_body
-        self._answer()
+        try:
+            self.is_twin = True
+            primary = self._exchange
+            self.status = primary.primary_status
+            self.headers = primary.primary_headers
+            self.body = primary.primary_body
+            self._answer()
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
 
     def on_interim(self, connection: UpstreamConnection) -> None:
         """A shadow's interim answers go nowhere."""
@@ -144,8 +147,12 @@ class ShadowCall:
         """Nothing is written on the way; the answer is settled when it is whole."""
 
     def on_complete(self) -> None:
-        if not self._done:
+        if self._done:
+            return
+        try:
             self._answer()
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
 
     def on_lost(self, reason: str, *, reused: bool) -> None:
         if self._done:
@@ -185,23 +192,27 @@ class ShadowCall:
         self._done = True
         self._connection = None
         try:
-            try:
-                self.seconds = self._now() - self.sent_at
-                self.target.answered()
-            finally:
-                self._exchange.call_over(self)
+            self.seconds = self._now() - self.sent_at
+            self.target.answered()
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._exchange.broke()
+            self.failure = "error"
+            self.target.count("failed", "error")
+        self._tell()
 
     def _fail(self, reason: str) -> None:
         self._done = True
         self._connection = None
         self.failure = reason
         try:
-            try:
-                self.target.failed(reason, self._now())
-            finally:
-                self._exchange.call_over(self)
+            self.target.failed(reason, self._now())
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._exchange.broke()
+        self._tell()
+
+    def _tell(self) -> None:
+        try:
+            self._exchange.call_over(self)
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._exchange.broke()
 
@@ -230,9 +241,7 @@ def as_answer(
     *length_bytes*: what the whole body has, if *body* is not the whole.
     """
     whole = b"".join(body)
-    return Answer(
-        status=status, headers=headers, body=whole[:cap], length_bytes=length_bytes or len(whole)
-    )
+    return Answer(status=status, headers=headers, body=whole[:cap], length_bytes=length_bytes or len(whole))
 
 
 def declared_bytes(headers: Sequence[tuple[bytes, bytes]]) -> int:

@@ -176,15 +176,11 @@ class Mirror:
         calls: list[ShadowCall],
     ) -> None:
         """Add a call to *calls*, booked as sent; or book the copy as dropped."""
-        reason = target.refuses(now)
-        if not reason:
-            try:
+        try:
+            reason = target.refuses(now)
+            if not reason:
                 wire = target.wire(copy, mark)
                 call = ShadowCall(exchange, target, wire, self.cap, self._now, now)
-            except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-                self.broke()
-                reason = "error"
-            else:
                 if self.held + len(wire) <= self.budget:
                     target.sent += 1
                     target.in_flight += 1
@@ -193,6 +189,9 @@ class Mirror:
                     calls.append(call)
                     return
                 reason = "budget"
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self.broke()
+            reason = "error"
         target.count("dropped", reason)
 
     # -- called by exchanges and calls ------------------------------------------------------------
