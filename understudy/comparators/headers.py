@@ -5,25 +5,12 @@ from typing import Final
 
 from understudy.comparators.content import content_type
 from understudy.comparators.difference import Found
+from understudy.forwarding import HOP_BY_HOP
 from understudy.messages import Answer, Headers
 
-UNCOMPARED_HEADERS: Final = frozenset(
-    {
-        # The way, not the answer: hop by hop (RFC 9110 7.6.1) and who passed it on.
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"via",
-        # The body says it: bytes that differ in number differ.
-        b"content-length",
-    }
-)
+# The way, not the answer: hop by hop, and who passed it on. The body says its length: bytes that differ in
+# number differ.
+UNCOMPARED_HEADERS: Final = HOP_BY_HOP | {b"via", b"content-length"}
 """Lower-case fields that are never compared."""
 
 VOLATILE_HEADERS: Final = frozenset(
