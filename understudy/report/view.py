@@ -257,7 +257,7 @@ def _finding(item: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Finding:
         else control_differing / with_control,
         e_value=_number(item.get("e_value")) or 0.0,
         needed=_optional_int(item.get("needed")),
-        samples=tuple(_sample(sample, kind) for sample in _mappings(item.get("samples"))),
+        samples=_distinct(_sample(sample, kind) for sample in _mappings(item.get("samples"))),
     )
 
 
@@ -270,6 +270,11 @@ def _sample(item: Mapping[str, Any], kind: str) -> Sample:
         shadow_absent=shadow is None and kind == "missing",
         request=_text(item.get("request")),
     )
+
+
+def _distinct(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    """*samples* without those that show a reader nothing new. By repr, because 1 equals true."""
+    return tuple({repr(sample): sample for sample in samples}.values())
 
 
 def _flow(item: object) -> Flow:

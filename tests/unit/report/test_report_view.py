@@ -95,6 +95,19 @@ def test_a_missing_side_is_told_from_null() -> None:
     assert absent == {"missing": (False, True), "extra": (True, False), "value": (False, False)}
 
 
+def test_a_sample_is_shown_once() -> None:
+    """The same two answers to the same request tell nothing new; 1 and true are not the same."""
+    same = {"primary": ["dark"], "shadow": 1, "request": "GET /x"}
+    samples = [same, {**same, "shadow": True}, dict(same), {**same, "request": "GET /y"}]
+    row = finding("/body/x", "type", "regression", samples=samples)
+    view = read_report(full() | {"endpoints": [endpoint("GET /", "regression", findings=[row])]})
+    assert [(one.shadow, one.request) for one in view.findings[0].samples] == [
+        (1, "GET /x"),
+        (True, "GET /x"),
+        (1, "GET /y"),
+    ]
+
+
 def test_anchors_are_stable_and_distinct() -> None:
     """An open finding stays open when the page is refreshed."""
     one, other = read_report(full()), read_report(full())
