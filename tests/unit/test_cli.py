@@ -100,7 +100,6 @@ def test_check_retells_a_valid_file() -> None:
         "  stable   75 % of units, default  shop-v1  -        -\n"
         "  canary   5 % of units, by rule   shop-v2  -        -\n"
         "  dark     20 % of units           shop-v1  shop-v2  shop-v1\n"
-        "\n"
     )
 
 

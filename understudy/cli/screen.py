@@ -63,6 +63,8 @@ def print_summary(summary: Summary, *, subject: str) -> None:
     _print_columns(screen, facts)
     for index, route in enumerate(summary.routes):
         _print_route(screen, index, route)
+    if summary.routes and summary.warnings:
+        screen.print()
     for warning in summary.warnings:
         screen.print(Text("warning: ", style="yellow") + Text(visible(warning)))
 
@@ -86,7 +88,6 @@ def _print_route(screen: Console, index: int, route: RouteSummary) -> None:
         rows.append((variant.name, _who(variant), variant.serve, mirror, control))
     if route.flag:
         _print_columns(screen, rows, indent="  ")
-    screen.print()
 
 
 def _print_columns(screen: Console, rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
