@@ -39,12 +39,20 @@ class Database:
         self._engine: AsyncEngine | None = None
         self._identity = (0, 0)
         self._is_frozen = False
+        self._trouble = ""
 
     async def open(self) -> None:
         """Connect; make the file and bring its tables to this version if need be.
 
         Raises StoreError. A file that may only be read opens when its tables are current.
         """
+        try:
+            await self._open()
+        except StoreError as error:
+            self._trouble = str(error)
+            raise
+
+    async def _open(self) -> None:
         with as_store_errors(self._path, deadline_seconds=_MIGRATION_SECONDS):
             async with asyncio.timeout(_MIGRATION_SECONDS), self._lock:
                 if self._engine is None:
@@ -70,7 +78,7 @@ class Database:
         with as_store_errors(self._path, deadline_seconds=self._deadline_seconds):
             async with asyncio.timeout(self._deadline_seconds), self._lock:
                 if self._engine is None:
-                    raise StoreError(f"store {self._path}: is not open")
+                    raise StoreError(self._trouble or f"store {self._path}: is not open")
                 self._check_identity()
                 if self._is_frozen and not _is_frozen(self._path):
                     await self._engine.dispose()

@@ -170,6 +170,16 @@ async def test_a_file_of_another_kind_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == content
 
 
+async def test_a_store_that_could_not_be_opened_says_why(path: Path) -> None:
+    """Whoever asks later is told what is wrong and the mend, not merely that it is not open."""
+    path.write_bytes(b"x" * 4096)
+    store = SqliteStore(path, busy_timeout_seconds=0.05)
+    with pytest.raises(StoreError):
+        await store.open()
+    with pytest.raises(StoreError, match=r"is not a SQLite database; move it away"):
+        await store.samples()
+
+
 async def test_another_programs_database_is_left_alone(path: Path) -> None:
     """Our tables are not put beside those of somebody else."""
     with closing(sqlite3.connect(path)) as connection:
