@@ -200,13 +200,16 @@ def _log_beta(a: float, b: float) -> float:
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
-def most_unseen(exchanges: float, alpha: float = 0.05) -> float:
+def most_unseen(exchanges: int, missed: int = 0, alpha: float = 0.05) -> float:
     """The upper bound, valid at any time, on the rate of what was seen 0 times in *exchanges*.
 
-    Beta(0.5, 50) mixture: 300 give 1.3 %, 1,000 give 0.45 %, 3,000 give 0.17 %.
+    Beta(0.5, 50) mixture: 300 give 1.3 %, 1,000 give 0.45 %, 3,000 give 0.17 %. With *missed* exchanges
+    that nobody looked at, each of them may have shown it.
     """
     if exchanges <= 0:
         return 1.0
+    if missed:
+        return rate_interval(missed, exchanges + missed, alpha)[1]
     mixture = _log_beta(0.5, 50 + exchanges) - _log_beta(0.5, 50)
     return 1 - exp((log(alpha) + mixture) / exchanges)
 

@@ -2,18 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
+from math import ceil, exp
 from typing import Any, Final
 
 from understudy.comparators.evidence import Key, quantile
 from understudy.comparators.latency import log_slower
 from understudy.comparators.noise import EPSILON, exchanges_for, flagged, most_unseen, rate_interval
+from understudy.comparators.notes import (
+    notes_on_control,
+    notes_on_failures,
+    notes_on_missed,
+    notes_on_thin_endpoints,
+    notes_on_tolerance,
+    number_of,
+)
 from understudy.comparators.verdict import (
     CLEAN,
     IGNORED,
     NOISE,
     REGRESSION,
-    TOLERANCE,
     UNDECIDED,
     Judgement,
     Place,
@@ -82,15 +89,19 @@ def report(
         what: sum(n for key, n in evidence.items() if key[0] == "exchange" and key[3] == what)
         for what in ("exchanges", "matched", "ignored", "with_control", "not_compared", "unpaired")
     }
-    blind = _uncompared(services, totals, epsilon)
-    verdict, needed = _run_verdict(endpoints, totals, epsilon, is_blind=bool(blind))
+    blind = notes_on_failures(services, epsilon) + notes_on_missed(totals, epsilon)
+    lacking = _lacking(endpoints, services, epsilon)
+    verdict, needed = _run_verdict(
+        endpoints, totals, lacking, is_blind=any(is_blind for _, is_blind in blind)
+    )
     return {
         "verdict": verdict,
         "summary": _summary(verdict, needed, endpoints, totals),
         "notes": [
-            *_notes_on_control(judgements, totals, services, terms),
-            *blind,
-            *_thin(verdict, endpoints),
+            *notes_on_control(services, totals, control_share=control_share, epsilon=epsilon),
+            *notes_on_tolerance(judgements, totals, control_share=control_share, epsilon=epsilon),
+            *(text for text, _ in blind),
+            *notes_on_thin_endpoints(verdict, endpoints),
         ],
         "needed": needed,
         **totals,
@@ -138,11 +149,15 @@ def _endpoint(
         what: evidence.get(("exchange", service, endpoint, what), 0)
         for what in ("exchanges", "matched", "ignored", "with_control", "not_compared")
     }
-    findings = sorted((_finding(place, judgement, terms) for place, judgement in found), key=_finding_order)
+    missed = counts["not_compared"]
+    findings = sorted(
+        (_finding(place, judgement, missed, terms) for place, judgement in found), key=_finding_order
+    )
     verdict = worst([finding["verdict"] for finding in findings])
     lacking = max(0, exchanges_for(terms.epsilon) - counts["exchanges"])
+    at_most = most_unseen(counts["exchanges"], missed)
     needed = None
-    if verdict == CLEAN and lacking:
+    if verdict == CLEAN and at_most > terms.epsilon:
         verdict = UNDECIDED
     if verdict == UNDECIDED:
         needed = max([lacking, *(finding["needed"] or 0 for finding in findings)]) or None
@@ -152,7 +167,7 @@ def _endpoint(
         **counts,
         "verdict": verdict,
         "needed": needed,
-        "at_most": round(most_unseen(counts["exchanges"]), 6),
+        "at_most": round(at_most, 6),
         "latency": latency,
         "findings": findings,
     }
@@ -162,14 +177,18 @@ def _finding_order(item: Mapping[str, Any]) -> tuple[int, float, str, str]:
     return ORDER[item["verdict"]], -item["weight"], item["path"], item["kind"]
 
 
-def _finding(place: Place, judgement: Judgement, terms: _Terms) -> dict[str, Any]:
+def _finding(place: Place, judgement: Judgement, missed: int, terms: _Terms) -> dict[str, Any]:
+    """One finding. Its interval holds whatever the *missed* pairs of its endpoint may have shown."""
     path, kind = place[2:]
     counts = judgement.counts
     exchanges, with_control = int(counts.exchanges), int(counts.with_control)
     differing, control_differing = int(counts.differing), int(counts.control_differing)
     rate = differing / exchanges if exchanges else 0.0
     control_rate = control_differing / with_control if with_control else None
-    low, high = rate_interval(min(differing, exchanges), exchanges)
+    possible = exchanges + missed
+    low, high = rate_interval(min(differing, exchanges), possible)
+    if missed:
+        high = rate_interval(min(differing, exchanges) + missed, possible)[1]
     return {
         "path": path,
         "kind": kind,
@@ -255,14 +274,28 @@ def _flow(flows: Mapping[Key, int], role: str, service: str | None) -> dict[str,
 # -- the run
 
 
+def _lacking(
+    endpoints: Sequence[Mapping[str, Any]], services: Mapping[str, Mapping[str, Any]], epsilon: float
+) -> int:
+    """How many more mirrored requests until every service had enough exchanges for a clean verdict."""
+    exchanges = {name: 0 for name, service in services.items() if service["mirror"]["eligible"]}
+    for item in endpoints:
+        exchanges[item["service"]] = exchanges.get(item["service"], 0) + item["exchanges"]
+    enough, whole = exchanges_for(epsilon), sum(exchanges.values())
+    if not exchanges:
+        return enough
+    return max(
+        ceil((enough - n) * whole / n) if 0 < n < enough else max(0, enough - n) for n in exchanges.values()
+    )
+
+
 def _run_verdict(
-    endpoints: Sequence[Mapping[str, Any]], totals: Mapping[str, int], epsilon: float, *, is_blind: bool
+    endpoints: Sequence[Mapping[str, Any]], totals: Mapping[str, int], lacking: int, *, is_blind: bool
 ) -> tuple[str, int | None]:
     findings = [(item, finding) for item in endpoints for finding in item["findings"]]
     verdict = worst([finding["verdict"] for _, finding in findings])
     if verdict == REGRESSION:
         return verdict, None
-    lacking = max(0, exchanges_for(epsilon) - totals["exchanges"])
     if verdict == CLEAN and not lacking and not is_blind:
         return CLEAN, None
     shares = [
@@ -282,85 +315,20 @@ def _summary(
             counted[finding["verdict"]] += 1
     broken = sum(item["verdict"] == REGRESSION for item in endpoints)
     slower = sum(item["latency"]["verdict"] == REGRESSION for item in endpoints)
-    seen = f"{_number(totals['exchanges'], 'exchange')}, {totals['with_control']:,} with control"
+    seen = f"{number_of(totals['exchanges'], 'exchange')}, {totals['with_control']:,} with control"
     if verdict == REGRESSION:
-        head = f"{_number(counted[REGRESSION], 'regression')} at {_number(broken, 'endpoint')}"
+        head = f"{number_of(counted[REGRESSION], 'regression')} at {number_of(broken, 'endpoint')}"
     elif verdict == CLEAN:
-        head = "no difference but noise"
+        head = "no difference but noise" if counted[NOISE] else "no difference"
     else:
         head = (
-            f"{_number(counted[UNDECIDED], 'difference')} undecided"
+            f"{number_of(counted[UNDECIDED], 'difference')} undecided"
             if counted[UNDECIDED]
             else "not enough seen"
         )
-        head += f", about {_number(needed, 'more mirrored request')} needed" if needed else ""
+        head += f", about {number_of(needed, 'more mirrored request')} needed" if needed else ""
     parts = [head]
     if slower:
-        parts.append(f"{_number(slower, 'endpoint')} slower")
+        parts.append(f"{number_of(slower, 'endpoint')} slower")
     parts.extend(f"{counted[kind]} {kind}" for kind in (NOISE, IGNORED) if counted[kind])
     return f"{verdict}: {'; '.join(parts)} ({seen})"
-
-
-def _notes_on_control(
-    judgements: Mapping[Place, Judgement],
-    totals: Mapping[str, int],
-    services: Mapping[str, Mapping[str, Any]],
-    terms: _Terms,
-) -> list[str]:
-    if not totals["exchanges"]:
-        return []
-    asked = sum(service["control"]["sent"] for service in services.values())
-    notes = []
-    if not totals["with_control"] and terms.control_share <= 0:
-        notes.append(
-            "No control answers were asked for, so no noise was learned: a regression here means only that "
-            f"a path differs in more than {terms.epsilon:.0%} of exchanges, and some may be noise."
-        )
-    elif not totals["with_control"]:
-        reason = f"all {asked:,} control calls failed" if asked else "none was asked yet"
-        notes.append(f"No control answers ({reason}), so no noise was learned.")
-    elif any(item.basis == TOLERANCE and item.verdict != IGNORED for item in judgements.values()):
-        notes.append(
-            "Some endpoints have no control answers (only GET, HEAD and OPTIONS are asked twice): there, a "
-            f"regression means only that a path differs in more than {terms.epsilon:.0%} of exchanges."
-        )
-    return notes
-
-
-def _uncompared(
-    services: Mapping[str, Mapping[str, Any]], totals: Mapping[str, int], epsilon: float
-) -> list[str]:
-    """Why a clean verdict would be blind: copies that were sent and never compared, beyond *epsilon*."""
-    notes = []
-    for name, service in services.items():
-        flow = service["mirror"]
-        failed = sum(flow["failed"].values())
-        if failed > epsilon * max(1, flow["sent"]):
-            reasons = ", ".join(
-                f"{reason or 'unknown'} {n:,}" for reason, n in sorted(flow["failed"].items())
-            )
-            sent = _number(flow["sent"], "copy", "copies")
-            notes.append(
-                f"{name} gave no answer to {failed:,} of {sent} ({reasons}): "
-                "they were not compared, so the run cannot be clean."
-            )
-    missed = totals["not_compared"]
-    if missed > epsilon * max(1, totals["exchanges"]):
-        notes.append(
-            f"{_number(missed, 'pair')} of answers could not be compared (for want of room, or an error): "
-            "the run cannot be clean."
-        )
-    return notes
-
-
-def _thin(verdict: str, endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
-    if verdict != CLEAN:
-        return []
-    thin = sum(item["verdict"] == UNDECIDED for item in endpoints)
-    if not thin:
-        return []
-    return [f"{_number(thin, 'endpoint')} had too few exchanges to be judged alone."]
-
-
-def _number(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -221,3 +221,69 @@ def test_a_slow_tail_is_found() -> None:
     primary = [chance.uniform(0.01, 0.02) for _ in range(600)]
     shadow = [chance.uniform(0.01, 0.02) + 0.4 * (i % 10 == 0) for i in range(600)]
     assert slow(primary, shadow) == "regression"
+
+
+def lossy(missed: int) -> dict[str, Any]:
+    """990 of 1,000 pairs equal, 10 differing in a path, and *missed* more that nobody looked at."""
+    evidence = seen(990, [], []) + seen(10, differ(VALUE), [])
+    evidence["exchange", SERVICE, ENDPOINT, "not_compared"] = missed
+    return report(evidence, control_share=1.0)
+
+
+def test_an_interval_holds_what_the_missed_pairs_may_have_shown() -> None:
+    """Only unequal pairs are missed: if all 90 differed here too, the rate is 100 of 1,090."""
+    (finding,) = lossy(90)["endpoints"][0]["findings"]
+    low, high = finding["interval"]
+    assert low < 10 / 1090
+    assert high > 100 / 1090
+    assert lossy(0)["endpoints"][0]["findings"][0]["interval"][1] < 100 / 1090
+
+
+def test_a_bound_on_the_unseen_counts_missed_pairs_as_seen() -> None:
+    """What nobody looked at may have been the difference."""
+    assert lossy(90)["endpoints"][0]["at_most"] > 90 / 1090
+
+
+def test_few_missed_pairs_are_told_too() -> None:
+    """Also where they are too few to forbid a clean verdict, and only then is one spoken."""
+    evidence = seen(5000, [], [])
+    evidence["exchange", SERVICE, ENDPOINT, "not_compared"] = 3
+    whole = report(evidence, control_share=1.0)
+    assert whole["verdict"] == "clean"
+    assert "3 pairs of answers could not be compared" in whole["notes"][0]
+    evidence["exchange", SERVICE, ENDPOINT, "exchanges"] = 420  # 3 of 423 may well be more than 1 %
+    blind = report(evidence, control_share=1.0)
+    assert (blind["verdict"], blind["endpoints"][0]["verdict"]) == ("undecided", "undecided")
+
+
+def test_lost_control_calls_are_told() -> None:
+    """A control that fails looks calm; the reader learns how often, and why."""
+    evidence = seen(500, [], [])
+    evidence.update({("control", "v1", "sent", ""): 550, ("control", "v1", "failed", "timeout"): 50})
+    evidence["control", "v1", "dropped", "in_flight"] = 10
+    (note,) = report(evidence, control_share=1.0)["notes"]
+    assert "60 of 560 control calls brought no answer (in_flight 10, timeout 50)" in note
+
+
+def test_control_calls_that_are_under_way_have_not_failed() -> None:
+    """Before the first control answer, sent is not lost."""
+    evidence = seen(5, [])
+    evidence["control", "v1", "sent", ""] = 2
+    assert "none came yet" in report(evidence, control_share=1.0)["notes"][0]
+
+
+def test_a_run_is_clean_only_when_each_of_its_services_is() -> None:
+    """Two versions in the dark: 500 exchanges of one say nothing about the other's ten, or none."""
+    evidence = seen(990, [], [])
+    observe(evidence, service="v3", endpoint=ENDPOINT, differences=[], control_differences=[])
+    for key in [key for key in evidence if key[1] == "v3"]:
+        evidence[key] = 10
+    whole = report(evidence, control_share=1.0)
+    assert (whole["verdict"], whole["needed"]) == ("undecided", 39_900)  # 399 more, of which v3 gets 1 in 100
+    silent = report(seen(990, [], []) + Counter({("mirror", "v3", "eligible", ""): 5}), control_share=1.0)
+    assert silent["verdict"] == "undecided"
+
+
+def test_a_run_without_any_difference_says_so() -> None:
+    """Noise is named only where there was some."""
+    assert report(seen(500, [], []), control_share=1.0)["summary"].startswith("clean: no difference (")

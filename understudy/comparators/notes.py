@@ -1,0 +1,106 @@
+"""What a reader of a report must know to trust it, in sentences."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from understudy.comparators.noise import most_unseen
+from understudy.comparators.verdict import CLEAN, IGNORED, TOLERANCE, UNDECIDED, Judgement, Place
+
+Totals = Mapping[str, int]
+Services = Mapping[str, Mapping[str, Any]]
+"""By name: what became of its copies, under ``mirror`` and ``control``."""
+
+
+def notes_on_control(
+    services: Services, totals: Totals, *, control_share: float, epsilon: float
+) -> list[str]:
+    """Whether noise could be learned, and what lost control calls do to the verdicts."""
+    if not totals["exchanges"]:
+        return []
+    if not totals["with_control"] and control_share <= 0:
+        text = (
+            "No control answers were asked for, so no noise was learned: a regression here means only that "
+            f"a path differs in more than {epsilon:.0%} of exchanges, and some may be noise."
+        )
+        return [text]
+    lost: Counter[str] = Counter()
+    due = 0
+    for service in services.values():
+        flow = service["control"]
+        due += flow["sent"] + sum(flow["dropped"].values())
+        lost.update(flow["dropped"])
+        lost.update(flow["failed"])
+    told = f"{lost.total():,} of {number_of(due, 'control call')} brought no answer ({reasons(lost)})"
+    if not totals["with_control"]:
+        return [f"No control answers ({told if lost else 'none came yet'}), so no noise was learned."]
+    if lost.total() <= epsilon * due:
+        return []
+    text = (
+        f"{told}. A lost one is judged as if it had differed, so that a control that fails is not taken "
+        "for a calm one; verdicts take longer."
+    )
+    return [text]
+
+
+def notes_on_tolerance(
+    judgements: Mapping[Place, Judgement], totals: Totals, *, control_share: float, epsilon: float
+) -> list[str]:
+    """Whether some verdicts rest on no control, though there is some elsewhere."""
+    if not totals["with_control"] and control_share <= 0:
+        return []
+    if not any(item.basis == TOLERANCE and item.verdict != IGNORED for item in judgements.values()):
+        return []
+    text = (
+        "Some endpoints have no control answers (only GET, HEAD and OPTIONS are asked twice): there, a "
+        f"regression means only that a path differs in more than {epsilon:.0%} of exchanges."
+    )
+    return [text]
+
+
+def notes_on_failures(services: Services, epsilon: float) -> list[tuple[str, bool]]:
+    """Copies without an answer, beyond *epsilon*; True: a clean verdict would be blind."""
+    notes = []
+    for name, service in services.items():
+        flow = service["mirror"]
+        failed = sum(flow["failed"].values())
+        if failed > epsilon * max(1, flow["sent"]):
+            sent = number_of(flow["sent"], "copy", "copies")
+            text = (
+                f"{name} gave no answer to {failed:,} of {sent} ({reasons(flow['failed'])}): "
+                "they were not compared, so the run cannot be clean."
+            )
+            notes.append((text, True))
+    return notes
+
+
+def notes_on_missed(totals: Totals, epsilon: float) -> list[tuple[str, bool]]:
+    """Pairs that nobody looked at; True: they may hide a difference in more than *epsilon* of all.
+
+    Answers that are equal byte by byte are all counted, so these are no fair sample.
+    """
+    missed = totals["not_compared"]
+    if not missed:
+        return []
+    is_blind = most_unseen(totals["exchanges"], missed) > epsilon
+    text = (
+        f"{number_of(missed, 'pair')} of answers could not be compared (for want of room, or an error), most "
+        "of them unequal: true rates may be higher than those shown, within their intervals"
+    )
+    return [(f"{text}; the run cannot be clean." if is_blind else f"{text}.", is_blind)]
+
+
+def notes_on_thin_endpoints(verdict: str, endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Under a clean verdict: how many endpoints had too little traffic for one of their own."""
+    thin = sum(item["verdict"] == UNDECIDED for item in endpoints) if verdict == CLEAN else 0
+    return [f"{number_of(thin, 'endpoint')} had too few exchanges to be judged alone."] if thin else []
+
+
+def reasons(counts: Mapping[str, int]) -> str:
+    """``in_flight 3, timeout 12``."""
+    return ", ".join(f"{reason or 'unknown'} {n:,}" for reason, n in sorted(counts.items()))
+
+
+def number_of(number: int, one: str, many: str = "") -> str:
+    """``1 copy``, ``2 copies``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
