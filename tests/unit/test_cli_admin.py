@@ -169,6 +169,29 @@ def test_rules_are_put_from_standard_input(url: str, plane: Plane) -> None:
     assert plane.current.document == {"flags": {}, "routes": [], "compare": [], "killed": []}
 
 
+def test_a_switch_that_a_new_document_undoes_is_told(url: str, plane: Plane) -> None:
+    """A document written before the kill brings the flag back; nobody should learn it from the users."""
+    assert run("kill", "shop", "--admin", url).exit_code == 0
+    document = json.dumps({**DOCUMENT, "killed": []})
+    result = run("rules", "put", "-", "--if-match", "*", "--admin", url, input=document)
+    assert result.exit_code == 0
+    assert "warning: shop was killed and follows its rules again\n  `understudy kill shop`" in result.stderr
+
+
+def test_a_switch_that_stays_is_not_told(url: str, plane: Plane) -> None:
+    """What the document keeps killed, or has no more, needs no warning."""
+    assert run("kill", "shop", "--admin", url).exit_code == 0
+    document = json.dumps({**DOCUMENT, "killed": ["shop"]})
+    assert run("rules", "put", "-", "--if-match", "*", "--admin", url, input=document).stderr == ""
+
+
+def test_a_document_without_routes_is_told(url: str, plane: Plane) -> None:
+    """`rules put` of half a document is allowed, and its effect is said."""
+    result = run("rules", "put", "-", "--if-match", "*", "--admin", url, input="flags: {}\n")
+    assert result.exit_code == 0
+    assert result.stderr == "warning: there is no route any more: every request is answered with 404\n"
+
+
 def test_rules_without_a_version_are_not_put(url: str, plane: Plane) -> None:
     """Nobody overwrites what he has not seen by accident."""
     result = run("rules", "put", "-", "--admin", url, input="flags: {}\n")

@@ -257,9 +257,22 @@ def put_rules(
         hint = "put only flags, routes, compare, killed; what else the file says is read at the start"
         raise CommandError(f"{file} is a whole configuration, not a rules document", hint)
     inside = document.pop("version", None)
+    replaced = _if_match(if_match, inside)
     api = AdminApi(admin)
-    answer = api.put("/api/v1/rules", document, if_match=_if_match(if_match, inside), reason=reason)
+    before = api.json(api.get("/api/v1/rules"))
+    answer = api.put("/api/v1/rules", document, if_match=replaced, reason=reason)
     _print_change("the rules are replaced", api.json(answer, key="version"))
+    _warn_of_gaps(before, document)
+
+
+def _warn_of_gaps(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Tell what left with the old document and was hardly meant to: a whole one replaces a whole one."""
+    if not after.get("routes"):
+        complain("there is no route any more: every request is answered with 404", is_warning=True)
+    for flag in before.get("killed") or ():
+        if flag in (after.get("flags") or ()) and flag not in (after.get("killed") or ()):
+            hint = f"`understudy kill {flag}` puts it back on its safe variant"
+            complain(f"{flag} was killed and follows its rules again", hint, is_warning=True)
 
 
 def _standard_input() -> object:
