@@ -22,7 +22,7 @@ from understudy.proxy.heads import (
     valid_host,
 )
 from understudy.proxy.problems import DETAIL_OF, STATUS_OF, problem
-from understudy.shadow import Copy, MirroredExchange
+from understudy.proxy.rehearsal import Rehearsal, rehearse
 from understudy.upstream import Refusal, UpstreamConnection
 
 if TYPE_CHECKING:
@@ -53,12 +53,9 @@ class Exchange:
 
     __slots__ = (
         "_answered",
-        "_body",
         "_chunked_out",
         "_client",
-        "_copy",
         "_early",
-        "_kept",
         "_out",
         "_pending",
         "_retried",
@@ -78,7 +75,7 @@ class Exchange:
         "path",
         "plan",
         "query",
-        "shadowed",
+        "rehearsal",
         "status",
         "target",
         "version",
@@ -97,7 +94,7 @@ class Exchange:
         self.keep_alive = True
         self.fields: Fields | None = None
         self.plan: Plan | None = None
-        self.shadowed: MirroredExchange | None = None
+        self.rehearsal: Rehearsal | None = None
         self.status = 0
         self.is_complete = False
         self.is_over = False
@@ -106,9 +103,6 @@ class Exchange:
         self._wire = b""
         self._pending: list[bytes] = []
         self._early: list[bytes] = []
-        self._body: list[bytes] | None = None
-        self._kept = 0
-        self._copy: Copy | None = None
         self._out: list[bytes] = []
         self._answered = False
         self._chunked_out = False
@@ -157,7 +151,7 @@ class Exchange:
         added = client.added_fields(host)
         start = b"%b %b HTTP/1.1" % (client.method, target)
         if plan.targets:
-            self._shadow_begin(plan, fields, start, added)
+            self.rehearsal = rehearse(proxy.mirror, plan, self, fields, start, added)
         length = fields.length
         ours = added + plan.cohort
         if length != UNSIZED:
@@ -182,8 +176,8 @@ class Exchange:
             self._early.append(data)
             self._client.hold_body()
             return
-        if self._body is not None:
-            self._shadow_body(data)
+        if self.rehearsal is not None:
+            self.rehearsal.body(data)
         if fields.length == CHUNKED:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if self._upstream is not None:
@@ -202,8 +196,8 @@ class Exchange:
                 self._upstream.write(LAST_CHUNK)
             else:
                 self._pending.append(LAST_CHUNK)
-        if self._copy is not None:
-            self._shadow_send()
+        if self.rehearsal is not None:
+            self.rehearsal.send()
 
     def replay(self) -> None:
         """Tell what came of the body while this request stood behind another."""
@@ -225,7 +219,8 @@ class Exchange:
             return
         self._let_go()
         self._end(499)
-        self._shadow_abort("client_aborted")
+        if self.rehearsal is not None:
+            self.rehearsal.abort("client_aborted")
 
     # -- towards the upstream ------------------------------------------------------------------------
 
@@ -315,9 +310,9 @@ class Exchange:
         self.status = connection.status
         length = connection.length
         headers = connection.headers
-        if self.shadowed is not None:
-            self._shadow_answer(connection.status, headers)
-        lines = [SEP.join(field) for field in connection.headers]
+        if self.rehearsal is not None:
+            self.rehearsal.answer(connection.status, headers)
+        lines = [SEP.join(field) for field in headers]
         ours = client.proxy.via_field
         if not self.is_complete:
             self.keep_alive = False
@@ -337,8 +332,8 @@ class Exchange:
         client.answering()
 
     def on_data(self, data: bytes) -> None:
-        if self.shadowed is not None:
-            self._shadow_data(data)
+        if self.rehearsal is not None:
+            self.rehearsal.data(data)
         if self._chunked_out:
             self._out += (b"%x\r\n" % len(data), data, CRLF)
         else:
@@ -367,15 +362,13 @@ class Exchange:
             self._client.write(b"".join(out))
         now = perf_counter()
         plan = self.plan
-        if self._copy is not None:
-            self._shadow_abort("request_incomplete")
         if plan is not None:
             histogram = plan.upstream
             seconds = now - self._sent_at
             histogram.counts[bisect_left(SECONDS, seconds)] += 1
             histogram.total += seconds
-            if self.shadowed is not None:
-                self._shadow_complete(
+            if self.rehearsal is not None:
+                self.rehearsal.complete(
                     seconds, upstream.whole if upstream is not None and upstream.keep else b""
                 )
         if upstream is not None and not self.is_complete:
@@ -406,7 +399,8 @@ class Exchange:
         closes = not self.keep_alive
         client.write(problem(status, reason, detail, closes=closes, is_head=self.method == "HEAD"))
         self._end(status)
-        self._shadow_abort("primary_failed")
+        if self.rehearsal is not None:
+            self.rehearsal.abort("primary_failed")
         client.exchange_over(self)
 
     def interrupt(self, status: int, reason: str, detail: str) -> None:
@@ -427,7 +421,8 @@ class Exchange:
         """The answer broke off after its head was sent: cut the client, never pad (RFC 9112 8)."""
         self._client.proxy.metrics.errors["cut_" + reason] += 1
         self._end(self.status)
-        self._shadow_abort("primary_failed")
+        if self.rehearsal is not None:
+            self.rehearsal.abort("primary_failed")
         self._client.cut(b"".join(self._out))
 
     def _end(self, status: int, now: float = 0.0) -> None:
@@ -439,106 +434,3 @@ class Exchange:
             seconds = (now or perf_counter()) - self._started_at
             stats.duration.counts[bisect_left(SECONDS, seconds)] += 1
             stats.duration.total += seconds
-
-    # -- shadow: every exception is counted, none is raised ----------------------------------------------
-
-    def _shadow_begin(self, plan: Plan, fields: Fields, start: bytes, added: bytes) -> None:
-        try:
-            decision = plan.decision
-            shadowed = self._client.proxy.mirror.begin(
-                plan.targets,
-                method=self.method,
-                override=fields.override,
-                allowed=decision.mirror_methods,
-                is_shadow=fields.is_shadow,
-                path=self.path,
-                query=self.query,
-                flag=decision.flag,
-            )
-            if shadowed is None:
-                return
-            self.shadowed = shadowed
-            self._copy = Copy(start, fields.lines, fields.credentials, added, plan.cohort)
-            if fields.length != UNSIZED:
-                self._copy.is_sized = True
-                self._body = []
-        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-            self._shadow_broke()
-
-    def _shadow_body(self, data: bytes) -> None:
-        try:
-            shadowed, body = self.shadowed, self._body
-            if shadowed is None or body is None:
-                return
-            body.append(data)
-            self._kept += len(data)
-            if self._kept > self._client.proxy.mirror.cap:
-                self._shadow_abort("body_too_large")
-            elif not shadowed.hold(len(data)):
-                self._shadow_abort("budget")
-        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-            self._shadow_broke()
-
-    def _shadow_send(self) -> None:
-        try:
-            shadowed, copy, plan = self.shadowed, self._copy, self.plan
-            self._copy = None
-            if shadowed is None or copy is None or plan is None:
-                return
-            if self._body:
-                copy.body = b"".join(self._body)
-            self._body = None
-            if not self._client.proxy.mirror.send(shadowed, copy, plan.control):
-                self.shadowed = None
-        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-            self._shadow_broke()
-
-    def _shadow_answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        try:
-            if self.shadowed is not None:
-                self.shadowed.primary_answer(status, headers)
-        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-            self._shadow_broke()
-
-    def _shadow_data(self, data: bytes) -> None:
-        try:
-            if self.shadowed is not None:
-                self.shadowed.primary_data(data)
-        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-            self._shadow_broke()
-
-    def _shadow_complete(self, seconds: float, whole: bytes) -> None:
-        try:
-            if self.shadowed is not None:
-                self.shadowed.primary_complete(seconds, whole)
-                self.shadowed = None
-        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-            self._shadow_broke()
-
-    def _shadow_abort(self, reason: str) -> None:
-        """No comparison will come of this request; a copy that was not sent yet never is."""
-        try:
-            shadowed = self.shadowed
-            copy, self._copy, self._body = self._copy, None, None
-            if shadowed is None:
-                return
-            if copy is not None:
-                self._client.proxy.mirror.skip(shadowed, reason)
-            else:
-                shadowed.primary_lost()
-            self.shadowed = None
-        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-            self._shadow_broke()
-
-    def _shadow_broke(self) -> None:
-        """Mirror this request no further."""
-        shadowed, self.shadowed = self.shadowed, None
-        self._copy = self._body = None
-        mirror = self._client.proxy.mirror
-        try:
-            if shadowed is None:
-                mirror.broke()
-            else:
-                mirror.give_up(shadowed)
-        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-            mirror.broke()

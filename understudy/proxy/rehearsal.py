@@ -1,0 +1,147 @@
+"""The shadow side of one request: what is told to the mirror; nothing that the mirror does comes back.
+
+Mirroring is isolated here: every exception is counted, none is raised into the request.
+"""
+
+from understudy.engine import Plan
+from understudy.messages import Head
+from understudy.proxy.heads import UNSIZED, Fields
+from understudy.shadow import Copy, Mirror, MirroredExchange
+
+
+def rehearse(
+    mirror: Mirror, plan: Plan, head: Head, fields: Fields, start: bytes, added: bytes
+) -> "Rehearsal | None":
+    """Open the books of a request that *plan* mirrors; None when no copy of it may be sent.
+
+    *start* is the request line as it goes on, *added* the forwarding fields.
+    """
+    exchange: MirroredExchange | None = None
+    try:
+        decision = plan.decision
+        exchange = mirror.begin(
+            plan.targets,
+            method=head.method,
+            override=fields.override,
+            allowed=decision.mirror_methods,
+            is_shadow=fields.is_shadow,
+            path=head.path,
+            query=head.query,
+            flag=decision.flag,
+        )
+        if exchange is None:
+            return None
+        copy = Copy(start, fields.lines, fields.credentials, added, plan.cohort)
+        return Rehearsal(mirror, plan, exchange, copy, is_sized=fields.length != UNSIZED)
+    except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+        _give_up(mirror, exchange)
+        return None
+
+
+def _give_up(mirror: Mirror, exchange: MirroredExchange | None) -> None:
+    """Keep the books whole after an exception, whatever else breaks."""
+    try:
+        if exchange is None:
+            mirror.broke()
+        else:
+            mirror.give_up(exchange)
+    except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+        mirror.broke()
+
+
+class Rehearsal:
+    """Tells the mirror of one request and its primary answer, in the order in which they happen."""
+
+    __slots__ = ("_body", "_copy", "_exchange", "_kept", "_mirror", "_plan")
+
+    def __init__(
+        self, mirror: Mirror, plan: Plan, exchange: MirroredExchange, copy: Copy, *, is_sized: bool
+    ) -> None:
+        self._mirror = mirror
+        self._plan = plan
+        self._exchange: MirroredExchange | None = exchange
+        self._copy: Copy | None = copy
+        self._body: list[bytes] | None = None
+        self._kept = 0
+        if is_sized:
+            copy.is_sized = True
+            self._body = []
+
+    def body(self, data: bytes) -> None:
+        """A piece of the request's body: kept up to the cap and the budget."""
+        try:
+            exchange, body = self._exchange, self._body
+            if exchange is None or body is None:
+                return
+            body.append(data)
+            self._kept += len(data)
+            if self._kept > self._mirror.cap:
+                self.abort("body_too_large")
+            elif not exchange.hold(len(data)):
+                self.abort("budget")
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
+
+    def send(self) -> None:
+        """The request is whole: its copies may go."""
+        try:
+            exchange, copy = self._exchange, self._copy
+            self._copy = None
+            if exchange is None or copy is None:
+                return
+            if self._body:
+                copy.body = b"".join(self._body)
+            self._body = None
+            if not self._mirror.send(exchange, copy, self._plan.control):
+                self._exchange = None
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The head of the primary's answer, as the service sent it."""
+        try:
+            if self._exchange is not None:
+                self._exchange.primary_answer(status, headers)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
+
+    def data(self, data: bytes) -> None:
+        """A piece of the primary's body."""
+        try:
+            if self._exchange is not None:
+                self._exchange.primary_data(data)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
+
+    def complete(self, seconds: float, whole: bytes) -> None:
+        """The primary's answer is whole; *whole* are its bytes if they came at once, else empty."""
+        if self._copy is not None:
+            self.abort("request_incomplete")
+            return
+        try:
+            if self._exchange is not None:
+                self._exchange.primary_complete(seconds, whole)
+                self._exchange = None
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
+
+    def abort(self, reason: str) -> None:
+        """No comparison will come of this request; a copy that was not sent yet never is."""
+        try:
+            exchange = self._exchange
+            copy, self._copy, self._body = self._copy, None, None
+            if exchange is None:
+                return
+            if copy is not None:
+                self._mirror.skip(exchange, reason)
+            else:
+                exchange.primary_lost()
+            self._exchange = None
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke()
+
+    def _broke(self) -> None:
+        """Mirror this request no further."""
+        exchange, self._exchange = self._exchange, None
+        self._copy = self._body = None
+        _give_up(self._mirror, exchange)
