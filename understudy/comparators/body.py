@@ -12,6 +12,7 @@ from understudy.comparators.content import (
     JSON,
     LINES,
     ContentType,
+    beginning,
     codings_of,
     content_type,
     decoded,
@@ -35,7 +36,7 @@ def compare_bodies(
     that cannot be laid side by side (a page and an error): one difference at ``/body``, or none.
     """
     if primary.is_truncated or shadow.is_truncated:
-        _compare_truncated(found, primary, shadow)
+        _compare_truncated(found, primary, shadow, whole=whole)
         return
     coded = codings_of(primary), codings_of(shadow)
     mine, theirs = content_type(primary.header(b"content-type")), content_type(shadow.header(b"content-type"))
@@ -141,26 +142,48 @@ def _compare_lists(
     return True
 
 
-def _compare_truncated(found: Found, primary: Answer, shadow: Answer) -> None:
-    """Only prefixes were kept: compare lengths and hashes of all bytes that came.
+def _compare_truncated(found: Found, primary: Answer, shadow: Answer, *, whole: bool) -> None:
+    """Only beginnings were kept: compare lengths, the part that both sides have, and hashes where given.
 
-    Under different codings neither says anything about the content, so only the codings are reported
-    (as a header); the report counts the exchange as equal in its body.
+    Under a coding, lengths and bytes say nothing about the content: what the beginnings decode to is
+    compared, and nothing is said where they cannot be decoded under different codings.
     """
-    if codings_of(primary) != codings_of(shadow):
+    codings = codings_of(primary)
+    is_coded = bool(codings)
+    if codings != codings_of(shadow):
         return
-    if primary.length_bytes != shadow.length_bytes:
+    a, b = beginning(primary), beginning(shadow)
+    if a is None or b is None:
+        a, b, is_coded = primary.body, shadow.body, False
+    both = min(len(a), len(b))
+    is_longer = primary.length_bytes != shadow.length_bytes and not is_coded
+    if is_longer and not whole:
         found.add(BODY, "length", primary.length_bytes, shadow.length_bytes)
-        return
-    if primary.body == shadow.body and not (primary.sha256 and shadow.sha256):
-        return
-    mine, theirs = _digest(primary), _digest(shadow)
-    if mine != theirs:
-        found.add(BODY, "body", _describe(primary.length_bytes, mine), _describe(shadow.length_bytes, theirs))
+    elif is_longer or a[:both] != b[:both] or _goes_on(primary, a, b) or _goes_on(shadow, b, a):
+        found.add(
+            BODY, "body", *(_describe_beginning(x, answer) for x, answer in ((a, primary), (b, shadow)))
+        )
+    elif not is_coded:
+        mine, theirs = _digest(primary), _digest(shadow)
+        if mine and theirs and mine != theirs:
+            found.add(BODY, "body", *(_describe(primary.length_bytes, digest) for digest in (mine, theirs)))
+
+
+def _goes_on(answer: Answer, kept: bytes, other: bytes) -> bool:
+    """Whether *other* holds more than the whole of *answer*."""
+    return not answer.is_truncated and len(other) > len(kept)
 
 
 def _digest(answer: Answer) -> str:
-    return answer.sha256 or hashlib.sha256(answer.body).hexdigest()
+    """Of the whole body; empty when nobody knows it."""
+    return answer.sha256 if answer.is_truncated else hashlib.sha256(answer.body).hexdigest()
+
+
+def _describe_beginning(kept: bytes, answer: Answer) -> str:
+    digest = hashlib.sha256(kept).hexdigest()
+    return (
+        _describe(len(kept), digest) if not answer.is_truncated else f"first {_describe(len(kept), digest)}"
+    )
 
 
 def _note_empty(found: Found, a: bytes, b: bytes, mine: ContentType, theirs: ContentType) -> None:

@@ -47,6 +47,9 @@ KNOWN: Final = {
     "application/sql": TEXT,
     "application/x-sh": TEXT,
 }
+SLOW_CHARSETS: Final = frozenset({"punycode"})
+"""Python decodes it in quadratic time: 1 MiB would hold the control process for minutes."""
+
 CHARSET: Final = re.compile(r"""(?:^|;)\s*charset\s*=\s*["']?([^"';\s,]+)""", re.IGNORECASE)
 
 
@@ -106,6 +109,15 @@ def decoded(answer: Answer) -> bytes | None:
     return body
 
 
+def beginning(answer: Answer) -> bytes | None:
+    """What the kept part of the body decodes to, however it ends. None when it cannot be told."""
+    codings = codings_of(answer)
+    if not codings or not answer.is_truncated:
+        return decoded(answer)
+    begin = BEGINNINGS.get(codings[0])
+    return begin(answer.body) if begin is not None and len(codings) == 1 else None
+
+
 def codings_of(answer: Answer) -> tuple[str, ...]:
     """The content codings in the order applied, lower case, without ``identity``."""
     field = b",".join(value for name, value in answer.headers if name.lower() == b"content-encoding")
@@ -117,6 +129,8 @@ def codings_of(answer: Answer) -> tuple[str, ...]:
 
 def text_of(body: bytes, charset: str) -> str | None:
     """*body* as text; None when it is not text in *charset* (UTF-8 when not given)."""
+    if charset in SLOW_CHARSETS:
+        return None
     try:
         return body.decode(charset or "utf-8").removeprefix("\ufeff")
     except (LookupError, UnicodeError, ValueError):
@@ -177,6 +191,29 @@ def _undo_brotli(body: bytes) -> bytes | None:
     return b"".join(whole) if decoder.is_finished() else None
 
 
+def _begin_zlib(body: bytes) -> bytes | None:
+    for window in (GZIP_OR_ZLIB, RAW):
+        try:
+            return zlib.decompressobj(window).decompress(body, MOST_DECODED_BYTES)
+        except zlib.error:
+            continue
+    return None
+
+
+def _begin_brotli(body: bytes) -> bytes | None:
+    try:
+        part: bytes = brotli.Decompressor().process(body, output_buffer_limit=MOST_DECODED_BYTES)
+    except brotli.error:
+        return None
+    return part
+
+
+BEGINNINGS: Final[dict[str, Callable[[bytes], bytes | None]]] = {
+    "gzip": _begin_zlib,
+    "x-gzip": _begin_zlib,
+    "deflate": _begin_zlib,
+    "br": _begin_brotli,
+}
 CODINGS: Final[dict[str, Callable[[bytes], bytes | None]]] = {
     "gzip": _undo_gzip,
     "x-gzip": _undo_gzip,

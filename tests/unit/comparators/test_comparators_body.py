@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from random import Random
 from typing import Any
 
 import brotli
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from understudy.comparators.content import MOST_DECODED_BYTES, decoded
 from understudy.comparators.text import first_difference
+from understudy.messages import Answer
 
 JSON = "application/json"
 raw_deflate = zlib.compressobj(wbits=-15)
@@ -152,6 +154,62 @@ def test_cut_answers_compare_by_length_and_hash(shadow: bytes, expected: list[tu
     """What was not kept is still known by its number of bytes and its hash."""
     assert named(compare(answer(b"a" * 100, cap=10), answer(shadow, cap=10))) == expected
     assert named(compare(answer(b"a" * 100, cap=10), answer(shadow))) == expected
+
+
+def cut(body: bytes, kept: int, *, coding: str = "") -> Answer:
+    """An answer as a worker sends it on: a beginning, the length, no hash."""
+    headers = [(b"Content-Encoding", coding.encode())] if coding else []
+    return Answer(status=200, headers=headers, body=body[:kept], length_bytes=len(body))
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [(300, 500), (500, 300), (300, 999), (999, 300)])
+def test_beginnings_of_different_length_are_compared_as_far_as_both_go(mine: int, theirs: int) -> None:
+    """How much was kept of an answer depends on the load; it says nothing about the answer."""
+    body = bytes(range(250)) * 4
+    assert compare(cut(body, mine), cut(body, theirs)) == []
+    (found,) = compare(cut(body, mine), cut(b"x" + body[1:], theirs))
+    assert (found.path, found.kind) == ("/body", "body")
+    assert str(found.primary).startswith(f"first {mine} bytes, sha256 ")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+def test_compressed_beginnings_are_compared_by_what_they_hold(coding: str) -> None:
+    """Another compression level makes other bytes and another length of the same content."""
+    content = Random(1).randbytes(3000) + b"the same words " * 400
+
+    def packed(level: int, whole: bytes) -> bytes:
+        if coding == "br":
+            return bytes(brotli.compress(whole, quality=level))
+        return gzip.compress(whole, level, mtime=level) if coding == "gzip" else zlib.compress(whole, level)
+
+    a, b = packed(1, content), packed(9, content)
+    assert len(a) != len(b)
+    assert compare(cut(a, 2000, coding=coding), cut(b, 2100, coding=coding)) == []
+    other = packed(9, content[:500] + b"!" + content[501:])
+    assert named(compare(cut(a, 2000, coding=coding), cut(other, 2000, coding=coding))) == [("/body", "body")]
+    short = packed(9, content[:300])
+    whole = Answer(
+        status=200,
+        headers=[(b"Content-Encoding", coding.encode())],
+        body=short,
+        length_bytes=len(short),
+    )
+    assert named(compare(cut(a, 2000, coding=coding), whole)) == [("/body", "body")]
+
+
+def test_a_charset_of_quadratic_cost_is_not_decoded() -> None:
+    """Python would take minutes for punycode of the size of the cap."""
+    a, b = (answer(text * 500_000, kind="text/plain; charset=punycode") for text in "xy")
+    assert named(compare(a, b)) == [("/body", "body")]
+
+
+def test_deep_documents_that_differ_in_spaces_only_are_equal() -> None:
+    """Deeper than Python's own comparison goes."""
+    a = answer("[" * 1000 + "1" + "]" * 1000, kind="application/json")
+    b = answer("[" * 1000 + " 1.0" + "]" * 1000, kind="application/json")
+    other = answer("[" * 1000 + "true" + "]" * 1000, kind="application/json")
+    assert compare(a, b) == []
+    assert named(compare(a, other)) == [("/body", "body")]
 
 
 @given(st.text(max_size=50), st.text(max_size=50))
