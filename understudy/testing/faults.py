@@ -78,7 +78,10 @@ class Slicer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitData:
-    """The connection is closed in order, both ways, once it has passed *after_bytes* in its life."""
+    """The connection is closed in order, both ways, once it has passed *after_bytes* in its life.
+
+    Peers get up to 1 s to read what was sent and to end; what they send meanwhile is lost.
+    """
 
     after_bytes: int
 

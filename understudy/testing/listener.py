@@ -10,7 +10,7 @@ from typing import Any, Final
 LOOPBACK: Final = "127.0.0.1"
 BACKLOG: Final = 1024
 PIECE_BYTES: Final = 16 * 1024
-LINGER_SECONDS: Final = 0.25
+LINGER_SECONDS: Final = 1.0
 """How long an orderly close goes on reading: closing on unread bytes would send a reset, not a FIN."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends a reset."""

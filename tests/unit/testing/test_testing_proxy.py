@@ -74,10 +74,12 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(port: int) -> AsyncIterator[Client]:
+async def connected(port: int, *, receive_buffer_bytes: int = 0) -> AsyncIterator[Client]:
     async with asyncio.timeout(DEADLINE_SECONDS):
         with socket.socket() as raw:
             raw.setblocking(False)
+            if receive_buffer_bytes:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
             await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
             yield Client(raw)
 
@@ -134,12 +136,13 @@ async def test_a_half_closed_client_still_gets_its_answer() -> None:
 
 
 async def test_a_reset_of_the_upstream_comes_after_its_bytes() -> None:
-    """What the upstream sent before it reset the connection still reaches the client."""
+    """What the upstream sent before it reset the connection still reaches the client, late or not."""
     async with (
         ScriptedServer([Receive(until=1), b"half an ans", End.RESET]) as upstream,
         FaultProxy(upstream=upstream.address) as proxy,
         connected(proxy.port) as client,
     ):
+        proxy.down.set(Latency(seconds=0.01))
         await client.send(b"?")
 
         assert await client.rest() == (b"half an ans", "reset")
@@ -247,6 +250,27 @@ async def test_a_change_of_the_faults_ends_their_waits() -> None:
         await upstream.until(lambda: seen.received == b"held")
 
 
+async def test_latency_reads_only_a_little_ahead() -> None:
+    """A sender is stopped, by the proxy's and the kernel's bounds, while its bytes are held back."""
+    most = 32 * 1024 * 1024
+    sent = idle_turns = 0
+    async with (
+        ScriptedServer() as upstream,
+        FaultProxy(upstream=upstream.address) as proxy,
+        connected(proxy.port) as client,
+    ):
+        proxy.up.set(Latency(seconds=NEVER_SECONDS))
+        while idle_turns < 20 and sent < most:
+            try:
+                sent += client.raw.send(bytes(65_536))
+                idle_turns = 0
+            except BlockingIOError:
+                idle_turns += 1
+            await asyncio.sleep(0.001)
+
+    assert 0 < sent < most
+
+
 async def test_bandwidth_is_never_exceeded() -> None:
     """2,000 bytes at 40,000 bytes/s take 50 ms, less the 20 ms that may pass at once."""
     async with (
@@ -262,8 +286,8 @@ async def test_bandwidth_is_never_exceeded() -> None:
         assert now() - began >= 0.025
 
 
-async def test_a_bandwidth_of_a_byte_a_minute_can_be_lifted() -> None:
-    """A wait for room ends with the fault, and nothing is lost or sent twice."""
+async def test_a_bandwidth_of_a_byte_a_minute_can_be_raised() -> None:
+    """A wait for room ends with the fault and leaves no debt; nothing is lost or sent twice."""
     async with (
         ScriptedServer() as upstream,
         FaultProxy(upstream=upstream.address) as proxy,
@@ -274,7 +298,7 @@ async def test_a_bandwidth_of_a_byte_a_minute_can_be_lifted() -> None:
         await asyncio.sleep(0.01)
         assert proxy.bytes_up == 0
 
-        proxy.up.set()
+        proxy.up.set(Bandwidth(bytes_per_second=1e6))
         seen = await upstream.connection()
         await upstream.until(lambda: seen.received == b"abcdef")
 
@@ -402,6 +426,25 @@ async def test_limit_data_closes_in_order_after_exactly_its_bytes() -> None:
         assert await client.rest() == (b"0123", "eof")
         seen = await upstream.connection()
         await upstream.until(lambda: seen.ending == "eof")
+
+
+async def test_a_slow_reader_gets_all_bytes_before_the_limit() -> None:
+    """Closing on bytes of the client that nobody reads any more does not cost it what it has not read."""
+    async with (
+        ScriptedServer([Receive(until=1), bytes(1_000_000)]) as upstream,
+        FaultProxy(upstream=upstream.address) as proxy,
+        connected(proxy.port, receive_buffer_bytes=4096) as client,
+    ):
+        proxy.down.set(LimitData(after_bytes=60_000))
+        await client.send(b"?")
+        await proxy.until(lambda: proxy.bytes_up == 1)
+        proxy.up.set(Latency(seconds=NEVER_SECONDS))
+        await client.send(bytes(400_000))
+        await proxy.until(lambda: proxy.bytes_down == 60_000)
+        await asyncio.sleep(0.01)
+
+        data, end = await client.rest()
+        assert (len(data), end) == (60_000, "eof")
 
 
 async def test_a_limit_counts_what_the_connection_passed_before() -> None:
