@@ -8,6 +8,8 @@ from understudy.comparators.json_tree import ABSENT, load
 
 MOST_FIELDS: Final = 10_000
 EVENT_END: Final = re.compile(r"\r\n|\n|\r")
+WORD_ENDS: Final = frozenset("\"'<>,;&()[]{}")
+LONGEST_WORD: Final = 250
 SEPARATOR: Final = "\x1e"  # RFC 7464: application/json-seq
 
 
@@ -77,9 +79,12 @@ def read_form(text: str) -> dict[str, object] | None:
 
 
 def around(a: str, b: str, *, before: int = 40, after: int = 160) -> tuple[str, str]:
-    """The two texts around the first place where they differ, cut for people."""
+    """The two texts around the first place where they differ, cut for people.
+
+    The first cut does not fall into a word, so that whoever hides what is private sees it from its start.
+    """
     start = first_difference(a, b)
-    begin = max(0, start - before)
+    begin = _word_start(a, max(0, start - before))
     return _cut(a, begin, start + after), _cut(b, begin, start + after)
 
 
@@ -93,6 +98,14 @@ def first_difference(a: str, b: str) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _word_start(text: str, at: int) -> int:
+    """Where the word around *at* begins; *at* when that is too far to be shown."""
+    for begin in range(at, max(-1, at - LONGEST_WORD), -1):
+        if begin == 0 or text[begin - 1].isspace() or text[begin - 1] in WORD_ENDS:
+            return begin
+    return at
 
 
 def _cut(text: str, begin: int, end: int) -> str:

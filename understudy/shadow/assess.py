@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
 from understudy.comparators import Comparison, Difference, observe
-from understudy.messages import Pair
+from understudy.messages import Answer, Pair
 from understudy.shadow.redaction import Redaction
 
 Key = tuple[str, ...]
@@ -46,11 +46,8 @@ class Assessor:
 
     def assess(self, pair: Pair) -> Assessment:
         """Compare *pair*. Never raises on any content (see `Comparison.compare`)."""
-        compare = self.comparison.compare
-        differences = compare(pair.endpoint, pair.primary, pair.shadow, method=pair.method)
-        control = None
-        if pair.control is not None:
-            control = compare(pair.endpoint, pair.primary, pair.control, method=pair.method)
+        differences = self._compare(pair, pair.shadow)
+        control = None if pair.control is None else self._compare(pair, pair.control)
         counts: Counter[Key] = Counter()
         observe(
             counts,
@@ -66,6 +63,15 @@ class Assessor:
             result=self._result(pair, counted),
             kinds=[d.kind for d in counted],
         )
+
+    def _compare(self, pair: Pair, answer: Answer) -> list[Difference]:
+        """Where *answer* differs from the primary's, at paths that name nobody."""
+        found = self.comparison.compare(pair.endpoint, pair.primary, answer, method=pair.method)
+        return [
+            difference if path == difference.path else replace(difference, path=path)
+            for difference in found
+            for path in (self._redaction.path(difference.path),)
+        ]
 
     def _result(self, pair: Pair, differences: list[Difference]) -> str:
         if not differences:

@@ -4,6 +4,7 @@
 bookkeeping plus writes to the shadows' own pools; what fails is counted, never raised.
 """
 
+import logging
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -88,6 +89,7 @@ class Mirror:
         self.cap = limits.cap_bytes
         self.budget = limits.budget_bytes
         self.held = 0
+        self._told_at = -TOLD_SECONDS
         self.endpoints = endpoints or Endpoints()
         self.targets: dict[tuple[str, str], Target] = {}
         self._running: dict[ShadowCall, None] = {}
@@ -259,8 +261,14 @@ class Mirror:
         )
 
     def broke(self) -> None:
-        """Count an exception that was contained."""
+        """Count the exception being handled, and tell of it at most once a second."""
         self._metrics.mirror_errors += 1
+        now = self._now()
+        if now - self._told_at >= TOLD_SECONDS:
+            self._told_at = now
+            log.error(
+                "mirroring failed and was contained; %d so far", self._metrics.mirror_errors, exc_info=True
+            )
 
     # -- called by the worker's clock and link ----------------------------------------------------
 

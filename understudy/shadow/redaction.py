@@ -8,18 +8,37 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote, unquote_plus
 
 SECRET_NAMES: Final = re.compile(
-    r"(?i)(?:^|[-_.])(?:pass(?:word|wd|phrase)?|secret|token|api[-_]?key|authorization|auth|credentials?|cookie"
-    r"|session(?:[-_]?id)?|csrf|otp|pin|cvv|cvc|ssn|iban|card[-_]?number|private[-_]?key)s?(?:$|[-_.])",
+    r"(?i)(?:^|[-_. ])(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|jwt|(?:api|access|private)[-_]?key"
+    r"|auth(?:orization)?|credentials?|cookie|(?:j|php)?sess(?:ion)?(?:[-_]?id)?|sid|csrf|otp|pin|cvv2?|cvc2?|ssn|iban"
+    r"|card[-_]?number)s?(?:$|[-_. ])",
 )
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
-_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*")
+# A text may be cut at its end, so the end of a token is not asked for.
+_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,4}")
 _BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
-_KEYED = re.compile(r"\b(?:sk|pk|rk|ghp|gho|xox[abp]|AKIA)[-_A-Za-z0-9]{12,}\b")
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
-_CARD = re.compile(r"(?<![\w.])(?:\d[ -]?){12,18}\d(?![\w.])")
+# Prefixes by which issuers scan for leaked keys: Stripe, OpenAI, GitHub, GitLab, Slack, npm, AWS, Google.
+_KEYED = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk|whsec|gh[opsur]|github_pat|glpat|xox[a-z]|npm)[-_][A-Za-z0-9_-]{8,}"
+    r"|A[KS]IA[A-Z0-9]{12,}|AIza[A-Za-z0-9_-]{20,})"
+)
+_ASSIGNED = re.compile(
+    r"""(?ix)
+    (?: pass(?:word|wd|phrase|code) | secret | token | (?:api|access|private)[-_]?key | authorization
+      | session[-_]?id | (?<![a-z])(?:auth|cookie|csrf|cvv2?|cvc2?|iban|otp|pin|pwd|sid|ssn) )
+    s? (["']?\s*[:=]\s*) ( "[^"]+"? | '[^']+'? | [^\s&;,"'<>{}()\[\]]+ )"""
+)
+_EMAIL = re.compile(r"[\w.%+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_CARD = re.compile(r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12,}(?!\w)(?!\.\d)")
+_CUT = re.compile(r"(?:\d(?:[ -]?\d){5,}|(?<![^\s\"'<>,;&=])[^\s\"'<>,;&=]{1,64})[ -]?…\Z")
+"""Half a word before a cut: it may be half of something that would have been hidden."""
+
+MOST_PATHS: Final = 4096
 
 
 def luhn(digits: str) -> bool:
@@ -31,6 +50,12 @@ def luhn(digits: str) -> bool:
             n = n * 2 - 9 if n > 4 else n * 2
         total += n
     return total % 10 == 0
+
+
+@lru_cache(maxsize=MOST_PATHS)
+def is_secret_name(name: str) -> bool:
+    """Whether a field called *name* holds a secret: ``access_token``, ``userPassword``, ``X-Api-Key``."""
+    return SECRET_NAMES.search(_WORDS.sub("-", name)) is not None
 
 
 class Redaction:
@@ -45,14 +70,18 @@ class Redaction:
         detectors: Collection[str] = ("token", "card", "email"),
     ) -> None:
         self._key = key
-        self._headers = {f"/headers/{name.lower()}" for name in headers}
+        self._headers = {name.lower() for name in headers}
         self._paths = [pattern.split("/") for pattern in paths]
         found: dict[str, list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]] = {
-            "token": [(pattern, self._mask("token")) for pattern in (_JWT, _BEARER, _KEYED)],
-            "card": [(_CARD, self._mask_card)],
+            "token": [
+                *((pattern, self._mask("token")) for pattern in (_JWT, _BEARER, _KEYED)),
+                (_ASSIGNED, self._mask_assigned),
+            ],
+            "card": [(_CARD, self._mask_cards)],
             "email": [(_EMAIL, self._mask("email"))],
         }
         self._detectors = [rule for name in detectors for rule in found[name]]
+        self._named: dict[str, str] = {}
 
     def digest(self, text: str) -> str:
         """A short keyed hash of *text*."""
@@ -62,21 +91,40 @@ class Redaction:
         """*text* with everything that a detector knows hidden."""
         for pattern, mask in self._detectors:
             text = pattern.sub(mask, text)
-        return text
+        return _CUT.sub("…", text) if self._detectors and text.endswith("…") else text
+
+    def path(self, path: str) -> str:
+        """A report path whose names are none of a user's: a segment that a detector knows is ``{key}``.
+
+        Without a hash, because paths are counted, and counted over restarts.
+        """
+        known = self._named.get(path)
+        if known is None:
+            if len(self._named) >= MOST_PATHS:
+                self._named.clear()
+            segments = path.split("/")
+            known = "/".join("{key}" if self.text(segment) != segment else segment for segment in segments)
+            self._named[path] = known
+        return known
 
     def target(self, path: str, query: str) -> str:
         """A request target for people: detectors applied, values of secret-named parameters hidden."""
-        pairs = [self._parameter(pair) for pair in query.split("&")] if query else []
-        return self.text(path) + ("?" + "&".join(pairs) if pairs else "")
+        shown = self._shown(path, unquote(path))
+        if query:
+            shown += "?" + "&".join(self._parameter(pair) for pair in query.split("&"))
+        return shown
 
     def value(self, path: str, value: object) -> object:
         """*value* at report path *path*, hidden where a rule, a name or a detector says so."""
         if self._is_hidden(path):
-            return None if value is None else f"[redacted {self.digest(repr(value))}]"
+            return self._hidden(value)
+        return self._visible(path, value)
+
+    def _visible(self, path: str, value: object) -> object:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {str(key): self.value(f"{path}/{key}", item) for key, item in value.items()}
+            return {self.text(str(key)): self._field(path, str(key), item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(f"{path}/*", item) for item in value]
         if isinstance(value, int) and not isinstance(value, bool) and self._detectors:
@@ -85,26 +133,70 @@ class Redaction:
             return value if masked == text else masked
         return value
 
+    def _field(self, path: str, name: str, value: object) -> object:
+        return self._hidden(value) if is_secret_name(name) else self.value(f"{path}/{name}", value)
+
+    def _hidden(self, value: object) -> object:
+        return None if value is None else f"[redacted {self.digest(repr(value))}]"
+
     def _is_hidden(self, path: str) -> bool:
-        if path in self._headers or any(path.startswith(f"{name}/") for name in self._headers):
-            return True
+        """Whether the place, or a branch above it, is named by a rule or like a secret."""
         segments = path.split("/")
-        if SECRET_NAMES.search(segments[-1]):
+        if len(segments) > 2 and segments[1] == "headers" and segments[2].lower() in self._headers:
+            return True
+        if any(is_secret_name(segment) for segment in segments):
             return True
         return any(_covers(pattern, segments) for pattern in self._paths)
 
     def _parameter(self, pair: str) -> str:
         name, separator, value = pair.partition("=")
-        if separator and SECRET_NAMES.search(name):
+        if separator and is_secret_name(unquote_plus(name)):
             return f"{name}=[redacted {self.digest(value)}]"
-        return self.text(pair)
+        parts = (name, value) if separator else (name,)
+        return "=".join(self._shown(part, unquote_plus(part)) for part in parts)
+
+    def _shown(self, text: str, plain: str) -> str:
+        """A part of a URL: as it came, or decoded (*plain*) where something in it is hidden."""
+        masked = self.text(plain)
+        return text if masked == plain else masked
 
     def _mask(self, what: str) -> Callable[[re.Match[str]], str]:
         return lambda match: f"[{what} {self.digest(match[0])}]"
 
-    def _mask_card(self, match: re.Match[str]) -> str:
-        digits = re.sub(r"\D", "", match[0])
-        return f"[card {self.digest(digits)}]" if luhn(digits) else match[0]
+    def _mask_assigned(self, match: re.Match[str]) -> str:
+        return f"{match[0][: -len(match[2])]}[redacted {self.digest(match[2])}]"
+
+    def _mask_cards(self, match: re.Match[str]) -> str:
+        """Hide each run of whole groups of digits that is a card number; others stand beside it."""
+        groups = re.split(r"([ -])", match[0])
+        shown: list[str] = []
+        at = 0
+        while at < len(groups):
+            end = _card_end(groups, at)
+            if end > at:
+                shown.append(f"[card {self.digest(''.join(groups[at:end:2]))}]")
+            else:
+                end = at + 1
+                shown.append(groups[at])
+            shown += groups[end : end + 1]
+            at = end + 1
+        return "".join(shown)
+
+
+def _card_end(groups: Sequence[str], at: int) -> int:
+    """Where the card number that starts with group *at* ends; *at* when none does.
+
+    13 to 19 digits (ISO/IEC 7812-1) that begin like those of a payment network, which keeps out the
+    milliseconds since 1970.
+    """
+    digits = ""
+    for end in range(at, len(groups), 2):
+        digits += groups[end]
+        if len(digits) > 19:
+            break
+        if len(digits) >= 13 and digits[0] in "23456" and luhn(digits):
+            return end + 1
+    return at
 
 
 def _covers(pattern: Sequence[str], segments: Sequence[str]) -> bool:
