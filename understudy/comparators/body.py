@@ -42,7 +42,7 @@ def compare_bodies(
     mine, theirs = content_type(primary.header(b"content-type")), content_type(shadow.header(b"content-type"))
     if primary.body == shadow.body and coded[0] == coded[1] and (mine is theirs or mine == theirs):
         return
-    a, b = decoded(primary), decoded(shadow)
+    a, b = decoded(primary, coded[0]), decoded(shadow, coded[1])
     if a is None or b is None:
         _note_bytes(found, primary.body, shadow.body)
     elif whole:

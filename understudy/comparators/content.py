@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -90,12 +90,11 @@ def _reading(media: str) -> str:
     return TEXT if media.startswith("text/") or media.endswith("+xml") else BYTES
 
 
-def decoded(answer: Answer) -> bytes | None:
-    """The body without its content coding.
+def decoded(answer: Answer, codings: Sequence[str]) -> bytes | None:
+    """The body without its content *codings*, see `codings_of`.
 
     None when it cannot be undone: damaged, cut, of an unknown coding, or larger than `MOST_DECODED_BYTES`.
     """
-    codings = codings_of(answer)
     if not codings:
         return answer.body
     if len(codings) > MOST_CODINGS:
@@ -113,7 +112,7 @@ def beginning(answer: Answer) -> bytes | None:
     """What the kept part of the body decodes to, however it ends. None when it cannot be told."""
     codings = codings_of(answer)
     if not codings or not answer.is_truncated:
-        return decoded(answer)
+        return decoded(answer, codings)
     begin = BEGINNINGS.get(codings[0])
     return begin(answer.body) if begin is not None and len(codings) == 1 else None
 

@@ -12,7 +12,7 @@ from comparators_examples import answer, compare, named
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.comparators.content import MOST_DECODED_BYTES, decoded
+from understudy.comparators.content import MOST_DECODED_BYTES, codings_of, decoded
 from understudy.comparators.text import first_difference
 from understudy.messages import Answer
 
@@ -65,7 +65,7 @@ def test_two_gzip_members_are_one_body() -> None:
 def test_what_cannot_be_undone_is_compared_as_bytes(body: bytes, coding: str) -> None:
     """Damaged, cut, unknown, or a bomb: one difference at /body, or none when the bytes are equal."""
     sample = coded(body, coding)
-    assert decoded(sample) is None
+    assert decoded(sample, codings_of(sample)) is None
     assert compare(sample, coded(body, coding)) == []
     other = answer(body + b"!", kind=JSON, fields=[("Content-Encoding", coding)])
     assert named(compare(sample, other)) == [("/body", "body")]
@@ -74,8 +74,8 @@ def test_what_cannot_be_undone_is_compared_as_bytes(body: bytes, coding: str) ->
 def test_brotli_up_to_the_limit_is_undone() -> None:
     """A body of exactly the limit is content; one of many times its size is decoded whole."""
     whole = bytes(MOST_DECODED_BYTES)
-    assert decoded(coded(brotli.compress(whole), "br")) == whole
-    assert decoded(coded(gzip.compress(whole), "gzip")) == whole
+    assert decoded(coded(brotli.compress(whole), "br"), ["br"]) == whole
+    assert decoded(coded(gzip.compress(whole), "gzip"), ["gzip"]) == whole
 
 
 @pytest.mark.parametrize(
