@@ -22,6 +22,7 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+	$(BIN)/mypy tests/unit/admin/conftest.py
 
 docs: $(READY)
 	$(BIN)/python docs/build.py

@@ -9,8 +9,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import uvicorn
 import uvloop
@@ -19,16 +18,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from understudy.admin import Change, Readiness, create_admin
 from understudy.app.rulebook import Rulebook
+from understudy.app.runtime import Runtime
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison, report
-from understudy.errors import ConfigError, StoreError
+from understudy.errors import StoreError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
 from understudy.shadow import Assessor, Redaction
 from understudy.store import Sample, Store, StoredRules, open_store
-
-if TYPE_CHECKING:
-    from understudy.app.supervisor import Runtime
 
 log = logging.getLogger("understudy.control")
 
@@ -40,7 +37,7 @@ JUDGED_SECONDS: Final = 2.0
 """How old the memory of what is noise may grow, while pairs come in."""
 
 
-def run(runtime: "Runtime") -> int:
+def run(runtime: Runtime) -> int:
     """Run the control process until SIGTERM; the exit status."""
     return uvloop.run(Control(runtime).main())
 
@@ -56,7 +53,7 @@ class Server(uvicorn.Server):
 class Control:
     """Implements `ControlPlane` for the admin server, and takes what workers send."""
 
-    def __init__(self, runtime: "Runtime") -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         settings = runtime.settings
         self._settings = settings
@@ -120,22 +117,22 @@ class Control:
         while True:
             try:
                 await self._store.open()
-                stored = await self._book.load(time.time())
+                await self._book.load(time.time())
                 self._evidence = Counter(await self._store.evidence())
-            except (StoreError, ConfigError) as error:
+            except StoreError as error:
                 if str(error) != self._store_trouble:
                     log.error("%s", error)
                 self._store_trouble = str(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
                 continue
             self._store_trouble = ""
-            self._put_in_force(stored)
+            self._put_in_force()
             return
 
-    def _put_in_force(self, stored: StoredRules) -> None:
+    def _put_in_force(self) -> None:
         rules = self._book.parsed
         self._assessor.comparison = Comparison(rules.compare)
-        self._workers.set_rules(stored.version, rules.document)
+        self._workers.set_rules(self._book.version, rules.document)
 
     # -- evidence --------------------------------------------------------------------------------------
 
@@ -232,7 +229,7 @@ class Control:
         return await self._announce(stored)
 
     async def _announce(self, stored: StoredRules) -> Change:
-        self._put_in_force(stored)
+        self._put_in_force()
         workers, applied = await self._workers.applied(stored.version, seconds=ACK_SECONDS)
         return Change(rules=stored, workers=workers, applied=applied)
 
@@ -256,7 +253,10 @@ class Control:
         expected = self._settings.workers
         checks: dict[str, Mapping[str, Any]] = {
             "store": {"ok": not self._store_trouble, "detail": self._store_trouble or self._settings.store},
-            "rules": {"ok": self._book.is_loaded, "detail": f"version {self._book.version}"},
+            "rules": {
+                "ok": self._book.is_loaded and not self._book.trouble,
+                "detail": self._book.trouble or f"version {self._book.version}",
+            },
             "workers": {
                 "ok": workers >= expected and applied >= expected,
                 "detail": f"{applied} of {expected} workers have version {self._book.version}",
@@ -299,8 +299,3 @@ class ControlCollector:
 
     def collect(self) -> Iterator[Metric]:
         yield from self._control.collect()
-
-
-def base_of(config_path: Path | None) -> Path:
-    """The folder that relative store paths start from."""
-    return config_path.parent if config_path is not None else Path()

@@ -1,11 +1,11 @@
 """The rules document in force, as the control process keeps it: load, change, kill, revive."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from understudy.config import Rules, parse_rules
-from understudy.errors import FlagNotFound, StoreError, VersionConflict
+from understudy.errors import ConfigError, FlagNotFound, StoreError, VersionConflict
 from understudy.store import Store, StoredRules
 
 log = logging.getLogger("understudy.control")
@@ -23,6 +23,8 @@ class Rulebook:
         self._services = services
         self._stored: StoredRules | None = None
         self.parsed = seed
+        self.trouble = ""
+        """Why the stored version is not what is in force; empty when it is."""
 
     @property
     def is_loaded(self) -> bool:
@@ -43,20 +45,45 @@ class Rulebook:
         return self._stored
 
     async def load(self, at: float) -> StoredRules:
-        """Read the newest version; seed an empty store. Raises `StoreError` and `ConfigError`."""
+        """Read the newest version; seed an empty store. Raises `StoreError`.
+
+        A version that does not fit this configuration any more (a service is gone) is kept and can be
+        read, replaced, killed and revived; meanwhile the configuration's own rules stand in for it,
+        with every kill switch of the stored version. ``trouble`` says so.
+        """
         stored = await self._store.rules()
         if stored is None:
             stored = await self._seed_store(at)
-        elif stored.document != self._seed.document:
+        self._take(stored)
+        if not self.trouble and stored.document != self._seed.document:
             log.info(
                 "rules version %d by %s is in force, from the store; flags, routes and compare rules of the"
                 " configuration file are only the seed of an empty store",
                 stored.version,
                 stored.author,
             )
-        self.parsed = parse_rules(stored.document, services=self._services)
-        self._stored = stored
         return stored
+
+    def _take(self, stored: StoredRules) -> None:
+        """Put *stored* in force, unless a newer version is."""
+        if stored.version < self.version:
+            return
+        self._stored = stored
+        self.trouble = ""
+        try:
+            self.parsed = parse_rules(stored.document, services=self._services)
+        except ConfigError as error:
+            self.trouble = f"rules version {stored.version} does not fit this configuration: {error}"
+            self.parsed = self._stand_in(stored)
+            log.error(
+                "%s; the rules of the configuration file stand in for it, kill switches kept", self.trouble
+            )
+
+    def _stand_in(self, stored: StoredRules) -> Rules:
+        given = stored.document.get("killed", ())
+        killed = {flag for flag in given if flag in self._seed.flags} if isinstance(given, list) else set()
+        document = {**self._seed.document, "killed": sorted(killed | set(self._seed.killed))}
+        return parse_rules(document, services=self._services)
 
     async def _seed_store(self, at: float) -> StoredRules:
         try:
@@ -82,8 +109,7 @@ class Rulebook:
         stored = await self._store.put_rules(
             rules.document, expected=expected, author=author, reason=reason, at=at
         )
-        self.parsed = rules
-        self._stored = stored
+        self._take(stored)
         return stored
 
     async def kill(self, flag: str, *, author: str, reason: str, at: float) -> StoredRules:
@@ -97,17 +123,32 @@ class Rulebook:
     async def _toggle(self, flag: str, *, killed: bool, author: str, reason: str, at: float) -> StoredRules:
         for _ in range(TRIES):
             current = self.current()
-            if flag not in self.parsed.flags:
-                raise FlagNotFound(flag, tuple(self.parsed.flags))
-            now_killed = set(self.parsed.killed)
+            flags, now_killed = _flags_of(current)
+            if flag not in flags:
+                raise FlagNotFound(flag, tuple(flags))
             if (flag in now_killed) is killed:
                 return current
             wanted = now_killed | {flag} if killed else now_killed - {flag}
-            document = {**self.parsed.document, "killed": sorted(wanted)}
+            document = {**current.document, "killed": sorted(wanted)}
             try:
-                return await self.put(document, expected=current.version, author=author, reason=reason, at=at)
+                # Not checked again: the kill switch must work on rules that do not fit, too.
+                stored = await self._store.put_rules(
+                    document, expected=current.version, author=author, reason=reason, at=at
+                )
             except VersionConflict:
                 await self.load(at)
+                continue
+            self._take(stored)
+            return stored
         raise StoreError(
             f"flag {flag}: the rules kept changing under the {'kill' if killed else 'revive'}; try again"
         )
+
+
+def _flags_of(stored: StoredRules) -> tuple[list[str], set[str]]:
+    """The flags and the killed flags that a stored document names."""
+    flags, killed = stored.document.get("flags"), stored.document.get("killed")
+    return (
+        list(flags) if isinstance(flags, Mapping) else [],
+        set(killed) if isinstance(killed, list) else set(),
+    )

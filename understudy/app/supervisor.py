@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from understudy.app.runtime import Runtime
 from understudy.app.sockets import address_of, bind, bind_unix, bind_workers
 from understudy.config import Settings
 
@@ -29,20 +29,6 @@ QUICK_SECONDS: Final = 2.0
 MOST_BACKOFF_SECONDS: Final = 5.0
 GRACE_SECONDS: Final = 5.0
 """What children get beyond the drain time before they are killed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
-    """What every child inherits beside the settings."""
-
-    settings: Settings
-    link_path: Path
-    link_socket: socket.socket
-    admin_socket: socket.socket
-    worker_sockets: list[list[socket.socket]]
-    lifeline: int
-    """Read end of a pipe that the supervisor alone holds open: end of file means it is gone."""
-    via_id: bytes
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,11 +10,12 @@ import secrets
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import uvloop
 
+from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
 from understudy.config import Service, Settings
 from understudy.engine import Engine
@@ -23,9 +24,6 @@ from understudy.metrics import WorkerMetrics
 from understudy.proxy import SWEEP_SECONDS, Clock, Proxy
 from understudy.shadow import Limits, Mirror
 from understudy.upstream import Outgoing, Pool
-
-if TYPE_CHECKING:
-    from understudy.app.supervisor import Runtime
 
 log = logging.getLogger("understudy.worker")
 
@@ -39,7 +37,7 @@ LAST_WORDS_SECONDS: Final = 2.0
 PAGE_BYTES: Final = resource.getpagesize()
 
 
-def run(runtime: "Runtime", index: int) -> int:
+def run(runtime: Runtime, index: int) -> int:
     """Run worker *index* until SIGTERM; the exit status."""
     # The request path makes no reference cycles; the default threshold would scan for them all day.
     gc.collect()
@@ -51,7 +49,7 @@ def run(runtime: "Runtime", index: int) -> int:
 class Worker:
     """The objects of one worker, and their order of birth and death."""
 
-    def __init__(self, runtime: "Runtime", index: int) -> None:
+    def __init__(self, runtime: Runtime, index: int) -> None:
         self._runtime = runtime
         self._settings: Settings = runtime.settings
         self._index = index

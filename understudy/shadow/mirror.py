@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from understudy.comparators import Endpoints, bucket
 from understudy.comparators.evidence import bound
@@ -19,6 +19,11 @@ from understudy.metrics import WorkerMetrics
 from understudy.shadow.call import ShadowCall
 from understudy.shadow.exchange import SAFE, MirroredExchange
 from understudy.shadow.target import Copy, Target
+
+log = logging.getLogger("understudy.shadow")
+
+TOLD_SECONDS: Final = 1.0
+"""A fault that repeats with every request is told this often."""
 
 
 class Recorder(Protocol):

@@ -1,0 +1,133 @@
+"""The rules in force: loaded, changed, killed, and kept safe when they do not fit any more."""
+
+from typing import Any
+
+import pytest
+
+from understudy.app.rulebook import Rulebook
+from understudy.config import parse_rules
+from understudy.errors import ConfigError, FlagNotFound, StoreError, VersionConflict
+from understudy.store import MemoryStore
+
+SERVICES = ("old", "new")
+
+
+def document(*, canary: str = "new", killed: list[str] | None = None) -> dict[str, Any]:
+    """A rules document with one flag."""
+    return {
+        "flags": {
+            "shop": {
+                "state": "ENABLED",
+                "variants": {"stable": {"serve": "old"}, "canary": {"serve": canary}},
+                "defaultVariant": "stable",
+            }
+        },
+        "routes": [{"path": "/", "flag": "shop", "unit": "cookie:uid"}],
+        "killed": killed or [],
+    }
+
+
+async def opened(store: MemoryStore) -> Rulebook:
+    await store.open()
+    book = Rulebook(store, seed=parse_rules(document(), services=SERVICES), services=SERVICES)
+    await book.load(1.0)
+    return book
+
+
+async def test_an_empty_store_is_seeded() -> None:
+    """The configuration's rules become version 1."""
+    book = await opened(MemoryStore())
+    assert (book.version, book.trouble, book.parsed.killed) == (1, "", ())
+
+
+async def test_the_store_wins_over_the_configuration() -> None:
+    """A stored version is in force, whatever the file says."""
+    store = MemoryStore()
+    await store.open()
+    await store.put_rules(document(killed=["shop"]), expected=0, author="a", reason="r", at=0.0)
+    book = await opened(store)
+    assert book.parsed.killed == ("shop",)
+
+
+async def test_a_change_is_checked_before_it_is_stored() -> None:
+    """An invalid document changes nothing, neither here nor in the store."""
+    store = MemoryStore()
+    book = await opened(store)
+    with pytest.raises(ConfigError):
+        await book.put(document(canary="gone"), expected=1, author="a", reason="r", at=2.0)
+    assert book.version == 1
+    assert len(await store.history(limit=9)) == 1
+
+
+async def test_a_stale_change_is_refused() -> None:
+    """Compare-and-set: the version in force is named."""
+    book = await opened(MemoryStore())
+    await book.put(document(), expected=1, author="a", reason="r", at=2.0)
+    with pytest.raises(VersionConflict) as conflict:
+        await book.put(document(), expected=1, author="b", reason="r", at=3.0)
+    assert conflict.value.actual == 2
+
+
+async def test_kill_and_revive_are_idempotent() -> None:
+    """Killing twice makes one version; reviving brings back exactly what was."""
+    book = await opened(MemoryStore())
+    before = book.parsed.flags
+    first = await book.kill("shop", author="a", reason="", at=2.0)
+    second = await book.kill("shop", author="a", reason="", at=3.0)
+    assert (first.version, second.version, book.parsed.killed) == (2, 2, ("shop",))
+    await book.revive("shop", author="a", reason="", at=4.0)
+    assert (book.version, book.parsed.killed, book.parsed.flags) == (3, (), before)
+
+
+async def test_an_unknown_flag_is_named_with_the_known_ones() -> None:
+    """The error helps."""
+    book = await opened(MemoryStore())
+    with pytest.raises(FlagNotFound, match="there are shop"):
+        await book.kill("shp", author="a", reason="", at=2.0)
+
+
+async def test_nothing_is_changed_before_the_store_was_read() -> None:
+    """Without a version nobody can know what would be replaced."""
+    book = Rulebook(MemoryStore(), seed=parse_rules(document(), services=SERVICES), services=SERVICES)
+    with pytest.raises(StoreError, match="has not been read"):
+        await book.kill("shop", author="a", reason="", at=2.0)
+
+
+class TestRulesThatDoNotFitAnyMore:
+    """A service that the stored rules name was taken out of the configuration file."""
+
+    @staticmethod
+    async def book() -> Rulebook:
+        store = MemoryStore()
+        await store.open()
+        await store.put_rules(
+            document(canary="gone", killed=["shop"]), expected=0, author="a", reason="r", at=0.0
+        )
+        return await opened(store)
+
+    async def test_the_configuration_stands_in_and_keeps_the_kill_switch(self) -> None:
+        """A killed flag does not come back to life because a file was edited."""
+        book = await self.book()
+        assert "gone" in book.trouble
+        assert book.parsed.killed == ("shop",)
+        assert book.parsed.flags["shop"]["variants"]["canary"] == {"serve": "new"}
+
+    async def test_the_stored_version_can_still_be_read(self) -> None:
+        """An operator sees what is wrong, under the version that it has."""
+        book = await self.book()
+        assert book.current().version == 1
+        assert book.current().document["flags"]["shop"]["variants"]["canary"] == {"serve": "gone"}
+
+    async def test_it_can_be_replaced(self) -> None:
+        """A document that fits is in force again, without trouble."""
+        book = await self.book()
+        await book.put(document(), expected=1, author="a", reason="mend", at=2.0)
+        assert (book.version, book.trouble, book.parsed.killed) == (2, "", ())
+
+    async def test_the_kill_switch_works_meanwhile(self) -> None:
+        """Revive and kill reach the rules that stand in."""
+        book = await self.book()
+        await book.revive("shop", author="a", reason="", at=2.0)
+        assert (book.version, book.parsed.killed) == (2, ())
+        await book.kill("shop", author="a", reason="", at=3.0)
+        assert (book.version, book.parsed.killed) == (3, ("shop",))

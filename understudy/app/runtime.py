@@ -1,0 +1,21 @@
+"""What the supervisor makes ready before it forks."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.config import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What every child inherits beside the settings."""
+
+    settings: Settings
+    link_path: Path
+    link_socket: socket.socket
+    admin_socket: socket.socket
+    worker_sockets: list[list[socket.socket]]
+    lifeline: int
+    """Read end of a pipe that the supervisor alone holds open: end of file means it is gone."""
+    via_id: bytes
