@@ -65,9 +65,9 @@ MOST_SPELLINGS: Final = 4096
 def kind_of(name: bytes) -> int:
     """What field *name* (any spelling) means to a proxy.
 
-    ``_`` counts as ``-`` for the cohort, forwarding, credential and override fields, because WSGI and CGI
-    merge the two: a spoofed ``X_Understudy_Variant`` would reach the application as ours, an
-    ``X_Api_Key`` a shadow as a credential.
+    ``_`` counts as ``-`` in every name that is looked at, because WSGI and CGI merge the two: a spoofed
+    ``X_Understudy_Variant`` would reach the application as ours, an ``X_Api_Key`` a shadow as a
+    credential. The underscored twin of a field that frames or names a hop is dropped.
     """
     lower = name.lower()
     dashed = lower.replace(b"_", b"-")
@@ -75,15 +75,11 @@ def kind_of(name: bytes) -> int:
         return SHADOW if dashed == b"x-understudy-shadow" else COHORT
     if dashed in FORWARDED:
         return FORWARDING
-    if lower in _KINDS:
-        return _KINDS[lower]
-    if lower in HOP_BY_HOP:
-        return HOP
+    if dashed in HOP_BY_HOP or dashed == b"content-length":
+        return _KINDS.get(lower, HOP)
     if dashed in CREDENTIALS:
         return CREDENTIAL
-    if _KINDS.get(dashed) == OVERRIDE:
-        return OVERRIDE
-    return PASS
+    return _KINDS.get(dashed, PASS)
 
 
 spellings: Final[dict[bytes, int]] = {}

@@ -53,7 +53,7 @@ def header(name: str) -> Field | None:
     def find(head: Head) -> str | None:
         for key, value in head.headers:
             if len(key) == size and key.lower() == wanted:
-                return decoded(value)
+                return decoded(value.strip(b" \t"))  # RFC 9110 5.5: outer space is no part of a value
         return None
 
     return find
@@ -239,7 +239,7 @@ def _first(pairs: Iterator[tuple[str, str]]) -> dict[str, str]:
 def _all_headers(head: Head) -> Iterator[tuple[str, str]]:
     for key, value in head.headers:
         if key and not _is_ours(key.lower()):
-            yield decoded(key.lower()), decoded(value)
+            yield decoded(key.lower()), decoded(value.strip(b" \t"))
 
 
 def _all_cookies(head: Head) -> Iterator[tuple[str, str]]:

@@ -102,9 +102,9 @@ class ClientConnection(asyncio.Protocol):
         self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         peer = transport.get_extra_info("peername")
-        self.peer_ip = peer[0] if isinstance(peer, tuple) else ""
+        self.peer_ip = plain_address(peer[0]) if isinstance(peer, tuple) else ""
         self.is_trusted = self.proxy.trusts(self.peer_ip)
-        self._forward = self.proxy.forward_fields(self.peer_ip, is_trusted=self.is_trusted)
+        self._forward = self.proxy.forward_fields(self.peer_ip)
         self.mark = self.proxy.clock.now
         self.proxy.connections.add(self)
 
@@ -219,6 +219,9 @@ class ClientConnection(asyncio.Protocol):
             if version != "1.0":
                 self._refuse_head(505, "bad_version", "only HTTP/1.1 and HTTP/1.0 are spoken here")
                 return
+            if any(name.lower() == b"transfer-encoding" for name, _ in headers):  # RFC 9112 6.1: faulty
+                self._refuse_head(400, "bad_transfer_coding", "HTTP/1.0 has no transfer codings")
+                return
         exchange.method = _METHODS.get(method) or _METHODS.setdefault(method, method.decode("ascii"))
         exchange.keep_alive = parser.should_keep_alive()
         self._upgrading = parser.should_upgrade()
@@ -268,7 +271,7 @@ class ClientConnection(asyncio.Protocol):
         """The fields we add to a request for *host*, remembered for the connection's next one."""
         if host != self._added_host or not self._added:
             self._added_host = host
-            self._added = self.proxy.added_fields(self._forward, host, is_trusted=self.is_trusted)
+            self._added = self.proxy.added_fields(self._forward, host)
         return self._added
 
     def hold_body(self) -> None:
@@ -466,6 +469,13 @@ class ClientConnection(asyncio.Protocol):
             self.on_message_complete()
         if rest:
             self.data_received(rest)
+
+
+def plain_address(address: str) -> str:
+    """*address* without its zone; an IPv4 client of an IPv6 socket under its own name."""
+    address = address.partition("%")[0]
+    mapped = address.removeprefix("::ffff:")
+    return mapped if "." in mapped else address
 
 
 def field_bytes(headers: list[tuple[bytes, bytes]]) -> int:

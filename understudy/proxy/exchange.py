@@ -132,23 +132,31 @@ class Exchange:
         method = self.method
         if method == "CONNECT" or method == "TRACE":
             raise Refused(405, "bad_method", f"{method} is not forwarded")
+        host = fields.host
+        if host is not None:
+            self.host = valid_host(host)
+        elif self.version == "1.1":
+            raise Refused(400, "bad_host", "the Host field is missing")
         target = self.target
         if target[0] != SLASH:
             target = self._odd_target(target)
-        host = fields.host
-        if host or self.version == "1.1":
-            self.host = valid_host(host)
+            host = host and fields.host
         text = target.decode("latin-1")
         if "#" in text:
             raise Refused(400, "bad_target", "the request target has a fragment")
         self.path, _, self.query = text.partition("?")
         if fields.closes:
             self.keep_alive = False
+        if client.is_trusted:
+            self.client_ip = proxy.client_ip(fields, client.peer_ip)
         plan = proxy.engine.decide(self)
         if plan is None:
             raise Refused(404, "no_route", "no route of the rules matches this request")
         self.plan = plan
-        added = client.added_fields(host)
+        if host is None or client.is_trusted or self.version != "1.1":
+            added = self._odd_fields(plan, fields, has_host=host is not None)
+        else:
+            added = client.added_fields(host)
         start = b"%b %b HTTP/1.1" % (client.method, target)
         if plan.targets:
             self.rehearsal = rehearse(proxy.mirror, plan, self, fields, start, added)
@@ -163,11 +171,28 @@ class Exchange:
         target, authority = origin_form(target, self.method)
         fields = self.fields
         if authority and fields is not None:
+            self.host = valid_host(authority)
             fields.host = authority
             fields.lines = [
                 b"Host: " + authority if name_of(line) == b"host" else line for line in fields.lines
             ]
         return target
+
+    def _odd_fields(self, plan: Plan, fields: Fields, *, has_host: bool) -> bytes:
+        """The fields we add for a trusted peer, or for HTTP/1.0, where a Host that the service needs may
+        be missing (RFC 9112 3.2)."""
+        client = self._client
+        proxy = client.proxy
+        if client.is_trusted:
+            added = proxy.trusted_fields(fields, client.peer_ip)
+        else:
+            added = client.added_fields(fields.host or b"")
+        if self.version == "1.0":
+            added = added.replace(proxy.via_field, b"Via: 1.0 %b\r\n" % proxy.via_id)
+        if not has_host:
+            name = fields.host or b"%b:%d" % (plan.pool.host.encode("latin-1"), plan.pool.port)
+            added = b"Host: %b\r\n%b" % (name, added)
+        return added
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body, transfer coding removed."""

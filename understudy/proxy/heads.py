@@ -56,13 +56,15 @@ class Fields:
     """
 
     # Defaults stand on the class: most requests set none of them.
-    host = b""
+    host: bytes | None = None
     length = UNSIZED
     override = ""
     is_shadow = False
     expects_continue = False
     closes = False
     credentials: list[int] | None = None
+    forwarded: list[tuple[bytes, bytes]] | None = None
+    """What a trusted peer says of the hops before it; not among ``lines``."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -105,8 +107,9 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, truste
                 # Several that disagree are no method at all, so that nothing is taken for safe.
                 fields.override = f"{fields.override}, {override}" if fields.override else override
             elif kind == FORWARDING:
-                if not trusted:
-                    continue
+                if trusted:
+                    fields.forwarded = [*(fields.forwarded or ()), field]
+                continue
             else:
                 _read_own(fields, kind, field[1])
                 continue
@@ -124,7 +127,7 @@ def _read_own(fields: Fields, kind: int, value: bytes) -> None:
     if kind == CONTENT_LENGTH:
         fields.length = int(value)
     elif kind == TRANSFER_ENCODING:
-        if value.strip(b" \t").lower() != b"chunked":
+        if fields.length == CHUNKED or value.strip(b" \t").lower() != b"chunked":
             raise Refused(501, "bad_transfer_coding", "only the transfer coding 'chunked' is understood")
         fields.length = CHUNKED
     elif kind == SHADOW:
@@ -141,6 +144,8 @@ def _strip_named(
     """Remove the fields that Connection named, before any of ours are added. Host stays."""
     fields.closes = fields.closes or b"close" in named
     left = [field for field in kept if field[0].lower() not in named or kind_of(field[0]) == HOST]
+    if fields.forwarded is not None:
+        fields.forwarded = [field for field in fields.forwarded if field[0].lower() not in named]
     fields.credentials = [at for at, field in enumerate(left) if kind_of(field[0]) == CREDENTIAL] or None
     return left
 
@@ -159,6 +164,37 @@ def valid_host(value: bytes) -> str:
     return known
 
 
+def forwarded_hops(fields: Fields) -> list[bytes]:
+    """The addresses that a trusted peer lists in X-Forwarded-For, the client's first."""
+    return [
+        hop
+        for name, value in fields.forwarded or ()
+        if _dashed(name) == b"x-forwarded-for"
+        for item in value.split(b",")
+        if (hop := item.strip(b" \t"))
+    ]
+
+
+def forwarded_lines(fields: Fields, *, peer: bytes, scheme: bytes, host: bytes) -> bytes:
+    """The forwarding fields behind a trusted peer: its own, *peer* appended, what it left out filled in.
+
+    The hops stand in one line, since many servers read only the first or the last of several.
+    """
+    missing = {b"x-forwarded-proto": scheme, b"x-forwarded-host": host}
+    lines = [b"X-Forwarded-For: %b\r\n" % b", ".join([*forwarded_hops(fields), peer])]
+    for name, value in fields.forwarded or ():
+        dashed = _dashed(name)
+        if dashed != b"x-forwarded-for":
+            missing.pop(dashed, None)
+            lines.append(b"%b: %b\r\n" % (name, value))
+    lines += [b"%b: %b\r\n" % (name.title(), value) for name, value in missing.items() if value]
+    return b"".join(lines)
+
+
+def _dashed(name: bytes) -> bytes:
+    return name.lower().replace(b"_", b"-")
+
+
 def origin_form(target: bytes, method: str) -> tuple[bytes, bytes]:
     """Split any allowed request target into (origin-form target, authority or b"").
 
@@ -171,5 +207,7 @@ def origin_form(target: bytes, method: str) -> tuple[bytes, bytes]:
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         raise Refused(400, "bad_target", "the request target is neither a path nor an http URL")
+    if match[2] is None and method == "OPTIONS":
+        return b"*", match[1]  # RFC 9112 3.2.4
     rest = match[2] or b"/"
     return (rest if rest.startswith(b"/") else b"/" + rest), match[1]

@@ -21,6 +21,7 @@ from understudy.proxy.connection import (
     ClientConnection,
 )
 from understudy.proxy.exchange import Exchange
+from understudy.proxy.heads import Fields, forwarded_hops, forwarded_lines
 from understudy.shadow import Mirror
 from understudy.upstream import Outgoing
 
@@ -127,24 +128,39 @@ class Proxy:
         """Whether *peer*'s forwarding fields are believed."""
         if not self._trusted or not peer:
             return False
-        address = ipaddress.ip_address(peer.partition("%")[0])
+        address = ipaddress.ip_address(peer)
         return any(address in network for network in self._trusted)
 
-    def forward_fields(self, peer: str, *, is_trusted: bool) -> bytes:
-        """The forwarding fields that are the same for every request of a connection."""
-        if is_trusted:
-            return self.via_field
+    def client_ip(self, fields: Fields, peer: str) -> str:
+        """The address of the client behind trusted *peer*: the right-most hop that is not trusted."""
+        found = peer
+        for hop in reversed(forwarded_hops(fields)):
+            try:
+                is_trusted = self.trusts(hop.decode("latin-1"))
+            except ValueError:
+                break
+            found = hop.decode("latin-1")
+            if not is_trusted:
+                break
+        return found
+
+    def forward_fields(self, peer: str) -> bytes:
+        """The forwarding fields that are the same for every request of an untrusted connection."""
         return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n%b" % (
             peer.encode("ascii") or b"unknown",
             self._scheme,
             self.via_field,
         )
 
-    def added_fields(self, forward: bytes, host: bytes, *, is_trusted: bool) -> bytes:
+    def added_fields(self, forward: bytes, host: bytes) -> bytes:
         """All forwarding fields of a request for *host*."""
-        if is_trusted or not host:
-            return forward
-        return b"%bX-Forwarded-Host: %b\r\n" % (forward, host)
+        return b"%bX-Forwarded-Host: %b\r\n" % (forward, host.strip(b" \t")) if host else forward
+
+    def trusted_fields(self, fields: Fields, peer: str) -> bytes:
+        """All forwarding fields of a request that a trusted *peer* sends."""
+        host = (fields.host or b"").strip(b" \t")
+        lines = forwarded_lines(fields, peer=peer.encode("ascii"), scheme=self._scheme, host=host)
+        return lines + self.via_field
 
     def log_fault(self, error: BaseException) -> None:
         """A fault of ours: logged with its trace, never shown to a client."""
