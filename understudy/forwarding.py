@@ -99,6 +99,11 @@ def connection_options(value: bytes) -> list[bytes]:
     return [option for item in value.lower().split(b",") if (option := item.strip(b" \t"))]
 
 
+def field_bytes(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """The size of a header block on the wire, with separators."""
+    return sum(len(name) + len(value) + 4 for name, value in headers)
+
+
 def without(lines: list[bytes], positions: Sequence[int]) -> list[bytes]:
     """A copy of *lines* without those at *positions*, which ascend."""
     copy = lines.copy()

@@ -17,6 +17,7 @@ from understudy.forwarding import (
     PASS,
     TRANSFER_ENCODING,
     connection_options,
+    field_bytes,
     learn,
     spellings,
 )
@@ -81,6 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_append",
+        "_backlogged",
         "_body_less",
         "_complete",
         "_head_bytes",
@@ -123,6 +125,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._complete = False
         self._surplus = False
+        self._backlogged = False
         self._is_fresh = True
         self._is_twin = False
         self._body_less = False
@@ -181,6 +184,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail("unasked_upgrade")
             return
         except httptools.HttpParserError as error:
+            if self.status == 101:
+                self._fail("unasked_upgrade")
+                return
             if not self._complete:
                 self._fail(reason_of(error))
                 return
@@ -191,6 +197,11 @@ class UpstreamConnection(asyncio.Protocol):
             caller.on_flush()
 
     def eof_received(self) -> bool:
+        self.keep = False
+        if self.caller is not None and self.answered and self.length == -2:
+            self._finish()
+        elif self.transport is not None:
+            self.transport.abort()  # what it did not read of the request is no longer worth waiting for
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -198,17 +209,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.keep = False
         caller, self.caller = self.caller, None
         if caller is not None:
-            if self.answered and self.length == -2 and exc is None:
-                caller.on_complete()
-            else:
-                caller.on_lost("reset" if exc is not None else "closed", reused=self.served > 0)
+            caller.on_lost("reset" if exc is not None else "closed", reused=self.served > 0)
         self._owner.forget(self)
 
     def pause_writing(self) -> None:
+        self._backlogged = True
         if self.caller is not None:
             self.caller.on_pause()
 
     def resume_writing(self) -> None:
+        self._backlogged = False
         if self.caller is not None:
             self.caller.on_resume()
 
@@ -234,23 +244,31 @@ class UpstreamConnection(asyncio.Protocol):
             return
         parser = self._parser
         self.status = status = parser.get_status_code()
+        if len(self.headers) > HEADER_FIELDS or (
+            self._head_bytes > HEADER_BYTES and field_bytes(self.headers) > HEADER_BYTES
+        ):
+            raise _HeadTooLarge
         self._head_bytes = 0
-        if status < 200:
-            if status == 101:
-                return
-            self._body_less = True
-            caller.on_interim(self)
+        if not 200 <= status < 600:
+            self._interim(caller, status)
             return
         self._body_less = False
-        self.keep = parser.should_keep_alive()
-        if len(self.headers) > HEADER_FIELDS:
-            raise ValueError("too many fields")
+        self.keep = keep = parser.should_keep_alive()
         self.length = self._read_fields(status)
+        if not keep:
+            check_version(parser.get_http_version(), self.length)
         self.answered = True
         self._append = _drop_trailer
         caller.on_answer(self)
         if self.is_head:
             self._complete = True
+
+    def _interim(self, caller: Caller, status: int) -> None:
+        if not 100 <= status < 200:
+            raise ValueError("status")
+        if status != 101:
+            self._body_less = True
+            caller.on_interim(self)
 
     def _read_fields(self, status: int) -> int:
         """Keep the end-to-end fields, return the framing. Raises `ValueError` on what is not HTTP/1.1."""
@@ -279,12 +297,13 @@ class UpstreamConnection(asyncio.Protocol):
                 if options not in ([b"close"], [b"keep-alive"]):
                     named = options if named is None else named + options
             elif kind == TRANSFER_ENCODING:
-                if field[1].strip(b" \t").lower() != b"chunked":
+                if length == -1 or field[1].strip(b" \t").lower() != b"chunked":
                     raise ValueError("transfer coding")
                 length = -1
             elif kind not in HOP_KINDS:
                 keep(field)
         if named is not None:
+            named = [name for name in named if name != b"content-length"]  # it frames: not theirs to name
             kept = [field for field in kept if field[0].lower() not in named]
         self.headers = kept
         if self.is_head or status == 204 or status == 304:
@@ -325,7 +344,7 @@ class UpstreamConnection(asyncio.Protocol):
                     self.whole = b""  # not an answer alone
                 caller.on_complete()
                 self.whole = b""
-        if self._surplus or not self.keep:
+        if self._surplus or self._backlogged or not self.keep:
             self._drop()
         elif self.transport is not None and not self.transport.is_closing():
             self._owner.release(self)
@@ -342,8 +361,20 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
 
 
+class _HeadTooLarge(ValueError):
+    """An answer head over ``HEADER_BYTES`` or ``HEADER_FIELDS``."""
+
+
+def check_version(version: str, length: int) -> None:
+    """Raises `ValueError` for what is not HTTP/1.1 or a well-framed HTTP/1.0 (RFC 9112 6.1)."""
+    if version != "1.1" and (version != "1.0" or length == -1):
+        raise ValueError("version")
+
+
 def reason_of(error: httptools.HttpParserError) -> str:
     """The label for what stopped the parser: a caller's own fault is not the service's bad answer."""
+    if isinstance(error.__context__, _HeadTooLarge):
+        return "answer_head_too_large"
     is_ours = isinstance(error, httptools.HttpParserCallbackError) and not isinstance(
         error.__context__, ValueError
     )

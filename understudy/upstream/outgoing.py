@@ -16,7 +16,10 @@ class Writer(Protocol):
 
 
 class Outgoing:
-    """Call `flush` before closing a connection that may have something in here."""
+    """Call `flush` before closing a connection that may have something in here.
+
+    A transport that cannot be written to any more is aborted; nobody else's writes suffer.
+    """
 
     __slots__ = ("_copies", "_first", "_loop")
 
@@ -38,11 +41,21 @@ class Outgoing:
             self._loop.call_soon(self.flush)
         self._copies.append((writer, data))
 
+    def take_back(self, writer: Writer) -> list[bytes]:
+        """Remove what `add` took for *writer* and is not handed over yet, in order."""
+        taken = [data for known, data in self._first if known is writer]
+        if taken:
+            self._first[:] = [entry for entry in self._first if entry[0] is not writer]
+        return taken
+
     def flush(self) -> None:
         """Hand everything to the transports now."""
         for queue in (self._first, self._copies):
             for writer, data in queue:
                 transport = writer.transport
                 if transport is not None:
-                    transport.write(data)
+                    try:
+                        transport.write(data)
+                    except RuntimeError:  # closed or half-closed under our hands
+                        transport.abort()
             queue.clear()

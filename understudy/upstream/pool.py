@@ -30,10 +30,11 @@ class Refusal(Exception):
 
 
 class Pool:
-    """Connections to ``host:port``, at most *limit* open and *queue* callers waiting.
+    """Connections to ``host:port``, at most *limit* open and *queue* callers waiting for one of these.
 
     Idle connections close after *idle_seconds*: 4 s by default, under the 5 s after which common
     application servers (uvicorn, Node.js) close theirs, so that a request rarely meets a closing one.
+    While room is left, as many connections are being opened as callers wait.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Pool:
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._opening = 0
-        self._waiting: dict[Waiter, None] = {}
+        self._waiting: dict[Waiter, bool] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -86,14 +87,13 @@ class Pool:
                     return connection
         if self._closed:
             raise Refusal("pool_closed")
-        if len(self._open) + self._opening < self._limit:
-            self._opening += 1
-            self._waiting[waiter] = None
-            self._spawn(self._connect())
-            return None
-        if len(self._waiting) >= self._queue:
-            raise Refusal("pool_full")
-        self._waiting[waiter] = None
+        if len(self._open) + self._opening >= self._limit:
+            if len(self._waiting) - self._opening >= self._queue:
+                raise Refusal("pool_full")
+            if self._idle:
+                self._idle.pop(0).abandon()  # makes room once it is lost
+        self._waiting[waiter] = fresh
+        self._grow()
         return None
 
     def withdraw(self, waiter: Waiter) -> None:
@@ -105,16 +105,22 @@ class Pool:
             connection.abandon()
             return
         if self._waiting:
-            self._next_waiter().on_connection(connection)
-            return
+            waiter = self._next_waiter(is_reused=connection.served > 0)
+            if waiter is not None:
+                self._lend(connection, waiter)
+                return
+            if not self._opening:
+                connection.abandon()  # all who wait insist on a new one, and there is no room for it
+                return
         connection.freed_at = self._clock()
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
-        if self._waiting and not self._closed and not self._opening:
-            self._opening += 1
-            self._spawn(self._connect())
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._waiting:
+            self._grow()
 
     def sweep(self, now: float) -> None:
         """Close what has been idle too long; call it about once a second."""
@@ -134,10 +140,22 @@ class Pool:
             connection.abandon()
         self._idle.clear()
 
-    def _next_waiter(self) -> Waiter:
-        waiter = next(iter(self._waiting))
-        del self._waiting[waiter]
-        return waiter
+    def _grow(self) -> None:
+        """Open a connection for each who waits, while there is room."""
+        while (
+            self._opening < len(self._waiting)
+            and len(self._open) + self._opening < self._limit
+            and not self._closed
+        ):
+            self._opening += 1
+            self._spawn(self._connect())
+
+    def _next_waiter(self, *, is_reused: bool) -> Waiter | None:
+        for waiter, insists_on_fresh in self._waiting.items():
+            if not (is_reused and insists_on_fresh):
+                del self._waiting[waiter]
+                return waiter
+        return None
 
     async def _connect(self) -> None:
         try:
@@ -149,15 +167,36 @@ class Pool:
             self._refuse("connect_timeout")
         except OSError:
             self._refuse("connect_refused")
+        except Exception as error:  # noqa: BLE001  a name no resolver takes ends this attempt, not the worker
+            self._report(error)
+            self._refuse("connect_refused")
         else:
-            self._opening -= 1
-            self._open.add(connection)
-            if self._closed:
-                connection.abandon()
-            else:
-                self.release(connection)
+            self._opened(connection)
+
+    def _opened(self, connection: UpstreamConnection) -> None:
+        if connection.transport is None or not connection.keep:
+            self._refuse("closed")  # accepted and dropped at once
+            return
+        self._opening -= 1
+        self._open.add(connection)
+        self.release(connection)
+
+    def _lend(self, connection: UpstreamConnection, waiter: Waiter) -> None:
+        try:
+            waiter.on_connection(connection)
+        except Exception as error:  # noqa: BLE001  one request is isolated from the others
+            self._report(error)
+            connection.abandon()
 
     def _refuse(self, reason: str) -> None:
         self._opening -= 1
-        if self._waiting:
-            self._next_waiter().on_refused(reason)
+        waiter = self._next_waiter(is_reused=False)
+        if waiter is not None:
+            try:
+                waiter.on_refused(reason)
+            except Exception as error:  # noqa: BLE001  one request is isolated from the others
+                self._report(error)
+        self._grow()
+
+    def _report(self, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": f"{self!r} met a fault", "exception": error})
