@@ -59,7 +59,7 @@ def decode_batch(payload: bytes) -> Batch:
         cursor = _Cursor(payload, 4 + size)
         pairs = [_pair(row, cursor) for row in rows]
         return Batch(sequence=sequence, counts={tuple(key): n for *key, n in counts}, pairs=pairs)
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise LinkError(f"link: a damaged batch: {error}") from error
 
 
@@ -89,7 +89,7 @@ class _Cursor:
 
     def take(self, size: int) -> bytes:
         start, self._at = self._at, self._at + size
-        if self._at > len(self._payload):
+        if size < 0 or self._at > len(self._payload):
             raise ValueError("cut short")
         return self._payload[start : self._at]
 

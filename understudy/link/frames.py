@@ -28,8 +28,11 @@ class Kind(IntEnum):
 
 
 def frame(kind: Kind, payload: bytes) -> bytes:
-    """One frame on the wire."""
-    return b"%b%c%b" % ((len(payload) + 1).to_bytes(4, "big"), kind, payload)
+    """One frame on the wire. Raises `LinkError` when it is longer than a frame may be."""
+    size = len(payload) + 1
+    if size > MOST_BYTES:
+        raise LinkError(f"link: a frame of {size} bytes")
+    return b"%b%c%b" % (size.to_bytes(4, "big"), kind, payload)
 
 
 def json_frame(kind: Kind, value: Any) -> bytes:

@@ -1,11 +1,11 @@
 """What a worker has to say and has not said yet: bounded, and full means drop and count."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from understudy.link.batch import Batch
-from understudy.messages import Pair
+from understudy.messages import Answer, Pair
 
 MOST_PAIRS: Final = 2048
 MOST_BYTES: Final = 32 * 1024 * 1024
@@ -52,6 +52,17 @@ class Outbox:
         self._under_way = Batch(sequence=self._sequence, counts=counts, pairs=pairs)
         return self._under_way
 
+    def strip(self) -> Batch | None:
+        """The batch under way without its pairs, which are counted as not compared: it could not be said."""
+        batch = self._under_way
+        if batch is None:
+            return None
+        counts = Counter(batch.counts)
+        for pair in batch.pairs:
+            counts["exchange", pair.service, pair.endpoint, "not_compared"] += 1
+        self._under_way = Batch(sequence=batch.sequence, counts=counts, pairs=[])
+        return self._under_way
+
     def acknowledge(self, sequence: int) -> bool:
         """The store has it; False when *sequence* is not the batch under way."""
         if self._under_way is None or self._under_way.sequence != sequence:
@@ -71,6 +82,11 @@ class Outbox:
 
 
 def pair_bytes(pair: Pair) -> int:
-    """Roughly what *pair* holds in memory: bodies plus a flat kilobyte for the rest."""
-    control = 0 if pair.control is None else len(pair.control.body)
-    return 1024 + len(pair.primary.body) + len(pair.shadow.body) + control
+    """Roughly what *pair* holds in memory: bodies and fields, plus a flat kilobyte for the rest."""
+    size = 1024 + len(pair.path) + len(pair.query) + answer_bytes(pair.primary) + answer_bytes(pair.shadow)
+    return size if pair.control is None else size + answer_bytes(pair.control)
+
+
+def answer_bytes(answer: Answer) -> int:
+    """The bytes of an answer's body and fields."""
+    return len(answer.body) + sum(len(name) + len(value) for name, value in answer.headers)
