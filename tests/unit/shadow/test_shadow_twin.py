@@ -223,8 +223,8 @@ def test_an_answer_until_close_is_no_twin() -> None:
     dialogue.primary.data_received(answer)
     dialogue.shadow.data_received(answer)
     assert not dialogue.call.is_done
-    dialogue.primary.connection_lost(None)
-    dialogue.shadow.connection_lost(None)
+    dialogue.primary.eof_received()
+    dialogue.shadow.eof_received()
     assert dialogue.settled() == {"exchanges": 1, "matched": 1}
 
 
