@@ -136,9 +136,11 @@ def _verdict(counts: Counts, basis: str, control_share: float, *, is_flagged: bo
 
 
 def _needed(counts: Counts, basis: str, control_share: float, epsilon: float, level: float) -> int | None:
-    """How many more exchanges like those seen until one of the two verdicts falls."""
+    """How many more exchanges like those seen until a verdict falls; None: nobody knows."""
     if not counts.exchanges:
         return None
+    if basis == CONTROL and not counts.with_control and counts.lost >= counts.exchanges * control_share:
+        return None  # every control call that was due is lost: more of the same decide nothing
     share = control_share or 1.0
     if basis == CONTROL:
         counts = _with_expected_control(counts, control_share)

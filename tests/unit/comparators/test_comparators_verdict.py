@@ -132,3 +132,20 @@ def test_the_number_needed_is_the_least_that_suffices(n: int, d: int, s: int, b:
         assert log_e_value(counts.scaled(times * (1 - 1e-6)), share) < level
     else:
         assert log_e_value(counts.scaled(1e6), share) < level + log(1e6)
+
+
+def test_while_all_control_calls_fail_no_number_is_named() -> None:
+    """However many more requests come: without any control answer nothing is decided."""
+    evidence: Counter[Key] = Counter()
+    difference = [Difference(path=PATH, kind=KIND, primary=1, shadow=2)]
+    for _ in range(50):
+        observe(
+            evidence,
+            service=SERVICE,
+            endpoint=ENDPOINT,
+            differences=difference,
+            control_differences=None,
+        )
+    assert judged(evidence, 0.1).needed is not None
+    evidence["control", "v1", "failed", "refused"] = 5
+    assert (judged(evidence, 0.1).verdict, judged(evidence, 0.1).needed) == ("undecided", None)
