@@ -5,20 +5,24 @@ lingering after an early answer) is decided here.
 """
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from understudy.forwarding import field_bytes
 from understudy.proxy.exchange import Exchange
+from understudy.proxy.heads import Refused
 from understudy.proxy.repeat import Repeat
 from understudy.upstream.connection import BUFFER_BYTES
 
 if TYPE_CHECKING:
     from understudy.proxy.server import Proxy
 
-IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING = range(6)
+IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING = range(7)
 """What a connection waits for; each has its time limit."""
 
 PIPELINE_DEPTH: Final = 64
@@ -27,7 +31,11 @@ PIPELINE_DEPTH: Final = 64
 LINGER_BYTES: Final = 64 * 1024
 """Read and thrown away after an early answer, so that a reset does not destroy it (RFC 9112 9.6)."""
 
-HOLD_BODY, HOLD_PIPELINE = 1, 2
+HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT = 1, 2, 4
+"""Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read."""
+
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER of zero seconds: closing sends a reset, which nobody takes for an end in good order."""
 
 _METHODS: dict[bytes, str] = {}
 
@@ -54,8 +62,11 @@ class ClientConnection(asyncio.Protocol):
         "_parser",
         "_queue",
         "_quiet_bytes",
+        "_read_bytes",
+        "_refusal",
         "_repeat",
         "_stopped",
+        "_unsent_bytes",
         "_upgrading",
         "_whole",
         "is_paused",
@@ -84,6 +95,9 @@ class ClientConnection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._head_bytes = 0
         self._quiet_bytes = 0
+        self._read_bytes = 0
+        self._unsent_bytes = 0
+        self._refusal: Refused | None = None
         self._in_body = False
         self._holds = 0
         self._stopped = False
@@ -111,8 +125,8 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.phase == LINGERING:
             self._linger_bytes += len(data)
-            if self._linger_bytes > LINGER_BYTES:
-                self.close()
+            if self._linger_bytes > LINGER_BYTES and self.transport is not None:
+                self.transport.pause_reading()
             return
         if self._stopped:
             return
@@ -125,18 +139,17 @@ class ClientConnection(asyncio.Protocol):
             self.phase = HEAD
             self.mark = self.proxy.clock.now
             self._begun = 0
+        size = self._read_bytes = len(data)
         if not self._in_body:
-            self._head_bytes += len(data)
+            self._head_bytes += size
         else:
-            self._quiet_bytes += len(data)
+            self._quiet_bytes += size
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._after_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            self._broke(error)
+            self._after_upgrade(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            self._bad_request(error)
+            self._unreadable(error)
         else:
             if is_first and self._begun == 1 and self._whole is not None:
                 self._remember(data, self._whole)
@@ -144,14 +157,19 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client may half-close after its request and still wait for the answer."""
-        if self._current is None and not self._queue:
-            return False
         self._stopped = True
-        if self._incoming is not None:
-            return False
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            if incoming is self._current:  # broken off
+                self._current = None
+                incoming.client_gone()
+            elif self._queue and self._queue[-1] is incoming:
+                self._queue.pop()
         last = self._queue[-1] if self._queue else self._current
-        if last is not None:
-            last.keep_alive = False
+        if last is None:
+            self.close()
+            return False
+        last.keep_alive = False
         return True
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -165,11 +183,17 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_paused = True
+        self._hold(HOLD_OUTPUT)
+        if self._current is not None:
+            self._current.client_paused()
 
     def resume_writing(self) -> None:
         self.is_paused = False
+        self._release(HOLD_OUTPUT)
         if self._current is not None:
             self._current.client_resumed()
+        else:
+            self._next()
 
     # -- httptools ---------------------------------------------------------------------------------------
 
@@ -206,7 +230,10 @@ class ClientConnection(asyncio.Protocol):
         if len(headers) > limits.header_fields:
             self._refuse_head(431, "too_many_fields", "the request has too many header fields")
             return
-        if self._head_bytes > limits.header_bytes and field_bytes(headers) > limits.header_bytes:
+        # Exact where the read does not tell: a head in several reads, or behind something else in one.
+        if (self._head_bytes != self._read_bytes or self._read_bytes > limits.header_bytes) and field_bytes(
+            headers
+        ) > limits.header_bytes:
             self._refuse_head(431, "head_too_large", "the request head is too large")
             return
         self._head_bytes = 0
@@ -227,7 +254,7 @@ class ClientConnection(asyncio.Protocol):
         self._upgrading = parser.should_upgrade()
         if self._upgrading and version == "1.1":
             exchange.keep_alive = True
-        if self._current is None:
+        if self._current is None and not self.is_paused:
             self._current = exchange
             self.method = method
             self.phase = BODY
@@ -288,7 +315,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._current = None
         if not exchange.keep_alive:
-            if exchange.is_whole or self.transport is None:
+            if exchange.is_whole:
                 self.close()
             else:
                 self._linger()
@@ -302,22 +329,24 @@ class ClientConnection(asyncio.Protocol):
         elif self._stopped:
             self.close()
 
-    def cut(self, rest: bytes) -> None:
-        """End the connection so that the client cannot take the answer for whole."""
-        self._current = None
-        self._queue.clear()
-        self._stopped = True
-        self.proxy.outgoing.flush()
+    def cut(self) -> None:
+        """End the connection so that the client cannot take the answer for whole: by a reset."""
+        self._stop()
         if self.transport is not None:
-            if rest:
-                self.transport.write(rest)
+            try:
+                raw = self.transport.get_extra_info("socket")
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            except OSError:
+                pass  # it is gone already
             self.transport.abort()
 
     def close(self) -> None:
-        """Close after what was written has gone out."""
-        self._stopped = True
-        self.proxy.outgoing.flush()
-        if self.transport is not None:
+        """Close after what was written has gone out, for as long as the client takes some of it."""
+        self._stop()
+        if self.transport is not None and self.phase != CLOSING:
+            self.phase = CLOSING
+            self.mark = self.proxy.clock.now
+            self._unsent_bytes = self.transport.get_write_buffer_size()
             self.transport.close()
 
     # -- told by the proxy's clock -------------------------------------------------------------------------
@@ -327,19 +356,21 @@ class ClientConnection(asyncio.Protocol):
         phase = self.phase
         if now - self.mark <= self.proxy.seconds_for(phase, self._current):
             return
-        if phase in (IDLE, LINGERING):
+        if phase == CLOSING:
+            self._close_late(now)
+        elif phase in (IDLE, LINGERING) or (phase == HEAD and self._incoming is None):
             self.close()
         elif phase == HEAD:
             self._refuse_head(408, "head_timeout", "the request head did not arrive in time")
         elif self._current is not None:
-            if phase == BODY and not self._current.is_complete and not self._holds & HOLD_BODY:
+            if phase == BODY and self._current.awaits_body and not self._holds & HOLD_BODY:
                 self._refuse_head(408, "body_timeout", "the request body did not arrive in time")
             else:
                 self._current.timed_out()
 
     def drain(self) -> None:
         """Take no further request: close now when idle, else after the present answer."""
-        if self.phase == IDLE and self._current is None:
+        if self.phase == IDLE and self._current is None and not self._queue:
             self.close()
 
     # -- a request like the one before ---------------------------------------------------------------------
@@ -379,9 +410,12 @@ class ClientConnection(asyncio.Protocol):
             return
         self._queue.append(exchange)
         self._hold(HOLD_PIPELINE)
+        if self._current is None:  # it waits for the client to read
+            self.phase = IDLE
+            self.mark = self.proxy.clock.now
 
     def _next(self) -> None:
-        if self._current is not None or not self._queue:
+        if self._current is not None or not self._queue or self.is_paused:
             return
         exchange = self._queue.popleft()
         if not self._queue:
@@ -390,6 +424,10 @@ class ClientConnection(asyncio.Protocol):
         self.method = exchange.method.encode("ascii")
         self.phase = WAITING if exchange.is_complete else BODY
         self.mark = self.proxy.clock.now
+        refusal = self._refusal
+        if refusal is not None and not self._queue:
+            exchange.refuse(refusal.status, refusal.reason, refusal.detail)
+            return
         exchange.start()
         exchange.replay()
 
@@ -406,12 +444,30 @@ class ClientConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _linger(self) -> None:
+        """Say that nothing more comes, but let the client finish saying what it says (RFC 9112 9.6)."""
+        self._stop()
         self.phase = LINGERING
         self.mark = self.proxy.clock.now
-        self._stopped = True
         self._holds = 0
-        if self.transport is not None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write_eof()
             self.transport.resume_reading()
+
+    def _stop(self) -> None:
+        """Take nothing more; hand over what was written."""
+        self._current = None
+        self._queue.clear()
+        self._stopped = True
+        self.proxy.outgoing.flush()
+
+    def _close_late(self, now: float) -> None:
+        """End a closed connection whose client takes nothing of what it still has to get."""
+        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        if left < self._unsent_bytes:
+            self._unsent_bytes = left
+            self.mark = now
+        else:
+            self.cut()
 
     def _check_sizes(self) -> None:
         """Bound what has no end yet: a head, a chunk extension, a trailer, each across segments."""
@@ -419,56 +475,78 @@ class ClientConnection(asyncio.Protocol):
         if self._in_body:
             if self._quiet_bytes > limits.header_bytes + BUFFER_BYTES:
                 self._refuse_head(400, "body_framing_too_large", "chunk extensions or trailers are too large")
+            self.proxy.outgoing.flush()  # so that a slow upstream is noticed before the next read
         elif self._head_bytes > limits.header_bytes + limits.target_bytes and self._incoming is not None:
             self._refuse_head(431, "head_too_large", "the request head is too large")
 
     def _refuse_head(self, status: int, reason: str, detail: str) -> None:
         """Answer what never became a request, in its turn, and close."""
+        if self._stopped:
+            return
         self._stopped = True
         exchange = self._incoming if self._incoming is not None else Exchange(self)
         self._incoming = None
         exchange.keep_alive = False
-        if self._current is None:
+        if self._current is exchange:
+            exchange.interrupt(status, reason, detail)
+        elif self._current is None and not self._queue:
             self._current = exchange
             exchange.refuse(status, reason, detail)
-        elif self._current is exchange:
-            exchange.interrupt(status, reason, detail)
         else:
-            self._queue.clear()
-            self._current.keep_alive = False
+            self._refusal = Refused(status, reason, detail)
+            if not self._queue or self._queue[-1] is not exchange:
+                self._queue.append(exchange)
+            self._hold(HOLD_PIPELINE)
 
-    def _bad_request(self, error: httptools.HttpParserError) -> None:
-        self._refuse_head(400, "bad_request", f"the request is not valid HTTP/1.1: {error}")
+    def _unreadable(self, error: httptools.HttpParserError) -> None:
+        if isinstance(error, httptools.HttpParserCallbackError):
+            self._broke(error)
+        else:
+            self._refuse_head(400, "bad_request", f"the request is not valid HTTP/1.1: {error}")
 
     def _broke(self, error: Exception) -> None:
         """A fault of ours while reading a request: count it, answer 500, close."""
         self.proxy.log_fault(error.__cause__ or error.__context__ or error)
         self._refuse_head(500, "internal", "the proxy failed to handle this request")
 
-    def _after_upgrade(self, rest: bytes) -> None:
-        """llhttp stops at an upgrade request; we do not offer it, so the bytes go on as HTTP/1.1.
+    def _after_upgrade(self, rest: memoryview) -> None:
+        """llhttp stops at an upgrade request; we do not offer it, so the bytes go on as HTTP/1.1."""
+        while True:
+            try:
+                self._as_plain_request()
+                if rest and not self._stopped:
+                    self._parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                self._unreadable(error)
+                return
 
-        RFC 9110 7.8: a server may ignore Upgrade. The body, if any, is parsed by a fresh parser that
-        is told its framing.
+    def _as_plain_request(self) -> None:
+        """Go on after the head of an upgrade request as if it asked for none (RFC 9110 7.8).
+
+        The body, if any, is parsed by a fresh parser that is told its framing. Raises HttpParserError.
         """
         exchange, self._incoming = self._incoming, None
         self._upgrading = False
         self._parser = httptools.HttpRequestParser(self)
         if exchange is None or self._stopped:
             return
-        framing = b"".join(
-            b"%b: %b\r\n" % field
-            for field in exchange.headers
-            if field[0].lower() in (b"content-length", b"transfer-encoding")
-        )
-        stopped, self._stopped = self._stopped, True  # nobody listens while the framing is told again
-        self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
-        self._stopped = stopped
-        self._incoming = exchange
-        if not framing:
+        framing = [
+            (name, value)
+            for name, value in exchange.headers
+            if name.lower() in (b"content-length", b"transfer-encoding")
+        ]
+        self._stopped = True  # nobody listens while the framing is told again
+        try:
+            lines = b"".join(b"%b: %b\r\n" % field for field in framing)
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + lines + b"\r\n")
+        finally:
+            self._stopped = False
+            self._incoming = exchange
+        if not any(value.strip(b" \t0") for _, value in framing):
             self.on_message_complete()
-        if rest:
-            self.data_received(rest)
 
 
 def plain_address(address: str) -> str:
@@ -476,8 +554,3 @@ def plain_address(address: str) -> str:
     address = address.partition("%")[0]
     mapped = address.removeprefix("::ffff:")
     return mapped if "." in mapped else address
-
-
-def field_bytes(headers: list[tuple[bytes, bytes]]) -> int:
-    """The size of a header block on the wire, with separators."""
-    return sum(len(name) + len(value) + 4 for name, value in headers)

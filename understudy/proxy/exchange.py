@@ -3,12 +3,13 @@
 State of a request lives here; the connection lives on. Nothing on this path is awaited.
 """
 
+import re
 from bisect import bisect_left
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from understudy.engine import Plan
-from understudy.forwarding import IDEMPOTENT, PASS, kind_of, name_of
+from understudy.forwarding import CONNECTION, IDEMPOTENT, PASS, connection_options, kind_of, name_of
 from understudy.metrics import SECONDS
 from understudy.proxy.heads import (
     CHUNKED,
@@ -35,6 +36,13 @@ KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 CHUNKED_FIELD: Final = b"Transfer-Encoding: chunked\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
+AT_ONCE_BYTES: Final = 16 * 1024
+"""A piece of an answer that is not waited with: the loop may read 32 more before its turn ends."""
+
+KEEPS: Final = frozenset({404, 405, 502, 503, 504})
+"""Answers of our own after which a whole, well-framed HTTP/1.1 request leaves the connection usable."""
+
+_REASON = re.compile(rb"[\t -~\x80-\xff]*")
 _status_lines: dict[tuple[int, bytes], bytes] = {}
 
 
@@ -42,6 +50,8 @@ def status_line(status: int, reason: bytes) -> bytes:
     """The line for *status* and the service's own *reason*, remembered."""
     line = _status_lines.get((status, reason))
     if line is None:
+        if not _REASON.fullmatch(reason):  # RFC 9112 4: a client ignores it, so nothing is lost
+            reason = b""
         line = b"HTTP/1.1 %d %b" % (status, reason)
         if len(_status_lines) < 1024:
             _status_lines[status, reason] = line
@@ -119,6 +129,10 @@ class Exchange:
             self._wire = self._prepare()
         except Refused as refused:
             self.refuse(refused.status, refused.reason, refused.detail)
+            return
+        except Exception as error:  # noqa: BLE001  one request is isolated from the others
+            self._client.proxy.log_fault(error)
+            self.refuse(500, "internal", "the proxy failed to handle this request")
             return
         self._acquire(fresh=False)
 
@@ -238,6 +252,11 @@ class Exchange:
         """Whether nothing more of the request can come."""
         return self.is_complete or self._has_no_body()
 
+    @property
+    def awaits_body(self) -> bool:
+        """Whether it is the client's turn to send more of the request."""
+        return self._upstream is not None and not self.is_complete
+
     def client_gone(self) -> None:
         """The client's connection is lost: end quietly, tell the upstream by closing."""
         if self.is_over:
@@ -269,7 +288,7 @@ class Exchange:
 
     def on_refused(self, reason: str) -> None:
         self._waiting = False
-        if reason == "connect_refused" and not self._retried:
+        if reason in ("connect_refused", "closed") and not self._retried:
             self._retried = True
             self._acquire(fresh=True)
             return
@@ -279,13 +298,13 @@ class Exchange:
         self._upstream = connection
         connection.begin(self, is_head=self.method == "HEAD")
         fields = self.fields
+        connection.write(self._wire)
         if self._pending:
-            connection.write(b"".join((self._wire, *self._pending)))
+            for data in self._pending:
+                connection.write(data)
             self._pending.clear()
             self._client.release_body()
-        else:
-            connection.write(self._wire)
-        if fields is not None and fields.expects_continue and not self.is_complete and self.version == "1.1":
+        if fields is not None and fields.expects_continue and not self.is_whole and self.version == "1.1":
             fields.expects_continue = False
             self._client.write(CONTINUE)
 
@@ -296,14 +315,25 @@ class Exchange:
         self._client.release_body()
 
     def on_lost(self, reason: str, *, reused: bool) -> None:
-        self._upstream = None
+        upstream, self._upstream = self._upstream, None
         if self._answered:
             self._cut(reason)
-        elif reused and not self._retried and self.method in IDEMPOTENT and self._has_no_body():
+        elif not self._retried and (self._was_not_sent(upstream) or (reused and self._may_repeat())):
             self._retried = True
             self._acquire(fresh=True)
         else:
             self._give_up(reason)
+
+    def _was_not_sent(self, upstream: UpstreamConnection | None) -> bool:
+        """Whether no byte went out on *upstream*; then all of the request is pending again."""
+        unsent = self._client.proxy.outgoing.take_back(upstream) if upstream is not None else []
+        if not unsent or unsent[0] is not self._wire:
+            return False
+        self._pending = unsent[1:]
+        return True
+
+    def _may_repeat(self) -> bool:
+        return self.method in IDEMPOTENT and self._has_no_body()
 
     def _has_no_body(self) -> bool:
         return self.fields is not None and self.fields.length in (UNSIZED, 0)
@@ -326,7 +356,11 @@ class Exchange:
     def on_interim(self, connection: UpstreamConnection) -> None:
         if self.version != "1.1" or connection.status == 100:
             return  # our own 100 was sent when the body was asked for
-        fields = b"".join(b"%b: %b\r\n" % (n, v) for n, v in connection.headers if kind_of(n) == PASS)
+        headers = connection.headers
+        named = [o for n, v in headers if kind_of(n) == CONNECTION for o in connection_options(v)]
+        fields = b"".join(
+            b"%b: %b\r\n" % (n, v) for n, v in headers if kind_of(n) == PASS and n.lower() not in named
+        )
         self._client.write(status_line(connection.status, connection.reason) + CRLF + fields + CRLF)
 
     def on_answer(self, connection: UpstreamConnection) -> None:
@@ -367,10 +401,18 @@ class Exchange:
     def on_flush(self) -> None:
         out = self._out
         if out:
-            self._client.write(b"".join(out))
+            data = b"".join(out)
+            self._client.write(data)
             self._client.answering()
             out.clear()
+            if len(data) >= AT_ONCE_BYTES:
+                self._client.proxy.outgoing.flush()
         if self._client.is_paused and self._upstream is not None and self._upstream.transport is not None:
+            self._upstream.transport.pause_reading()
+
+    def client_paused(self) -> None:
+        """The client reads too slowly."""
+        if self._upstream is not None and self._upstream.transport is not None:
             self._upstream.transport.pause_reading()
 
     def client_resumed(self) -> None:
@@ -417,7 +459,7 @@ class Exchange:
             return
         client = self._client
         client.proxy.metrics.errors[reason] += 1
-        if not self.is_whole or status in (400, 501, 408, 414, 431):
+        if status not in KEEPS or not self.is_whole or self.version != "1.1" or self.method == "CONNECT":
             self.keep_alive = False
         if client.proxy.is_draining:
             self.keep_alive = False
@@ -448,7 +490,9 @@ class Exchange:
         self._end(self.status)
         if self.rehearsal is not None:
             self.rehearsal.abort("primary_failed")
-        self._client.cut(b"".join(self._out))
+        if self._out:
+            self._client.write(b"".join(self._out))
+        self._client.cut()
 
     def _end(self, status: int, now: float = 0.0) -> None:
         self.is_over = True

@@ -14,6 +14,7 @@ from understudy.metrics import WorkerMetrics
 from understudy.proxy.connection import (
     ANSWERING,
     BODY,
+    CLOSING,
     HEAD,
     IDLE,
     LINGERING,
@@ -78,6 +79,7 @@ class Proxy:
             WAITING: limits.body_idle_timeout,
             ANSWERING: limits.body_idle_timeout,
             LINGERING: LINGER_SECONDS,
+            CLOSING: limits.body_idle_timeout,
         }
 
     async def serve(self, sockets: list[socket.socket]) -> None:
@@ -103,14 +105,18 @@ class Proxy:
             left -= SWEEP_SECONDS
         cut = len(self.connections)
         for connection in list(self.connections):
-            connection.cut(b"")
+            connection.cut()
         return cut
 
     def sweep(self, now: float) -> None:
         """Move the clock and end what is late."""
         self.clock.now = now
         for connection in list(self.connections):
-            connection.check_deadline(now)
+            try:
+                connection.check_deadline(now)
+            except Exception as error:  # noqa: BLE001  one connection is isolated from the others
+                self.log_fault(error)
+                connection.cut()
         for pool in self.engine.pools:
             pool.sweep(now)
         self.metrics.connections = len(self.connections)
