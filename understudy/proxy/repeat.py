@@ -46,7 +46,12 @@ class Repeat:
             return
         self._misses += 1
         at = data.index(b"\r\n")
-        if len(data) - at <= LONGEST_BLOCK and fields.length == UNSIZED and not fields.expects_continue:
+        if (
+            len(data) - at <= LONGEST_BLOCK
+            and fields.length == UNSIZED
+            and not fields.expects_continue
+            and _REQUEST_LINE.fullmatch(data, 0, at)  # else an empty line before it would be its block
+        ):
             self.block = data[at:]
             self.headers = headers
             self.fields = fields
