@@ -56,7 +56,8 @@ async def settle(turns: int = 12) -> None:
 class Peer(asyncio.Protocol):
     """One scripted end of a connection: keeps every byte and how it ended (``eof``, ``reset`` or ``""``)."""
 
-    def __init__(self) -> None:
+    def __init__(self, greeting: bytes = b"") -> None:
+        self._greeting = greeting
         self.received = bytearray()
         self.ending = ""
         self.is_lost = False
@@ -71,6 +72,8 @@ class Peer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._greeting:
+            self.send(self._greeting)
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -88,20 +91,21 @@ class Peer(asyncio.Protocol):
         self._changed.set()
 
     def send(self, data: bytes) -> None:
-        """Send *data* in one piece."""
-        self.transport.write(data)
+        """Send *data* in one piece; a connection that is over swallows it."""
+        if not self.is_lost:
+            self.transport.write(data)
 
     async def dribble(self, data: bytes) -> None:
         """Send *data* one byte at a time, each read by itself at the other end."""
         for at in range(len(data)):
-            self.transport.write(data[at : at + 1])
+            self.send(data[at : at + 1])
             await settle(3)
 
     async def send_split(self, data: bytes, at: int) -> None:
         """Send *data* in two pieces, the second after the first was read."""
-        self.transport.write(data[:at])
+        self.send(data[:at])
         await settle(3)
-        self.transport.write(data[at:])
+        self.send(data[at:])
 
     def finish(self) -> None:
         """Half-close: nothing more will be sent."""
@@ -225,6 +229,8 @@ class Upstream:
 
     def __init__(self) -> None:
         self.connections: list[Peer] = []
+        self.greeting = b""
+        """What every accepted connection sends before it is asked anything."""
         self.port = 0
         self._taken = 0
         self._accepted = asyncio.Event()
@@ -236,7 +242,7 @@ class Upstream:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def _accept(self) -> Peer:
-        peer = Peer()
+        peer = Peer(self.greeting)
         self.connections.append(peer)
         self._accepted.set()
         return peer
@@ -302,6 +308,10 @@ class Stage:
     def errors(self) -> dict[str, int]:
         """What the proxy answered or cut by itself, by counted reason."""
         return dict(self.metrics.errors)
+
+    async def turn(self) -> None:
+        """Let what was sent arrive."""
+        await settle(4)
 
     def advance(self, seconds: float) -> None:
         """Time passes, and everything late is ended."""

@@ -103,7 +103,7 @@ TARGETS = {
 
 
 async def refused(s: Stage, request: bytes, status: int) -> str:
-    """The counted reason with which *request* is refused, whole and followed by a request that is smuggled."""
+    """Ask *request*, be refused with *status*; the counted reason."""
     answer = await s.refused(request)
     assert answer.status == status, answer
     assert answer.field(b"connection") == b"close"
@@ -267,14 +267,14 @@ async def test_unknown_expectations_are_refused() -> None:
         assert (answer.status, answer.reason) == (417, "bad_expect")
 
 
-LIMITS = {"limits": {"target_bytes": 300, "header_bytes": 1024, "header_fields": 10}}
+LIMITS = {"target_bytes": 300, "header_bytes": 1024, "header_fields": 10}
 
 
 @pytest.mark.parametrize("how", ["whole", "segments"])
 @scripted
 async def test_too_long_a_target(how: str) -> None:
     """414, counted across segments; the longest that is allowed goes on."""
-    async with stage(**LIMITS) as s:
+    async with stage(limits=LIMITS) as s:
         client = await s.client()
         request = get(b"/" + b"x" * 300)
         if how == "whole":
@@ -291,7 +291,7 @@ async def test_too_long_a_target(how: str) -> None:
 @scripted
 async def test_an_endless_target() -> None:
     """414 as soon as it is too long, not when it ends."""
-    async with stage(**LIMITS) as s:
+    async with stage(limits=LIMITS) as s:
         client = await s.client()
         client.send(b"GET /" + b"x" * 400)
         assert (await client.message()).status == 414
@@ -303,7 +303,7 @@ async def test_an_endless_target() -> None:
 async def test_too_large_a_head(how: str) -> None:
     """431, however the head is spread over reads and whatever stands before it in one."""
     large = get(b"/large", *[b"X-%d: %b" % (n, b"y" * 200) for n in range(6)])
-    async with stage(**LIMITS) as s:
+    async with stage(limits=LIMITS) as s:
         client = await s.client()
         upstream = None
         if how == "whole":
@@ -331,7 +331,7 @@ async def test_the_largest_head_goes_on() -> None:
     size = sum(len(field) + 2 for field in fields) + len("Host: a.example\r\n")
     fields.append(b"X-Z: " + b"z" * (1024 - size - len("X-Z: \r\n")))
     request = get(b"/", *fields[1:])
-    async with stage(limits={**LIMITS["limits"], "header_bytes": 1024}) as s:
+    async with stage(limits=LIMITS) as s:
         client = await s.client()
         client.send(get(b"/first") + request)
         upstream = await s.upstream.accepted()
@@ -344,7 +344,7 @@ async def test_the_largest_head_goes_on() -> None:
 @scripted
 async def test_an_endless_head() -> None:
     """431 before it ends."""
-    async with stage(**LIMITS) as s:
+    async with stage(limits=LIMITS) as s:
         client = await s.client()
         for _ in range(8):
             client.send(b"GET / HTTP/1.1\r\nX: " if not _ else b"x" * 250)
@@ -356,7 +356,7 @@ async def test_an_endless_head() -> None:
 @scripted
 async def test_too_many_fields() -> None:
     """431 at one more than the limit."""
-    async with stage(**LIMITS) as s:
+    async with stage(limits=LIMITS) as s:
         answer = await s.refused(get(b"/", *[b"X-%d: 1" % n for n in range(10)]))
         assert (answer.status, answer.reason) == (431, "too_many_fields")
         _, _, seen = await s.asked(get(b"/", *[b"X-%d: 1" % n for n in range(9)]))
@@ -376,7 +376,7 @@ async def test_a_refusal_waits_for_its_turn() -> None:
             assert (await client.message()).body == number
         assert (await client.message()).status == 400
         assert await client.rest() == "eof"
-        assert (client.received, upstream.received) == (b"", b"")
+        assert client.received == upstream.received == b""
 
 
 @scripted
