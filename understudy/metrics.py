@@ -7,6 +7,7 @@ the sum of the latest of every worker into Prometheus families.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -128,11 +129,65 @@ def cumulative(histogram: Histogram) -> list[tuple[str, float]]:
     return buckets
 
 
-class WorkersCollector:
-    """prometheus-client collector over the latest snapshots: ``{worker: snapshot}``, read at scrape."""
+FAMILIES: Final = (
+    "requests",
+    "upstream",
+    "shadow",
+    "delta",
+    "mirror",
+    "control",
+    "comparisons",
+    "errors",
+    "decide_errors",
+)
+"""The keys of a snapshot that hold rows: labels, then what is added."""
 
-    def __init__(self, snapshots: Mapping[str, Mapping[str, Any]]) -> None:
+
+def fold(past: Mapping[str, Any], snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts of two workers that are gone, as one snapshot; what is a state (a gauge) is left out."""
+    cpu_seconds = sum(s.get("process", {}).get("cpu_seconds", 0.0) for s in (past, snapshot))
+    return {
+        **{key: _added([*past.get(key, ()), *snapshot.get(key, ())]) for key in FAMILIES},
+        "mirror_errors": past.get("mirror_errors", 0) + snapshot.get("mirror_errors", 0),
+        "process": {"cpu_seconds": cpu_seconds},
+        "worker": snapshot.get("worker", ""),
+        "gone": True,
+    }
+
+
+def _added(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Rows with the same labels as one."""
+    sums: dict[tuple[str, ...], list[Any]] = {}
+    for row in rows:
+        labels = tuple(takewhile(lambda value: isinstance(value, str), row))
+        numbers = list(row[len(labels) :])
+        known = sums.get(labels)
+        if known is not None:
+            numbers = [_add(mine, theirs) for mine, theirs in zip(known, numbers, strict=True)]
+        sums[labels] = numbers
+    return [[*labels, *numbers] for labels, numbers in sums.items()]
+
+
+def _add(mine: Any, theirs: Any) -> Any:
+    if isinstance(mine, list):
+        return [a + b for a, b in zip(mine, theirs, strict=True)]
+    return mine + theirs
+
+
+class WorkersCollector:
+    """prometheus-client collector over the latest snapshots, by source, read at scrape.
+
+    *compared*: what the control process counted itself, pairs by (flag, service, result).
+    """
+
+    def __init__(
+        self,
+        snapshots: Mapping[str, Mapping[str, Any]],
+        *,
+        compared: Mapping[tuple[str, str, str], int] | None = None,
+    ) -> None:
         self._snapshots = snapshots
+        self._compared = compared if compared is not None else {}
 
     def _rows(self, key: str) -> Iterator[Sequence[Any]]:
         for snapshot in self._snapshots.values():
@@ -164,9 +219,10 @@ class WorkersCollector:
         )
         yield self._counter(
             "understudy_comparisons",
-            "Compared copies by result.",
+            "Answered copies by result: match, mismatch, noise, skipped.",
             ["flag", "service", "result"],
             "comparisons",
+            self._compared.items(),
         )
         yield self._counter("understudy_errors", "Answers the proxy gave by itself.", ["reason"], "errors")
         yield self._counter(
@@ -174,8 +230,15 @@ class WorkersCollector:
         )
         yield from self._singles()
 
-    def _counter(self, name: str, text: str, labels: list[str], key: str) -> CounterMetricFamily:
-        totals: Counter[tuple[str, ...]] = Counter()
+    def _counter(
+        self,
+        name: str,
+        text: str,
+        labels: list[str],
+        key: str,
+        more: Iterable[tuple[tuple[str, ...], int]] = (),
+    ) -> CounterMetricFamily:
+        totals: Counter[tuple[str, ...]] = Counter(dict(more))
         for *values, n in self._rows(key):
             totals[tuple(values)] += n
         family = CounterMetricFamily(name, text, labels=labels)
@@ -218,7 +281,7 @@ class WorkersCollector:
         yield family
 
     def _singles(self) -> Iterator[Metric]:
-        live = {worker: s for worker, s in self._snapshots.items() if not s.get("gone")}
+        live = {source: s for source, s in self._snapshots.items() if not s.get("gone")}
         errors = CounterMetricFamily("understudy_mirror_errors", "Exceptions inside mirroring, contained.")
         errors.add_metric([], sum(s.get("mirror_errors", 0) for s in self._snapshots.values()))
         yield errors
@@ -233,10 +296,15 @@ class WorkersCollector:
             "understudy_process_resident_memory_bytes", "RSS of a worker.", labels=["worker"]
         )
         fds = GaugeMetricFamily("understudy_process_open_fds", "Open files of a worker.", labels=["worker"])
-        for worker, snapshot in live.items():
+        seconds: Counter[str] = Counter()
+        for source, snapshot in self._snapshots.items():
+            seconds[snapshot.get("worker", source)] += snapshot.get("process", {}).get("cpu_seconds", 0.0)
+        for worker, total in seconds.items():
+            cpu.add_metric([worker], total)
+        latest = {snapshot.get("worker", source): snapshot for source, snapshot in live.items()}
+        for worker, snapshot in latest.items():
             process = snapshot.get("process", {})
             version.add_metric([worker], snapshot.get("rules_version", 0))
-            cpu.add_metric([worker], process.get("cpu_seconds", 0.0))
             rss.add_metric([worker], process.get("resident_bytes", 0.0))
             fds.add_metric([worker], process.get("open_fds", 0.0))
         yield from (version, cpu, rss, fds)

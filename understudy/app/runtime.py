@@ -19,3 +19,7 @@ class Runtime:
     lifeline: int
     """Read end of a pipe that the supervisor alone holds open: end of file means it is gone."""
     via_id: bytes
+
+    def listeners(self) -> list[socket.socket]:
+        """The sockets of all workers."""
+        return [bound for group in self.worker_sockets for bound in group]

@@ -4,11 +4,13 @@ Single-threaded and without an event loop, so that forking is safe: a child star
 already validated and the sockets already bound.
 """
 
+import contextlib
 import logging
 import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -20,6 +22,7 @@ from typing import Final
 from understudy.app.runtime import Runtime
 from understudy.app.sockets import address_of, bind, bind_unix, bind_workers
 from understudy.config import Settings
+from understudy.errors import ListenError
 
 log = logging.getLogger("understudy")
 
@@ -27,6 +30,9 @@ WATCHED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 QUICK_SECONDS: Final = 2.0
 """A child that lived shorter is started again more slowly."""
 MOST_BACKOFF_SECONDS: Final = 5.0
+LONGEST_FOLDER: Final = 90
+"""A Unix socket's path has at most 107 bytes."""
+
 GRACE_SECONDS: Final = 5.0
 """What children get beyond the drain time before they are killed."""
 
@@ -89,11 +95,16 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         child.started_at = time.monotonic()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        child.pid = os.fork()
-        if child.pid == 0:
+        _flush()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            child.restart_at = child.started_at + MOST_BACKOFF_SECONDS
+            log.error("%s cannot be started: %s", child.name, error)
+            return
+        if pid == 0:
             _become(child.run)
+        child.pid = pid
 
     def _reap(self) -> None:
         while True:
@@ -115,11 +126,16 @@ class Supervisor:
         quick = now - child.started_at < QUICK_SECONDS
         child.backoff = min(MOST_BACKOFF_SECONDS, max(0.1, child.backoff * 2)) if quick else 0.0
         child.restart_at = now + child.backoff
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        how = f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"status {code}"
         log.error("%s ended by %s; starting it again", child.name, how)
 
     def _stop(self) -> int:
-        """Workers first, so that their last evidence still finds the control process."""
+        """Workers first, so that their last evidence still finds the control process.
+
+        The listeners are closed here too: else new connections would wait for a worker that is leaving.
+        """
+        for bound in self.runtime.listeners():
+            bound.close()
         deadline = time.monotonic() + self.runtime.settings.limits.drain_timeout + GRACE_SECONDS
         workers = [child for child in self.children if child.name != "control"]
         rest = [child for child in self.children if child.name == "control"]
@@ -152,9 +168,15 @@ def _become(run: Callable[[], int]) -> None:
     except BaseException:
         logging.getLogger("understudy").exception("a process could not go on")
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         os._exit(code)
+
+
+def _flush() -> None:
+    """What is buffered would be written twice, by two processes; nobody may be reading any more."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 def serve(settings: Settings, *, config_path: Path | None = None) -> int:
@@ -166,7 +188,7 @@ def serve(settings: Settings, *, config_path: Path | None = None) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     admin = bind(settings.admin.listen, shared=False)
     workers = bind_workers(settings.listen, settings.workers)
-    folder = Path(tempfile.mkdtemp(prefix="understudy-"))
+    folder = _folder()
     lifeline, held = os.pipe()
     os.set_inheritable(held, False)
     try:
@@ -192,16 +214,35 @@ def serve(settings: Settings, *, config_path: Path | None = None) -> int:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _folder() -> Path:
+    """A new folder for the link's socket, whose path must be short. Raises `ListenError`."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="understudy-"))
+        if len(os.fsencode(folder)) > LONGEST_FOLDER:
+            folder.rmdir()
+            folder = Path(tempfile.mkdtemp(prefix="understudy-", dir="/tmp"))
+    except OSError as error:
+        raise ListenError(f"no folder for temporary files: {error}") from None
+    return folder
+
+
 def _children(runtime: Runtime, held: int) -> list[Child]:
-    def control() -> int:
+    def keep(*own: socket.socket) -> None:
+        """Close what is not this child's: a listener that any process holds open is not closed."""
         os.close(held)
+        for bound in (*runtime.listeners(), runtime.admin_socket, runtime.link_socket):
+            if bound not in own:
+                bound.close()
+
+    def control() -> int:
+        keep(runtime.admin_socket, runtime.link_socket)
         from understudy.app.control import run
 
         return run(runtime)
 
     def worker(index: int) -> Callable[[], int]:
         def start() -> int:
-            os.close(held)
+            keep(*runtime.worker_sockets[index])
             from understudy.app.worker import run
 
             return run(runtime, index)

@@ -9,6 +9,7 @@ import resource
 import secrets
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -78,9 +79,10 @@ class Worker:
                 tasks.create_task(self._sweep(proxy)),
                 tasks.create_task(self._flush(proxy, link)),
             ]
-            await self._first_rules(link, proxy)
-            await proxy.serve(self._runtime.worker_sockets[self._index])
-            await self._stop.wait()
+            await self._first_rules(tasks, link, proxy)
+            if not self._stop.is_set():
+                await proxy.serve(self._runtime.worker_sockets[self._index])
+                await self._stop.wait()
             await self._end(proxy, link)
             for task in background:
                 task.cancel()
@@ -133,12 +135,13 @@ class Worker:
             trusted_proxies=settings.trusted_proxies,
         )
 
-    async def _first_rules(self, link: WorkerLink, proxy: Proxy) -> None:
+    async def _first_rules(self, tasks: asyncio.TaskGroup, link: WorkerLink, proxy: Proxy) -> None:
         """Serve nobody by rules that the store may have overruled, unless there is no choice."""
-        try:
-            async with asyncio.timeout(RULES_SECONDS):
-                await link.has_rules.wait()
-        except TimeoutError:
+        either = [tasks.create_task(link.has_rules.wait()), tasks.create_task(self._stop.wait())]
+        await asyncio.wait(either, timeout=RULES_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in either:
+            task.cancel()
+        if not link.has_rules.is_set() and not self._stop.is_set():
             log.error(
                 "no rules from the control process after %g s: starting from the configuration", RULES_SECONDS
             )
@@ -147,8 +150,8 @@ class Worker:
     async def _sweep(self, proxy: Proxy) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            proxy.sweep(time.monotonic())
-            proxy.mirror.sweep(time.perf_counter())
+            self._contain("sweep", lambda: proxy.sweep(time.monotonic()))
+            self._contain("sweep", lambda: proxy.mirror.sweep(time.perf_counter()))
 
     async def _flush(self, proxy: Proxy, link: WorkerLink) -> None:
         beat = 0
@@ -156,10 +159,21 @@ class Worker:
             await asyncio.sleep(FLUSH_SECONDS)
             beat += 1
             if beat % 5 == 0:
-                proxy.engine.collect_errors()
-                self._metrics.process = process_figures()
-                link.send_metrics()
-            link.send_evidence()
+                self._contain("metrics", lambda: self._tell(proxy, link))
+            self._contain("evidence", link.send_evidence)
+
+    def _tell(self, proxy: Proxy, link: WorkerLink) -> None:
+        proxy.engine.collect_errors()
+        self._metrics.process = process_figures()
+        link.send_metrics()
+
+    def _contain(self, what: str, work: Callable[[], object]) -> None:
+        """Do periodic *work*; a fault in it must not end the worker and all its connections."""
+        try:
+            work()
+        except Exception:
+            self._metrics.errors[f"internal_{what}"] += 1
+            log.exception("the periodic work on %s failed", what)
 
     async def _end(self, proxy: Proxy, link: WorkerLink) -> None:
         cut = await proxy.drain(self._settings.limits.drain_timeout, wait=asyncio.sleep)

@@ -13,7 +13,7 @@ import orjson
 from understudy.config import parse_rules
 from understudy.engine import Engine
 from understudy.errors import UnderstudyError
-from understudy.link import Frames, Kind, LinkError, Outbox, encode_batch, frame, json_frame
+from understudy.link import Batch, Frames, Kind, LinkError, Outbox, encode_batch, frame, json_frame
 from understudy.metrics import WorkerMetrics
 
 log = logging.getLogger("understudy.worker")
@@ -41,6 +41,7 @@ class WorkerLink(asyncio.Protocol):
         self.has_rules = asyncio.Event()
         self._path = path
         self._hello = {"worker": name, "pid": os.getpid(), "source": source}
+        self._document: object = None
         self._engine = engine
         self._services = services
         self._outbox = outbox
@@ -74,17 +75,37 @@ class WorkerLink(asyncio.Protocol):
         self._closing = True
         if self._transport is not None:
             self._transport.close()
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._lost.wait()
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self._lost.wait()
+            except TimeoutError:
+                log.warning("the control process does not read: the last evidence is not delivered")
 
     def send_evidence(self) -> bool:
         """Send the next batch if the last one was acknowledged; True when nothing is left to say."""
         if self._transport is None or self._is_paused:
             return False
-        batch = self._outbox.next_batch()
+        try:
+            batch = self._outbox.next_batch()
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self._broke("evidence could not be collected")
+            return False
         if batch is not None:
-            self._transport.write(frame(Kind.BATCH, encode_batch(batch)))
+            self._transport.write(self._said(batch))
         return self._outbox.under_way is None and not len(self._outbox)
+
+    def _said(self, batch: Batch) -> bytes:
+        """*batch* on the wire; without its pairs when these cannot be said."""
+        try:
+            return frame(Kind.BATCH, encode_batch(batch))
+        except Exception:  # noqa: BLE001  else this batch would stop all that follow
+            self._broke("a batch of evidence could not be written")
+        stripped = self._outbox.strip()
+        return b"" if stripped is None else frame(Kind.BATCH, encode_batch(stripped))
+
+    def _broke(self, what: str) -> None:
+        self._metrics.mirror_errors += 1
+        log.exception("%s", what)
 
     def send_metrics(self) -> None:
         """Send the cumulative counts."""
@@ -97,9 +118,10 @@ class WorkerLink(asyncio.Protocol):
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._frames = Frames()
         self._is_paused = False
-        transport.write(json_frame(Kind.HELLO, self._hello))
+        rules = {"version": self._engine.version, "document": self._document}
+        transport.write(json_frame(Kind.HELLO, {**self._hello, **rules}))
         if self._outbox.under_way is not None:
-            transport.write(frame(Kind.BATCH, encode_batch(self._outbox.under_way)))
+            transport.write(self._said(self._outbox.under_way))
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
@@ -120,7 +142,7 @@ class WorkerLink(asyncio.Protocol):
                     self._outbox.acknowledge(orjson.loads(payload)["sequence"])
                     if len(self._outbox) >= BACKLOG_PAIRS:
                         self.send_evidence()
-        except (LinkError, orjson.JSONDecodeError, KeyError) as error:
+        except (LinkError, orjson.JSONDecodeError, KeyError, TypeError) as error:
             log.error("the control process sent what is not a frame: %s", error)
             if self._transport is not None:
                 self._transport.abort()
@@ -132,13 +154,22 @@ class WorkerLink(asyncio.Protocol):
         if version < self._engine.version:
             error = f"version {version} is older than {self._engine.version}, which is in force"
         else:
-            try:
-                self._engine.swap(parse_rules(message["document"], services=self._services), version)
-            except UnderstudyError as refusal:
-                error = str(refusal)
-                log.error("rules version %d refused: %s", version, error)
-            else:
-                self._metrics.rules_loaded_at = time()
-                self.has_rules.set()
+            error = self._swap(message["document"], version)
         if self._transport is not None:
             self._transport.write(json_frame(Kind.APPLIED, {"version": version, "error": error}))
+
+    def _swap(self, document: object, version: int) -> str:
+        """Put *document* in force; why not, when it was refused."""
+        try:
+            self._engine.swap(parse_rules(document, services=self._services), version)
+        except UnderstudyError as refusal:
+            log.error("rules version %d refused: %s", version, refusal)
+            return str(refusal)
+        except Exception as fault:
+            # A fault in reading rules must not cost the link: the rules in force stay.
+            log.exception("rules version %d could not be read", version)
+            return f"{type(fault).__name__}: {fault}"
+        self._document = document
+        self._metrics.rules_loaded_at = time()
+        self.has_rules.set()
+        return ""

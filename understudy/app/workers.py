@@ -3,24 +3,39 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 
 from understudy.link import Batch, Frames, Kind, LinkError, decode_batch, json_frame
+from understudy.metrics import fold
 
 log = logging.getLogger("understudy.control")
+
+
+PAST: Final = "past "
+"""Before a worker's name: the sum of its snapshots that are gone for good."""
+
+MOST_GONE: Final = 64
+"""Last snapshots kept apart, for a worker that lost its link alone comes back; older ones are added up."""
 
 
 class Workers:
     """Hands rules to every worker, now and when it connects; keeps the latest snapshot of each.
 
     The last snapshot of a worker that is gone stays, marked ``gone``, so that sums never fall.
+    *on_ahead* is told of a worker whose rules are newer than those it would be handed.
     """
 
-    def __init__(self, *, on_batch: Callable[[str, Batch], None]) -> None:
+    def __init__(
+        self,
+        *,
+        on_batch: Callable[[str, Batch], None],
+        on_ahead: Callable[[int, Mapping[str, Any]], None],
+    ) -> None:
         self.snapshots: dict[str, dict[str, Any]] = {}
         self._on_batch = on_batch
+        self._on_ahead = on_ahead
         self._links: set[WorkerConnection] = set()
         self._rules: bytes | None = None
         self._changed = asyncio.Event()
@@ -66,9 +81,19 @@ class Workers:
 
     def left(self, link: "WorkerConnection") -> None:
         self._links.discard(link)
-        if link.source in self.snapshots:
-            self.snapshots[link.source]["gone"] = True
+        snapshot = self.snapshots.pop(link.source, None)
+        if snapshot is not None:
+            self.snapshots[link.source] = {**snapshot, "gone": True}  # last of the gone
+            self._fold_oldest()
         self._changed.set()
+
+    def _fold_oldest(self) -> None:
+        gone = [source for source, snapshot in self.snapshots.items() if snapshot.get("gone")]
+        apart = [source for source in gone if not source.startswith(PAST)]
+        for source in apart[:-MOST_GONE]:
+            snapshot = self.snapshots.pop(source)
+            past = PAST + snapshot["worker"]
+            self.snapshots[past] = fold(self.snapshots.get(past, {}), snapshot)
 
     def heard(self, link: "WorkerConnection", kind: Kind, payload: bytes) -> None:
         if kind == Kind.BATCH:
@@ -76,7 +101,9 @@ class Workers:
             return
         message = orjson.loads(payload)
         if kind == Kind.HELLO:
-            link.source = message["source"]
+            link.source, link.name = message["source"], message["worker"]
+            if message["document"] is not None:
+                self._on_ahead(message["version"], message["document"])
         elif kind == Kind.APPLIED:
             link.answered = message["version"]
             if message["error"]:
@@ -85,7 +112,7 @@ class Workers:
                 link.version = message["version"]
             self._changed.set()
         elif kind == Kind.METRICS:
-            self.snapshots[link.source] = message
+            self.snapshots[link.source] = {**message, "worker": link.name}
 
 
 class WorkerConnection(asyncio.Protocol):
@@ -93,6 +120,7 @@ class WorkerConnection(asyncio.Protocol):
 
     def __init__(self, workers: Workers) -> None:
         self.source = ""
+        self.name = ""
         self.version = -1
         self.answered = -1
         self._workers = workers
@@ -115,7 +143,7 @@ class WorkerConnection(asyncio.Protocol):
         try:
             for kind, payload in self._frames.feed(data):
                 self._workers.heard(self, kind, payload)
-        except (LinkError, orjson.JSONDecodeError, KeyError) as error:
+        except (LinkError, orjson.JSONDecodeError, KeyError, TypeError) as error:
             log.error("worker %s sent what is not a frame: %s", self.source or "(unnamed)", error)
             if self._transport is not None:
                 self._transport.abort()

@@ -19,6 +19,7 @@ class MemoryStore:
         self._clock = clock
         self._is_open = False
         self._versions: list[dict[str, Any]] = []
+        self._forgotten = 0
         self._counts: Counter[str] = Counter()
         self._sources: dict[str, int] = {}
         self._samples: list[SampleRow] = []
@@ -42,7 +43,7 @@ class MemoryStore:
         """See Store.put_rules."""
         self._check_open()
         text = document_text(document)
-        actual = len(self._versions)
+        actual = self._forgotten + len(self._versions)
         if expected is not None and expected != actual:
             raise VersionConflict(expected=expected, actual=actual)
         row: dict[str, Any] = {
@@ -55,6 +56,10 @@ class MemoryStore:
         stored = stored_rules(**row)
         self._versions.append(row)
         return stored
+
+    def resume(self, version: int) -> None:
+        """Number on after *version*: versions up to it were given by a process that is gone."""
+        self._forgotten = max(self._forgotten, version - len(self._versions))
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
         """See Store.history."""

@@ -1,0 +1,334 @@
+"""The world around one ``understudy serve``: origins in threads, clients under load, its processes."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+POLL_SECONDS = 0.02
+PATIENCE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request as an origin saw it."""
+
+    method: str
+    path: str
+    fields: Mapping[str, str]
+    body: bytes
+    raw_fields: bytes
+
+    @property
+    def variant(self) -> str:
+        return self.fields.get("x-understudy-variant", "")
+
+    @property
+    def mark(self) -> str:
+        """``1`` on a copy, ``control`` on a control copy, empty on a request."""
+        return self.fields.get("x-understudy-shadow", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Says:
+    """What an origin answers."""
+
+    body: bytes = b'{"ok": true}'
+    status: int = 200
+    fields: tuple[tuple[str, str], ...] = (("Content-Type", "application/json"),)
+
+
+def says_json(value: Any) -> Says:
+    return Says(body=json.dumps(value).encode())
+
+
+@dataclass(slots=True, kw_only=True)
+class ThreadedOrigin:
+    """A service in threads of the test's own process: keeps what it was asked."""
+
+    answer: Callable[[Asked], Says]
+    port: int = 0
+    asked: list[Asked] = field(default_factory=list)
+
+    def requests(self, mark: str = "") -> list[Asked]:
+        """The requests with that mark."""
+        return [asked for asked in self.asked if asked.mark == mark]
+
+    @contextmanager
+    def listening(self) -> Iterator["ThreadedOrigin"]:
+        """Listen on a free port of 127.0.0.1."""
+        origin = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 30
+
+            def respond(self) -> None:
+                size = int(self.headers.get("Content-Length") or 0)
+                asked = Asked(
+                    method=self.command,
+                    path=self.path,
+                    fields={name.lower(): value for name, value in self.headers.items()},
+                    body=self.rfile.read(size),
+                    raw_fields=bytes(self.headers),
+                )
+                origin.asked.append(asked)
+                said = origin.answer(asked)
+                self.send_response(said.status)
+                for name, value in said.fields:
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(said.body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(said.body)
+
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = respond  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 512
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """A peer that vanishes is what these tests are about."""
+
+        with Server(("127.0.0.1", 0), Handler) as server:
+            self.port = server.server_address[1]
+            thread = threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+            )
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+def always(said: Says | None = None) -> ThreadedOrigin:
+    """An origin that answers all requests alike."""
+    known = said or Says()
+    return ThreadedOrigin(answer=lambda asked: known)
+
+
+def config_text(primary: int, shadow: int, **more: Any) -> str:
+    """Everything is answered by *primary*; flag ``shop`` mirrors all to *shadow* unless told otherwise."""
+    document = {
+        "store": "sqlite:///understudy.db",
+        "services": {
+            "v1": {"url": f"http://127.0.0.1:{primary}"},
+            "v2": {"url": f"http://127.0.0.1:{shadow}"},
+        },
+        "flags": {"shop": flag()},
+        "routes": [{"path": "/", "flag": "shop", "unit": "cookie:uid"}],
+        **more,
+    }
+    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in document.items())
+
+
+def flag(default: str = "dark", **more: Any) -> dict[str, Any]:
+    """A routing flag with a stable, a canary and a dark variant."""
+    return {
+        "state": "ENABLED",
+        "variants": {
+            "stable": {"serve": "v1"},
+            "canary": {"serve": "v2"},
+            "dark": {"serve": "v1", "mirror": ["v2"]},
+        },
+        "defaultVariant": default,
+        **more,
+    }
+
+
+def rules(default: str = "dark", **more: Any) -> dict[str, Any]:
+    """A whole rules document around `flag`."""
+    return {
+        "flags": {"shop": flag(default)},
+        "routes": [{"path": "/", "flag": "shop", "unit": "cookie:uid"}],
+        "compare": [],
+        "killed": [],
+        **more,
+    }
+
+
+def wait_until(is_so: Callable[[], object], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
+    """Poll *is_so* within a deadline; connection errors mean "not yet"."""
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError, KeyError):
+            if is_so():
+                return
+        assert time.monotonic() < end, f"never came: {what}"
+        time.sleep(POLL_SECONDS)
+
+
+# -- processes
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of *pid*, oldest first; none when it is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def is_alive(pid: int) -> bool:
+    """Whether *pid* runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def listens_on(pid: int, port: int) -> bool:
+    """Whether *pid* holds a socket that listens on *port* of IPv4."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inodes = {row[9] for row in rows if row[3] == "0A" and int(row[1].split(":")[1], 16) == port}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(entry) in {f"socket:[{inode}]" for inode in inodes}:
+                return True
+    return False
+
+
+def control_of(supervisor: int, admin_port: int) -> int:
+    """The control process: the child that holds the admin listener."""
+    found = [pid for pid in children_of(supervisor) if is_alive(pid) and listens_on(pid, admin_port)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def workers_of(supervisor: int, admin_port: int) -> list[int]:
+    """The workers, oldest first."""
+    control = control_of(supervisor, admin_port)
+    return [pid for pid in children_of(supervisor) if pid != control and is_alive(pid)]
+
+
+# -- clients
+
+
+@dataclass(slots=True)
+class Tally:
+    """What clients under load met."""
+
+    answered: int = 0
+    failed: list[str] = field(default_factory=list)
+    refused: int = 0
+    slowest_seconds: float = 0.0
+
+
+class Load:
+    """Clients on keep-alive connections, in a thread of their own; each sends one request after another.
+
+    A connection that the proxy closed while it was idle is no failure: the client, as every client does,
+    sends the request again on a new one. Everything else that is not a whole answer with status 200 is.
+    """
+
+    def __init__(
+        self, port: int, *, clients: int = 4, path: str = "/orders/1", pause_seconds: float = 0.0
+    ) -> None:
+        self.tally = Tally()
+        self._port = port
+        self._clients = clients
+        self._pause_seconds = pause_seconds
+        self._request = f"GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n".encode()
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> Tally:
+        """End all clients after their present request."""
+        self._is_over.set()
+        self._thread.join(PATIENCE_SECONDS)
+        assert not self._thread.is_alive()
+        return self.tally
+
+    def until_answered(self, more: int) -> None:
+        """Wait for *more* answers from now on."""
+        goal = self.tally.answered + more
+        wait_until(lambda: self.tally.answered >= goal, f"{more} more answers; {self.tally.failed[:3]}")
+
+    async def _run(self) -> None:
+        await asyncio.gather(*(self._client() for _ in range(self._clients)))
+
+    async def _client(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            except OSError:
+                self.tally.refused += 1
+                await asyncio.sleep(0.01)
+                continue
+            try:
+                await self._talk(reader, writer)
+            except (OSError, EOFError, ValueError) as error:
+                self.tally.failed.append(repr(error))
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_first = True
+        while not self._is_over.is_set():
+            started = time.monotonic()
+            try:
+                writer.write(self._request)
+                status = await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)
+            except OSError:
+                status = b""
+            if not status:
+                if is_first:
+                    self.tally.failed.append("closed before the first answer")
+                return
+            is_last = await self._rest(reader, status)
+            self.tally.answered += 1
+            self.tally.slowest_seconds = max(self.tally.slowest_seconds, time.monotonic() - started)
+            if is_last:
+                return
+            is_first = False
+            if self._pause_seconds:
+                await asyncio.sleep(self._pause_seconds)
+
+    async def _rest(self, reader: asyncio.StreamReader, status: bytes) -> bool:
+        """Read on to the end of the answer; whether it is the connection's last."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        fields = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(b":") for line in head.split(b"\r\n"))
+        }
+        body = await reader.readexactly(int(fields[b"content-length"]))
+        if not status.startswith(b"HTTP/1.1 200"):
+            self.tally.failed.append(f"{status!r} {body[:200]!r}")
+        return fields.get(b"connection") == b"close"
+
+
+def ask(port: int, path: str = "/orders/1", *fields: str, host: str = "127.0.0.1") -> tuple[int, bytes]:
+    """One GET on a connection of its own: (status, body)."""
+    lines = "".join(f"{line}\r\n" for line in fields)
+    request = f"GET {path} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n{lines}\r\n".encode()
+    with socket.create_connection((host, port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), body

@@ -1,0 +1,175 @@
+"""Evidence on its way in: unequal pairs are compared, counts stored, batches acknowledged. Exactly once."""
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from understudy.app.trouble import Trouble
+from understudy.comparators import report
+from understudy.errors import StoreError
+from understudy.link import Batch
+from understudy.messages import Pair
+from understudy.shadow import Assessment, Assessor
+from understudy.store import Sample, Store
+
+log = logging.getLogger("understudy.control")
+
+STORE_RETRY_SECONDS: Final = 1.0
+MOST_BATCHES: Final = 1024
+"""A worker has one batch under way at a time, so there are never more than workers and their ghosts."""
+
+JUDGED_SECONDS: Final = 2.0
+"""How old the memory of what is noise may grow, while pairs come in."""
+
+Key = tuple[str, ...]
+
+
+class Intake:
+    """Takes what workers send. ``evidence`` is the sum of all that the store has."""
+
+    def __init__(
+        self,
+        store: Store,
+        assessor: Assessor,
+        *,
+        trouble: Trouble,
+        acknowledge: Callable[[str, int], None],
+        control_share: float,
+    ) -> None:
+        self.evidence: Counter[Key] = Counter()
+        self.comparisons: Counter[tuple[str, str, str]] = Counter()
+        """Pairs by (flag, service, result), for the metrics."""
+        self.differences: Counter[tuple[str, str]] = Counter()
+        """Differences by (endpoint, kind), for the metrics."""
+        self._store = store
+        self._assessor = assessor
+        self._trouble = trouble
+        self._acknowledge = acknowledge
+        self._control_share = control_share
+        self._judged_at = 0.0
+        self._batches: asyncio.Queue[tuple[str, Batch]] = asyncio.Queue(maxsize=MOST_BATCHES)
+
+    def offer(self, source: str, batch: Batch) -> None:
+        """Queue a batch of *source*. Never waits; one that finds no room is sent again by its worker."""
+        try:
+            self._batches.put_nowait((source, batch))
+        except asyncio.QueueFull:
+            log.warning("too many batches wait; the worker will send this one again when it reconnects")
+
+    async def load(self) -> None:
+        """Start from what the store has. Raises `StoreError`."""
+        self.evidence = Counter(await self._store.evidence())
+
+    async def clear(self) -> None:
+        """Forget all evidence. Raises `StoreError`."""
+        await self._store.clear_evidence()
+        self.evidence.clear()
+
+    async def run(self) -> None:
+        """Take batches for ever; one that the store cannot take now is tried until it can."""
+        while True:
+            source, batch = await self._batches.get()
+            try:
+                await self._take(source, batch)
+                self._acknowledge(source, batch.sequence)
+            finally:
+                self._batches.task_done()
+
+    async def finish(self, seconds: float) -> None:
+        """Wait, at most *seconds*, until everything offered is taken."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._batches.join()
+        except TimeoutError:
+            log.warning("evidence is left that the store could not take in time")
+
+    async def _take(self, source: str, batch: Batch) -> None:
+        self._refresh_noise()
+        assessed: list[tuple[Pair, Assessment | None]] = []
+        for pair in batch.pairs:
+            assessed.append((pair, self._assess(pair)))
+            await asyncio.sleep(0)  # the admin server answers between two comparisons
+        counts = Counter(batch.counts)
+        for pair, assessment in assessed:
+            if assessment is None:
+                counts["exchange", pair.service, pair.endpoint, "not_compared"] += 1
+            else:
+                counts.update(assessment.counts)
+        samples = [sample for _, assessment in assessed if assessment for sample in samples_of(assessment)]
+        if await self._add(source, batch.sequence, counts, samples):
+            self.evidence.update(counts)
+            for pair, assessment in assessed:
+                self._count(pair, assessment)
+
+    async def _add(self, source: str, sequence: int, counts: Counter[Key], samples: list[Sample]) -> bool:
+        """Store one batch; False when nothing is to be added to what is known here."""
+        while True:
+            try:
+                if await self._store.add_evidence(
+                    source=source, sequence=sequence, counts=counts, samples=samples
+                ):
+                    self._trouble.mended()
+                    return True
+                # It was stored before: by the process before this one, or by an attempt that failed late.
+                await self.load()
+            except StoreError as error:
+                self._trouble.met(error)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+            except (ValueError, TypeError) as error:
+                log.error("a batch of evidence is dropped, because no store can take it: %s", error)
+                return False
+            else:
+                self._trouble.mended()
+                return False
+
+    def _assess(self, pair: Pair) -> Assessment | None:
+        try:
+            return self._assessor.assess(pair)
+        except Exception:
+            # One pair is isolated from the others: else a worker would send it for ever.
+            log.exception("a pair of %s could not be compared", pair.endpoint)
+            return None
+
+    def _count(self, pair: Pair, assessment: Assessment | None) -> None:
+        result = "skipped" if assessment is None else assessment.result
+        self.comparisons[pair.flag, pair.service, result] += 1
+        for kind in assessment.kinds if assessment else ():
+            self.differences[pair.endpoint, kind] += 1
+
+    def _refresh_noise(self) -> None:
+        now = time.monotonic()
+        if now - self._judged_at < JUDGED_SECONDS:
+            return
+        self._judged_at = now
+        try:
+            whole = report(self.evidence, control_share=self._control_share)
+        except Exception:
+            # Only a label of metrics hangs on it.
+            log.exception("what is noise could not be judged")
+            return
+        self._assessor.noise = frozenset(
+            (endpoint["service"], endpoint["endpoint"], finding["path"], finding["kind"])
+            for endpoint in whole["endpoints"]
+            for finding in endpoint["findings"]
+            if finding["verdict"] == "noise"
+        )
+
+
+def samples_of(assessment: Assessment) -> list[Sample]:
+    """What was found, each with its draw for the few places there are."""
+    return [
+        Sample(
+            service=found.service,
+            endpoint=found.endpoint,
+            path=found.path,
+            kind=found.kind,
+            priority=random.random(),
+            at=found.at,
+            body=found.body,
+        )
+        for found in assessment.found
+    ]
