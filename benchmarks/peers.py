@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,11 @@ PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk"}
 
 INSTALL_SECONDS = 300.0
 POLICY = Path("/usr/sbin/policy-rc.d")
-UNDERSTUDY = Path(sys.executable).with_name("understudy")
+PURE = Path(sys.executable).with_name("understudy")
+"""The source tree as `make` sets it up: nothing compiled."""
+
+WHEEL = HERE / ".peers" / "understudy"
+"""The wheel as users install it, with its compiled request path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +72,28 @@ def install(console: Console) -> set[str]:
         )
     if _has_envoy() or _install_envoy(console):
         found.add("envoy")
+    if not _build_wheel(console):
+        raise BenchError("the wheel cannot be built; its trouble stands above")
     for program in sorted({"haproxy", "envoy"} - found):
         console.print(f"[bold red]*** {program} is missing: its figures are LEFT OUT ***[/]")
     return found
+
+
+def _build_wheel(console: Console) -> bool:
+    """Build the wheel of this tree and unpack it; its dependencies are those of this environment."""
+    console.print("Building the wheel of this tree")
+    folder = WHEEL.with_name("understudy-wheel")
+    for stale in (folder, WHEEL):
+        shutil.rmtree(stale, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    if not _try([*pip, "-w", str(folder), str(HERE.parent)], console):
+        return False
+    (wheel,) = folder.glob("understudy-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(WHEEL)
+    if not list(WHEEL.rglob("*.so")):
+        console.print("[bold red]*** No compiler: the wheel is pure, and slower than it could be ***[/]")
+    return True
 
 
 def _install_debian(packages: list[str], console: Console) -> None:
@@ -134,7 +158,7 @@ def _try(command: list[str], console: Console, environ: Mapping[str, str] | None
 def versions(found: set[str]) -> dict[str, str]:
     """The version of every program in *found*, and ours."""
     asked = {
-        "understudy": [str(UNDERSTUDY), "--version"],
+        "understudy": [str(PURE), "--version"],
         "nginx": ["nginx", "-v"],
         "haproxy": ["haproxy", "-v"],
         "envoy": [str(ENVOY_VENV / "bin/envoy"), "--version"],
@@ -160,10 +184,14 @@ def start_all(found: set[str], upstreams: Upstreams, processes: Processes, *, co
     if "envoy" in found:
         targets.append(_envoy("envoy", upstreams, processes, core, is_mirror=False))
     targets.append(_understudy("understudy", "plain.yaml", upstreams, processes, core))
+    targets.append(_understudy("understudy (pure)", "plain.yaml", upstreams, processes, core, is_pure=True))
     targets.append(_nginx("nginx+mirror", upstreams, processes, core, is_mirror=True))
     if "envoy" in found:
         targets.append(_envoy("envoy+mirror", upstreams, processes, core, is_mirror=True))
     targets.append(_understudy("understudy+mirror", "mirror.yaml", upstreams, processes, core))
+    targets.append(
+        _understudy("understudy+mirror (pure)", "mirror.yaml", upstreams, processes, core, is_pure=True)
+    )
     targets.append(_understudy("understudy+mirror+control", "control.yaml", upstreams, processes, core))
     return targets
 
@@ -257,9 +285,11 @@ def _envoy_cluster(name: str, port: int) -> dict[str, object]:
     }
 
 
-def _understudy(name: str, config: str, upstreams: Upstreams, processes: Processes, core: int) -> Target:
-    if not UNDERSTUDY.exists():
-        raise BenchError(f"{UNDERSTUDY} is missing: start the bench with `make bench`, which sets up")
+def _understudy(
+    name: str, config: str, upstreams: Upstreams, processes: Processes, core: int, *, is_pure: bool = False
+) -> Target:
+    if not PURE.exists():
+        raise BenchError(f"{PURE} is missing: start the bench with `make bench`, which sets up")
     port, admin_port = free_ports(2)
     # The files are used as they are; only the ports move, by the documented environment variables.
     environ = {key: value for key, value in os.environ.items() if not key.startswith("UNDERSTUDY_")} | {
@@ -268,7 +298,9 @@ def _understudy(name: str, config: str, upstreams: Upstreams, processes: Process
         "UNDERSTUDY_SERVICES__SHOP_V1__URL": f"http://127.0.0.1:{upstreams.primary}",
         "UNDERSTUDY_SERVICES__SHOP_V2__URL": f"http://127.0.0.1:{upstreams.shadow}",
     }
-    command = [str(UNDERSTUDY), "serve", "-c", str(HERE / "configs" / config)]
+    if not is_pure:
+        environ["PYTHONPATH"] = str(WHEEL)
+    command = [sys.executable, "-P", "-m", "understudy", "serve", "-c", str(HERE / "configs" / config)]
     process = processes.start(name, command, core=core, environ=environ)
     process.wait_until(lambda: listens(admin_port) and ask(admin_port, "/readyz")[0][0] == 200)
     return _ready(

@@ -1,0 +1,87 @@
+"""Compile the modules of the request path when a wheel is built; a wheel without them works the same.
+
+mypyc turns typed Python into a C extension. No compiler, an unknown platform or UNDERSTUDY_PURE=1 give a
+pure wheel, with a word on why. An editable install is always pure, so that an edit takes effect.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+HOT = (
+    # Measured by `make bench`; docs/decisions/0007 has the figures. Each is covered by the same tests,
+    # which run against the built wheel too.
+    "understudy/forwarding.py",
+    "understudy/messages.py",
+    "understudy/engine.py",
+    "understudy/proxy/heads.py",
+    "understudy/proxy/repeat.py",
+    "understudy/proxy/rehearsal.py",
+    "understudy/proxy/exchange.py",
+    "understudy/proxy/connection.py",
+    "understudy/upstream/connection.py",
+    "understudy/upstream/outgoing.py",
+    "understudy/upstream/pool.py",
+    "understudy/shadow/call.py",
+    "understudy/shadow/exchange.py",
+    "understudy/shadow/mirror.py",
+    "understudy/shadow/target.py",
+    "understudy/decide/context.py",
+    "understudy/decide/fractional.py",
+    "understudy/comparators/evidence.py",
+    "understudy/comparators/endpoints.py",
+)
+
+
+class CompileHotModules(BuildHookInterface[Any]):
+    """Adds the compiled modules beside their sources, and tags the wheel for this platform."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "editable" or os.environ.get("UNDERSTUDY_PURE") == "1":
+            return
+        self._folder = Path(tempfile.mkdtemp(prefix="understudy-build-"))
+        try:
+            built = compile_into(self._folder, Path(self.root))
+        except (OSError, subprocess.CalledProcessError) as error:
+            output = getattr(error, "output", None) or str(error)
+            self.app.display_warning(f"understudy: a pure wheel, because compiling failed: {output[-2000:]}")
+            return
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+        for library in built:
+            build_data["force_include"][str(library)] = str(library.relative_to(self._folder))
+
+    def finalize(self, *_: object) -> None:
+        if hasattr(self, "_folder"):
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def compile_into(folder: Path, root: Path) -> list[Path]:
+    """Compile ``HOT`` in a copy of the sources; the libraries made. Raises OSError, CalledProcessError."""
+    shutil.copytree(
+        root / "understudy", folder / "understudy", ignore=shutil.ignore_patterns("*.so", "__pycache__")
+    )
+    environ = {**os.environ, "MYPYC_OPT_LEVEL": "2", "MYPYC_DEBUG_LEVEL": "0"}
+    # What is compiled is typed against the standard library alone here; `make types` checks the rest.
+    options = ["--ignore-missing-imports", "--follow-untyped-imports"]
+    subprocess.run(
+        [sys.executable, "-m", "mypyc", *options, *HOT],
+        cwd=folder,
+        env=environ,
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    return [
+        path for path in folder.rglob("*") if path.suffix in (".so", ".pyd") and "build" not in path.parts
+    ]
