@@ -122,7 +122,7 @@ def always(said: Says | None = None) -> ThreadedOrigin:
     return ThreadedOrigin(answer=lambda asked: known)
 
 
-def config_text(primary: int, shadow: int, **more: Any) -> str:
+def config_text(primary: int, shadow: int, /, **more: Any) -> str:
     """Everything is answered by *primary*; flag ``shop`` mirrors all to *shadow* unless told otherwise."""
     document = {
         "store": "sqlite:///understudy.db",
