@@ -71,6 +71,8 @@ class ThreadedOrigin:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 30
+            wbufsize = 1 << 16
+            disable_nagle_algorithm = True
 
             def respond(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
