@@ -8,11 +8,13 @@ from understudy.comparators.difference import KINDS, Difference
 from understudy.comparators.endpoints import Endpoints
 from understudy.comparators.evidence import Evidence, Key, bucket, merge, observe, quantile
 from understudy.comparators.headers import UNCOMPARED_HEADERS, VOLATILE_HEADERS
+from understudy.comparators.identifiers import ISSUED
 from understudy.comparators.report import report
 from understudy.comparators.rules import CompareRule, parse_compare_rules
 from understudy.comparators.tolerance import Tolerance
 
 __all__ = [
+    "ISSUED",
     "KINDS",
     "UNCOMPARED_HEADERS",
     "VOLATILE_HEADERS",

@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
+from understudy.comparators import ISSUED
+
 SECRET_NAMES: Final = re.compile(
     r"(?i)(?:^|[-_. ])(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|jwt|(?:api|access|private)[-_]?key"
     r"|auth(?:orization)?|credentials?|cookie|(?:j|php)?sess(?:ion)?(?:[-_]?id)?|sid|csrf|otp|pin|cvv2?|cvc2?|ssn|iban"
@@ -22,11 +24,7 @@ _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # A text may be cut at its end, so the end of a token is not asked for.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,4}")
 _BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
-# Prefixes by which issuers scan for leaked keys: Stripe, OpenAI, GitHub, GitLab, Slack, npm, AWS, Google.
-_KEYED = re.compile(
-    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk|whsec|gh[opsur]|github_pat|glpat|xox[a-z]|npm)[-_][A-Za-z0-9_-]{8,}"
-    r"|A[KS]IA[A-Z0-9]{12,}|AIza[A-Za-z0-9_-]{20,})"
-)
+_KEYED = re.compile(f"(?<![A-Za-z0-9])(?:{ISSUED.pattern})")
 _ASSIGNED = re.compile(
     r"""(?ix)
     (?: pass(?:word|wd|phrase|code) | secret | token | (?:api|access|private)[-_]?key | authorization

@@ -83,3 +83,19 @@ def test_an_endpoint_is_stable(paths: list[str]) -> None:
 def test_names_of_fields_are_names(name: str) -> None:
     """Ordinary keys with a digit are not data."""
     assert identify(name) == ""
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        "sk_live_AbCdEfGhIjKlMnOpQrSt",
+        "glpat-AbCdEfGhIjKlMnOpQrSt",
+        "AKIAABCDEFGHIJKLMNOP",
+        "4111-1111-1111-1111",
+        "4111%201111%201111%201111",
+        "bob%40example.com",
+    ],
+)
+def test_what_belongs_to_a_user_is_no_part_of_an_endpoint(segment: str) -> None:
+    """Keys, card numbers and mail addresses, encoded or not, are data."""
+    assert segment not in Endpoints().of("GET", f"/x/{segment}/y")
