@@ -1,0 +1,257 @@
+"""Evidence on its way in: exactly once, one bad pair apart from the others, the store tried until it can."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from understudy.app import intake as intake_module
+from understudy.app.intake import Intake
+from understudy.app.trouble import Trouble
+from understudy.comparators import Comparison
+from understudy.errors import StoreError
+from understudy.link import Batch
+from understudy.messages import Answer, Pair
+from understudy.shadow import Assessor, Redaction
+from understudy.store import MemoryStore, Sample
+
+MATCHED = ("exchange", "v2", "GET /", "matched")
+EXCHANGES = ("exchange", "v2", "GET /", "exchanges")
+
+
+class MoodyStore(MemoryStore):
+    """A store that fails before or after it has stored, as often as told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails_before = 0
+        self.fails_after = 0
+        self.tries = 0
+
+    async def add_evidence(
+        self, *, source: str, sequence: int, counts: Mapping[tuple[str, ...], int], samples: Sequence[Sample]
+    ) -> bool:
+        self.tries += 1
+        if self.fails_before:
+            self.fails_before -= 1
+            raise StoreError("store: locked")
+        added = await super().add_evidence(source=source, sequence=sequence, counts=counts, samples=samples)
+        if self.fails_after:
+            self.fails_after -= 1
+            raise StoreError("store: did not answer in time")
+        return added
+
+
+class Desk:
+    """An intake with what it tells others."""
+
+    def __init__(self, store: MoodyStore) -> None:
+        self.store = store
+        self.trouble = Trouble()
+        self.acknowledged: list[tuple[str, int]] = []
+        self.assessor = Assessor(Comparison(), Redaction(key=b"k" * 32))
+        self.intake = Intake(
+            store,
+            self.assessor,
+            trouble=self.trouble,
+            acknowledge=lambda source, sequence: self.acknowledged.append((source, sequence)),
+            control_share=0.1,
+        )
+
+    async def take(self, *batches: Batch, source: str = "0-1-a") -> None:
+        for batch in batches:
+            self.intake.offer(source, batch)
+        await self.intake.finish(5.0)
+
+
+@asynccontextmanager
+async def desk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    """A running intake over an open store, which it tries again at once."""
+    monkeypatch.setattr(intake_module, "STORE_RETRY_SECONDS", 0.0)
+    store = MoodyStore()
+    await store.open()
+    made = Desk(store)
+    made.trouble.opened()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(made.intake.run())
+        yield made
+        running.cancel()
+
+
+def answer(body: bytes) -> Answer:
+    return Answer(
+        status=200, headers=[(b"Content-Type", b"application/json")], body=body, length_bytes=len(body)
+    )
+
+
+def pair(shadow: bytes = b'{"a":2}', *, control: bytes | None = None) -> Pair:
+    return Pair(
+        service="v2",
+        endpoint="GET /",
+        flag="shop",
+        method="GET",
+        path="/",
+        query="",
+        at=1_800_000_000.0,
+        primary=answer(b'{"a":1}'),
+        shadow=answer(shadow),
+        control=None if control is None else answer(control),
+    )
+
+
+def batch(sequence: int, *pairs: Pair, matched: int = 0) -> Batch:
+    counts: dict[tuple[str, ...], int] = {MATCHED: matched, EXCHANGES: matched} if matched else {}
+    return Batch(sequence=sequence, counts=counts, pairs=list(pairs))
+
+
+async def test_counts_and_pairs_become_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the worker counted plus what comparing gave; stored, known here, acknowledged."""
+    async with desk(monkeypatch) as made:
+        await made.take(batch(1, pair(), pair(control=b'{"a":1}'), matched=3))
+        evidence = made.intake.evidence
+        assert evidence == await made.store.evidence()
+        assert (evidence[EXCHANGES], evidence[MATCHED]) == (5, 3)
+        assert evidence["difference", "v2", "GET /", "/body/a", "value", "differing"] == 2
+        assert made.acknowledged == [("0-1-a", 1)]
+        assert made.intake.comparisons == {("shop", "v2", "mismatch"): 2}
+        assert made.intake.differences == {("GET /", "value"): 2}
+
+
+async def test_a_batch_that_comes_twice_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evidence and metrics alike; the second is acknowledged too, so that the worker goes on."""
+    async with desk(monkeypatch) as made:
+        await made.take(batch(1, pair(), matched=2), batch(1, pair(), matched=2), batch(2, matched=1))
+        assert made.intake.evidence[EXCHANGES] == 4
+        assert made.intake.comparisons["shop", "v2", "mismatch"] == 1
+        assert [sequence for _, sequence in made.acknowledged] == [1, 1, 2]
+
+
+async def test_sources_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's successor numbers from one again."""
+    async with desk(monkeypatch) as made:
+        await made.take(batch(1, matched=2))
+        await made.take(batch(1, matched=2), source="0-2-b")
+        assert made.intake.evidence[MATCHED] == 4
+
+
+async def test_a_store_that_is_locked_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost, nothing counted twice, and the trouble is told while it lasts."""
+    async with desk(monkeypatch) as made:
+        made.store.fails_before = 3
+        made.intake.offer("0-1-a", batch(1, pair(), matched=2))
+        while made.store.tries < 2:
+            await asyncio.sleep(0)
+        assert made.trouble.text == "store: locked"
+        assert made.acknowledged == []
+        await made.intake.finish(5.0)
+        assert made.trouble.text == ""
+        assert made.intake.evidence[EXCHANGES] == 3
+        assert await made.store.evidence() == made.intake.evidence
+
+
+async def test_a_store_that_stored_and_then_failed_is_not_counted_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer was lost, not the batch: what is known here follows what is stored."""
+    async with desk(monkeypatch) as made:
+        made.store.fails_after = 1
+        await made.take(batch(1, pair(), matched=2), batch(2, matched=1))
+        assert made.intake.evidence[EXCHANGES] == 4
+        assert await made.store.evidence() == made.intake.evidence
+        assert [sequence for _, sequence in made.acknowledged] == [1, 2]
+
+
+async def test_a_pair_that_cannot_be_compared_is_counted_and_harms_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not compared, skipped, and the process lives: else its worker would send it for ever."""
+    assess = Assessor.assess
+
+    def moody(self: Assessor, given: Pair) -> object:
+        if given.shadow.body == b"poison":
+            raise RecursionError("injected")
+        return assess(self, given)
+
+    async with desk(monkeypatch) as made:
+        monkeypatch.setattr(Assessor, "assess", moody)
+        await made.take(batch(1, pair(), pair(b"poison"), pair()))
+        assert made.intake.evidence[EXCHANGES] == 2
+        assert made.intake.evidence["exchange", "v2", "GET /", "not_compared"] == 1
+        assert made.intake.comparisons == {("shop", "v2", "mismatch"): 2, ("shop", "v2", "skipped"): 1}
+        assert made.acknowledged == [("0-1-a", 1)]
+
+
+async def test_a_batch_that_no_store_can_take_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts that are no counts: told in the log, acknowledged, so that those after it come through."""
+    async with desk(monkeypatch) as made:
+        await made.take(Batch(sequence=1, counts={MATCHED: -1}, pairs=[]), batch(2, matched=1))
+        assert made.intake.evidence == {MATCHED: 1, EXCHANGES: 1}
+        assert [sequence for _, sequence in made.acknowledged] == [1, 2]
+
+
+async def test_noise_is_known_from_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that the control differs in as often is labelled noise in the metrics."""
+    monkeypatch.setattr(intake_module, "JUDGED_SECONDS", 0.0)
+    async with desk(monkeypatch) as made:
+        for sequence in range(1, 41):
+            await made.take(batch(sequence, pair(b'{"a":%d}' % (sequence + 1), control=b'{"a":0}')))
+        results = made.intake.comparisons
+        assert results["shop", "v2", "noise"] > 0
+        assert results["shop", "v2", "noise"] + results["shop", "v2", "mismatch"] == 40
+
+
+async def test_evidence_can_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here and in the store; what was sent before does not come back."""
+    async with desk(monkeypatch) as made:
+        await made.take(batch(1, matched=5))
+        await made.intake.clear()
+        await made.take(batch(1, matched=5), batch(2, matched=1))
+        assert made.intake.evidence[MATCHED] == 1
+        assert (await made.store.evidence())[MATCHED] == 1
+
+
+async def test_too_many_batches_are_refused_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is bounded; nobody acknowledges what was not taken."""
+    monkeypatch.setattr(intake_module, "MOST_BATCHES", 2)
+    store = MoodyStore()
+    await store.open()
+    made = Desk(store)
+    for sequence in range(5):
+        made.intake.offer("0-1-a", batch(sequence + 1, matched=1))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(made.intake.run())
+        await made.intake.finish(5.0)
+        running.cancel()
+    assert [sequence for _, sequence in made.acknowledged] == [1, 2]
+
+
+async def test_finish_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that never takes it must not keep the process alive."""
+    async with desk(monkeypatch) as made:
+        made.store.fails_before = 10**9
+        made.intake.offer("0-1-a", batch(1, matched=1))
+        await made.intake.finish(0.05)
+        assert made.acknowledged == []
+
+
+def test_trouble_is_told_once_and_mended_by_a_write() -> None:
+    """Reading proves nothing; before the store is open its reason stays."""
+    trouble = Trouble()
+    assert trouble.text
+    with pytest.raises(StoreError), trouble.watched():
+        raise StoreError("rules: not read yet")
+    assert trouble.text == "the store is not opened yet"
+    trouble.met(StoreError("no database"))
+    trouble.mended()
+    assert trouble.text == "no database"
+    trouble.opened()
+    assert trouble.text == ""
+    with pytest.raises(StoreError), trouble.watched(is_write=True):
+        raise StoreError("locked")
+    with trouble.watched():
+        pass
+    assert trouble.text == "locked"
+    with trouble.watched(is_write=True):
+        pass
+    assert trouble.text == ""
