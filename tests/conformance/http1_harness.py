@@ -294,6 +294,7 @@ class Stage:
         self.clock = Clock(1000.0)
         self.clients: list[Peer] = []
         self.port = 0
+        self._is_built = False
         self.outgoing: Outgoing
         self.proxy: Proxy
         self.tasks: asyncio.TaskGroup
@@ -402,17 +403,20 @@ class Stage:
             via_id=VIA,
             trusted_proxies=settings.trusted_proxies,
         )
+        self._is_built = True
         setattr(self.proxy, "log_fault", self.logged.append)  # noqa: B010  mypy knows it as a method
 
     async def _open(self, document: Mapping[str, Any], tasks: asyncio.TaskGroup) -> Self:
         await self.upstream.listen()
         await self.shadow.listen()
+        rest = dict(document)
+        service = rest.pop("service", {})
         self._build(
             {
                 "store": "memory://",
-                **document,
+                **rest,
                 "services": {
-                    "a": {"url": f"http://127.0.0.1:{self.upstream.port}", **document.get("service", {})},
+                    "a": {"url": f"http://127.0.0.1:{self.upstream.port}", **service},
                     "b": {"url": f"http://127.0.0.1:{self.shadow.port}"},
                 },
             },
@@ -441,16 +445,17 @@ class Stage:
         assert self.proxy.mirror.held == 0
 
     async def _clear(self) -> None:
-        """Leave no socket open, whatever happened."""
-        for server in self.proxy._servers:
-            server.close()
+        """Leave no socket open, whatever happened: uvloop would wait for it for ever."""
         for client in self.clients:
             client.reset()
-        for connection in list(self.proxy.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
-        for pool in self.proxy.engine.pools:
-            pool.close()
+        if self._is_built:
+            for server in self.proxy._servers:
+                server.close()
+            for connection in list(self.proxy.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
+            for pool in self.proxy.engine.pools:
+                pool.close()
         for upstream in (self.upstream, self.shadow):
             upstream.close()
         await settle()
@@ -485,8 +490,8 @@ async def stage(
     document = {**document, **more}
     failure: Exception | None = None
     async with asyncio.TaskGroup() as tasks:
-        await scene._open(document, tasks)
         try:
+            await scene._open(document, tasks)
             yield scene
             await scene._close()
         except Exception as error:  # noqa: BLE001  raised below, outside of the group that would wrap it

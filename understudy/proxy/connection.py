@@ -331,7 +331,10 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self) -> None:
         """End the connection so that the client cannot take the answer for whole: by a reset."""
+        current = self._current
         self._stop()
+        if current is not None:
+            current.client_gone()
         if self.transport is not None:
             try:
                 raw = self.transport.get_extra_info("socket")

@@ -318,7 +318,9 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if self._answered:
             self._cut(reason)
-        elif not self._retried and (self._was_not_sent(upstream) or (reused and self._may_repeat())):
+            return
+        self._out.clear()  # of an answer that broke in its first read nothing is out
+        if not self._retried and (self._was_not_sent(upstream) or (reused and self._may_repeat())):
             self._retried = True
             self._acquire(fresh=True)
         else:
@@ -365,7 +367,6 @@ class Exchange:
 
     def on_answer(self, connection: UpstreamConnection) -> None:
         client = self._client
-        self._answered = True
         self.status = connection.status
         length = connection.length
         headers = connection.headers
@@ -402,6 +403,7 @@ class Exchange:
         out = self._out
         if out:
             data = b"".join(out)
+            self._answered = True
             self._client.write(data)
             self._client.answering()
             out.clear()

@@ -33,6 +33,9 @@ SWEEP_SECONDS: Final = 0.1
 
 LINGER_SECONDS: Final = 1.0
 
+DRAIN_IDLE_SECONDS: Final = 0.5
+"""Longer than any way to us: a client cannot know that we are leaving before we say so."""
+
 
 @dataclass(slots=True)
 class Clock:
@@ -71,7 +74,7 @@ class Proxy:
         self.is_draining = False
         self._scheme = scheme.encode("ascii")
         self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
-        self._servers: list[asyncio.Server] = []
+        self._servers: dict[asyncio.Server, socket.socket] = {}
         self._seconds = {
             IDLE: limits.keep_alive_timeout,
             HEAD: limits.head_timeout,
@@ -85,28 +88,45 @@ class Proxy:
     async def serve(self, sockets: list[socket.socket]) -> None:
         """Accept on *sockets*; returns once it does."""
         for bound in sockets:
-            self._servers.append(
-                await self.loop.create_server(lambda: ClientConnection(self), sock=bound, backlog=4096)
-            )
+            server = await self.loop.create_server(lambda: ClientConnection(self), sock=bound, backlog=4096)
+            self._servers[server] = bound
 
     async def drain(self, seconds: float, *, wait: Callable[[float], Awaitable[None]]) -> int:
         """Stop accepting, finish what runs for at most *seconds*; the number of requests cut off.
 
+        Every answer from now on closes its connection. Who connected before the listeners close is
+        served, and an idle connection is left a moment for the request that may be on its way.
         *wait* sleeps that many seconds.
         """
         self.is_draining = True
-        for server in self._servers:
-            server.close()
-        left = seconds
+        await wait(SWEEP_SECONDS)
+        await self._close_listeners()
+        left, quiet = seconds - SWEEP_SECONDS, DRAIN_IDLE_SECONDS
         while self.connections and left > 0:
-            for connection in list(self.connections):
-                connection.drain()
+            if quiet <= 0:
+                for connection in list(self.connections):
+                    connection.drain()
             await wait(SWEEP_SECONDS)
             left -= SWEEP_SECONDS
+            quiet -= SWEEP_SECONDS
         cut = len(self.connections)
         for connection in list(self.connections):
             connection.cut()
         return cut
+
+    async def _close_listeners(self) -> None:
+        """Take what stands in their queues, then close them: the kernel would reset who is left there."""
+        accepted: list[socket.socket] = []
+        for server, bound in self._servers.items():
+            try:
+                while True:
+                    accepted.append(bound.accept()[0])
+            except OSError:
+                server.close()  # BlockingIOError: the queue is empty
+        self._servers.clear()
+        for connected in accepted:
+            connected.setblocking(False)
+            await self.loop.connect_accepted_socket(lambda: ClientConnection(self), connected)
 
     def sweep(self, now: float) -> None:
         """Move the clock and end what is late."""
