@@ -56,8 +56,9 @@ async def settle(turns: int = 12) -> None:
 class Peer(asyncio.Protocol):
     """One scripted end of a connection: keeps every byte and how it ended (``eof``, ``reset`` or ``""``)."""
 
-    def __init__(self, greeting: bytes = b"") -> None:
+    def __init__(self, greeting: bytes = b"", *, drops: bool = False) -> None:
         self._greeting = greeting
+        self._drops = drops
         self.received = bytearray()
         self.ending = ""
         self.is_lost = False
@@ -74,6 +75,8 @@ class Peer(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._greeting:
             self.send(self._greeting)
+        if self._drops:
+            self.reset()
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -229,6 +232,8 @@ class Upstream:
 
     def __init__(self) -> None:
         self.connections: list[Peer] = []
+        self.drops = False
+        """Accepted connections are reset at once."""
         self.greeting = b""
         """What every accepted connection sends before it is asked anything."""
         self.port = 0
@@ -236,13 +241,13 @@ class Upstream:
         self._accepted = asyncio.Event()
         self._server: asyncio.Server | None = None
 
-    async def listen(self) -> None:
+    async def listen(self, port: int = 0) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, "127.0.0.1", 0)
+        self._server = await loop.create_server(self._accept, "127.0.0.1", port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def _accept(self) -> Peer:
-        peer = Peer(self.greeting)
+        peer = Peer(self.greeting, drops=self.drops)
         self.connections.append(peer)
         self._accepted.set()
         return peer
