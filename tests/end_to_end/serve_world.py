@@ -239,13 +239,14 @@ class Load:
     """
 
     def __init__(
-        self, port: int, *, clients: int = 4, path: str = "/orders/1", pause_seconds: float = 0.0
+        self, port: int, *, clients: int = 4, pause_seconds: float = 0.0, keeps_alive: bool = True
     ) -> None:
         self.tally = Tally()
         self._port = port
         self._clients = clients
         self._pause_seconds = pause_seconds
-        self._request = f"GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n".encode()
+        ending = "" if keeps_alive else "Connection: close\r\n"
+        self._request = f"GET /orders/1 HTTP/1.1\r\nHost: shop\r\n{ending}\r\n".encode()
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 

@@ -91,6 +91,19 @@ def test_sigterm_drains_without_a_failed_request(understudy_serve: UnderstudySer
         assert len(children) == 3
 
 
+def test_sigterm_answers_everybody_who_had_connected(understudy_serve: UnderstudyServe) -> None:
+    """A connection for each request: one that was accepted, even if only by the kernel, is answered."""
+    with always().listening() as primary, always().listening() as shadow:
+        serving = understudy_serve(config_text(primary.port, shadow.port, workers=2))
+        with Load(serving.proxy_port, clients=20, keeps_alive=False) as load:
+            load.until_answered(200)
+            serving.server.process.terminate()
+            assert serving.server.process.wait(15) == 0
+            tally = load.stop()
+        assert tally.failed == []
+        assert tally.refused > 0
+
+
 def test_a_long_request_is_finished_within_the_drain_time(understudy_serve: UnderstudyServe) -> None:
     """The answer that began before SIGTERM comes whole, and its connection is closed after it."""
     asked_for = threading.Event()

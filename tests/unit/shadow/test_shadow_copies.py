@@ -252,3 +252,32 @@ def test_a_request_that_is_cut_off_is_not_mirrored() -> None:
             assert_conserved(stage.target("mirror", "v2"))
 
     play()
+
+
+def test_what_is_cut_at_the_end_of_the_drain_is_accounted_for() -> None:
+    """Half a request is skipped, one without an answer is lost: a worker's last words are true."""
+
+    @on_uvloop
+    async def play() -> None:
+        async with (
+            Origin(on_request=lambda visit, request: None).listening() as primary,
+            Origin(on_request=say(OK_JSON)).listening() as shadow,
+            staged(document(primary, shadow.port, shadow={"control": 0})) as stage,
+        ):
+            writers = []
+            for request in (get(), post(b"b" * 5000)[:-1000]):
+                _, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+                writers.append(writer)
+                writer.write(request)
+            await until(lambda: stage.mirror.held > 4000, "both requests")
+            await until(lambda: stage.target("mirror", "v2").answers == 1, "the first one's shadow")
+            assert await stage.proxy.drain(0.3, wait=asyncio.sleep) == 2
+            mirror = stage.target("mirror", "v2")
+            assert_conserved(mirror)
+            assert mirror.outcomes["skipped", "client_aborted"] == 1
+            assert stage.mirror.held == 0
+            assert [n for key, n in stage.mirror.drain().items() if key[3] == "unpaired"] == [1]
+            for writer in writers:
+                writer.close()
+
+    play()
