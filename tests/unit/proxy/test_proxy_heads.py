@@ -219,7 +219,7 @@ def test_valid_hosts(value: bytes, host: str) -> None:
         b"",
         b" ",
         b"a b",
-        b"a,b",
+        b"a, b",
         b"a/b",
         b"a@b",
         b"a:b",
