@@ -508,6 +508,7 @@ async def test_what_a_vanished_client_sent_reaches_nobody_else() -> None:
         assert fresh.received == b""
 
 
+@pytest.mark.patched
 @scripted
 async def test_a_fault_of_ours_is_one_requests_fault() -> None:
     """500, logged, counted; the proxy serves on."""
@@ -549,6 +550,7 @@ async def test_a_fault_in_an_answer_is_one_requests_fault() -> None:
         assert (await other.message()).body == b"on"
 
 
+@pytest.mark.patched
 @scripted
 async def test_a_fault_in_a_deadline_is_one_connections_fault() -> None:
     """The sweep goes on to the others; the connection with the fault is cut."""
