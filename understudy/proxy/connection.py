@@ -148,6 +148,7 @@ class ClientConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._after_upgrade(memoryview(data)[upgrade.args[0] :])
+            self._check_sizes()
         except httptools.HttpParserError as error:
             self._unreadable(error)
         else:
@@ -479,8 +480,11 @@ class ClientConnection(asyncio.Protocol):
             if self._quiet_bytes > limits.header_bytes + BUFFER_BYTES:
                 self._refuse_head(400, "body_framing_too_large", "chunk extensions or trailers are too large")
             self.proxy.outgoing.flush()  # so that a slow upstream is noticed before the next read
-        elif self._head_bytes > limits.header_bytes + limits.target_bytes and self._incoming is not None:
-            self._refuse_head(431, "head_too_large", "the request head is too large")
+        elif self._incoming is not None:
+            if not self._head_bytes:
+                self._head_bytes = 1  # it began behind something else: its first part was not counted
+            elif self._head_bytes > limits.header_bytes + limits.target_bytes:
+                self._refuse_head(431, "head_too_large", "the request head is too large")
 
     def _refuse_head(self, status: int, reason: str, detail: str) -> None:
         """Answer what never became a request, in its turn, and close."""
