@@ -40,6 +40,9 @@ RESET: Final = struct.pack("ii", 1, 0)
 _METHODS: dict[bytes, str] = {}
 
 
+NO_PARSER: Final = httptools.HttpRequestParser(object())
+
+
 def _drop_trailer(field: tuple[bytes, bytes]) -> None:
     """Trailers are dropped (RFC 9110 6.5.1: they may be); their size is bounded as quiet bytes."""
 
@@ -175,6 +178,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.transport = None
+        self._parser = NO_PARSER  # the old one points back here: a cycle for each connection
         self._stopped = True
         self.proxy.connections.discard(self)
         current, self._current = self._current, None

@@ -29,6 +29,9 @@ HEADER_BYTES: Final = 32 * 1024
 HEADER_FIELDS: Final = 100
 
 
+NO_PARSER: Final = httptools.HttpResponseParser(object())
+
+
 def _drop_trailer(field: tuple[bytes, bytes]) -> None:
     """Trailers are dropped (RFC 9110 6.5.1: they may be); bounded as part of ``HEADER_BYTES``."""
 
@@ -206,6 +209,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+        self._parser = NO_PARSER  # the old one points back here: a cycle for each connection
         self.keep = False
         caller, self.caller = self.caller, None
         if caller is not None:
