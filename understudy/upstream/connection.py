@@ -1,7 +1,8 @@
 """One connection to an origin: writes requests as given, reads answers strictly.
 
 A connection serves one `Caller` at a time. It goes back to its pool only after a complete answer with
-no surplus byte (response-queue poisoning, RFC 9112 11.2), and is closed in every other case.
+no surplus byte (response-queue poisoning, RFC 9112 11.2), and is closed in every other case. Bare line
+ends in the same read are the exception: llhttp skips them before a status line, so they carry nothing.
 """
 
 import asyncio
