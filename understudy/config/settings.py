@@ -141,7 +141,7 @@ class Service:
     set_headers: Mapping[str, str] = setting(
         _SET_HEADERS,
         factory=dict,
-        what="Fields set on each request to this service, for example its own Authorization.",
+        what="Fields that replace the client's on each copy to this service, such as its own Authorization.",
         why="none: unknown fields pass as they came (RFC 9110 7.6).",
     )
 

@@ -102,7 +102,7 @@ class Scene:
 
 @pytest.mark.parametrize("request_bytes", [get(), POST], ids=["GET", "POST"])
 def test_ten_thousand_requests_leave_nothing(request_bytes: bytes) -> None:
-    """Equal, unequal and broken answers, with control and without, the shadow before the primary and after."""
+    """Equal, unequal and broken answers, with control and without, in either order."""
     scene = Scene()
     for number in range(200):
         scene.exchange(request_bytes, number)
