@@ -6,7 +6,7 @@ the sum of the latest of every worker into Prometheus families.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
@@ -177,7 +177,8 @@ def _add(mine: Any, theirs: Any) -> Any:
 class WorkersCollector:
     """prometheus-client collector over the latest snapshots, by source, read at scrape.
 
-    *compared*: what the control process counted itself, pairs by (flag, service, result).
+    *compared*: what the control process counted itself, pairs by (flag, service, result). While
+    *is_whole* says no, nothing is told: a sum over some of the workers would look like counters that fell.
     """
 
     def __init__(
@@ -185,8 +186,10 @@ class WorkersCollector:
         snapshots: Mapping[str, Mapping[str, Any]],
         *,
         compared: Mapping[tuple[str, str, str], int] | None = None,
+        is_whole: Callable[[], bool] = lambda: True,
     ) -> None:
         self._snapshots = snapshots
+        self._is_whole = is_whole
         self._compared = compared if compared is not None else {}
 
     def _rows(self, key: str) -> Iterator[Sequence[Any]]:
@@ -194,6 +197,8 @@ class WorkersCollector:
             yield from snapshot.get(key, ())
 
     def collect(self) -> Iterator[Metric]:
+        if not self._is_whole():
+            return
         yield from self._requests()
         yield _family(
             "understudy_upstream_duration_seconds",

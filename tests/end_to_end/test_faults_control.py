@@ -133,3 +133,33 @@ def test_sigterm_while_the_control_process_hangs_still_ends(understudy_serve: Un
         assert serving.server.process.wait(20) == 1
         assert time.monotonic() - started < 15
         assert "Traceback" not in serving.server.log.read_text()
+
+
+def test_counters_do_not_fall_while_the_control_process_comes_back(understudy_serve: UnderstudyServe) -> None:
+    """It tells no sum before it has heard both workers; what it tells then is no less than before."""
+    with always().listening() as primary, always().listening() as shadow:
+        serving = understudy_serve(config_text(primary.port, shadow.port, workers=2))
+        for _ in range(40):
+            ask(serving.proxy_port)
+        wait_until(lambda: answered_requests(serving) == 40, "the count of all requests")
+        victim = kill_control(serving)
+        seen = []
+
+        def is_whole_again() -> bool:
+            seen.append(answered_requests(serving))
+            return (
+                seen[-1] is not None and control_of(serving.server.process.pid, serving.admin_port) != victim
+            )
+
+        wait_until(is_whole_again, "the counts of both workers")
+        assert {count for count in seen if count is not None} == {40}
+
+
+def answered_requests(serving: Serving) -> float | None:
+    """The sum over all workers; None while it is not told."""
+    text = serving.admin("/metrics").body.decode()
+    if "# TYPE understudy_requests_total" not in text:
+        return None
+    return sum(
+        float(line.split()[-1]) for line in text.splitlines() if line.startswith("understudy_requests_total{")
+    )

@@ -173,3 +173,12 @@ def test_a_snapshot_survives_its_journey() -> None:
 
     snapshot = worker(requests=2)
     assert scraped({"a": orjson.loads(orjson.dumps(snapshot))}) == scraped({"a": snapshot})
+
+
+def test_a_sum_over_some_workers_is_not_told() -> None:
+    """After a restart of the control process, until all have been heard: absent is not the same as fallen."""
+    is_whole = False
+    snapshots = {"0-1-a": worker(requests=1)}
+    assert scraped(snapshots, is_whole=lambda: is_whole) == {}
+    is_whole = True
+    assert scraped(snapshots, is_whole=lambda: is_whole) != {}

@@ -38,6 +38,9 @@ GRACE_SECONDS: Final = 2
 
 LAST_BATCHES_SECONDS: Final = 2.0
 
+HEARD_SECONDS: Final = 3.0
+"""A worker connects within 0.2 s and tells its counts twice a second."""
+
 
 def run(runtime: Runtime) -> int:
     """Run the control process until SIGTERM; the exit status."""
@@ -72,8 +75,13 @@ class Control:
             control_share=settings.shadow.control,
         )
         self._registry = CollectorRegistry()
-        self._registry.register(WorkersCollector(self._workers.snapshots, compared=self._intake.comparisons))
+        self._registry.register(
+            WorkersCollector(
+                self._workers.snapshots, compared=self._intake.comparisons, is_whole=self._has_heard_all
+            )
+        )
         self._registry.register(ControlCollector(self))
+        self._started_at = time.monotonic()
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
@@ -249,6 +257,13 @@ class Control:
     async def clear_evidence(self) -> None:
         with self._trouble.watched(is_write=True):
             await self._intake.clear()
+
+    def _has_heard_all(self) -> bool:
+        """Whether each worker has told its counts to this process, or had the time to."""
+        return (
+            len(self._workers.snapshots) >= self._settings.workers
+            or time.monotonic() - self._started_at > HEARD_SECONDS
+        )
 
     def metrics(self) -> bytes:
         return generate_latest(self._registry)
