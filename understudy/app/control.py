@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import random
 import secrets
 import shutil
 import signal
@@ -25,8 +26,8 @@ from understudy.comparators import Comparison, report
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
-from understudy.shadow import Assessor, Redaction
-from understudy.store import MemoryStore, Store, StoredRules, open_store
+from understudy.shadow import Assessor, Draws, Redaction
+from understudy.store import Bounds, MemoryStore, Store, StoredRules, open_store
 
 log = logging.getLogger("understudy.control")
 
@@ -66,7 +67,11 @@ class Control:
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._workers = Workers(on_batch=self._on_batch, on_ahead=self._on_ahead)
-        self._assessor = Assessor(Comparison(settings.rules.compare), self._redaction())
+        self._assessor = Assessor(
+            Comparison(settings.rules.compare),
+            self._redaction(),
+            Draws(chance=random.random, places=Bounds().samples_per_key),
+        )
         self._intake = Intake(
             self._store,
             self._assessor,

@@ -10,7 +10,8 @@ from typing import Final, Protocol
 
 import orjson
 
-from understudy.comparators.difference import Found, Token
+from understudy.comparators.difference import Token
+from understudy.comparators.found import Found
 
 DEEPEST: Final = 100
 """Levels walked one by one; what lies deeper is compared as one value."""

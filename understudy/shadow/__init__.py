@@ -1,6 +1,7 @@
 """Rehearsals: copies of live requests, sent, collected and settled off the request's path."""
 
 from understudy.shadow.assess import Assessment, Assessor, Found
+from understudy.shadow.draws import Draws
 from understudy.shadow.exchange import MirroredExchange
 from understudy.shadow.mirror import Limits, Mirror, Recorder
 from understudy.shadow.redaction import Redaction
@@ -10,6 +11,7 @@ __all__ = [
     "Assessment",
     "Assessor",
     "Copy",
+    "Draws",
     "Found",
     "Limits",
     "Mirror",
