@@ -29,6 +29,7 @@ HOT = (
     "understudy/upstream/outgoing.py",
     "understudy/upstream/pool.py",
     "understudy/link/batch.py",
+    "understudy/link/outbox.py",
     "understudy/shadow/assess.py",
     "understudy/shadow/call.py",
     "understudy/shadow/draws.py",
