@@ -64,6 +64,7 @@ class WorkerMetrics:
         self.decide_errors: Counter[str] = Counter()
         self.mirror_errors = 0
         self.connections = 0
+        self.tunnels = 0
         self.rules_version = 0
         self.rules_loaded_at = 0.0
         self.process: dict[str, float] = {}
@@ -99,6 +100,7 @@ class WorkerMetrics:
             "decide_errors": list(self.decide_errors.items()),
             "mirror_errors": self.mirror_errors,
             "connections": self.connections,
+            "tunnels": self.tunnels,
             "rules_version": self.rules_version,
             "rules_loaded_at": self.rules_loaded_at,
             "process": self.process,
@@ -293,6 +295,9 @@ class WorkersCollector:
         connections = GaugeMetricFamily("understudy_client_connections", "Open client connections.")
         connections.add_metric([], sum(s.get("connections", 0) for s in live.values()))
         yield connections
+        tunnels = GaugeMetricFamily("understudy_tunnels", "Open tunnels: WebSockets and other upgrades.")
+        tunnels.add_metric([], sum(s.get("tunnels", 0) for s in live.values()))
+        yield tunnels
         version = GaugeMetricFamily("understudy_rules_version", "Rules version in force.", labels=["worker"])
         cpu = CounterMetricFamily(
             "understudy_process_cpu_seconds", "CPU time of a worker.", labels=["worker"]

@@ -206,6 +206,12 @@ class Limits:
         what="How long an idle client connection is kept.",
         why="60s; NGINX keeps 75 s, and load balancers close at 60 s.",
     )
+    tunnel_idle_timeout: float = setting(
+        DURATION,
+        default=300.0,
+        what="Longest silence in a tunnel (a WebSocket), in both directions together.",
+        why="5m, as Envoy's stream_idle_timeout; most WebSocket libraries ping every 20 to 60 s.",
+    )
     target_bytes: int = setting(
         size(least=256, most=MIB),
         default=8 * KIB,

@@ -17,12 +17,14 @@ from understudy.forwarding import field_bytes
 from understudy.proxy.exchange import Exchange
 from understudy.proxy.heads import Refused
 from understudy.proxy.repeat import Repeat
-from understudy.upstream.connection import BUFFER_BYTES
+from understudy.proxy.tunnel import Tunnel
+from understudy.proxy.upgrade import offered
+from understudy.upstream.connection import BUFFER_BYTES, UpstreamConnection
 
 if TYPE_CHECKING:
     from understudy.proxy.server import Proxy
 
-IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING = range(7)
+IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING, TUNNEL = range(8)
 """What a connection waits for; each has its time limit."""
 
 PIPELINE_DEPTH: Final = 64
@@ -31,8 +33,9 @@ PIPELINE_DEPTH: Final = 64
 LINGER_BYTES: Final = 64 * 1024
 """Read and thrown away after an early answer, so that a reset does not destroy it (RFC 9112 9.6)."""
 
-HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT = 1, 2, 4
-"""Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read."""
+HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT, HOLD_SWITCH = 1, 2, 4, 8
+"""Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read,
+nobody knows yet what protocol it speaks next."""
 
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends a reset, which nobody takes for an end in good order."""
@@ -58,6 +61,7 @@ class ClientConnection(asyncio.Protocol):
         "_current",
         "_forward",
         "_head_bytes",
+        "_held",
         "_holds",
         "_in_body",
         "_incoming",
@@ -69,6 +73,7 @@ class ClientConnection(asyncio.Protocol):
         "_refusal",
         "_repeat",
         "_stopped",
+        "_tunnel",
         "_unsent_bytes",
         "_upgrading",
         "_whole",
@@ -105,6 +110,8 @@ class ClientConnection(asyncio.Protocol):
         self._holds = 0
         self._stopped = False
         self._upgrading = False
+        self._held: bytes | None = None
+        self._tunnel: Tunnel | None = None
         self._linger_bytes = 0
         self._begun = 0
         self._repeat = Repeat()
@@ -132,6 +139,9 @@ class ClientConnection(asyncio.Protocol):
                 self.transport.pause_reading()
             return
         if self._stopped:
+            return
+        if self._held is not None:  # it was read before the pause
+            self._held += data
             return
         is_first = self.phase == IDLE
         if is_first:
@@ -259,6 +269,7 @@ class ClientConnection(asyncio.Protocol):
         self._upgrading = parser.should_upgrade()
         if self._upgrading and version == "1.1":
             exchange.keep_alive = True
+            exchange.upgrade = offered(headers)
         if self._current is None and not self.is_paused:
             self._current = exchange
             self.method = method
@@ -325,6 +336,8 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._linger()
             return
+        if exchange.upgrade and self._held is not None:
+            self.proxy.loop.call_soon(self._read_on)
         self._release(HOLD_BODY)
         self.phase = IDLE if self._incoming is None or self._incoming is exchange else HEAD
         self.mark = self.proxy.clock.now
@@ -333,6 +346,34 @@ class ClientConnection(asyncio.Protocol):
             self.proxy.loop.call_soon(self._next)
         elif self._stopped:
             self.close()
+
+    def switch(self, service: UpstreamConnection, rest: bytes) -> None:
+        """From here on this is a tunnel to *service*, which has sent *rest* already."""
+        held, self._held = self._held, None
+        is_half_closed = self._stopped
+        self._stop()
+        if self.transport is None or service.transport is None:
+            service.abandon()
+            self.close()
+            return
+        self.phase = TUNNEL
+        self.mark = self.proxy.clock.now
+        self.proxy.tunnels += 1
+        self._tunnel = Tunnel(self, self.transport, service)
+        self._tunnel.start(from_client=held or b"", from_service=rest, is_half_closed=is_half_closed)
+
+    def tunnel_moved(self) -> None:
+        self.mark = self.proxy.clock.now
+
+    def tunnel_closing(self) -> None:
+        if self.phase != CLOSING:
+            self.phase = CLOSING
+            self.mark = self.proxy.clock.now
+
+    def tunnel_ended(self) -> None:
+        self._tunnel = None
+        self.proxy.tunnels -= 1
+        self.connection_lost(None)
 
     def cut(self) -> None:
         """End the connection so that the client cannot take the answer for whole: by a reset."""
@@ -364,7 +405,9 @@ class ClientConnection(asyncio.Protocol):
         phase = self.phase
         if now - self.mark <= self.proxy.seconds_for(phase, self._current):
             return
-        if phase == CLOSING:
+        if self._tunnel is not None:
+            self._tunnel.close() if phase == TUNNEL else self._tunnel.abort()
+        elif phase == CLOSING:
             self._close_late(now)
         elif phase in (IDLE, LINGERING) or (phase == HEAD and self._incoming is None):
             self.close()
@@ -521,8 +564,11 @@ class ClientConnection(asyncio.Protocol):
         self._refuse_head(500, "internal", "the proxy failed to handle this request")
 
     def _after_upgrade(self, rest: memoryview) -> None:
-        """llhttp stops at an upgrade request; we do not offer it, so the bytes go on as HTTP/1.1."""
+        """llhttp stops at an upgrade request; what is not offered to the service goes on as HTTP/1.1."""
         while True:
+            if self._incoming is not None and self._incoming.upgrade and not self._stopped:
+                self._await_switch(self._incoming, bytes(rest))
+                return
             try:
                 self._as_plain_request()
                 if rest and not self._stopped:
@@ -533,6 +579,24 @@ class ClientConnection(asyncio.Protocol):
             except httptools.HttpParserError as error:
                 self._unreadable(error)
                 return
+
+    def _await_switch(self, exchange: Exchange, rest: bytes) -> None:
+        """Read no more until the service has said which protocol *rest* belongs to."""
+        self._upgrading = False
+        self._parser = httptools.HttpRequestParser(self)
+        self.on_message_complete()
+        self._whole = None
+        self._held = rest
+        self._hold(HOLD_SWITCH)
+        if exchange.is_over:  # refused by ourselves
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """The service did not switch: what the client said since is HTTP."""
+        held, self._held = self._held, None
+        if held and not self._stopped:
+            self.data_received(held)
+        self._release(HOLD_SWITCH)
 
     def _as_plain_request(self) -> None:
         """Go on after the head of an upgrade request as if it asked for none (RFC 9110 7.8).

@@ -5,6 +5,7 @@ State of a request lives here; the connection lives on. Nothing on this path is 
 
 import re
 from bisect import bisect_left
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ from understudy.proxy.heads import (
 )
 from understudy.proxy.problems import DETAIL_OF, STATUS_OF, problem
 from understudy.proxy.rehearsal import Rehearsal, rehearse
+from understudy.proxy.upgrade import accepted, upgrade_fields
 from understudy.upstream import Refusal, UpstreamConnection
 
 if TYPE_CHECKING:
@@ -58,6 +60,14 @@ def status_line(status: int, reason: bytes) -> bytes:
     return line
 
 
+def end_to_end(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The lines of the *headers* that go past this hop."""
+    named = [o for n, v in headers if kind_of(n) == CONNECTION for o in connection_options(v)]
+    return b"".join(
+        b"%b: %b\r\n" % (n, v) for n, v in headers if kind_of(n) == PASS and n.lower() not in named
+    )
+
+
 class Exchange:
     """One request and its answer. Is its own `Head`, upstream `Caller` and pool `Waiter`."""
 
@@ -88,6 +98,7 @@ class Exchange:
         "rehearsal",
         "status",
         "target",
+        "upgrade",
         "version",
     )
 
@@ -101,6 +112,7 @@ class Exchange:
         self.query = ""
         self.host = ""
         self.version = "1.1"
+        self.upgrade = b""
         self.keep_alive = True
         self.fields: Fields | None = None
         self.plan: Plan | None = None
@@ -172,10 +184,14 @@ class Exchange:
         else:
             added = client.added_fields(host)
         start = b"%b %b HTTP/1.1" % (client.method, target)
-        if plan.targets:
-            self.rehearsal = rehearse(proxy.mirror, plan, self, fields, start, added)
-        length = fields.length
         ours = added + plan.cohort
+        if self.upgrade:
+            ours += upgrade_fields(self.upgrade)
+        if plan.targets:
+            self.rehearsal = rehearse(
+                proxy.mirror, plan, self, fields, start, added, is_upgrade=bool(self.upgrade)
+            )
+        length = fields.length
         if length != UNSIZED:
             ours += CHUNKED_FIELD if length == CHUNKED else b"Content-Length: %d\r\n" % length
         return CRLF.join((start, *fields.lines, ours, b""))
@@ -358,12 +374,22 @@ class Exchange:
     def on_interim(self, connection: UpstreamConnection) -> None:
         if self.version != "1.1" or connection.status == 100:
             return  # our own 100 was sent when the body was asked for
-        headers = connection.headers
-        named = [o for n, v in headers if kind_of(n) == CONNECTION for o in connection_options(v)]
-        fields = b"".join(
-            b"%b: %b\r\n" % (n, v) for n, v in headers if kind_of(n) == PASS and n.lower() not in named
-        )
+        fields = end_to_end(connection.headers)
         self._client.write(status_line(connection.status, connection.reason) + CRLF + fields + CRLF)
+
+    def on_switch(self, connection: UpstreamConnection, rest: bytes) -> bool:
+        protocol = accepted(self.upgrade, self.headers, connection.headers) if self.upgrade else b""
+        if not protocol:
+            return False
+        self._upstream = None
+        head = (
+            status_line(101, connection.reason),
+            end_to_end(connection.headers) + self._client.proxy.via_field + upgrade_fields(protocol),
+        )
+        self._client.write(CRLF.join((*head, b"")))
+        self._end(101)
+        self._client.switch(connection, rest)
+        return True
 
     def on_answer(self, connection: UpstreamConnection) -> None:
         client = self._client

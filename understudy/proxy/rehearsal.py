@@ -10,11 +10,12 @@ from understudy.shadow import Copy, Mirror, MirroredExchange
 
 
 def rehearse(
-    mirror: Mirror, plan: Plan, head: Head, fields: Fields, start: bytes, added: bytes
+    mirror: Mirror, plan: Plan, head: Head, fields: Fields, start: bytes, added: bytes, *, is_upgrade: bool
 ) -> "Rehearsal | None":
     """Open the books of a request that *plan* mirrors; None when no copy of it may be sent.
 
-    *start* is the request line as it goes on, *added* the forwarding fields.
+    *start* is the request line as it goes on, *added* the forwarding fields. What may become a tunnel
+    (*is_upgrade*) is never mirrored.
     """
     exchange: MirroredExchange | None = None
     try:
@@ -25,6 +26,7 @@ def rehearse(
             override=fields.override,
             allowed=decision.mirror_methods,
             is_shadow=fields.is_shadow,
+            is_upgrade=is_upgrade,
             path=head.path,
             query=head.query,
             flag=decision.flag,

@@ -18,6 +18,7 @@ from understudy.proxy.connection import (
     HEAD,
     IDLE,
     LINGERING,
+    TUNNEL,
     WAITING,
     ClientConnection,
 )
@@ -72,6 +73,7 @@ class Proxy:
         self.via_field = b"Via: 1.1 %b\r\n" % via_id
         self.connections: set[ClientConnection] = set()
         self.is_draining = False
+        self.tunnels = 0
         self._scheme = scheme.encode("ascii")
         self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
         self._servers: dict[asyncio.Server, socket.socket] = {}
@@ -83,6 +85,7 @@ class Proxy:
             ANSWERING: limits.body_idle_timeout,
             LINGERING: LINGER_SECONDS,
             CLOSING: limits.body_idle_timeout,
+            TUNNEL: limits.tunnel_idle_timeout,
         }
 
     async def serve(self, sockets: list[socket.socket]) -> None:
@@ -140,6 +143,7 @@ class Proxy:
         for pool in self.engine.pools:
             pool.sweep(now)
         self.metrics.connections = len(self.connections)
+        self.metrics.tunnels = self.tunnels
 
     def seconds_for(self, phase: int, exchange: Exchange | None) -> float:
         """How long *phase* may last."""

@@ -124,6 +124,10 @@ class ShadowCall:
     def on_interim(self, connection: UpstreamConnection) -> None:
         """A shadow's interim answers go nowhere."""
 
+    def on_switch(self, _connection: UpstreamConnection, _rest: bytes) -> bool:
+        """A copy asks for no other protocol."""
+        return False
+
     def on_answer(self, connection: UpstreamConnection) -> None:
         self.status = connection.status
         self.headers = connection.headers

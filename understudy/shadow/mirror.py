@@ -113,11 +113,14 @@ class Mirror:
         path: str,
         query: str,
         flag: str,
+        is_upgrade: bool = False,
     ) -> MirroredExchange | None:
         """Open the books for one request; None when no copy of it may be sent."""
         reason = ""
         if is_shadow:
             reason = "loop"
+        elif is_upgrade:
+            reason = "upgrade"
         elif method not in allowed or (override and override not in allowed):
             reason = "method"
         exchange = None

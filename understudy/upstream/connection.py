@@ -49,6 +49,12 @@ class Caller(Protocol):
     def on_interim(self, connection: "UpstreamConnection") -> None:
         """A 1xx answer stands in ``connection.status`` and ``connection.headers``."""
 
+    def on_switch(self, connection: "UpstreamConnection", rest: bytes, /) -> bool:
+        """A 101 stands in ``connection.headers``, *rest* came behind it: True takes the connection over.
+
+        False refuses it: `on_lost` follows, with ``unasked_upgrade``.
+        """
+
     def on_answer(self, connection: "UpstreamConnection") -> None:
         """The final head stands in ``connection.status``, ``.headers`` (end-to-end ones) and ``.length``."""
 
@@ -184,8 +190,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail("unasked_upgrade")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             if self.status == 101:
@@ -353,6 +359,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._drop()
         elif self.transport is not None and not self.transport.is_closing():
             self._owner.release(self)
+
+    def _switch(self, rest: bytes) -> None:
+        """The service speaks another protocol from here on: hand the connection over, or close it."""
+        caller, self.caller = self.caller, None
+        self.keep = False
+        if caller is None or not caller.on_switch(self, rest):
+            self.caller = caller
+            self._fail("unasked_upgrade")
 
     def _fail(self, reason: str) -> None:
         caller, self.caller = self.caller, None

@@ -58,6 +58,9 @@ class Client:
         self.failure = reason
         self.exchange.primary_lost()
 
+    def on_switch(self, connection: UpstreamConnection, rest: bytes) -> bool:
+        return False
+
     def on_pause(self) -> None:
         pass
 
