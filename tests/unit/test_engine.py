@@ -1,19 +1,20 @@
 """The rules in force: swapped whole, looked up once per decision, never raising on a request."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from understudy.config import Service, parse_rules, parse_settings
+from understudy.config import Ejection, Service, parse_rules, parse_settings
 from understudy.engine import Engine, Plan
 from understudy.errors import UnderstudyError
 from understudy.forwarding import CREDENTIALS
 from understudy.messages import RequestHead
 from understudy.metrics import WorkerMetrics
 from understudy.shadow import Limits, Mirror
-from understudy.upstream import Pool
+from understudy.upstream import Health, Origin, Pool, Room
 
 SERVICES = ("v1", "v2", "v3")
 GET = RequestHead(path="/a", host="shop")
@@ -44,11 +45,14 @@ class Desk:
         )
         self.engine = Engine(settings, mirror=self.mirror, metrics=self.metrics, make_pool=self.make_pool)
 
-    def make_pool(self, service: Service, role: str, limit: int) -> Pool:
+    def make_pool(
+        self, name: str, service: Service, role: str, limit: int, on_change: Callable[[str], None]
+    ) -> Pool:
         self.made.append((role, service.url, limit))
         pool = Pool(
-            "127.0.0.1",
-            9,
+            Origin("http://127.0.0.1:9"),
+            room=Room(limit=limit, queue=1),
+            health=Health(name, eject=Ejection(failures=2), clock=lambda: 0.0, on_change=on_change),
             loop=cast(asyncio.AbstractEventLoop, None),
             spawn=lambda work: work.close(),
             clock=lambda: 0.0,

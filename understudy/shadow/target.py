@@ -6,7 +6,7 @@ from typing import Final
 
 from understudy.forwarding import CREDENTIALS, name_of, without
 from understudy.metrics import DELTAS, Histogram
-from understudy.upstream import Pool
+from understudy.upstream import Upstream
 
 TRIPS_AFTER: Final = 5
 """Failures in a row that open the breaker (Envoy's consecutive_5xx default)."""
@@ -43,7 +43,7 @@ class Target:
     service: str
     role: str
     """``mirror`` or ``control``: the first word of its evidence keys."""
-    pool: Pool
+    pool: Upstream
     in_flight_limit: int = 64
     stripped: frozenset[bytes] = CREDENTIALS
     own_lines: bytes = b""
