@@ -408,6 +408,7 @@ class Stage:
         await self.shadow.listen()
         rest = dict(document)
         service = rest.pop("service", {})
+        services = rest.pop("services", {})
         self._build(
             {
                 "store": "memory://",
@@ -415,6 +416,7 @@ class Stage:
                 "services": {
                     "a": {"url": f"http://127.0.0.1:{self.upstream.port}", **service},
                     "b": {"url": f"http://127.0.0.1:{self.shadow.port}"},
+                    **services,
                 },
             },
             tasks,
@@ -479,7 +481,8 @@ async def stage(
     document: Mapping[str, Any] = PLAIN, *, faults: bool = False, **more: Any
 ) -> AsyncIterator[Stage]:
     """The proxy by *document* (a configuration without services) updated by *more*; ``service`` sets fields
-    of the primary service. With *faults*, exceptions that reached the event loop are the test's to judge.
+    of the primary service, ``services`` replaces whole ones. With *faults*, exceptions that reached the event
+    loop are the test's to judge.
     """
     scene = Stage()
     loop = asyncio.get_running_loop()

@@ -137,7 +137,7 @@ class Ejection:
     failures: int = setting(
         count(least=0, most=1000),
         default=5,
-        what="Requests in a row that must fail (no connection, no valid answer in time, 502, 503, 504) "
+        what="Attempts in a row that must fail (no connection, no valid answer in time, 502, 503, 504) "
         "before an origin is left out for a while; 0 never does.",
         why="5, as Envoy's consecutive_5xx.",
     )

@@ -1,6 +1,7 @@
 """One origin: where it is, and how a connection to it is opened. Addresses come from configuration only."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -50,14 +51,24 @@ class Origin:
         elif self.tls is None:
             _, protocol = await loop.create_connection(make, self.host, self.port)
         else:
+            protocol = await self._connect_safely(loop, make, client_context(self.tls))
+        return protocol
+
+    async def _connect_safely(
+        self, loop: asyncio.AbstractEventLoop, make: Callable[[], P], context: ssl.SSLContext
+    ) -> P:
+        try:
             _, protocol = await loop.create_connection(
                 make,
                 self.host,
                 self.port,
-                ssl=client_context(self.tls),
+                ssl=context,
                 server_hostname=self.server_name,
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
+        except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError) as error:
+            # A refused connection is another error: this one was made, and ended in the handshake.
+            raise ssl.SSLError(0, "the origin ended the handshake") from error
         return protocol
 
 
