@@ -101,6 +101,10 @@ class Server:
         """Refuse connections and reset those accepted, as a killed process does."""
         self.stop()
         self.held.clear()
+        self.stop_kept()
+
+    def stop_kept(self) -> None:
+        """Close the connections that are kept."""
         for connection in list(self.connections):
             reset(connection)
 
