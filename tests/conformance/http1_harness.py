@@ -14,18 +14,17 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, ParamSpec, Self, cast
-from urllib.parse import urlsplit
 
 import orjson
 import uvloop
 
-from understudy.config import Service, parse_settings
+from understudy.config import parse_settings
 from understudy.engine import Engine
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
 from understudy.proxy import Clock, Proxy
 from understudy.shadow import Limits, Mirror
-from understudy.upstream import Outgoing, Pool
+from understudy.upstream import Outgoing, Pool, UpstreamMaker
 
 DEADLINE_SECONDS: Final = 5.0
 VIA: Final = b"understudy-test"
@@ -308,6 +307,7 @@ class Stage:
     def pool(self) -> Pool:
         """The only pool made so far."""
         (pool,) = self.proxy.engine.pools
+        assert isinstance(pool, Pool)
         return pool
 
     @property
@@ -372,21 +372,13 @@ class Stage:
         self.tasks = tasks
         self.outgoing = outgoing = Outgoing(loop)
 
-        def make_pool(service: Service, role: str, limit: int) -> Pool:
-            url = urlsplit(service.url)
-            return Pool(
-                url.hostname or "",
-                url.port or 80,
-                loop=loop,
-                spawn=tasks.create_task,
-                clock=lambda: self.clock.now,
-                write=outgoing.add if role == "primary" else outgoing.add_copy,
-                connect_seconds=service.connect_timeout,
-                limit=limit,
-                queue=service.queue,
-                idle_seconds=service.pool_idle,
-            )
-
+        make_pool = UpstreamMaker(
+            loop=loop,
+            spawn=tasks.create_task,
+            clock=lambda: self.clock.now,
+            outgoing=outgoing,
+            chance=random.random,
+        )
         mirror = Mirror(
             recorder=self.recorder,
             metrics=self.metrics,
@@ -416,6 +408,7 @@ class Stage:
         await self.shadow.listen()
         rest = dict(document)
         service = rest.pop("service", {})
+        services = rest.pop("services", {})
         self._build(
             {
                 "store": "memory://",
@@ -423,6 +416,7 @@ class Stage:
                 "services": {
                     "a": {"url": f"http://127.0.0.1:{self.upstream.port}", **service},
                     "b": {"url": f"http://127.0.0.1:{self.shadow.port}"},
+                    **services,
                 },
             },
             tasks,
@@ -487,7 +481,8 @@ async def stage(
     document: Mapping[str, Any] = PLAIN, *, faults: bool = False, **more: Any
 ) -> AsyncIterator[Stage]:
     """The proxy by *document* (a configuration without services) updated by *more*; ``service`` sets fields
-    of the primary service. With *faults*, exceptions that reached the event loop are the test's to judge.
+    of the primary service, ``services`` replaces whole ones. With *faults*, exceptions that reached the event
+    loop are the test's to judge.
     """
     scene = Stage()
     loop = asyncio.get_running_loop()

@@ -12,19 +12,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import uvloop
 
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
-from understudy.config import Service, Settings
-from understudy.engine import Engine
+from understudy.config import Settings
+from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
 from understudy.proxy import SWEEP_SECONDS, Clock, Proxy
-from understudy.shadow import Limits, Mirror
-from understudy.upstream import Outgoing, Pool
+from understudy.shadow import Mirror
+from understudy.upstream import Outgoing, UpstreamMaker
 
 log = logging.getLogger("understudy.worker")
 
@@ -93,33 +92,20 @@ class Worker:
 
         outgoing = Outgoing(loop)
 
-        def make_pool(service: Service, role: str, limit: int) -> Pool:
-            url = urlsplit(service.url)
-            return Pool(
-                url.hostname or "",
-                url.port or 80,
-                loop=loop,
-                spawn=tasks.create_task,
-                clock=lambda: self._clock.now,
-                write=outgoing.add if role == "primary" else outgoing.add_copy,
-                connect_seconds=service.connect_timeout,
-                limit=limit,
-                queue=service.queue,
-                idle_seconds=service.pool_idle,
-            )
-
+        make_pool = UpstreamMaker(
+            loop=loop,
+            spawn=tasks.create_task,
+            clock=lambda: self._clock.now,
+            outgoing=outgoing,
+            chance=random.random,
+        )
         mirror = Mirror(
             recorder=self._outbox,
             metrics=self._metrics,
             now=time.perf_counter,
             wall=time.time,
             chance=random.random,
-            limits=Limits(
-                control_share=settings.shadow.control,
-                timeout_seconds=settings.shadow.timeout,
-                budget_bytes=settings.shadow.budget_bytes,
-                cap_bytes=settings.shadow.body_cap_bytes,
-            ),
+            limits=mirror_limits(settings.shadow),
         )
         self._outbox.drain = mirror.drain
         engine = Engine(settings, mirror=mirror, metrics=self._metrics, make_pool=make_pool)

@@ -15,6 +15,7 @@ from understudy.config.names import (
     read_field_name,
     read_set_headers,
 )
+from understudy.config.origins import Ejection, HealthCheck, OriginTls
 from understudy.config.place import Place, Refused, shown
 from understudy.config.rules import Rules
 from understudy.config.setting import (
@@ -37,6 +38,7 @@ from understudy.config.setting import (
 KIB = 1024
 MIB = 1024 * KIB
 
+BALANCES = ("round_robin", "least_connections")
 DETECTORS = ("token", "card", "email")
 REDACTED_HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key")
 
@@ -89,13 +91,35 @@ class AdminSettings:
 class Service:
     """A named upstream."""
 
-    LATER: ClassVar = {
-        "tls": ("TLS towards an origin is not in this version", "name an http:// url"),
-        "health": ("health checks are not in this version", ""),
-        "origins": ("several origins of one service are not in this version", "name one url"),
-    }
+    ONE_OF: ClassVar = ("url", "origins")
 
-    url: str = setting(ORIGIN, what="The origin: http://host:port, nothing behind it.")
+    url: str = setting(
+        ORIGIN,
+        default="",
+        what="The origin: http://host:port or https://host:port, nothing behind it; or unix:/path/of.sock.",
+    )
+    origins: tuple[str, ...] = setting(
+        listed(ORIGIN, at_least_one=True),
+        default=(),
+        what="Instead of url, several of them; each request goes to one.",
+    )
+    balance: str = setting(
+        choice(BALANCES, "way to balance"),
+        default="round_robin",
+        what="Which origin is asked: round_robin, or least_connections, that with the fewest requests.",
+        why="round_robin, as NGINX and Envoy: it needs to know nothing of the origins.",
+    )
+    tls: OriginTls | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(OriginTls), default=None, what="How the certificates of https:// origins are checked."
+    )
+    health: HealthCheck | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(HealthCheck),
+        default=None,
+        what="Active checks of each origin by each worker; none unless given.",
+    )
+    eject: Ejection = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(Ejection), factory=Ejection, what="When failing requests take an origin out for a while."
+    )
     connect_timeout: float = setting(
         DURATION,
         default=2.0,
@@ -117,7 +141,7 @@ class Service:
     connections: int = setting(
         count(least=1, most=65535),
         default=1024,
-        what="Most connections of one worker to this service.",
+        what="Most connections of one worker to this service, over all its origins.",
         why="1024, as Envoy's circuit breaker.",
     )
     queue: int = setting(
@@ -144,6 +168,16 @@ class Service:
         what="Fields that replace the client's on each copy to this service, such as its own Authorization.",
         why="none: unknown fields pass as they came (RFC 9110 7.6).",
     )
+
+    @property
+    def all_origins(self) -> tuple[str, ...]:
+        """Every origin, in the order given; at least one."""
+        return self.origins or (self.url,)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether any origin is https://."""
+        return any(origin.startswith("https://") for origin in self.all_origins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,9 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 AT_ONCE_BYTES: Final = 16 * 1024
 """A piece of an answer that is not waited with: the loop may read 32 more before its turn ends."""
 
+UNREACHED: Final = frozenset({"connect_refused", "connect_timeout", "closed", "tls_failed"})
+"""Why no connection came, when the reason is the service's."""
+
 KEEPS: Final = frozenset({404, 405, 502, 503, 504})
 """Answers of our own after which a whole, well-framed HTTP/1.1 request leaves the connection usable."""
 
@@ -73,6 +76,7 @@ class Exchange:
 
     __slots__ = (
         "_answered",
+        "_asked",
         "_chunked_out",
         "_client",
         "_early",
@@ -129,6 +133,7 @@ class Exchange:
         self._answered = False
         self._chunked_out = False
         self._retried = False
+        self._asked = False
         self._started_at = 0.0
         self._sent_at = 0.0
 
@@ -220,8 +225,7 @@ class Exchange:
         if self.version == "1.0":
             added = added.replace(proxy.via_field, b"Via: 1.0 %b\r\n" % proxy.via_id)
         if not has_host:
-            name = fields.host or b"%b:%d" % (plan.pool.host.encode("latin-1"), plan.pool.port)
-            added = b"Host: %b\r\n%b" % (name, added)
+            added = b"Host: %b\r\n%b" % (fields.host or plan.authority, added)
         return added
 
     def body(self, data: bytes) -> None:
@@ -304,11 +308,26 @@ class Exchange:
 
     def on_refused(self, reason: str) -> None:
         self._waiting = False
-        if reason in ("connect_refused", "closed") and not self._retried:
+        plan = self.plan
+        if reason in ("connect_refused", "closed") and not self._retried and plan and not plan.pool.spreads:
             self._retried = True
             self._acquire(fresh=True)
-            return
-        self._give_up(reason)
+        elif not (reason in UNREACHED and self._fall_back()):
+            self._give_up(reason)
+
+    def _fall_back(self) -> bool:
+        """Ask the default variant's service instead, if nobody was asked yet and the plan allows it."""
+        plan = self.plan
+        if plan is None or plan.fallback is None or self._asked:
+            return False
+        if self.rehearsal is not None:
+            self.rehearsal.abort("fallback")
+            self.rehearsal = None
+        self._wire = plan.fallen(self._wire)
+        self.plan = plan.fallback
+        self._retried = False
+        self._acquire(fresh=False)
+        return True
 
     def _begin(self, connection: UpstreamConnection) -> None:
         self._upstream = connection
@@ -336,10 +355,13 @@ class Exchange:
             self._cut(reason)
             return
         self._out.clear()  # of an answer that broke in its first read nothing is out
-        if not self._retried and (self._was_not_sent(upstream) or (reused and self._may_repeat())):
+        is_unsent = self._was_not_sent(upstream)
+        if not is_unsent:
+            self._asked = True
+        if not self._retried and (is_unsent or self._may_repeat(reused=reused)):
             self._retried = True
             self._acquire(fresh=True)
-        else:
+        elif not (is_unsent and self._fall_back()):
             self._give_up(reason)
 
     def _was_not_sent(self, upstream: UpstreamConnection | None) -> bool:
@@ -350,8 +372,11 @@ class Exchange:
         self._pending = unsent[1:]
         return True
 
-    def _may_repeat(self) -> bool:
-        return self.method in IDEMPOTENT and self._has_no_body()
+    def _may_repeat(self, *, reused: bool) -> bool:
+        """Whether the request may be sent again: to an origin that closed as it was asked, or to another."""
+        plan = self.plan
+        is_elsewhere = plan is not None and plan.pool.spreads
+        return (reused or is_elsewhere) and self.method in IDEMPOTENT and self._has_no_body()
 
     def _has_no_body(self) -> bool:
         return self.fields is not None and self.fields.length in (UNSIZED, 0)
@@ -475,6 +500,8 @@ class Exchange:
 
     def timed_out(self) -> None:
         """The upstream let too much time pass."""
+        if self._upstream is not None and not self._answered:
+            self._upstream.health.failed("answer_timeout")
         self._let_go()
         if self._answered:
             self._cut("answer_idle")

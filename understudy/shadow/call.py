@@ -90,6 +90,8 @@ class ShadowCall:
         if self._done:
             return
         try:
+            if reason == "timeout" and not self.status and self._connection is not None:
+                self._connection.health.failed(reason)
             self._let_go()
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._exchange.broke()

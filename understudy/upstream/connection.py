@@ -22,6 +22,7 @@ from understudy.forwarding import (
     learn,
     spellings,
 )
+from understudy.upstream.health import Health
 
 BUFFER_BYTES: Final = 64 * 1024
 """High-water mark of what we hold for a slow peer, each way (DESIGN 6, rule 10)."""
@@ -80,6 +81,9 @@ class Caller(Protocol):
 class Owner(Protocol):
     """The pool's side of a connection."""
 
+    health: Health
+    """Told how the origin answers."""
+
     def release(self, connection: "UpstreamConnection") -> None:
         """The connection is clean and free."""
 
@@ -106,6 +110,7 @@ class UpstreamConnection(asyncio.Protocol):
         "caller",
         "freed_at",
         "headers",
+        "health",
         "is_head",
         "keep",
         "length",
@@ -118,6 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, owner: Owner, write: Callable[["UpstreamConnection", bytes], None]) -> None:
         self._owner = owner
+        self.health = owner.health
         self._send = write
         self._parser = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport | None = None
@@ -220,7 +226,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.keep = False
         caller, self.caller = self.caller, None
         if caller is not None:
-            caller.on_lost("reset" if exc is not None else "closed", reused=self.served > 0)
+            reason = "reset" if exc is not None else "closed"
+            if not (self.answered or self.served):  # a reused one may have been closed as it was idle
+                self.health.failed(reason)
+            caller.on_lost(reason, reused=self.served > 0)
         self._owner.forget(self)
 
     def pause_writing(self) -> None:
@@ -269,6 +278,8 @@ class UpstreamConnection(asyncio.Protocol):
         if not keep:
             check_version(parser.get_http_version(), self.length)
         self.answered = True
+        if status >= 502 or self.health.failures:
+            self.health.note(status)
         self._append = _drop_trailer
         caller.on_answer(self)
         if self.is_head:
@@ -349,6 +360,8 @@ class UpstreamConnection(asyncio.Protocol):
         if caller is not None:
             if self._is_twin:
                 self._is_twin = False
+                if self.health.failures:
+                    self.health.failures = 0
                 caller.on_twin()
             else:
                 if self._surplus:
@@ -371,6 +384,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         caller, self.caller = self.caller, None
         self._drop()
+        if reason != "internal":
+            self.health.failed(reason)
         if caller is not None:
             caller.on_lost(reason, reused=False)
 

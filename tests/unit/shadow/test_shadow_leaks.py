@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -73,7 +74,9 @@ class Scene:
         self.wire = Wire()
         self.client.connection_made(self.wire)
 
-    def _pool(self, _service: Service, role: str, _limit: int) -> Pool:
+    def _pool(
+        self, _name: str, _service: Service, role: str, _limit: int, _on_change: Callable[[str], None]
+    ) -> Pool:
         return cast(Pool, self.pools.setdefault(role, StagedPool()))
 
     def borrowed(self, role: str) -> list[UpstreamConnection]:
