@@ -42,6 +42,12 @@ AT_ONCE_BYTES: Final = 16 * 1024
 KEEPS: Final = frozenset({404, 405, 502, 503, 504})
 """Answers of our own after which a whole, well-framed HTTP/1.1 request leaves the connection usable."""
 
+NOT_FORWARDED: Final = frozenset(
+    # A tunnel, and what would show the fields we add. The rest llhttp knows from RTSP and ICE.
+    """CONNECT TRACE SOURCE DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER
+    REDIRECT RECORD FLUSH""".split()
+)
+
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")
 _status_lines: dict[tuple[int, bytes], bytes] = {}
 
@@ -70,6 +76,7 @@ class Exchange:
         "_pending",
         "_retried",
         "_sent_at",
+        "_sent_flush",
         "_started_at",
         "_upstream",
         "_waiting",
@@ -119,6 +126,7 @@ class Exchange:
         self._retried = False
         self._started_at = 0.0
         self._sent_at = 0.0
+        self._sent_flush = 0
 
     # -- the request, told by the client connection ------------------------------------------------
 
@@ -144,7 +152,7 @@ class Exchange:
             fields = read_fields(self.headers, via_id=proxy.via_id, trusted=client.is_trusted)
             self.fields = fields
         method = self.method
-        if method == "CONNECT" or method == "TRACE":
+        if method in NOT_FORWARDED:
             raise Refused(405, "bad_method", f"{method} is not forwarded")
         host = fields.host
         if host is not None:
@@ -296,6 +304,7 @@ class Exchange:
 
     def _begin(self, connection: UpstreamConnection) -> None:
         self._upstream = connection
+        self._sent_flush = self._client.proxy.outgoing.flushes
         connection.begin(self, is_head=self.method == "HEAD")
         fields = self.fields
         connection.write(self._wire)
@@ -355,7 +364,17 @@ class Exchange:
     def on_twin(self) -> None:
         """A primary's answer is never known beforehand."""
 
+    def _is_unsent(self) -> bool:
+        """Whether this request still waits for the end of the turn: what came cannot be its answer.
+
+        It lay in the kernel when the connection was lent. Taken for the answer, it would free the
+        connection with our request yet to be sent, and that one's answer would go to the next client.
+        """
+        return self._client.proxy.outgoing.flushes == self._sent_flush
+
     def on_interim(self, connection: UpstreamConnection) -> None:
+        if self._is_unsent():
+            raise ValueError("an answer before its request")
         if self.version != "1.1" or connection.status == 100:
             return  # our own 100 was sent when the body was asked for
         headers = connection.headers
@@ -367,6 +386,8 @@ class Exchange:
 
     def on_answer(self, connection: UpstreamConnection) -> None:
         client = self._client
+        if client.proxy.outgoing.flushes == self._sent_flush:  # inlined: the hot path
+            raise ValueError("an answer before its request")
         self.status = connection.status
         length = connection.length
         headers = connection.headers
@@ -409,6 +430,10 @@ class Exchange:
             out.clear()
             if len(data) >= AT_ONCE_BYTES:
                 self._client.proxy.outgoing.flush()
+        elif self._is_unsent() and self._upstream is not None:  # part of a head
+            self._upstream.abandon()
+            self.on_lost("closed", reused=True)
+            return
         if self._client.is_paused and self._upstream is not None and self._upstream.transport is not None:
             self._upstream.transport.pause_reading()
 

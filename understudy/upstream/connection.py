@@ -19,6 +19,7 @@ from understudy.forwarding import (
     TRANSFER_ENCODING,
     connection_options,
     field_bytes,
+    kind_of,
     learn,
     spellings,
 )
@@ -272,6 +273,8 @@ class UpstreamConnection(asyncio.Protocol):
         if not 100 <= status < 200:
             raise ValueError("status")
         if status != 101:
+            if claims_body(self.headers):
+                raise ValueError("interim body")  # llhttp would read one behind most of them
             self._body_less = True
             caller.on_interim(self)
 
@@ -302,7 +305,8 @@ class UpstreamConnection(asyncio.Protocol):
                 if options not in ([b"close"], [b"keep-alive"]):
                     named = options if named is None else named + options
             elif kind == TRANSFER_ENCODING:
-                if length == -1 or field[1].strip(b" \t").lower() != b"chunked":
+                # As llhttp reads it, which strips spaces only: what it frames and what we say must agree.
+                if length == -1 or field[1].strip(b" ").lower() != b"chunked":
                     raise ValueError("transfer coding")
                 length = -1
             elif kind not in HOP_KINDS:
@@ -368,6 +372,12 @@ class UpstreamConnection(asyncio.Protocol):
 
 class _HeadTooLarge(ValueError):
     """An answer head over ``HEADER_BYTES`` or ``HEADER_FIELDS``."""
+
+
+def claims_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether an interim answer frames a body, which it cannot have (RFC 9110 15.2)."""
+    kinds = [(kind_of(name), value) for name, value in headers]
+    return any(k == TRANSFER_ENCODING or (k == CONTENT_LENGTH and int(v) != 0) for k, v in kinds)
 
 
 def check_version(version: str, length: int) -> None:
