@@ -203,3 +203,22 @@ async def test_surplus_wherever_it_is_cut(at: int) -> None:
         assert (await client.message()).body == b"mine"
         await upstream.ended()
         await is_served(s, client)
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [b"Connection: close", b"Transfer-Encoding: gzip", b"connection: Upgrade", b"Upgrade: x"],
+)
+@pytest.mark.parametrize("how", ["whole", "dribbled"])
+@scripted
+async def test_a_trailer_that_may_be_none_ends_the_connection(trailer: bytes, how: str) -> None:
+    """Framing may not stand there (RFC 9110 6.5.1): the answer counts, the connection is not
+    kept, and costs the next client nothing."""
+    async with stage() as s:
+        client, upstream, _ = await s.asked(get())
+        reply = OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n" + trailer + b"\r\n\r\n"
+        await answered(upstream, reply, how)
+        assert (await client.message()).body == b"hello"
+        await upstream.ended()
+        await is_served(s, client)
+        assert s.errors == {}

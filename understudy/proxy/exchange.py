@@ -44,8 +44,22 @@ KEEPS: Final = frozenset({404, 405, 502, 503, 504})
 
 NOT_FORWARDED: Final = frozenset(
     # A tunnel, and what would show the fields we add. The rest llhttp knows from RTSP and ICE.
-    """CONNECT TRACE SOURCE DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER
-    REDIRECT RECORD FLUSH""".split()
+    [
+        "CONNECT",
+        "TRACE",
+        "SOURCE",
+        "DESCRIBE",
+        "ANNOUNCE",
+        "SETUP",
+        "PLAY",
+        "PAUSE",
+        "TEARDOWN",
+        "GET_PARAMETER",
+        "SET_PARAMETER",
+        "REDIRECT",
+        "RECORD",
+        "FLUSH",
+    ]
 )
 
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")

@@ -17,6 +17,7 @@ from understudy.forwarding import (
     HOP_KINDS,
     PASS,
     TRANSFER_ENCODING,
+    UPGRADE,
     connection_options,
     field_bytes,
     kind_of,
@@ -212,6 +213,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         self._parser = NO_PARSER  # the old one points back here: a cycle for each connection
+        self._append = _drop_trailer
         self.keep = False
         caller, self.caller = self.caller, None
         if caller is not None:
@@ -264,7 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
         if not keep:
             check_version(parser.get_http_version(), self.length)
         self.answered = True
-        self._append = _drop_trailer
+        self._append = self._read_trailer if self.length == -1 else _drop_trailer
         caller.on_answer(self)
         if self.is_head:
             self._complete = True
@@ -320,6 +322,11 @@ class UpstreamConnection(asyncio.Protocol):
         if length == -2:
             self.keep = False
         return length
+
+    def _read_trailer(self, field: tuple[bytes, bytes]) -> None:
+        """As `_drop_trailer`; but framing, which may not stand there (RFC 9110 6.5.1), llhttp believes."""
+        if kind_of(field[0]) in (CONNECTION, TRANSFER_ENCODING, UPGRADE):
+            self.keep = False
 
     def on_body(self, data: bytes) -> None:
         self._head_bytes = 0
