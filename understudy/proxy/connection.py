@@ -273,7 +273,10 @@ class ClientConnection(asyncio.Protocol):
         self._quiet_bytes = 0
         if exchange is not None and not self._stopped:
             if exchange is self._current:
-                self.mark = self.proxy.clock.now
+                # Each byte buys its share of a second, so that a trickle holds nothing for ever.
+                now = self.proxy.clock.now
+                paid = self.mark + len(data) * self.proxy.body_byte_seconds
+                self.mark = paid if paid < now and self.phase == BODY else now
             exchange.body(data)
 
     def on_message_complete(self) -> None:
@@ -311,7 +314,9 @@ class ClientConnection(asyncio.Protocol):
         self._hold(HOLD_BODY)
 
     def release_body(self) -> None:
-        """Read on."""
+        """Read on; the client owes nothing for the time in which it was not read."""
+        if self.phase == BODY:
+            self.mark = self.proxy.clock.now
         self._release(HOLD_BODY)
 
     def exchange_over(self, exchange: Exchange) -> None:
@@ -374,7 +379,7 @@ class ClientConnection(asyncio.Protocol):
             if phase == BODY and self._current.awaits_body and not self._holds & HOLD_BODY:
                 self._refuse_head(408, "body_timeout", "the request body did not arrive in time")
             else:
-                self._current.timed_out()
+                self._current.timed_out(is_client_slow=self.is_paused)
 
     def drain(self) -> None:
         """Take no further request: close now when idle, else after the present answer."""

@@ -329,6 +329,7 @@ class Exchange:
             self._client.release_body()
         if fields is not None and fields.expects_continue and not self.is_whole and self.version == "1.1":
             fields.expects_continue = False
+            self._client.release_body()
             self._client.write(CONTINUE)
 
     def on_pause(self) -> None:
@@ -486,11 +487,11 @@ class Exchange:
 
     # -- ends ------------------------------------------------------------------------------------------
 
-    def timed_out(self) -> None:
-        """The upstream let too much time pass."""
+    def timed_out(self, *, is_client_slow: bool) -> None:
+        """The upstream let too much time pass, or the client took nothing of the answer."""
         self._let_go()
         if self._answered:
-            self._cut("answer_idle")
+            self._cut("client_idle" if is_client_slow else "answer_idle")
         else:
             self._give_up("answer_timeout")
 

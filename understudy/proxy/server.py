@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class Proxy:
         self.via_field = b"Via: 1.1 %b\r\n" % via_id
         self.connections: set[ClientConnection] = set()
         self.is_draining = False
+        self.body_byte_seconds = 1 / limits.body_rate_bytes if limits.body_rate_bytes else math.inf
         self._scheme = scheme.encode("ascii")
         self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
         self._servers: dict[asyncio.Server, socket.socket] = {}
