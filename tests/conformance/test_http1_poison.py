@@ -166,9 +166,10 @@ async def test_an_answer_before_the_request_was_sent_is_no_answer_to_it(reply: b
 
 def both(s: Stage, client: Peer, other: Peer) -> tuple[ClientConnection, ClientConnection]:
     """The proxy's sides of two clients."""
-    sides = {
-        connection.transport.get_extra_info("peername"): connection for connection in s.proxy.connections
-    }  # type: ignore[union-attr]
+    sides: dict[object, ClientConnection] = {}
+    for connection in s.proxy.connections:
+        assert connection.transport is not None
+        sides[connection.transport.get_extra_info("peername")] = connection
     return (
         sides[client.transport.get_extra_info("sockname")],
         sides[other.transport.get_extra_info("sockname")],
