@@ -31,6 +31,7 @@ HOT = (
     "understudy/shadow/call.py",
     "understudy/shadow/exchange.py",
     "understudy/shadow/mirror.py",
+    "understudy/shadow/pieces.py",
     "understudy/shadow/target.py",
     "understudy/decide/context.py",
     "understudy/decide/fractional.py",

@@ -4,6 +4,7 @@ Where several advisories are one mistake they share a test; the case carries the
 """
 
 import logging
+from pathlib import Path
 
 import pytest
 from http1_harness import Stage, chunked, get, ok, post, scripted, settle, stage
@@ -226,9 +227,9 @@ async def test_many_tiny_chunks_do_not_hold_the_others() -> None:
     ids=["value", "name", "url", "variant"],
 )
 def test_configured_text_splits_no_request(document: dict[str, object]) -> None:
-    """aiohttp CVE-2023-49081 and CVE-2023-49082, twisted CVE-2019-12387 (CRLF written as given): what we write ourselves is refused where it is configured."""
-    from pathlib import Path
-
+    """aiohttp CVE-2023-49081 and CVE-2023-49082, twisted CVE-2019-12387 (CRLF written as given): text that we
+    write into requests is refused where it is configured.
+    """
     with pytest.raises(UnderstudyError):
         parse_settings({"store": "memory://", "flags": {}, "routes": [], **document}, base=Path(), environ={})
 

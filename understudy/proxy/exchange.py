@@ -39,6 +39,9 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 AT_ONCE_BYTES: Final = 16 * 1024
 """A piece of an answer that is not waited with: the loop may read 32 more before its turn ends."""
 
+TURN_PIECES: Final = 3 * 1024
+"""Of an answer's chunks in one read, three for each: over that, others come first."""
+
 KEEPS: Final = frozenset({404, 405, 502, 503, 504})
 """Answers of our own after which a whole, well-framed HTTP/1.1 request leaves the connection usable."""
 
@@ -442,6 +445,8 @@ class Exchange:
             self._answered = True
             self._client.write(data)
             self._client.answering()
+            if len(out) > TURN_PIECES and self._upstream is not None:
+                self._upstream.rest()
             out.clear()
             if len(data) >= AT_ONCE_BYTES:
                 self._client.proxy.outgoing.flush()
