@@ -38,6 +38,7 @@ HOT = (
     "understudy/shadow/draws.py",
     "understudy/shadow/exchange.py",
     "understudy/shadow/mirror.py",
+    "understudy/shadow/pieces.py",
     "understudy/shadow/target.py",
     "understudy/decide/context.py",
     "understudy/decide/fractional.py",

@@ -37,6 +37,7 @@ from understudy.config.setting import (
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 
 BALANCES = ("round_robin", "least_connections")
 DETECTORS = ("token", "card", "email")
@@ -233,6 +234,13 @@ class Limits:
         default=30.0,
         what="Longest silence inside a request body.",
         why="30s, half of NGINX's client_body_timeout: a sender silent for that long has gone.",
+    )
+    body_rate_bytes: int = setting(
+        size(most=GIB),
+        default=240,
+        key="body_rate",
+        what="Fewest bytes a second of a request body; who is body_idle_timeout behind gets 408. 0: any.",
+        why="240B, as IIS and Kestrel; httpd asks for 500. Else a byte in 29 s holds a connection for ever.",
     )
     keep_alive_timeout: float = setting(
         DURATION,

@@ -33,9 +33,13 @@ PIPELINE_DEPTH: Final = 64
 LINGER_BYTES: Final = 64 * 1024
 """Read and thrown away after an early answer, so that a reset does not destroy it (RFC 9112 9.6)."""
 
-HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT, HOLD_SWITCH = 1, 2, 4, 8
+HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT, HOLD_SWITCH, HOLD_TURN = 1, 2, 4, 8, 16
 """Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read,
-nobody knows yet what protocol it speaks next."""
+nobody knows yet what protocol it speaks next, it is another's turn."""
+
+TURN_PIECES: Final = 1024
+"""Pieces of a body in one read, a millisecond's work, after which the others come first: the loop may read
+32 times before its turn ends, and 256 KiB hold 40,000 chunks of a byte."""
 
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends a reset, which nobody takes for an end in good order."""
@@ -67,6 +71,7 @@ class ClientConnection(asyncio.Protocol):
         "_incoming",
         "_linger_bytes",
         "_parser",
+        "_pieces",
         "_queue",
         "_quiet_bytes",
         "_read_bytes",
@@ -105,6 +110,7 @@ class ClientConnection(asyncio.Protocol):
         self._quiet_bytes = 0
         self._read_bytes = 0
         self._unsent_bytes = 0
+        self._pieces = 0
         self._refusal: Refused | None = None
         self._in_body = False
         self._holds = 0
@@ -282,9 +288,13 @@ class ClientConnection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         exchange = self._incoming
         self._quiet_bytes = 0
+        self._pieces += 1
         if exchange is not None and not self._stopped:
             if exchange is self._current:
-                self.mark = self.proxy.clock.now
+                # Each byte buys its share of a second, so that a trickle holds nothing for ever.
+                now = self.proxy.clock.now
+                paid = self.mark + len(data) * self.proxy.body_byte_seconds
+                self.mark = paid if paid < now and self.phase == BODY else now
             exchange.body(data)
 
     def on_message_complete(self) -> None:
@@ -322,7 +332,9 @@ class ClientConnection(asyncio.Protocol):
         self._hold(HOLD_BODY)
 
     def release_body(self) -> None:
-        """Read on."""
+        """Read on; the client owes nothing for the time in which it was not read."""
+        if self.phase == BODY:
+            self.mark = self.proxy.clock.now
         self._release(HOLD_BODY)
 
     def exchange_over(self, exchange: Exchange) -> None:
@@ -417,7 +429,7 @@ class ClientConnection(asyncio.Protocol):
             if phase == BODY and self._current.awaits_body and not self._holds & HOLD_BODY:
                 self._refuse_head(408, "body_timeout", "the request body did not arrive in time")
             else:
-                self._current.timed_out()
+                self._current.timed_out(is_client_slow=self.is_paused)
 
     def drain(self) -> None:
         """Take no further request: close now when idle, else after the present answer."""
@@ -527,6 +539,10 @@ class ClientConnection(asyncio.Protocol):
             if self._quiet_bytes > limits.header_bytes + BUFFER_BYTES:
                 self._refuse_head(400, "body_framing_too_large", "chunk extensions or trailers are too large")
             self.proxy.outgoing.flush()  # so that a slow upstream is noticed before the next read
+            if self._pieces > TURN_PIECES:
+                self._hold(HOLD_TURN)
+                self.proxy.loop.call_soon(self._release, HOLD_TURN)
+            self._pieces = 0
         elif self._incoming is not None:
             if not self._head_bytes:
                 self._head_bytes = 1  # it began behind something else: its first part was not counted

@@ -44,8 +44,31 @@ AT_ONCE_BYTES: Final = 16 * 1024
 UNREACHED: Final = frozenset({"connect_refused", "connect_timeout", "closed", "tls_failed"})
 """Why no connection came, when the reason is the service's."""
 
+TURN_PIECES: Final = 3 * 1024
+"""Of an answer's chunks in one read, three for each: over that, others come first."""
+
 KEEPS: Final = frozenset({404, 405, 502, 503, 504})
 """Answers of our own after which a whole, well-framed HTTP/1.1 request leaves the connection usable."""
+
+NOT_FORWARDED: Final = frozenset(
+    # A tunnel, and what would show the fields we add. The rest llhttp knows from RTSP and ICE.
+    [
+        "CONNECT",
+        "TRACE",
+        "SOURCE",
+        "DESCRIBE",
+        "ANNOUNCE",
+        "SETUP",
+        "PLAY",
+        "PAUSE",
+        "TEARDOWN",
+        "GET_PARAMETER",
+        "SET_PARAMETER",
+        "REDIRECT",
+        "RECORD",
+        "FLUSH",
+    ]
+)
 
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")
 _status_lines: dict[tuple[int, bytes], bytes] = {}
@@ -84,6 +107,7 @@ class Exchange:
         "_pending",
         "_retried",
         "_sent_at",
+        "_sent_flush",
         "_started_at",
         "_upstream",
         "_waiting",
@@ -136,6 +160,7 @@ class Exchange:
         self._asked = False
         self._started_at = 0.0
         self._sent_at = 0.0
+        self._sent_flush = 0
 
     # -- the request, told by the client connection ------------------------------------------------
 
@@ -161,7 +186,7 @@ class Exchange:
             fields = read_fields(self.headers, via_id=proxy.via_id, trusted=client.is_trusted)
             self.fields = fields
         method = self.method
-        if method == "CONNECT" or method == "TRACE":
+        if method in NOT_FORWARDED:
             raise Refused(405, "bad_method", f"{method} is not forwarded")
         host = fields.host
         if host is not None:
@@ -331,6 +356,7 @@ class Exchange:
 
     def _begin(self, connection: UpstreamConnection) -> None:
         self._upstream = connection
+        self._sent_flush = self._client.proxy.outgoing.flushes
         connection.begin(self, is_head=self.method == "HEAD")
         fields = self.fields
         connection.write(self._wire)
@@ -341,6 +367,7 @@ class Exchange:
             self._client.release_body()
         if fields is not None and fields.expects_continue and not self.is_whole and self.version == "1.1":
             fields.expects_continue = False
+            self._client.release_body()
             self._client.write(CONTINUE)
 
     def on_pause(self) -> None:
@@ -396,7 +423,17 @@ class Exchange:
     def on_twin(self) -> None:
         """A primary's answer is never known beforehand."""
 
+    def _is_unsent(self) -> bool:
+        """Whether this request still waits for the end of the turn: what came cannot be its answer.
+
+        It lay in the kernel when the connection was lent. Taken for the answer, it would free the
+        connection with our request yet to be sent, and that one's answer would go to the next client.
+        """
+        return self._client.proxy.outgoing.flushes == self._sent_flush
+
     def on_interim(self, connection: UpstreamConnection) -> None:
+        if self._is_unsent():
+            raise ValueError("an answer before its request")
         if self.version != "1.1" or connection.status == 100:
             return  # our own 100 was sent when the body was asked for
         fields = end_to_end(connection.headers)
@@ -404,7 +441,7 @@ class Exchange:
 
     def on_switch(self, connection: UpstreamConnection, rest: bytes) -> bool:
         protocol = accepted(self.upgrade, self.headers, connection.headers) if self.upgrade else b""
-        if not protocol:
+        if not protocol or self._is_unsent():
             return False
         self._upstream = None
         head = (
@@ -418,6 +455,8 @@ class Exchange:
 
     def on_answer(self, connection: UpstreamConnection) -> None:
         client = self._client
+        if client.proxy.outgoing.flushes == self._sent_flush:  # inlined: the hot path
+            raise ValueError("an answer before its request")
         self.status = connection.status
         length = connection.length
         headers = connection.headers
@@ -457,9 +496,15 @@ class Exchange:
             self._answered = True
             self._client.write(data)
             self._client.answering()
+            if len(out) > TURN_PIECES and self._upstream is not None:
+                self._upstream.rest()
             out.clear()
             if len(data) >= AT_ONCE_BYTES:
                 self._client.proxy.outgoing.flush()
+        elif self._is_unsent() and self._upstream is not None:  # part of a head
+            self._upstream.abandon()
+            self.on_lost("closed", reused=True)
+            return
         if self._client.is_paused and self._upstream is not None and self._upstream.transport is not None:
             self._upstream.transport.pause_reading()
 
@@ -498,13 +543,13 @@ class Exchange:
 
     # -- ends ------------------------------------------------------------------------------------------
 
-    def timed_out(self) -> None:
-        """The upstream let too much time pass."""
+    def timed_out(self, *, is_client_slow: bool) -> None:
+        """The upstream let too much time pass, or the client took nothing of the answer."""
         if self._upstream is not None and not self._answered:
             self._upstream.health.failed("answer_timeout")
         self._let_go()
         if self._answered:
-            self._cut("answer_idle")
+            self._cut("client_idle" if is_client_slow else "answer_idle")
         else:
             self._give_up("answer_timeout")
 

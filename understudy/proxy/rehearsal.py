@@ -6,7 +6,7 @@ Mirroring is isolated here: every exception is counted, none is raised into the 
 from understudy.engine import Plan
 from understudy.messages import Head
 from understudy.proxy.heads import UNSIZED, Fields
-from understudy.shadow import Copy, Mirror, MirroredExchange
+from understudy.shadow import Copy, Mirror, MirroredExchange, keep
 
 
 def rehearse(
@@ -75,7 +75,7 @@ class Rehearsal:
             exchange, body = self._exchange, self._body
             if exchange is None or body is None:
                 return
-            body.append(data)
+            keep(body, data)
             self._kept += len(data)
             if self._kept > self._mirror.cap:
                 self.abort("body_too_large")

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Proxy:
         self.connections: set[ClientConnection] = set()
         self.is_draining = False
         self.tunnels = 0
+        self.body_byte_seconds = 1 / limits.body_rate_bytes if limits.body_rate_bytes else math.inf
         self._scheme = scheme.encode("ascii")
         self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
         self._servers: dict[asyncio.Server, socket.socket] = {}

@@ -4,6 +4,7 @@ from understudy.shadow.assess import Assessment, Assessor, Found
 from understudy.shadow.draws import Draws
 from understudy.shadow.exchange import MirroredExchange
 from understudy.shadow.mirror import Limits, Mirror, Recorder
+from understudy.shadow.pieces import keep
 from understudy.shadow.redaction import Redaction
 from understudy.shadow.target import Copy, Target
 
@@ -19,4 +20,5 @@ __all__ = [
     "Recorder",
     "Redaction",
     "Target",
+    "keep",
 ]

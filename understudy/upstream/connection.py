@@ -17,8 +17,10 @@ from understudy.forwarding import (
     HOP_KINDS,
     PASS,
     TRANSFER_ENCODING,
+    UPGRADE,
     connection_options,
     field_bytes,
+    kind_of,
     learn,
     spellings,
 )
@@ -168,6 +170,16 @@ class UpstreamConnection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def rest(self) -> None:
+        """Read no more in this turn of the loop, which may read 32 times before it ends."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
     # -- asyncio.Protocol -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -223,6 +235,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         self._parser = NO_PARSER  # the old one points back here: a cycle for each connection
+        self._append = _drop_trailer
         self.keep = False
         caller, self.caller = self.caller, None
         if caller is not None:
@@ -280,7 +293,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.answered = True
         if status >= 502 or self.health.failures:
             self.health.note(status)
-        self._append = _drop_trailer
+        self._append = self._read_trailer if self.length == -1 else _drop_trailer
         caller.on_answer(self)
         if self.is_head:
             self._complete = True
@@ -289,6 +302,8 @@ class UpstreamConnection(asyncio.Protocol):
         if not 100 <= status < 200:
             raise ValueError("status")
         if status != 101:
+            if claims_body(self.headers):
+                raise ValueError("interim body")  # llhttp would read one behind most of them
             self._body_less = True
             caller.on_interim(self)
 
@@ -319,7 +334,8 @@ class UpstreamConnection(asyncio.Protocol):
                 if options not in ([b"close"], [b"keep-alive"]):
                     named = options if named is None else named + options
             elif kind == TRANSFER_ENCODING:
-                if length == -1 or field[1].strip(b" \t").lower() != b"chunked":
+                # As llhttp reads it, which strips spaces only: what it frames and what we say must agree.
+                if length == -1 or field[1].strip(b" ").lower() != b"chunked":
                     raise ValueError("transfer coding")
                 length = -1
             elif kind not in HOP_KINDS:
@@ -333,6 +349,11 @@ class UpstreamConnection(asyncio.Protocol):
         if length == -2:
             self.keep = False
         return length
+
+    def _read_trailer(self, field: tuple[bytes, bytes]) -> None:
+        """As `_drop_trailer`; but framing, which may not stand there (RFC 9110 6.5.1), llhttp believes."""
+        if kind_of(field[0]) in (CONNECTION, TRANSFER_ENCODING, UPGRADE):
+            self.keep = False
 
     def on_body(self, data: bytes) -> None:
         self._head_bytes = 0
@@ -397,6 +418,12 @@ class UpstreamConnection(asyncio.Protocol):
 
 class _HeadTooLarge(ValueError):
     """An answer head over ``HEADER_BYTES`` or ``HEADER_FIELDS``."""
+
+
+def claims_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether an interim answer frames a body, which it cannot have (RFC 9110 15.2)."""
+    kinds = [(kind_of(name), value) for name, value in headers]
+    return any(k == TRANSFER_ENCODING or (k == CONTENT_LENGTH and int(v) != 0) for k, v in kinds)
 
 
 def check_version(version: str, length: int) -> None:

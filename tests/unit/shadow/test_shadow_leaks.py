@@ -60,6 +60,7 @@ class Scene:
         )
         engine = Engine(settings, mirror=self.mirror, metrics=metrics, make_pool=self._pool)
         engine.swap(settings.rules, 1)
+        self.outgoing = Outgoing(loop)
         proxy = Proxy(
             loop=loop,
             engine=engine,
@@ -67,7 +68,7 @@ class Scene:
             metrics=metrics,
             limits=settings.limits,
             clock=Clock(0.0),
-            outgoing=Outgoing(loop),
+            outgoing=self.outgoing,
             via_id=b"understudy-test",
         )
         self.client = ClientConnection(proxy)
@@ -89,6 +90,7 @@ class Scene:
         self.wire.written.clear()
         self.client.data_received(request)
         self.loop.turn()
+        self.outgoing.flush()  # the pools here write past it
         roles = ["primary", "mirror", "control"]
         for role in roles if number % 2 else reversed(roles):
             for connection in self.borrowed(role):
