@@ -16,7 +16,7 @@ import httptools
 from understudy.forwarding import field_bytes
 from understudy.proxy.exchange import Exchange
 from understudy.proxy.heads import Refused
-from understudy.proxy.repeat import Repeat
+from understudy.proxy.repeat import Read, Repeat
 from understudy.proxy.tunnel import Tunnel
 from understudy.proxy.upgrade import offered
 from understudy.upstream.connection import BUFFER_BYTES, UpstreamConnection
@@ -151,9 +151,12 @@ class ClientConnection(asyncio.Protocol):
             return
         is_first = self.phase == IDLE
         if is_first:
-            again = self._repeat.read(data, target_bytes=self.proxy.limits.target_bytes)
+            limits = self.proxy.limits
+            again = self._repeat.read(
+                data, target_bytes=limits.target_bytes, header_bytes=limits.header_bytes
+            )
             if again is not None:
-                self._again(*again)
+                self._again(again)
                 return
             self.phase = HEAD
             self.mark = self.proxy.clock.now
@@ -438,13 +441,13 @@ class ClientConnection(asyncio.Protocol):
 
     # -- a request like the one before ---------------------------------------------------------------------
 
-    def _again(self, method: bytes, target: bytes) -> None:
-        """Take a request whose header block is the remembered one."""
-        repeat = self._repeat
+    def _again(self, read: Read) -> None:
+        """Take a request whose header block is the remembered one, or nearly."""
+        method = read.method
         exchange = Exchange(self)
-        exchange.target = target
-        exchange.headers = repeat.headers
-        exchange.fields = repeat.fields
+        exchange.target = read.target
+        exchange.headers = read.headers
+        exchange.fields = read.fields
         exchange.method = _METHODS.get(method) or _METHODS.setdefault(method, method.decode("ascii"))
         exchange.is_complete = True
         self._current = exchange

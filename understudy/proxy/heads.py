@@ -69,6 +69,20 @@ class Fields:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
 
+    def with_lines(self, lines: list[bytes]) -> "Fields":
+        """The same with other *lines*, which differ in nothing that the rest tells."""
+        copy = Fields()
+        copy.host = self.host
+        copy.length = self.length
+        copy.override = self.override
+        copy.is_shadow = self.is_shadow
+        copy.expects_continue = self.expects_continue
+        copy.closes = self.closes
+        copy.credentials = self.credentials
+        copy.forwarded = self.forwarded
+        copy.lines = lines
+        return copy
+
 
 def read_fields(headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, trusted: bool) -> Fields:
     """Sort *headers* into what goes on and what is for us. Raises `Refused`."""
