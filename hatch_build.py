@@ -25,6 +25,7 @@ HOT = (
     "understudy/proxy/rehearsal.py",
     "understudy/proxy/exchange.py",
     "understudy/proxy/connection.py",
+    "understudy/upstream/answers.py",
     "understudy/upstream/balance.py",
     "understudy/upstream/connection.py",
     "understudy/upstream/outgoing.py",

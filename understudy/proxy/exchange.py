@@ -462,7 +462,13 @@ class Exchange:
         headers = connection.headers
         if self.rehearsal is not None:
             self.rehearsal.answer(connection.status, headers)
-        lines = [SEP.join(field) for field in headers]
+        known = connection.known
+        block = b"" if known is None else known.block
+        if not block:
+            lines = [SEP.join(field) for field in headers]
+            block = CRLF.join((status_line(connection.status, connection.reason), *lines))
+            if known is not None:
+                known.block = block
         ours = client.proxy.via_field
         if not self.is_complete:
             self.keep_alive = False
@@ -478,7 +484,7 @@ class Exchange:
             ours += CLOSE
         elif self.version == "1.0":
             ours += KEEP_ALIVE
-        self._out = [CRLF.join((status_line(connection.status, connection.reason), *lines, ours, b""))]
+        self._out = [b"%b\r\n%b\r\n" % (block, ours)]
         client.answering()
 
     def on_data(self, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """Connections to services: one HTTP/1.1 client protocol, pooled per origin, balanced per service."""
 
+from understudy.upstream.answers import KnownHeads
 from understudy.upstream.balance import Balancer, Upstream
 from understudy.upstream.connection import Caller, UpstreamConnection
 from understudy.upstream.health import Health
@@ -13,6 +14,7 @@ __all__ = [
     "Balancer",
     "Caller",
     "Health",
+    "KnownHeads",
     "Origin",
     "Outgoing",
     "Pool",

@@ -24,6 +24,7 @@ from understudy.forwarding import (
     learn,
     spellings,
 )
+from understudy.upstream.answers import KnownHead, KnownHeads
 from understudy.upstream.health import Health
 
 BUFFER_BYTES: Final = 64 * 1024
@@ -86,6 +87,9 @@ class Owner(Protocol):
     health: Health
     """Told how the origin answers."""
 
+    heads: KnownHeads
+    """What the origin's answers began with."""
+
     def release(self, connection: "UpstreamConnection") -> None:
         """The connection is clean and free."""
 
@@ -102,6 +106,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_body_less",
         "_complete",
         "_head_bytes",
+        "_heads",
         "_is_fresh",
         "_is_twin",
         "_owner",
@@ -115,6 +120,7 @@ class UpstreamConnection(asyncio.Protocol):
         "health",
         "is_head",
         "keep",
+        "known",
         "length",
         "reason",
         "served",
@@ -126,6 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, owner: Owner, write: Callable[["UpstreamConnection", bytes], None]) -> None:
         self._owner = owner
         self.health = owner.health
+        self._heads = owner.heads
         self._send = write
         self._parser = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport | None = None
@@ -148,6 +155,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_twin = False
         self._body_less = False
         self.whole = b""
+        self.known: KnownHead | None = None
+        """The answer's head, when it is one that was read before."""
 
     # -- what the caller does -------------------------------------------------------------------
 
@@ -158,6 +167,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.answered = False
         self._complete = False
         self._is_fresh = True
+        self.known = None
 
     def write(self, data: bytes) -> None:
         """Send request bytes; back-pressure comes through ``on_pause``."""
@@ -200,6 +210,11 @@ class UpstreamConnection(asyncio.Protocol):
                 self._finish()
                 return
             self.whole = data
+            if not self.is_head:
+                known = self._heads.find(data)
+                if known is not None:
+                    self._take_known(caller, known, data)
+                    return
         else:
             self.whole = b""
         if self._head_bytes > HEADER_BYTES:  # a head, chunk extension or trailer without end
@@ -223,6 +238,27 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish()
         elif self.caller is not None:
             caller.on_flush()
+
+    def _take_known(self, caller: Caller, known: KnownHead, data: bytes) -> None:
+        """One whole answer whose head was parsed before: told as the parser would tell it."""
+        self.known = known
+        self.status = status = known.status
+        self.reason = known.reason
+        self.headers = known.headers
+        self.length = known.length
+        self.answered = True
+        if status >= 502 or self.health.failures:
+            self.health.note(status)
+        try:
+            caller.on_answer(self)
+            if known.length:
+                caller.on_data(data[known.size :])
+        except ValueError:
+            self._fail("bad_answer")
+        except Exception:  # noqa: BLE001  one exchange is isolated from the others, as the parser does it
+            self._fail("internal")
+        else:
+            self._finish()
 
     def eof_received(self) -> bool:
         self.keep = False
@@ -387,6 +423,16 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 if self._surplus:
                     self.whole = b""  # not an answer alone
+                elif (
+                    self.whole and self.known is None and self.keep and self.length >= 0 and not self.is_head
+                ):
+                    self._heads.learn(
+                        self.whole,
+                        status=self.status,
+                        reason=self.reason,
+                        headers=self.headers,
+                        length=self.length,
+                    )
                 caller.on_complete()
                 self.whole = b""
         if self._surplus or self._backlogged or not self.keep:

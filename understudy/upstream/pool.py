@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from understudy.upstream.answers import KnownHeads
 from understudy.upstream.checks import Checks
 from understudy.upstream.connection import UpstreamConnection
 from understudy.upstream.health import Health
@@ -49,6 +50,7 @@ class Pool:
     ) -> None:
         self.origin = origin
         self.health = health
+        self.heads = KnownHeads()
         self.opening = 0
         self._room = room
         self._waiting = room.waiting
