@@ -1,8 +1,8 @@
 """Remember the heads of an origin's whole answers: within a second it mostly gives them again.
 
 Only heads that llhttp has parsed, each in front of exactly the body that its Content-Length says, are
-remembered. An answer that begins with the same bytes, and has as many behind them, means the same, so its head
-is not parsed again. An origin whose heads never repeat (an id in each) is soon left alone.
+remembered. An answer that begins with the same bytes, and has as many behind them, means the same, so its
+head is not parsed again. An origin whose heads never repeat (an id in each) is soon left alone.
 """
 
 from typing import Final

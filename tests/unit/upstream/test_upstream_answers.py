@@ -101,7 +101,7 @@ def connected(heads: KnownHeads) -> tuple[UpstreamConnection, Owner, Line]:
 
 
 def dialogue(heads: KnownHeads, answers: list[tuple[bytes, bool]]) -> list[object]:
-    """What is told of *answers* (bytes, whether to a HEAD), one read each, until the connection is dropped."""
+    """What is told of *answers* (bytes, whether to a HEAD), one read each, until the connection ends."""
     connection, owner, line = connected(heads)
     story: list[object] = []
     for data, is_head in answers:
