@@ -26,9 +26,10 @@ async def test_round_robin_asks_each_in_turn() -> None:
 @scripted
 async def test_least_connections_goes_round_a_slow_origin() -> None:
     """While one holds a request, the other gets all; when it has answered they share again."""
-    async with servers("slow", "fast") as made, stage(
-        services=spread(made, balance="least_connections")
-    ) as s:
+    async with (
+        servers("slow", "fast") as made,
+        stage(services=spread(made, balance="least_connections")) as s,
+    ):
         slow, _ = made
         slow.holds = True
         waiting = await s.client()
@@ -290,4 +291,3 @@ async def test_a_shadow_with_several_origins_is_balanced_too() -> None:
             assert s.metrics.ejections == {"a": 1}
             assert s.metrics.origins == {"a": 1, "b": 1}
             assert all(b"X-Understudy-Shadow: 1" in request for request in (*x.asked, *y.asked))
-

@@ -107,7 +107,13 @@ async def test_what_is_no_good_answer_fails_a_check(ends: Any) -> None:
 
 @pytest.mark.parametrize(
     ("accepted", "status", "origins"),
-    [([200], 204, 0), ([200, 204], 204, 1), (["2xx", 404], 204, 1), (["2xx", 404], 404, 1), (["2xx"], 404, 0)],
+    [
+        ([200], 204, 0),
+        ([200, 204], 204, 1),
+        (["2xx", 404], 204, 1),
+        (["2xx", 404], 404, 1),
+        (["2xx"], 404, 0),
+    ],
 )
 @scripted
 async def test_which_statuses_pass_is_a_setting(accepted: list[Any], status: int, origins: int) -> None:
@@ -124,9 +130,7 @@ async def test_a_check_has_a_deadline_and_nothing_waits_for_it() -> None:
     """Who accepts and is silent fails after the timeout; requests are answered meanwhile."""
     check = {**CHECK, "unhealthy": 1, "timeout": "50ms"}
     async with servers("x") as (server,), stage(services={"a": {"url": server.url, "health": check}}) as s:
-        server.ends = lambda connection: (
-            None if is_check(server.asked[-1]) else connection.send(ok(b"x"))
-        )
+        server.ends = lambda connection: None if is_check(server.asked[-1]) else connection.send(ok(b"x"))
         s.advance(0)
         await until(lambda: server.asked)
         assert await bodies(s, get(), 3) == [b"x"] * 3

@@ -18,7 +18,11 @@ def canary(**changes: Any) -> dict[str, Any]:
         "flags": {
             "shop": {
                 "state": "ENABLED",
-                "variants": {"canary": {"serve": "b"}, "stable": {"serve": "a"}, **changes.pop("variants", {})},
+                "variants": {
+                    "canary": {"serve": "b"},
+                    "stable": {"serve": "a"},
+                    **changes.pop("variants", {}),
+                },
                 "defaultVariant": "stable",
                 "targeting": {"fractional": [["canary", 1]]},
                 **changes.pop("flag", {}),

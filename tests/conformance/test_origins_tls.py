@@ -55,7 +55,12 @@ async def test_an_origin_of_our_own_authority_is_believed(tmp_path: Path) -> Non
     [
         (["127.0.0.1"], False, {"ca": "other.pem"}, "unable to get local issuer certificate"),
         (["127.0.0.1"], False, None, "unable to get local issuer certificate"),
-        (["127.0.0.2"], False, {"ca": "ca.pem"}, "IP address mismatch, certificate is not valid for '127.0.0.1'"),
+        (
+            ["127.0.0.2"],
+            False,
+            {"ca": "ca.pem"},
+            "IP address mismatch, certificate is not valid for '127.0.0.1'",
+        ),
         (["shop.internal"], False, {"ca": "ca.pem", "server_name": "cart.internal"}, "Hostname mismatch"),
         (["127.0.0.1"], True, {"ca": "ca.pem"}, "certificate has expired"),
     ],
