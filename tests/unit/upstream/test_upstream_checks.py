@@ -1,4 +1,4 @@
-"""When origins are checked, by a clock and chance in the test's hands; what is asked is in the conformance suite."""
+"""When origins are checked, with clock and chance in the test's hands, and what the verdicts are."""
 
 import asyncio
 from collections.abc import Coroutine
