@@ -1,4 +1,4 @@
-"""A service that changes while requests are under way: these finish where they began, the next go elsewhere."""
+"""A service changes while requests are under way: these finish where they began, the next go elsewhere."""
 
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ def settings(*, a: dict[str, Any] | None = None, **services: Any) -> Settings:
     return parse_settings({"store": "memory://", "services": known}, base=Path(), environ={})
 
 
+def one(server: Server, **more: Any) -> dict[str, Any]:
+    """Service a, with this origin alone."""
+    return {"a": {"url": server.url, **more}}
+
+
 def reload(scene: Stage, *made: Server, **more: Any) -> None:
     """Service a has these origins from now on."""
     scene.proxy.engine.reload(settings(a={"origins": [server.url for server in made], **more}))
@@ -25,7 +30,7 @@ def reload(scene: Stage, *made: Server, **more: Any) -> None:
 @scripted
 async def test_a_request_under_way_finishes_on_the_old_service() -> None:
     """The next one goes to the new; kept connections to the old close at once, the last when it is done."""
-    async with servers("old", "new") as (old, new), stage(services={"a": {"url": old.url}}) as s:
+    async with servers("old", "new") as (old, new), stage(services=one(old)) as s:
         waiting, idle = await s.client(), await s.client()
         old.holds = True
         waiting.send(get())
@@ -47,7 +52,7 @@ async def test_a_request_under_way_finishes_on_the_old_service() -> None:
 @scripted
 async def test_an_upload_under_way_is_not_cut() -> None:
     """Its second half goes where its first half went."""
-    async with servers("old", "new") as (old, new), stage(services={"a": {"url": old.url}}) as s:
+    async with servers("old", "new") as (old, new), stage(services=one(old)) as s:
         client = await s.client()
         request = post(b"half" * 1000)
         client.send(request[:2000])
@@ -62,19 +67,18 @@ async def test_an_upload_under_way_is_not_cut() -> None:
 @scripted
 async def test_who_waits_for_a_connection_gets_it_from_the_old() -> None:
     """It was admitted there."""
-    async with servers("old", "new") as (old, new):
-        async with stage(services={"a": {"url": old.url, "connections": 1}}) as s:
-            old.holds = True
-            clients = [await s.client() for _ in range(2)]
-            clients[0].send(get())
-            await until(lambda: old.held)
-            clients[1].send(get())
-            await settle()
-            reload(s, new)
-            old.holds = False
-            old.release()
-            assert [(await client.message()).body for client in clients] == [b"old", b"old"]
-            await until(lambda: not old.connections)
+    async with servers("old", "new") as (old, new), stage(services=one(old, connections=1)) as s:
+        old.holds = True
+        clients = [await s.client() for _ in range(2)]
+        clients[0].send(get())
+        await until(lambda: old.held)
+        clients[1].send(get())
+        await settle()
+        reload(s, new)
+        old.holds = False
+        old.release()
+        assert [(await client.message()).body for client in clients] == [b"old", b"old"]
+        await until(lambda: not old.connections)
 
 
 @scripted
@@ -116,13 +120,12 @@ async def test_a_service_in_use_cannot_go() -> None:
 async def test_a_check_of_a_service_that_changed_is_not_made_again() -> None:
     """The new origin is checked, the old one left alone."""
     health = {"path": "/healthz", "interval": "1s"}
-    async with servers("old", "new") as (old, new):
-        async with stage(services={"a": {"url": old.url, "health": health}}) as s:
-            s.advance(0)
-            await until(lambda: old.asked and not old.connections)
-            reload(s, new, health=health)
-            s.advance(2)
-            await until(lambda: new.asked and not new.connections)
-            s.advance(2)
-            await until(lambda: len(new.asked) == 2)
-            assert len(old.asked) == 1
+    async with servers("old", "new") as (old, new), stage(services=one(old, health=health)) as s:
+        s.advance(0)
+        await until(lambda: old.asked and not old.connections)
+        reload(s, new, health=health)
+        s.advance(2)
+        await until(lambda: new.asked and not new.connections)
+        s.advance(2)
+        await until(lambda: len(new.asked) == 2)
+        assert len(old.asked) == 1

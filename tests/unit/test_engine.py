@@ -52,7 +52,9 @@ class Desk:
         pool = Pool(
             Origin("http://127.0.0.1:9"),
             room=Room(limit=limit, queue=1),
-            health=Health(name, eject=Ejection(failures=2, seconds=30.0), clock=lambda: 0.0, on_change=on_change),
+            health=Health(
+                name, eject=Ejection(failures=2, seconds=30.0), clock=lambda: 0.0, on_change=on_change
+            ),
             loop=cast(asyncio.AbstractEventLoop, None),
             spawn=lambda work: work.close(),
             clock=lambda: 0.0,
@@ -316,7 +318,7 @@ def canary(**shop: Any) -> dict[str, Any]:
 
 
 def test_a_variant_whose_service_is_out_is_stood_in_for() -> None:
-    """By the default variant's service, told as what it is, counted for who was assigned, mirroring nothing."""
+    """By the default variant, told as what it is, counted for who was assigned, mirroring nothing."""
     desk = Desk()
     desk.swap(1, **canary())
     own = desk.plan()

@@ -111,8 +111,10 @@ def test_what_is_not_said_is_as_the_design_says() -> None:
         (
             {**ONE, "health": {"status": [True]}},
             [
-                "health.status[0]: must be a status or a class of them, not true "
-                "(for example [200, 204] or [2xx])"
+                (
+                    "health.status[0]: must be a status or a class of them, not true "
+                    "(for example [200, 204] or [2xx])"
+                )
             ],
         ),
         (
@@ -120,7 +122,10 @@ def test_what_is_not_said_is_as_the_design_says() -> None:
             ["health.status[0]: must be 200 to 599, not 100 (for example [200, 204] or [2xx])"],
         ),
         ({**ONE, "health": {"status": []}}, ["health.status: must name at least one"]),
-        ({**ONE, "health": {"interval": 0}}, ["health.interval: must be longer than 0, not 0 (every wait has an end)"]),
+        (
+            {**ONE, "health": {"interval": 0}},
+            ["health.interval: must be longer than 0, not 0 (every wait has an end)"],
+        ),
         ({**ONE, "health": True}, ["health: must be a mapping of keys to values, not true"]),
         ({**ONE, "eject": {"failures": -1}}, ["eject.failures: must be 0 to 1000, not -1"]),
         ({**ONE, "eject": {"time": "30s"}}, ["eject.time: unknown key (known: failures, seconds)"]),
@@ -161,7 +166,8 @@ def test_origins_are_retold() -> None:
     }
     told = summary(parse(service))
     assert told.services == {
-        "v1": "https://10.0.0.1:443, https://10.0.0.2:443, least_connections, /healthz every 5s, not verified"
+        "v1": "https://10.0.0.1:443, https://10.0.0.2:443, least_connections, checked at /healthz every 5s, "
+        "not verified"
     }
     assert "services.v1.tls.verify is false: whoever answers there is believed" in told.warnings
     assert summary(parse(ONE)).services == {"v1": "http://127.0.0.1:9001"}
