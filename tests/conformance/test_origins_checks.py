@@ -1,6 +1,7 @@
-"""Active health checks: what is asked, when an origin is turned off and on, and that nothing waits for one."""
+"""Active health checks: what is asked, when an origin is turned off and on; nothing waits for one."""
 
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +27,24 @@ def sick(request: bytes) -> bytes:
     return b"HTTP/1.1 500 Ill\r\nContent-Length: 0\r\n\r\n" if is_check(request) else ok(b"sick")
 
 
+def is_checked(server: Server, accepted: int) -> bool:
+    """Whether one more connection came to *server*, and went."""
+    return server.accepted > accepted and not server.connections
+
+
 async def rounds(scene: Stage, watched: list[Server], times: int) -> None:
     """That many checks of every origin, one after another."""
     for _ in range(times):
         before = [server.accepted for server in watched]
         scene.advance(5.6)
-        await until(
-            lambda before=before: all(
-                server.accepted > n and not server.connections
-                for server, n in zip(watched, before, strict=True)
-            )
-        )
+        for server, accepted in zip(watched, before, strict=True):
+            await until(partial(is_checked, server, accepted))
         await settle()
 
 
 @scripted
 async def test_an_origin_is_asked_as_a_client_asks() -> None:
-    """GET with Host and our name, on a connection of its own that is closed; at once, then by the interval."""
+    """GET with Host and our name, on its own connection, which is closed; at once, then by the interval."""
     async with servers("x") as (server,), stage(services={"a": {"url": server.url, "health": CHECK}}) as s:
         assert server.accepted == 0
         s.advance(0)

@@ -31,6 +31,11 @@ async def https(context: ssl.SSLContext, **service: Any) -> AsyncIterator[tuple[
         await settle()
 
 
+def secured(server: Server) -> dict[str, Any]:
+    """Service a, taken for one that speaks TLS."""
+    return {"a": {"url": server.url.replace("http:", "https:")}}
+
+
 @scripted
 async def test_an_origin_of_our_own_authority_is_believed(tmp_path: Path) -> None:
     """Requests and answers on one kept connection; ALPN offers http/1.1, Host stays the client's."""
@@ -126,15 +131,14 @@ async def test_a_client_certificate_is_shown_to_who_asks_for_one(tmp_path: Path)
 @scripted
 async def test_a_plain_server_behind_https_is_no_origin() -> None:
     """What it answers is not TLS: 502, and nothing was sent in the clear."""
-    async with servers("plain") as (plain,):
-        async with stage(services={"a": {"url": plain.url.replace("http:", "https:")}}) as s:
-            client = await s.client()
-            client.send(get())
-            await until(lambda: plain.connections)
-            for connection in list(plain.connections):
-                connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            assert (await client.message()).reason == "tls_failed"
-            assert plain.asked == []
+    async with servers("plain") as (plain,), stage(services=secured(plain)) as s:
+        client = await s.client()
+        client.send(get())
+        await until(lambda: plain.connections)
+        for connection in list(plain.connections):
+            connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        assert (await client.message()).reason == "tls_failed"
+        assert plain.asked == []
 
 
 @scripted
@@ -151,7 +155,7 @@ async def test_the_handshake_is_within_the_time_to_connect() -> None:
 
 @scripted
 async def test_an_answer_until_close_is_whole_only_with_a_goodbye(tmp_path: Path) -> None:
-    """close_notify ends it in order; a bare end of the connection, which anyone on the way can forge, cuts."""
+    """close_notify ends it in order; a bare end, which anyone on the way can forge, cuts the client off."""
     authority = Authority(tmp_path)
     context = authority.server("127.0.0.1")
     endless = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nall of it"
@@ -215,7 +219,8 @@ async def test_a_shadow_that_never_shakes_hands_is_not_felt(tmp_path: Path) -> N
     silent = socket.create_server(("127.0.0.1", 0))
     shadow = {"url": f"https://127.0.0.1:{silent.getsockname()[1]}", "connect_timeout": "50ms"}
     async with servers("p") as (primary,):
-        async with stage(flag, services={"a": {"url": primary.url}, "b": shadow}) as s:
+        services = {"a": {"url": primary.url}, "b": shadow}
+        async with stage(flag, services=services) as s:
             assert await bodies(s, get(), 20) == [b"p"] * 20
             target = s.proxy.mirror.targets["mirror", "b"]
             await until(lambda: not target.in_flight)

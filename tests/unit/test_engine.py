@@ -14,7 +14,7 @@ from understudy.forwarding import CREDENTIALS
 from understudy.messages import RequestHead
 from understudy.metrics import WorkerMetrics
 from understudy.shadow import Limits, Mirror
-from understudy.upstream import Health, Origin, Pool, Room
+from understudy.upstream import Health, Origin, Pool, Room, Upstream
 
 SERVICES = ("v1", "v2", "v3")
 GET = RequestHead(path="/a", host="shop")
@@ -52,7 +52,9 @@ class Desk:
         pool = Pool(
             Origin("http://127.0.0.1:9"),
             room=Room(limit=limit, queue=1),
-            health=Health(name, eject=Ejection(failures=2), clock=lambda: 0.0, on_change=on_change),
+            health=Health(
+                name, eject=Ejection(failures=2, seconds=30.0), clock=lambda: 0.0, on_change=on_change
+            ),
             loop=cast(asyncio.AbstractEventLoop, None),
             spawn=lambda work: work.close(),
             clock=lambda: 0.0,
@@ -299,3 +301,85 @@ def test_copies_of_a_retired_target_are_counted_to_their_end() -> None:
     assert desk.mirror.drain() == {("mirror", "v2", "skipped", "client_aborted"): 1}
     old.count("dropped", "nobody listens any more")
     assert desk.mirror.drain() == {}
+
+
+def eject(pool: Upstream) -> None:
+    """Every origin of *pool* fails until it is out (two failures here)."""
+    for each in pool.pools:
+        each.health.failed("planted")
+        each.health.failed("planted")
+
+
+def canary(**shop: Any) -> dict[str, Any]:
+    """The rules with everybody on a variant of its own service."""
+    variants = {"stable": {"serve": "v1"}, "canary": {"serve": "v2", "mirror": ["v3"]}}
+    flag = {"variants": variants, "defaultVariant": "stable", "targeting": {"if": [True, "canary"]}, **shop}
+    return {"flags": rules(**flag)["flags"]}
+
+
+def test_a_variant_whose_service_is_out_is_stood_in_for() -> None:
+    """By the default variant, told as what it is, counted for who was assigned, mirroring nothing."""
+    desk = Desk()
+    desk.swap(1, **canary())
+    own = desk.plan()
+    assert (own.decision.variant, own.assigned, own.targets[0].service) == ("canary", "", "v3")
+    eject(own.pool)
+    plan = desk.plan()
+    assert (plan.decision.variant, plan.assigned) == ("stable", "canary")
+    assert plan.cohort == b"X-Understudy-Flag: shop\r\nX-Understudy-Variant: stable\r\n"
+    assert (plan.targets, plan.control, plan.fallback) == ((), None, None)
+    assert plan.stats is desk.metrics.fallbacks["/a", "shop", "canary", "stable", "v1"]
+    assert desk.metrics.ejections == {"v2": 1}
+    assert desk.metrics.origins == {"v1": 1, "v2": 0, "v3": 1}
+    for each in own.pool.pools:
+        each.health.sweep(30.0)
+    assert desk.plan().decision.variant == "canary"
+    assert desk.metrics.origins["v2"] == 1
+
+
+def test_a_plan_knows_its_stand_in_before_it_is_needed() -> None:
+    """For the request that meets the failure itself."""
+    desk = Desk()
+    desk.swap(1, **canary())
+    own = desk.plan()
+    assert own.fallback is not None
+    assert (own.fallback.decision.serve, own.fallback.assigned) == ("v1", "canary")
+    wire = b"GET /a HTTP/1.1\r\nX: %bVia: v\r\n%bContent-Length: 1\r\n\r\n" % (own.cohort[:23], own.cohort)
+    assert own.fallen(wire) == wire.replace(b"Variant: canary", b"Variant: stable")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"killed": ["shop"], **canary(metadata={"safeVariant": "canary"})},
+        canary(defaultVariant="canary"),
+        canary(variants={"stable": {"serve": "v2"}, "canary": {"serve": "v2", "mirror": ["v3"]}}),
+        {"routes": [{"path": "/a", "serve": "v2"}], "flags": {}},
+    ],
+    ids=["a killed flag", "the default variant", "the same service", "a route without flag"],
+)
+def test_who_has_no_stand_in_is_asked_though_it_is_out(changed: dict[str, Any]) -> None:
+    """The safe variant of a killed flag above all."""
+    desk = Desk()
+    desk.swap(1, **changed)
+    own = desk.plan()
+    eject(own.pool)
+    plan = desk.plan()
+    assert (plan.fallback, plan.assigned, plan.pool) == (None, "", own.pool)
+    assert plan.decision.serve == "v2"
+
+
+def test_checks_begin_before_the_first_request() -> None:
+    """A service with active checks has its connections made ready; others when they are asked."""
+    desk = Desk(v3={"health": {}})
+    assert desk.made == [("primary", "http://127.0.0.1:9", 1024)]
+    assert desk.metrics.origins == {"v3": 1}
+    desk.reload(v2={**CHANGED, "health": {}})
+    assert desk.made[1:] == [("primary", "http://127.0.0.1:10", 1024)]
+
+
+def test_a_service_that_went_is_no_longer_counted() -> None:
+    """Its last state would stand in the metrics for ever."""
+    desk = Desk(v3={"health": {}})
+    desk.reload(without="v3")
+    assert desk.metrics.origins == {}

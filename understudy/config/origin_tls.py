@@ -90,7 +90,7 @@ def client_context(tls: OriginTls) -> ssl.SSLContext:
     """What connections to https:// origins are made with: TLS 1.2 or later, HTTP/1.1 alone.
 
     Remembered by value, fingerprint included, and made once by `check_tls`, because reading the
-    authorities of a system takes about 20 ms. Raises OSError when a file cannot be used.
+    authorities of a system takes some 40 ms. Raises OSError when a file cannot be used.
     """
     context = ssl.create_default_context(cafile=tls.ca or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

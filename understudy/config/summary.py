@@ -78,7 +78,7 @@ def _service(service: Service) -> Iterator[str]:
     if len(service.all_origins) > 1:
         yield service.balance
     if service.health is not None:
-        yield f"{service.health.path} every {duration_text(service.health.interval)}"
+        yield f"checked at {service.health.path} every {duration_text(service.health.interval)}"
     if service.tls is not None and not service.tls.verify:
         yield "not verified"
     elif service.tls is not None and service.tls.ca:

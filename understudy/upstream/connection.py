@@ -417,8 +417,7 @@ class UpstreamConnection(asyncio.Protocol):
         if caller is not None:
             if self._is_twin:
                 self._is_twin = False
-                if self.health.failures:
-                    self.health.failures = 0
+                self.health.failures = 0
                 caller.on_twin()
             else:
                 if self._surplus:

@@ -264,7 +264,12 @@ class Pool:
 
     def _tell(self, error: ssl.SSLError) -> None:
         """Say why the handshake failed, once until one succeeds."""
-        why = str(getattr(error, "verify_message", "") or getattr(error, "reason", "") or error)
+        told: tuple[str | None, ...] = (
+            getattr(error, "verify_message", ""),
+            getattr(error, "reason", ""),
+            error.strerror,
+        )
+        why = next((text for text in told if text), str(error))
         if why != self._told:
             self._told = why
             log.error("%s: TLS failed: %s", self.health.name, why)
