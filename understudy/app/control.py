@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import secrets
 import shutil
 import signal
 import time
@@ -90,7 +89,7 @@ class Control:
     def _redaction(self) -> Redaction:
         redact = self._settings.redact
         return Redaction(
-            key=secrets.token_bytes(32),
+            key=self._runtime.redaction_key,
             headers=redact.headers,
             paths=redact.paths,
             detectors=redact.detectors,

@@ -4,6 +4,8 @@ from understudy.config.loading import load, parse_settings
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
 from understudy.config.settings import (
+    AUTO,
+    AccessLogSettings,
     AdminSettings,
     Limits,
     RedactSettings,
@@ -15,7 +17,9 @@ from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
 __all__ = [
+    "AUTO",
     "MOST_BYTES",
+    "AccessLogSettings",
     "AdminSettings",
     "Limits",
     "RedactSettings",

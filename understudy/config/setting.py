@@ -230,6 +230,38 @@ def choice(names: Iterable[str], what: str) -> Kind:
     return _scalar(read, {"type": "string", "enum": list(known)})
 
 
+def or_word(kind: Kind, words: Mapping[str, int]) -> Kind:
+    """*kind*, or one of *words*, each with the number that stands for it."""
+
+    def read(value: object, place: Place) -> object:
+        word = words.get(value.lower()) if isinstance(value, str) else None
+        return kind.read(value, place) if word is None else word
+
+    names = {number: word for word, number in words.items()}
+    return Kind(
+        read=read,
+        schema={"anyOf": [{"enum": list(words)}, kind.schema]},
+        from_text=lambda text: (
+            text if text.lower() in words or kind.from_text is None else kind.from_text(text)
+        ),
+        written=lambda value: names.get(value) or kind.written(value),
+    )
+
+
+def _read_switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        meant = value.lower() if isinstance(value, str) else ""
+        hint = {"on": "did you mean true?", "yes": "did you mean true?"}.get(meant, "")
+        hint = hint or ("did you mean false?" if meant in ("off", "no") else "")
+        raise Refused(f"must be true or false, not {shown(value)}", hint)
+    return value
+
+
+SWITCH = _scalar(
+    _read_switch,
+    {"type": "boolean"},
+    from_text=lambda text: {"true": True, "false": False}.get(text.lower(), text),
+)
 DURATION = _scalar(
     read_duration,
     {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": DURATION_PATTERN}]},

@@ -3,7 +3,7 @@
 from understudy.shadow.assess import Assessment, Assessor, Found
 from understudy.shadow.exchange import MirroredExchange
 from understudy.shadow.mirror import Limits, Mirror, Recorder
-from understudy.shadow.redaction import Redaction
+from understudy.shadow.redaction import Redaction, is_plain
 from understudy.shadow.target import Copy, Target
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "Recorder",
     "Redaction",
     "Target",
+    "is_plain",
 ]

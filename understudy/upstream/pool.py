@@ -4,6 +4,7 @@ Bookkeeping is synchronous; only opening a connection is awaited, in a task of t
 """
 
 import asyncio
+import errno
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -13,6 +14,9 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """``TaskGroup.create_task``, or anything that owns the task it makes."""
 
 SWEPT_AT_MOST: Final = 64
+
+NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""This process, or the machine, can open no more: that says nothing of the origin."""
 
 
 class Waiter(Protocol):
@@ -165,8 +169,8 @@ class Pool:
                 )
         except TimeoutError:
             self._refuse("connect_timeout")
-        except OSError:
-            self._refuse("connect_refused")
+        except OSError as error:
+            self._refuse("no_files" if error.errno in NO_FILES else "connect_refused")
         except Exception as error:  # noqa: BLE001  a name no resolver takes ends this attempt, not the worker
             self._report(error)
             self._refuse("connect_refused")

@@ -10,8 +10,6 @@ from understudy.proxy.heads import (
     UNSIZED,
     Fields,
     Refused,
-    forwarded_hops,
-    forwarded_lines,
     origin_form,
     read_fields,
     valid_host,
@@ -154,49 +152,6 @@ def test_what_goes_on_is_what_came(headers: list[tuple[bytes, bytes]]) -> None:
     assert {line for line in came if name_of(line) in named and kind_of(name_of(line)) == PASS} <= set(
         fields.lines
     )
-
-
-HOPS = [(b"X-Forwarded-For", b"1.1.1.1, ,2.2.2.2 "), (b"x_forwarded_for", b"3.3.3.3")]
-
-
-def test_hops_of_a_trusted_peer() -> None:
-    """All lists in order, in any spelling, without empty items; nothing of an untrusted one."""
-    assert forwarded_hops(read(*HOPS, trusted=True)) == [b"1.1.1.1", b"2.2.2.2", b"3.3.3.3"]
-    assert forwarded_hops(read(*HOPS)) == []
-    named = read(*HOPS, (b"Connection", b"x-forwarded-for"), trusted=True)
-    assert forwarded_hops(named) == [b"3.3.3.3"]
-
-
-@pytest.mark.parametrize(
-    ("given_", "lines"),
-    [
-        ([], [b"X-Forwarded-For: 9.9.9.9", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: h"]),
-        (
-            HOPS,
-            [
-                b"X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 9.9.9.9",
-                b"X-Forwarded-Proto: http",
-                b"X-Forwarded-Host: h",
-            ],
-        ),
-        (
-            [(b"x-forwarded-proto", b"https"), (b"Forwarded", b"for=x"), (b"X-Forwarded-Host", b"z")],
-            [
-                b"X-Forwarded-For: 9.9.9.9",
-                b"x-forwarded-proto: https",
-                b"Forwarded: for=x",
-                b"X-Forwarded-Host: z",
-            ],
-        ),
-    ],
-)
-def test_forwarding_lines_behind_a_trusted_peer(
-    given_: list[tuple[bytes, bytes]], lines: list[bytes]
-) -> None:
-    """Its own are kept, the peer is appended, what is missing is filled in."""
-    fields = read(*given_, trusted=True)
-    made = forwarded_lines(fields, peer=b"9.9.9.9", scheme=b"http", host=b"h")
-    assert made == b"".join(line + b"\r\n" for line in lines)
 
 
 @pytest.mark.parametrize(
