@@ -100,9 +100,10 @@ class Forwarder:
         return Way(client_ip, lines + self._via_field)
 
     def _client(self, hops: list[Hop], peer: str) -> tuple[str, int]:
-        """The right-most hop that is not trusted, which any trusted one has seen itself, and its position.
+        """The right-most hop that is not trusted, which a trusted one has seen itself, and its position.
 
-        What is no address ends the walk at the hop that named it. Without hops it is *peer*, at -1.
+        A client that goes without an address is known by the hop that named it. Without hops it is *peer*,
+        at -1.
         """
         found, at = peer, -1
         for index in range(len(hops) - 1, -1, -1):
@@ -110,6 +111,7 @@ class Forwarder:
             try:
                 is_trusted = self.trusts(node)
             except ValueError:
+                at = index
                 break
             found, at = node, index
             if not is_trusted:
@@ -123,7 +125,7 @@ class Forwarder:
 
         The hops stand in one line, since many servers read only the first or the last of several.
         """
-        client = believed[at] if believed and not hops else own
+        client = own if hops or at < 0 else believed[at]
         missing = {
             b"x-forwarded-proto": client.proto or own.proto,
             b"x-forwarded-host": client.host or own.host,
@@ -141,7 +143,7 @@ class Forwarder:
     def _translated(self, given: list[tuple[bytes, bytes]], hops: list[Hop], at: int) -> list[bytes]:
         """The hops of X-Forwarded-For as elements; what it says of scheme and host goes to the client's."""
         said = {name.lower().replace(b"_", b"-"): value.strip(b" \t") for name, value in given}
-        if hops:
+        if at >= 0:
             hops[at].proto = said.get(b"x-forwarded-proto", b"")
             hops[at].host = said.get(b"x-forwarded-host", b"")
         return [element(hop) for hop in hops]

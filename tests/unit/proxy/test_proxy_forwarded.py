@@ -179,7 +179,7 @@ def test_hops_of_a_trusted_peer() -> None:
             [(b"Forwarded", b"for=_a;proto=https")],
             [
                 b"X-Forwarded-For: unknown, 10.0.0.1",
-                b"X-Forwarded-Proto: http",
+                b"X-Forwarded-Proto: https",
                 b"X-Forwarded-Host: h",
                 b"Forwarded: for=_a;proto=https, for=10.0.0.1;host=h;proto=http",
             ],
