@@ -41,6 +41,7 @@ class LineFile:
         self._batches: SimpleQueue[list[bytes] | None] = SimpleQueue()
         self._under_way = 0
         self._taken = 0
+        self._left = 0
         self._file = -1
         self._identity: tuple[int, int] | None = None
         self._piece_bytes = PIPE_BYTES
@@ -79,28 +80,30 @@ class LineFile:
         while (lines := self._batches.get()) is not None:
             try:
                 self._write(lines)
+            except OSError as error:
+                self._lost(error.strerror or str(error))
             except Exception:
                 # Else the log would end here in silence.
                 log.exception("access log %s: a fault", self._path)
+                self._lost("a fault")
             self._done_bytes += sum(map(len, lines))
             self._taken += 1
 
     def _write(self, lines: list[bytes]) -> None:
-        left = len(lines)
-        try:
-            self._open()
-            for count, piece in pieces(lines, self._piece_bytes):
-                self._put(b"\n" + piece if self._is_torn else piece)
-                left -= count
-                self.counts["written"] += count
-        except OSError as error:
-            self.counts["dropped"] += left
-            now = time.monotonic()
-            if now - self._told_at >= TOLD_SECONDS:
-                self._told_at = now
-                log.error(
-                    "access log %s: %s; its lines are dropped until it can be written", self._path, error
-                )
+        self._left = len(lines)
+        self._open()
+        for count, piece in pieces(lines, self._piece_bytes):
+            self._put(b"\n" + piece if self._is_torn else piece)
+            self._left -= count
+            self.counts["written"] += count
+
+    def _lost(self, why: str) -> None:
+        """Count what was not written, and tell of it now and then."""
+        self.counts["dropped"] += self._left
+        now = time.monotonic()
+        if now - self._told_at >= TOLD_SECONDS:
+            self._told_at = now
+            log.error("access log %s: %s; lines are dropped until it can be written", self._path, why)
 
     def _open(self) -> None:
         """Have the file open that stands at the path now. Raises OSError."""
