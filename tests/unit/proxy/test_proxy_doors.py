@@ -52,7 +52,7 @@ class House:
             await asyncio.get_running_loop().sock_connect(caller, ("127.0.0.1", self.port))
 
     async def until(self, guests: int) -> None:
-        """Wait until exactly so many are in; then a little, lest more come."""
+        """Wait until exactly so many are in, and see that no more come."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             while len(self.guests) != guests:
                 self.changed.clear()
@@ -173,8 +173,7 @@ async def test_short_of_files_nothing_is_accepted() -> None:
         assert h.doors.check(0, next_file=790)
         assert h.shut == {"files": 1}
         await h.call(1)
-        await asyncio.sleep(0.02)
-        assert h.guests == []
+        await h.until(0)
         assert not h.doors.check(0, next_file=699)
         await h.until(1)
 

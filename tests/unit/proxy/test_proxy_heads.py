@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from understudy.forwarding import CREDENTIALS, PASS, kind_of, name_of
+from understudy.forwarding import CREDENTIALS, PASS, RequestSpellings, kind_of, name_of
 from understudy.proxy.heads import (
     CHUNKED,
     UNSIZED,
@@ -124,6 +124,52 @@ def test_marks_and_overrides() -> None:
 def test_two_overrides_are_no_method() -> None:
     """Nothing that disagrees is taken for safe."""
     assert read((b"X-HTTP-Method", b"GET"), (b"X-Method-Override", b"POST")).override == "GET, POST"
+
+
+IDS = RequestSpellings(b"x-request-id")
+
+
+@pytest.mark.parametrize(
+    ("headers", "request_id", "lines"),
+    [
+        ([(b"X-Request-ID", b"a")], b"a", [b"X-Request-ID: a"]),
+        ([(b"x_request_id", b"a"), (b"X-Request-Id", b"b")], b"a", [b"x_request_id: a", b"X-Request-Id: b"]),
+        ([(b"X-Request-Id", b" "), (b"X-Request-Id", b"b")], b"b", [b"X-Request-Id: b"]),
+        ([(b"X-Request-Id", b"")], b"", []),
+        ([(b"X-Request-Id", b"a"), (b"Connection", b"X-Request-Id")], b"", []),
+        ([(b"X-Request-Id", b"a"), (b"X", b"1"), (b"Connection", b"x")], b"a", [b"X-Request-Id: a"]),
+    ],
+)
+def test_the_id_that_came(headers: list[tuple[bytes, bytes]], request_id: bytes, lines: list[bytes]) -> None:
+    """The first that is not empty; an empty one does not go on, for it gets another."""
+    fields = read_fields(headers, via_id=VIA, trusted=False, spellings=IDS)
+    assert (fields.request_id, fields.lines) == (request_id, lines)
+
+
+def test_without_ids_the_field_is_like_any_other() -> None:
+    """Empty or not, it goes on."""
+    fields = read((b"X-Request-Id", b""))
+    assert (fields.request_id, fields.lines) == (b"", [b"X-Request-Id: "])
+
+
+@pytest.mark.parametrize(
+    ("headers", "traceparent", "at"),
+    [
+        ([(b"A", b"1"), (b"TraceParent", b"t")], b"t", 1),
+        ([(b"Te", b"x"), (b"Cookie", b"c"), (b"traceparent", b"t"), (b"A", b"1")], b"t", 1),
+        ([(b"traceparent", b"t"), (b"traceparent", b"t")], b"", 1),
+        ([(b"Connection", b"a"), (b"A", b"1"), (b"Cookie", b"c"), (b"traceparent", b"t")], b"t", 1),
+        ([(b"Connection", b"traceparent"), (b"traceparent", b"t")], None, None),
+        ([], None, -1),
+    ],
+)
+def test_the_trace_and_where_it_stands(
+    headers: list[tuple[bytes, bytes]], traceparent: bytes | None, at: int | None
+) -> None:
+    """Among the lines that go on; two are none that can be read."""
+    fields = read(*headers)
+    assert fields.traceparent == traceparent
+    assert at is None or fields.trace_at == at
 
 
 NAMES = (
