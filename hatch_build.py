@@ -19,7 +19,9 @@ HOT = (
     # which run against the built wheel too.
     "understudy/forwarding.py",
     "understudy/messages.py",
+    "understudy/tracing.py",
     "understudy/engine.py",
+    "understudy/proxy/access_log.py",
     "understudy/proxy/heads.py",
     "understudy/proxy/repeat.py",
     "understudy/proxy/rehearsal.py",

@@ -71,6 +71,10 @@ class WorkerMetrics:
         self.mirror_errors = 0
         self.connections = 0
         self.tunnels = 0
+        self.accept_pauses: Counter[str] = Counter()
+        self.is_accepting = True
+        self.overload_stage = 0
+        self.access_log: Mapping[str, int] = {}
         self.rules_version = 0
         self.rules_loaded_at = 0.0
         self.process: dict[str, float] = {}
@@ -115,6 +119,10 @@ class WorkerMetrics:
             "mirror_errors": self.mirror_errors,
             "connections": self.connections,
             "tunnels": self.tunnels,
+            "accept_pauses": list(self.accept_pauses.items()),
+            "is_accepting": self.is_accepting,
+            "overload_stage": self.overload_stage,
+            "access_log": list(self.access_log.items()),
             "rules_version": self.rules_version,
             "rules_loaded_at": self.rules_loaded_at,
             "process": self.process,
@@ -164,6 +172,8 @@ FAMILIES: Final = (
     "errors",
     "ejections",
     "decide_errors",
+    "accept_pauses",
+    "access_log",
 )
 """The keys of a snapshot that hold rows: labels, then what is added."""
 
@@ -259,6 +269,15 @@ class WorkersCollector:
             "understudy_decide_errors", "Rules that failed at run time.", ["flag"], "decide_errors"
         )
         yield from self._origins()
+        yield self._counter(
+            "understudy_accept_pauses",
+            "Times a worker stopped accepting, by what it had no more of: connections, files.",
+            ["reason"],
+            "accept_pauses",
+        )
+        yield self._counter(
+            "understudy_access_log", "Lines of the access log: written, dropped.", ["outcome"], "access_log"
+        )
         yield from self._singles()
 
     def _counter(
@@ -361,6 +380,14 @@ class WorkersCollector:
         rss = GaugeMetricFamily(
             "understudy_process_resident_memory_bytes", "RSS of a worker.", labels=["worker"]
         )
+        accepting = GaugeMetricFamily(
+            "understudy_accepting", "1 while the worker accepts connections.", labels=["worker"]
+        )
+        stage = GaugeMetricFamily(
+            "understudy_overload_stage",
+            "What a worker sheds for want of memory: 0 nothing, 1 copies, 2 requests too.",
+            labels=["worker"],
+        )
         fds = GaugeMetricFamily("understudy_process_open_fds", "Open files of a worker.", labels=["worker"])
         seconds: Counter[str] = Counter()
         for source, snapshot in self._snapshots.items():
@@ -373,4 +400,6 @@ class WorkersCollector:
             version.add_metric([worker], snapshot.get("rules_version", 0))
             rss.add_metric([worker], process.get("resident_bytes", 0.0))
             fds.add_metric([worker], process.get("open_fds", 0.0))
-        yield from (version, cpu, rss, fds)
+            accepting.add_metric([worker], float(snapshot.get("is_accepting", True)))
+            stage.add_metric([worker], snapshot.get("overload_stage", 0))
+        yield from (version, cpu, rss, fds, accepting, stage)

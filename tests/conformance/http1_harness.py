@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, ParamSpec, Self, cast
 
 import orjson
@@ -298,6 +299,7 @@ class Stage:
         self.clock = Clock(1000.0)
         self.clients: list[Peer] = []
         self.port = 0
+        self.options: Mapping[str, Any] = {}
         self._is_built = False
         self.outgoing: Outgoing
         self.proxy: Proxy
@@ -399,6 +401,8 @@ class Stage:
             outgoing=outgoing,
             via_id=VIA,
             trusted_proxies=settings.trusted_proxies,
+            forwarded=settings.forwarded,
+            **self.options,
         )
         self._is_built = True
         setattr(self.proxy, "log_fault", self.logged.append)  # noqa: B010  mypy knows it as a method
@@ -448,8 +452,7 @@ class Stage:
         for client in self.clients:
             client.reset()
         if self._is_built:
-            for server in self.proxy._servers:
-                server.close()
+            await self.proxy.doors.close()
             for connection in list(self.proxy.connections):
                 if connection.transport is not None:
                     connection.transport.abort()
@@ -478,13 +481,19 @@ PLAIN: Final[Mapping[str, Any]] = {"flags": {}, "routes": [{"path": "/", "serve"
 
 @asynccontextmanager
 async def stage(
-    document: Mapping[str, Any] = PLAIN, *, faults: bool = False, **more: Any
+    document: Mapping[str, Any] = PLAIN,
+    *,
+    faults: bool = False,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    **more: Any,
 ) -> AsyncIterator[Stage]:
     """The proxy by *document* (a configuration without services) updated by *more*; ``service`` sets fields
     of the primary service, ``services`` replaces whole ones. With *faults*, exceptions that reached the event
     loop are the test's to judge.
+    *options* go to the proxy as they are.
     """
     scene = Stage()
+    scene.options = options
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: scene.faults.append(context))
     document = {**document, **more}

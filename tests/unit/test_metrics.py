@@ -65,6 +65,10 @@ def worker(*, requests: int = 0, name: str = "0", **process: float) -> dict[str,
     metrics.decide_errors["shop"] += 2
     metrics.mirror_errors = 1
     metrics.connections = 5
+    metrics.accept_pauses["files"] += 2
+    metrics.access_log = {"written": 10}
+    metrics.is_accepting = name == "0"
+    metrics.overload_stage = int(name)
     metrics.rules_version = 7
     metrics.process = {"cpu_seconds": 1.5, "resident_bytes": 1e6, "open_fds": 9.0, **process}
     return {**metrics.snapshot(), "worker": name}
@@ -101,6 +105,10 @@ def test_workers_are_added_and_their_gauges_stand_apart() -> None:
     assert values["understudy_mirror_errors_total"] == 2
     assert values["understudy_client_connections"] == 10
     assert values["understudy_rules_version,worker=1"] == 7
+    assert values["understudy_accept_pauses_total,reason=files"] == 4
+    assert values["understudy_access_log_total,outcome=written"] == 20
+    assert [values[f"understudy_accepting,worker={name}"] for name in "01"] == [1, 0]
+    assert [values[f"understudy_overload_stage,worker={name}"] for name in "01"] == [0, 1]
 
 
 def test_who_was_stood_in_for_is_counted_where_it_was_assigned() -> None:

@@ -5,7 +5,6 @@ import contextlib
 import gc
 import logging
 import random
-import secrets
 import shutil
 import signal
 import time
@@ -100,7 +99,7 @@ class Control:
     def _redaction(self) -> Redaction:
         redact = self._settings.redact
         return Redaction(
-            key=secrets.token_bytes(32),
+            key=self._runtime.redaction_key,
             headers=redact.headers,
             paths=redact.paths,
             detectors=redact.detectors,

@@ -15,14 +15,17 @@ from typing import Final
 
 import uvloop
 
+from understudy.app.line_file import LineFile
+from understudy.app.resources import Gauge, client_connections, file_limit, memory_limit
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
 from understudy.config import Settings
 from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
-from understudy.proxy import SWEEP_SECONDS, Clock, Proxy
-from understudy.shadow import Mirror
+from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Proxy
+from understudy.shadow import Mirror, Redaction
+from understudy.tracing import RequestIds
 from understudy.upstream import Outgoing, UpstreamMaker
 
 log = logging.getLogger("understudy.worker")
@@ -34,7 +37,6 @@ RULES_SECONDS: Final = 4.0
 """How long a new worker waits for the control process before it starts from the configured rules."""
 
 LAST_WORDS_SECONDS: Final = 2.0
-PAGE_BYTES: Final = resource.getpagesize()
 
 
 def run(runtime: Runtime, index: int) -> int:
@@ -56,6 +58,8 @@ class Worker:
         self._clock = Clock(time.monotonic())
         self._metrics = WorkerMetrics()
         self._outbox = Outbox()
+        self._gauge = Gauge()
+        self._log_file: LineFile | None = None
         self._stop = asyncio.Event()
 
     async def main(self) -> int:
@@ -77,6 +81,7 @@ class Worker:
                 tasks.create_task(link.run()),
                 tasks.create_task(self._sweep(proxy)),
                 tasks.create_task(self._flush(proxy, link)),
+                tasks.create_task(proxy.doors.run()),
             ]
             await self._first_rules(tasks, link, proxy)
             if not self._stop.is_set():
@@ -119,6 +124,33 @@ class Worker:
             outgoing=outgoing,
             via_id=self._runtime.via_id,
             trusted_proxies=settings.trusted_proxies,
+            forwarded=settings.forwarded,
+            request_ids=request_ids(settings),
+            access_log=self._access_log(loop),
+            memory_bytes=memory_limit(settings),
+            client_connections=client_connections(settings, file_limit()),
+            files=file_limit(),
+        )
+
+    def _access_log(self, loop: asyncio.AbstractEventLoop) -> AccessLog | None:
+        settings, redact = self._settings.access_log, self._settings.redact
+        if not settings.path:
+            return None
+        self._log_file = LineFile(settings.path)
+        return AccessLog(
+            self._log_file,
+            call_soon=loop.call_soon,
+            redaction=Redaction(
+                key=self._runtime.redaction_key,
+                headers=redact.headers,
+                paths=redact.paths,
+                detectors=redact.detectors,
+            ),
+            worker=f"{self._index}",
+            sample=settings.sample,
+            query=settings.query,
+            wall=time.time,
+            chance=random.random,
         )
 
     async def _first_rules(self, tasks: asyncio.TaskGroup, link: WorkerLink, proxy: Proxy) -> None:
@@ -138,6 +170,10 @@ class Worker:
             await asyncio.sleep(SWEEP_SECONDS)
             self._contain("sweep", lambda: proxy.sweep(time.monotonic()))
             self._contain("sweep", lambda: proxy.mirror.sweep(time.perf_counter()))
+            self._contain("sweep", lambda: self._guard(proxy))
+
+    def _guard(self, proxy: Proxy) -> None:
+        proxy.guard(resident_bytes=self._gauge.resident_bytes(), next_file=self._gauge.next_file())
 
     async def _flush(self, proxy: Proxy, link: WorkerLink) -> None:
         beat = 0
@@ -147,10 +183,13 @@ class Worker:
             if beat % 5 == 0:
                 self._contain("metrics", lambda: self._tell(proxy, link))
             self._contain("evidence", link.send_evidence)
+            if self._log_file is not None:
+                self._log_file.flush()
 
     def _tell(self, proxy: Proxy, link: WorkerLink) -> None:
         proxy.engine.collect_errors()
-        self._metrics.process = process_figures()
+        self._metrics.process = process_figures(self._gauge)
+        self._metrics.access_log = self._log_file.counts if self._log_file is not None else {}
         link.send_metrics()
 
     def _contain(self, what: str, work: Callable[[], object]) -> None:
@@ -172,8 +211,9 @@ class Worker:
         while left > 0 and link.is_connected and not link.send_evidence():
             await asyncio.sleep(0.02)
             left -= 0.02
-        proxy.engine.collect_errors()
-        link.send_metrics()
+        if self._log_file is not None:
+            await asyncio.to_thread(self._log_file.close, LAST_WORDS_SECONDS)
+        self._tell(proxy, link)
         await link.close()
 
     def _orphaned(self) -> None:
@@ -182,16 +222,21 @@ class Worker:
         self._stop.set()
 
 
-def process_figures() -> dict[str, float]:
+def request_ids(settings: Settings) -> RequestIds | None:
+    """What gives requests their ids; None when that is off."""
+    name = settings.request_id
+    return RequestIds(name.encode("ascii"), random.getrandbits) if name else None
+
+
+def process_figures(gauge: Gauge) -> dict[str, float]:
     """This process's CPU seconds, resident bytes and open files, from /proc."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
         files = sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:
-        pages, files = 0, 0
+        files = file_limit()  # none is left to look with
     return {
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "resident_bytes": float(pages * PAGE_BYTES),
+        "resident_bytes": float(gauge.resident_bytes()),
         "open_fds": float(files),
     }

@@ -6,6 +6,8 @@ from understudy.config.origins import Ejection, HealthCheck, OriginTls
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
 from understudy.config.settings import (
+    AUTO,
+    AccessLogSettings,
     AdminSettings,
     Limits,
     RedactSettings,
@@ -17,7 +19,9 @@ from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
 __all__ = [
+    "AUTO",
     "MOST_BYTES",
+    "AccessLogSettings",
     "AdminSettings",
     "Ejection",
     "HealthCheck",

@@ -1,6 +1,7 @@
 """File and environment → settings, or every mistake in them at once."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,10 @@ def parse_settings(document: object, *, base: Path, environ: Mapping[str, str]) 
 
 def _settings(values: dict[str, Any], rules: Rules, base: Path) -> Settings:
     settings = Settings(**values, rules=rules)
-    store = resolve_store(settings.store, base)
-    return settings if store == settings.store else Settings(**{**values, "store": store}, rules=rules)
+    log = settings.access_log
+    if log.path not in ("", "-"):
+        log = replace(log, path=str((base / log.path).absolute()))
+    return replace(settings, store=resolve_store(settings.store, base), access_log=log)
 
 
 def _from_variable(problem: Problem, origins: Mapping[str, str]) -> Problem:

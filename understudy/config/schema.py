@@ -52,7 +52,7 @@ def _object(section: type) -> dict[str, Any]:
         default = default_of(entry)
         if default is MISSING:
             required.append(key)
-        elif kind.section is None and default != "" and key not in alternatives_of(section):
+        elif kind.section is None and kind.written(default) != "" and key not in alternatives_of(section):
             properties[key]["default"] = kind.written(default)
     schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     if required:

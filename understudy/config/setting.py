@@ -257,6 +257,24 @@ def _read_file_name(value: object) -> str:
     return value
 
 
+def or_word(kind: Kind, words: Mapping[str, int]) -> Kind:
+    """*kind*, or one of *words*, each with the number that stands for it."""
+
+    def read(value: object, place: Place) -> object:
+        word = words.get(value.lower()) if isinstance(value, str) else None
+        return kind.read(value, place) if word is None else word
+
+    names = {number: word for word, number in words.items()}
+    return Kind(
+        read=read,
+        schema={"anyOf": [{"enum": list(words)}, kind.schema]},
+        from_text=lambda text: (
+            text if text.lower() in words or kind.from_text is None else kind.from_text(text)
+        ),
+        written=lambda value: names.get(value) or kind.written(value),
+    )
+
+
 DURATION = _scalar(
     read_duration,
     {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": DURATION_PATTERN}]},

@@ -13,6 +13,7 @@ from understudy.config.names import (
     check_name,
     read_credential,
     read_field_name,
+    read_request_id,
     read_set_headers,
 )
 from understudy.config.origins import Ejection, HealthCheck, OriginTls
@@ -25,11 +26,13 @@ from understudy.config.setting import (
     ORIGIN,
     SHARE,
     STORE,
+    SWITCH,
     Kind,
     choice,
     count,
     listed,
     named,
+    or_word,
     section,
     setting,
     size,
@@ -41,7 +44,16 @@ GIB = 1024 * MIB
 
 BALANCES = ("round_robin", "least_connections")
 DETECTORS = ("token", "card", "email")
+AUTO = -1
+"""A bound that is worked out at the start from what the machine allows."""
+FORWARDED_FORMS = ("x-forwarded", "rfc7239", "both")
 REDACTED_HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key")
+
+
+def _read_log(value: object, _place: Place) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Refused(f"must be the name of a file, not {shown(value)}", "for example access.log, - or off")
+    return "" if value.lower() == "off" else value
 
 
 def _read_pointer(value: object, _place: Place) -> str:
@@ -59,6 +71,18 @@ _FIELD_NAME = Kind(
 )
 _CREDENTIAL = Kind(
     read=lambda value, _place: read_credential(value), schema={"type": "string"}, from_text=str
+)
+_REQUEST_ID = Kind(
+    read=lambda value, _place: read_request_id(value),
+    schema={"type": "string", "pattern": FIELD_NAME_PATTERN},
+    from_text=str,
+    written=lambda name: name or "off",
+)
+_LOG = Kind(
+    read=_read_log,
+    schema={"type": "string", "minLength": 1},
+    from_text=str,
+    written=lambda path: path or "off",
 )
 _POINTER = Kind(read=_read_pointer, schema={"type": "string", "pattern": "^/"}, from_text=str)
 _SET_HEADERS = Kind(
@@ -272,6 +296,19 @@ class Limits:
         what="Most header fields; then 431.",
         why="100, as Envoy and gunicorn.",
     )
+    client_connections: int = setting(
+        or_word(count(least=1, most=1_000_000), {"auto": AUTO}),
+        default=AUTO,
+        what="Most client connections of one worker; who comes then waits in the kernel's queue.",
+        why="auto: half of the open files that are left beside copies, as Envoy advises for its edge.",
+    )
+    memory_bytes: int = setting(
+        or_word(size(least=32 * MIB), {"auto": AUTO, "off": 0}),
+        default=AUTO,
+        key="memory",
+        what="Most memory of one worker: from 90 % on no copies are sent, over it requests get 503.",
+        why="auto: half of the container's memory shared by the workers, at least 128MiB; else off.",
+    )
     drain_timeout: float = setting(
         DURATION,
         default=30.0,
@@ -301,6 +338,30 @@ class RedactSettings:
         default=DETECTORS,
         what="Shapes that are hidden wherever they stand: token, card, email.",
         why="all, because a stored sample outlives the request.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLogSettings:
+    """A line of JSON for each request. Of its fields only the user agent is told, of its body the size."""
+
+    path: str = setting(
+        _LOG,
+        default="",
+        what="File that lines are appended to, beside this one unless absolute; - for standard output; off.",
+        why="off, since metrics count everything, and a disk is filled by whom one does not know.",
+    )
+    sample: float = setting(
+        SHARE,
+        default=1.0,
+        what="Share of requests that are told, drawn by chance.",
+        why="1: all, so that a line that is missing was not asked for.",
+    )
+    query: bool = setting(
+        SWITCH,
+        default=False,
+        what="Whether the query is told, its secrets hidden as far as names and detectors know them.",
+        why="false, because queries carry tokens.",
     )
 
 
@@ -353,6 +414,21 @@ class Settings:
         default=(),
         what="Networks whose Forwarded and X-Forwarded-* fields are believed.",
         why="none, because any client can write them (RFC 7239 8.1).",
+    )
+    forwarded: str = setting(
+        choice(FORWARDED_FORMS, "form"),
+        default="x-forwarded",
+        what="How services are told of the client: x-forwarded (X-Forwarded-*), rfc7239 (Forwarded) or both.",
+        why="x-forwarded, which is what frameworks and servers read unasked.",
+    )
+    request_id: str = setting(
+        _REQUEST_ID,
+        default="x-request-id",
+        what="Field in which a request gets an id when it comes without one, the same on its copies; or off.",
+        why="x-request-id, as Envoy and Heroku name it.",
+    )
+    access_log: AccessLogSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(AccessLogSettings), factory=AccessLogSettings, what="A line of JSON for each request."
     )
     redact: RedactSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(RedactSettings), factory=RedactSettings, what="What is hidden in stored samples."

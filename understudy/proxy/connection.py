@@ -63,7 +63,6 @@ class ClientConnection(asyncio.Protocol):
         "_append",
         "_begun",
         "_current",
-        "_forward",
         "_head_bytes",
         "_held",
         "_holds",
@@ -124,7 +123,6 @@ class ClientConnection(asyncio.Protocol):
         self._whole: Exchange | None = None
         self._added_host = b""
         self._added = b""
-        self._forward = b""
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------
 
@@ -133,10 +131,9 @@ class ClientConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         peer = transport.get_extra_info("peername")
         self.peer_ip = plain_address(peer[0]) if isinstance(peer, tuple) else ""
-        self.is_trusted = self.proxy.trusts(self.peer_ip)
-        self._forward = self.proxy.forward_fields(self.peer_ip)
+        self.is_trusted = self.proxy.forwarder.trusts(self.peer_ip)
         self.mark = self.proxy.clock.now
-        self.proxy.connections.add(self)
+        self.proxy.joined(self, transport)
 
     def data_received(self, data: bytes) -> None:
         if self.phase == LINGERING:
@@ -199,7 +196,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = None
         self._parser = NO_PARSER  # the old one points back here: a cycle for each connection
         self._stopped = True
-        self.proxy.connections.discard(self)
+        self.proxy.left(self)
         current, self._current = self._current, None
         self._queue.clear()
         if current is not None:
@@ -327,7 +324,7 @@ class ClientConnection(asyncio.Protocol):
         """The fields we add to a request for *host*, remembered for the connection's next one."""
         if host != self._added_host or not self._added:
             self._added_host = host
-            self._added = self.proxy.added_fields(self._forward, host)
+            self._added = self.proxy.added_fields(self.peer_ip, host)
         return self._added
 
     def hold_body(self) -> None:
@@ -465,7 +462,7 @@ class ClientConnection(asyncio.Protocol):
         self._whole = None
         # An absolute-form target has put its authority into the fields: they are not the block's alone.
         if exchange.fields is not None and exchange.version == "1.1" and exchange.target[:1] == b"/":
-            self._repeat.remember(data, exchange.headers, exchange.fields)
+            self._repeat.remember(data, exchange.headers, exchange.fields, self.proxy.spellings)
 
     # -- inside --------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from understudy.engine import Plan
 from understudy.forwarding import CONNECTION, IDEMPOTENT, PASS, connection_options, kind_of, name_of
 from understudy.metrics import SECONDS
+from understudy.proxy.access_log import Entry
 from understudy.proxy.heads import (
     CHUNKED,
     CRLF,
@@ -113,6 +114,7 @@ class Exchange:
         "_waiting",
         "_wire",
         "client_ip",
+        "entry",
         "fields",
         "headers",
         "host",
@@ -145,6 +147,8 @@ class Exchange:
         self.fields: Fields | None = None
         self.plan: Plan | None = None
         self.rehearsal: Rehearsal | None = None
+        log = client.proxy.access_log
+        self.entry: Entry | None = None if log is None else log.open()
         self.status = 0
         self.is_complete = False
         self.is_over = False
@@ -183,7 +187,9 @@ class Exchange:
         proxy = client.proxy
         fields = self.fields
         if fields is None:
-            fields = read_fields(self.headers, via_id=proxy.via_id, trusted=client.is_trusted)
+            fields = read_fields(
+                self.headers, via_id=proxy.via_id, trusted=client.is_trusted, spellings=proxy.spellings
+            )
             self.fields = fields
         method = self.method
         if method in NOT_FORWARDED:
@@ -203,8 +209,10 @@ class Exchange:
         self.path, _, self.query = text.partition("?")
         if fields.closes:
             self.keep_alive = False
+        if proxy.refuses:
+            raise Refused(503, "overload", "the proxy is short of memory; try again")
         if client.is_trusted:
-            self.client_ip = proxy.client_ip(fields, client.peer_ip)
+            self.client_ip = proxy.way(fields, client.peer_ip).client_ip
         plan = proxy.engine.decide(self)
         if plan is None:
             raise Refused(404, "no_route", "no route of the rules matches this request")
@@ -213,6 +221,11 @@ class Exchange:
             added = self._odd_fields(plan, fields, has_host=host is not None)
         else:
             added = client.added_fields(host)
+        if proxy.request_ids is not None and not fields.request_id:
+            line = proxy.request_ids.line()
+            added += line
+            if self.entry is not None:
+                self.entry.request_id = proxy.request_ids.of(line)
         start = b"%b %b HTTP/1.1" % (client.method, target)
         ours = added + plan.cohort
         if self.upgrade:
@@ -244,7 +257,7 @@ class Exchange:
         client = self._client
         proxy = client.proxy
         if client.is_trusted:
-            added = proxy.trusted_fields(fields, client.peer_ip)
+            added = proxy.way(fields, client.peer_ip).lines
         else:
             added = client.added_fields(fields.host or b"")
         if self.version == "1.0":
@@ -262,6 +275,8 @@ class Exchange:
             return
         if self.rehearsal is not None:
             self.rehearsal.body(data)
+        if self.entry is not None:
+            self.entry.bytes_in += len(data)
         if fields.length == CHUNKED:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if self._upstream is not None:
@@ -282,6 +297,8 @@ class Exchange:
                 self._pending.append(LAST_CHUNK)
         if self.rehearsal is not None:
             self.rehearsal.send()
+            if self.entry is not None:
+                self.entry.mirror = self.rehearsal.sent_to()
 
     def replay(self) -> None:
         """Tell what came of the body while this request stood behind another."""
@@ -307,6 +324,8 @@ class Exchange:
         if self.is_over:
             return
         self._let_go()
+        if self.entry is not None:
+            self.entry.reason = "client_gone"
         self._end(499)
         if self.rehearsal is not None:
             self.rehearsal.abort("client_aborted")
@@ -490,6 +509,8 @@ class Exchange:
     def on_data(self, data: bytes) -> None:
         if self.rehearsal is not None:
             self.rehearsal.data(data)
+        if self.entry is not None:
+            self.entry.bytes_out += len(data)
         if self._chunked_out:
             self._out += (b"%x\r\n" % len(data), data, CRLF)
         else:
@@ -538,6 +559,8 @@ class Exchange:
             seconds = now - self._sent_at
             histogram.counts[bisect_left(SECONDS, seconds)] += 1
             histogram.total += seconds
+            if self.entry is not None:
+                self.entry.upstream_seconds = seconds
             if self.rehearsal is not None:
                 self.rehearsal.complete(
                     seconds, upstream.whole if upstream is not None and upstream.keep else b""
@@ -570,7 +593,10 @@ class Exchange:
         if client.proxy.is_draining:
             self.keep_alive = False
         closes = not self.keep_alive
-        client.write(problem(status, reason, detail, closes=closes, is_head=self.method == "HEAD"))
+        answer = problem(status, reason, detail, closes=closes, is_head=self.method == "HEAD")
+        client.write(answer)
+        if self.entry is not None:
+            self.entry.refused(reason, answer)
         self._end(status)
         if self.rehearsal is not None:
             self.rehearsal.abort("primary_failed")
@@ -593,6 +619,8 @@ class Exchange:
     def _cut(self, reason: str) -> None:
         """The answer broke off after its head was sent: cut the client, never pad (RFC 9112 8)."""
         self._client.proxy.metrics.errors["cut_" + reason] += 1
+        if self.entry is not None:
+            self.entry.reason = "cut_" + reason
         self._end(self.status)
         if self.rehearsal is not None:
             self.rehearsal.abort("primary_failed")
@@ -603,6 +631,9 @@ class Exchange:
     def _end(self, status: int, now: float = 0.0) -> None:
         self.is_over = True
         plan = self.plan
+        entry = self.entry
+        if entry is not None:
+            entry.end(self, status, self._started_at)
         if plan is not None:
             stats = plan.stats
             stats.codes[status // 100] += 1

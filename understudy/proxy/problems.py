@@ -21,6 +21,7 @@ STATUS_OF: Final = {
     "pool_full": 503,
     "pool_closed": 503,
     "no_rules": 503,
+    "no_files": 503,
     "internal": 500,
 }
 
@@ -37,9 +38,13 @@ DETAIL_OF: Final = {
     "pool_full": "too many requests are waiting for the upstream service",
     "pool_closed": "the proxy is shutting down",
     "no_rules": "the proxy has no rules yet",
+    "no_files": "the proxy cannot open more connections for now",
     "internal": "the proxy failed to handle the answer",
 }
 
+
+RETRY_AFTER: Final = frozenset({"overload", "no_files"})
+"""Reasons that pass by themselves, mostly within a second, which is what the client is told to wait."""
 
 ALLOW: Final = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 """RFC 9110 15.5.6: a 405 says what is allowed; which of these a path knows is the service's affair."""
@@ -54,6 +59,7 @@ def problem(status: int, reason: str, detail: str, *, closes: bool, is_head: boo
     head = (
         f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\n"
         f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\n{ALLOW if status == 405 else ''}"
+        f"{'Retry-After: 1' + chr(13) + chr(10) if reason in RETRY_AFTER else ''}"
         f"{'Connection: close' + chr(13) + chr(10) if closes else ''}\r\n"
     )
     return head.encode("latin-1") + (b"" if is_head else body)

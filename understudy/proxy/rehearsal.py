@@ -4,9 +4,11 @@ Mirroring is isolated here: every exception is counted, none is raised into the 
 """
 
 from understudy.engine import Plan
+from understudy.forwarding import CREDENTIAL, kind_of, name_of
 from understudy.messages import Head
 from understudy.proxy.heads import UNSIZED, Fields
 from understudy.shadow import Copy, Mirror, MirroredExchange, keep
+from understudy.tracing import TRACE_FIELDS, read_traceparent
 
 
 def rehearse(
@@ -34,10 +36,25 @@ def rehearse(
         if exchange is None:
             return None
         copy = Copy(start, fields.lines, fields.credentials, added, plan.cohort)
+        if fields.traceparent is not None:
+            _continue_trace(copy, fields.traceparent, fields.trace_at)
         return Rehearsal(mirror, plan, exchange, copy, is_sized=fields.length != UNSIZED)
     except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
         _give_up(mirror, exchange)
         return None
+
+
+def _continue_trace(copy: Copy, traceparent: bytes, at: int) -> None:
+    """Let each copy get a span id of its own; what is no trace context stays off copies altogether.
+
+    Who cannot read traceparent must not hand tracestate on (W3C Trace Context 4.3).
+    """
+    copy.trace = read_traceparent(traceparent)
+    copy.trace_at = at
+    if copy.trace is None:
+        copy.lines = [line for line in copy.lines if name_of(line) not in TRACE_FIELDS]
+        kinds = [kind_of(name_of(line)) for line in copy.lines]
+        copy.credentials = [at for at, kind in enumerate(kinds) if kind == CREDENTIAL]
 
 
 def _give_up(mirror: Mirror, exchange: MirroredExchange | None) -> None:
@@ -98,6 +115,11 @@ class Rehearsal:
                 self._exchange = None
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._broke()
+
+    def sent_to(self) -> list[str]:
+        """The services that a copy was sent to; told between the request and its answer."""
+        exchange = self._exchange
+        return [] if exchange is None else [call.target.service for call in exchange.calls]
 
     def answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of the primary's answer, as the service sent it."""

@@ -8,7 +8,7 @@ equal its lines but for the values of fields that mean nothing to a proxy: those
 import re
 from typing import Final
 
-from understudy.forwarding import CREDENTIAL, PASS, kind_of
+from understudy.forwarding import CREDENTIAL, PASS, REQUEST_ID, TRACE, RequestSpellings
 from understudy.proxy.heads import SEP, UNSIZED, Fields
 
 LONGEST_BLOCK: Final = 8 * 1024
@@ -19,6 +19,8 @@ MISSES: Final = 16
 
 MOST_CHANGES: Final = 8
 """Lines with another value; more of them are not worth looking at one by one."""
+
+MAY_CHANGE: Final = frozenset({PASS, CREDENTIAL, REQUEST_ID, TRACE})
 
 _REQUEST_LINE = re.compile(rb'(GET|HEAD|OPTIONS) (/[!"$-~]*) HTTP/1\.1')
 _VALUE = re.compile(rb"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?")
@@ -42,7 +44,7 @@ class Read:
 class Repeat:
     """The last block of one connection, and what it said."""
 
-    __slots__ = ("_at", "_lines", "_misses", "block", "fields", "headers")
+    __slots__ = ("_at", "_kinds", "_lines", "_misses", "block", "fields", "headers")
 
     def __init__(self) -> None:
         self.block = b""
@@ -50,6 +52,7 @@ class Repeat:
         self.headers: Headers = []
         self._lines: list[bytes] = []
         self._at: list[int] = []  # by line: its place among fields.lines; -1 for one that must not change
+        self._kinds: list[int] = []
         self._misses = 0
 
     def read(self, data: bytes, *, target_bytes: int, header_bytes: int) -> Read | None:
@@ -84,20 +87,28 @@ class Repeat:
         if line is None or len(line[2]) > target_bytes or len(changed) > MOST_CHANGES:
             return None
         headers = self.headers.copy()
-        kept = fields.lines.copy()
+        alike = fields.with_lines(fields.lines.copy())
         for at in changed:
             place = self._at[at]
-            name = self.headers[at - 1][0] if place >= 0 else b""
+            if place < 0:
+                return None
+            name, old = headers[at - 1]
             size = len(name) + 2
             text = lines[at]
-            if place < 0 or text[:size] != name + SEP or _VALUE.fullmatch(text, size) is None:
+            if text[:size] != name + SEP or _VALUE.fullmatch(text, size) is None:
                 return None
-            headers[at - 1] = (name, text[size:])
-            kept[place] = text
+            value = text[size:]
+            headers[at - 1] = (name, value)
+            alike.lines[place] = text
+            kind = self._kinds[at]
+            if kind == REQUEST_ID and fields.request_id == old:  # the first of several counts
+                alike.request_id = value
+            elif kind == TRACE and fields.traceparent == old:  # several are none
+                alike.traceparent = value
         self._misses = 0
-        return Read(line[1], line[2], headers, fields.with_lines(kept))
+        return Read(line[1], line[2], headers, alike)
 
-    def remember(self, data: bytes, headers: Headers, fields: Fields) -> None:
+    def remember(self, data: bytes, headers: Headers, fields: Fields, spellings: RequestSpellings) -> None:
         """*data* was exactly one whole request, and these are its *headers* and *fields*."""
         if self._misses >= MISSES:
             return
@@ -113,13 +124,14 @@ class Repeat:
             self.headers = headers
             self.fields = fields
             self._lines = data.split(b"\r\n")
-            self._at = places(self._lines, headers, fields.lines)
+            self._kinds = [PASS, *(spellings.learn(name) for name, _ in headers)]
+            self._at = places(self._lines, headers, self._kinds, fields.lines)
         if self._misses >= MISSES:
             self.block = b""
             self.fields = None
 
 
-def places(lines: list[bytes], headers: Headers, kept: list[bytes]) -> list[int]:
+def places(lines: list[bytes], headers: Headers, kinds: list[int], kept: list[bytes]) -> list[int]:
     """By line of a request: its place in *kept*, if another value there would mean the same; else -1."""
     found = [-1] * len(lines)
     if len(lines) != len(headers) + 3:  # the request line, and the end of the block: two pieces without text
@@ -128,7 +140,7 @@ def places(lines: list[bytes], headers: Headers, kept: list[bytes]) -> list[int]
     for at, (name, value) in enumerate(headers):
         line = name + SEP + value
         if place < len(kept) and kept[place] == line:
-            if kind_of(name) in (PASS, CREDENTIAL) and lines[at + 1] == line:
+            if kinds[at + 1] in MAY_CHANGE and lines[at + 1] == line:
                 found[at + 1] = place
             place += 1
     return found if place == len(kept) else [-1] * len(lines)

@@ -5,7 +5,7 @@ from understudy.shadow.draws import Draws
 from understudy.shadow.exchange import MirroredExchange
 from understudy.shadow.mirror import Limits, Mirror, Recorder
 from understudy.shadow.pieces import keep
-from understudy.shadow.redaction import Redaction
+from understudy.shadow.redaction import Redaction, is_plain
 from understudy.shadow.target import Copy, Target
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "Recorder",
     "Redaction",
     "Target",
+    "is_plain",
     "keep",
 ]

@@ -94,6 +94,8 @@ class Mirror:
         self.cap = limits.cap_bytes
         self.budget = limits.budget_bytes
         self.held = 0
+        self.barred = ""
+        """Why no copies are sent at all for now: a reason to skip them, or empty."""
         self._told_at = -TOLD_SECONDS
         self.endpoints = endpoints or Endpoints()
         self.targets: dict[tuple[str, str], Target] = {}
@@ -117,7 +119,7 @@ class Mirror:
         is_upgrade: bool = False,
     ) -> MirroredExchange | None:
         """Open the books for one request; None when no copy of it may be sent."""
-        reason = ""
+        reason = self.barred
         if is_shadow:
             reason = "loop"
         elif is_upgrade:
@@ -310,10 +312,10 @@ class Mirror:
             target.is_retired = True
             self._retired.append(target)
 
-    def cancel_all(self) -> None:
-        """End every call: the worker is leaving."""
+    def cancel_all(self, reason: str = "shutdown") -> None:
+        """End every call: the worker is leaving, or needs what they hold."""
         for call in list(self._running):
-            call.cancel("shutdown")
+            call.cancel(reason)
 
     def drain(self) -> dict[tuple[str, ...], int]:
         """The evidence counted since the last call, by the keys of `understudy.comparators`."""

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from random import getrandbits
 from typing import Final
 
 from understudy.forwarding import CREDENTIALS, name_of, without
 from understudy.metrics import DELTAS, Histogram
+from understudy.tracing import Bits, Trace
 from understudy.upstream import Upstream
 
 TRIPS_AFTER: Final = 5
 """Failures in a row that open the breaker (Envoy's consecutive_5xx default)."""
 
-BLAMELESS: Final = frozenset({"budget", "error", "shutdown"})
+BLAMELESS: Final = frozenset({"budget", "error", "shutdown", "memory", "no_files"})
 """Reasons of ours, which say nothing about the service."""
 
 OPEN_SECONDS: Final = 10.0
@@ -20,9 +22,12 @@ OPEN_SECONDS: Final = 10.0
 
 class Copy:
     """What a copy is made from: the forwarded request line and field lines, the positions of its
-    credentials, the lines that the proxy added (each with its CRLF), and the captured body."""
+    credentials, the lines that the proxy added (each with its CRLF), and the captured body.
 
-    __slots__ = ("added", "body", "cohort", "credentials", "is_sized", "lines", "start")
+    ``trace_at``: which line names the ``trace``, if the request belongs to one.
+    """
+
+    __slots__ = ("added", "body", "cohort", "credentials", "is_sized", "lines", "start", "trace", "trace_at")
 
     def __init__(
         self, start: bytes, lines: list[bytes], credentials: list[int] | None, added: bytes, cohort: bytes
@@ -34,6 +39,8 @@ class Copy:
         self.cohort = cohort
         self.body = b""
         self.is_sized = False
+        self.trace: Trace | None = None
+        self.trace_at = -1
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -58,6 +65,7 @@ class Target:
     answers: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     deltas: Histogram = field(default_factory=lambda: Histogram(DELTAS))
+    bits: Bits = getrandbits
     _reported: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def count(self, outcome: str, reason: str) -> None:
@@ -116,6 +124,9 @@ class Target:
     def wire(self, copy: Copy, mark: bytes) -> bytes:
         """The bytes of *copy* for this service, marked and without credentials it may not see."""
         lines = copy.lines
+        if copy.trace is not None:
+            lines = lines.copy()
+            lines[copy.trace_at] = copy.trace.child(self.bits)
         if self.stripped is CREDENTIALS:
             if copy.credentials:
                 lines = without(lines, copy.credentials)

@@ -4,6 +4,7 @@ Bookkeeping is synchronous; only opening a connection is awaited, in a task of t
 """
 
 import asyncio
+import errno
 import logging
 import ssl
 from collections.abc import Callable, Coroutine
@@ -22,6 +23,9 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """``TaskGroup.create_task``, or anything that owns the task it makes."""
 
 SWEPT_AT_MOST: Final = 64
+
+NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""This process, or the machine, can open no more: that says nothing of the origin."""
 
 
 class Pool:
@@ -216,8 +220,8 @@ class Pool:
         except ssl.SSLError as error:
             self._tell(error)
             self._failed("tls_failed", tried)
-        except OSError:
-            self._failed("connect_refused", tried)
+        except OSError as error:
+            self._failed("no_files" if error.errno in NO_FILES else "connect_refused", tried)
         except Exception as error:  # noqa: BLE001  a name no resolver takes ends this attempt, not the worker
             self._report(error)
             self._failed("connect_refused", tried)
@@ -240,7 +244,8 @@ class Pool:
         self.opening -= 1
         room.opening -= 1
         room.taken -= 1
-        self.health.failed(reason)
+        if reason != "no_files":
+            self.health.failed(reason)
         if room.opening >= len(room.waiting):
             return  # who waits has an attempt under way
         other = room.other(tried)

@@ -91,8 +91,8 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         {"wat": 1},
         [
             (
-                "wat: unknown key (known: $evaluators, admin, compare, flags, killed, limits, listen, "
-                "metadata, redact, routes, services, shadow, …)"
+                "wat: unknown key (known: $evaluators, access_log, admin, compare, flags, forwarded, "
+                "killed, limits, listen, metadata, redact, request_id, …)"
             )
         ],
     ),

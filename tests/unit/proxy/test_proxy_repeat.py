@@ -5,18 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from understudy.forwarding import RequestSpellings
 from understudy.proxy.heads import read_fields
 from understudy.proxy.repeat import LONGEST_BLOCK, MISSES, Repeat
 
 BLOCK = b"\r\nHost: a\r\nX-A: 1\r\n\r\n"
 HEADERS = [(b"Host", b"a"), (b"X-A", b"1")]
+SPELLINGS = RequestSpellings(b"x-request-id")
 LIMITS = {"target_bytes": 100, "header_bytes": 10_000}
 
 
 def remembering(data: bytes, headers: list[tuple[bytes, bytes]] = HEADERS) -> Repeat:
     """A memory that was shown one whole request."""
     repeat = Repeat()
-    repeat.remember(data, headers, read_fields(headers, via_id=b"v", trusted=False))
+    repeat.remember(
+        data, headers, read_fields(headers, via_id=b"v", trusted=False, spellings=SPELLINGS), SPELLINGS
+    )
     return repeat
 
 
@@ -79,12 +83,12 @@ def test_who_never_repeats_is_remembered_no_more() -> None:
     repeat = Repeat()
     fields = read_fields(HEADERS, via_id=b"v", trusted=False)
     for number in range(MISSES - 1):
-        repeat.remember(b"GET / HTTP/1.1\r\nX: %d\r\n\r\n" % number, HEADERS, fields)
+        repeat.remember(b"GET / HTTP/1.1\r\nX: %d\r\n\r\n" % number, HEADERS, fields, SPELLINGS)
     assert repeat.read(b"GET / HTTP/1.1\r\nX: %d\r\n\r\n" % (MISSES - 2), **LIMITS) is not None
     for number in range(MISSES):
-        repeat.remember(b"GET / HTTP/1.1\r\nY: %d\r\n\r\n" % number, HEADERS, fields)
+        repeat.remember(b"GET / HTTP/1.1\r\nY: %d\r\n\r\n" % number, HEADERS, fields, SPELLINGS)
     assert repeat.block == b""
-    repeat.remember(b"GET / HTTP/1.1" + BLOCK, HEADERS, fields)
+    repeat.remember(b"GET / HTTP/1.1" + BLOCK, HEADERS, fields, SPELLINGS)
     assert repeat.block == b""
 
 
@@ -184,6 +188,26 @@ def test_any_other_change_is_left_to_the_parser(changed: bytes) -> None:
     repeat = remembering(wire(WIDE), WIDE)
     assert repeat.read(changed, **LIMITS) is None
     assert repeat.read(wire(WIDE), **LIMITS) is not None
+
+
+TRACED = [
+    (b"Host", b"a"),
+    (b"X-Request-Id", b"one"),
+    (b"traceparent", b"00-a-b-01"),
+    (b"X-Request-Id", b"two"),
+]
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_ids_and_traces_that_change_are_told(place: int) -> None:
+    """What the mirror and the access log are told is of this request, not of the remembered one."""
+    repeat = remembering(wire(TRACED), TRACED)
+    changed = [*TRACED[:place], (TRACED[place][0], b"new"), *TRACED[place + 1 :]]
+    read = repeat.read(wire(changed), **LIMITS)
+    assert read is not None
+    fresh = read_fields(changed, via_id=b"v", trusted=False, spellings=SPELLINGS)
+    assert (read.fields.request_id, read.fields.traceparent) == (fresh.request_id, fresh.traceparent)
+    assert (read.fields.trace_at, read.fields.lines) == (fresh.trace_at, fresh.lines)
 
 
 def test_limits_hold_for_what_is_alike() -> None:
