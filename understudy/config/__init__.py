@@ -1,5 +1,7 @@
 """Text → values: the configuration file becomes settings and a rules document, or a list of problems."""
 
+from understudy.config.certificate import CertificateError, server_context
+from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
@@ -10,6 +12,7 @@ from understudy.config.settings import (
     Service,
     Settings,
     ShadowSettings,
+    TlsSettings,
 )
 from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
@@ -17,14 +20,18 @@ from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_ya
 __all__ = [
     "MOST_BYTES",
     "AdminSettings",
+    "CertificateError",
     "Limits",
+    "Listener",
     "RedactSettings",
     "Rules",
     "Service",
     "Settings",
     "ShadowSettings",
     "Summary",
+    "TlsSettings",
     "json_schema",
+    "listeners",
     "load",
     "parse_bytes",
     "parse_json",
@@ -32,6 +39,7 @@ __all__ = [
     "parse_settings",
     "parse_yaml",
     "read_file",
+    "server_context",
     "summary",
     "write_yaml",
 ]

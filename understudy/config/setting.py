@@ -10,6 +10,7 @@ from dataclasses import MISSING, Field, dataclass
 from typing import Any, Final
 
 from understudy.config.address import read_listen, read_network, read_origin, read_store
+from understudy.config.listener import read_listener
 from understudy.config.place import Place, Refused, shown, suggestion
 from understudy.config.quantity import (
     DURATION_PATTERN,
@@ -230,6 +231,12 @@ def choice(names: Iterable[str], what: str) -> Kind:
     return _scalar(read, {"type": "string", "enum": list(known)})
 
 
+def _read_file_name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\x00" in value:
+        raise Refused(f"must be the name of a file, not {shown(value)}")
+    return value
+
+
 DURATION = _scalar(
     read_duration,
     {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": DURATION_PATTERN}]},
@@ -237,6 +244,8 @@ DURATION = _scalar(
 )
 SHARE = _scalar(read_share, {"type": "number", "minimum": 0, "maximum": 1}, from_text=_number_from)
 LISTEN = _scalar(read_listen, {"type": "string", "pattern": r"^.+:[0-9]{1,5}$"})
+LISTENER = _scalar(read_listener, {"type": "string", "pattern": r"^(unix:.+|(https?://)?.+:[0-9]{1,5}/?)$"})
 ORIGIN = _scalar(read_origin, {"type": "string", "pattern": r"^http://[^/?#@]+/?$"})
 NETWORK = _scalar(read_network, {"type": "string"})
 STORE = _scalar(read_store, {"type": "string", "pattern": r"^(memory://|sqlite:///.+)$"})
+FILE = _scalar(_read_file_name, {"type": "string", "minLength": 1})

@@ -5,8 +5,10 @@ lingering after an early answer) is decided here.
 """
 
 import asyncio
+import fcntl
 import socket
 import struct
+import termios
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -22,8 +24,8 @@ from understudy.upstream.connection import BUFFER_BYTES
 if TYPE_CHECKING:
     from understudy.proxy.server import Proxy
 
-IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING = range(7)
-"""What a connection waits for; each has its time limit."""
+IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING, ENDING = range(8)
+"""What a connection waits for; each has its time limit. ENDING is the first moment of CLOSING with TLS."""
 
 PIPELINE_DEPTH: Final = 64
 """Requests parsed ahead of the one being answered; more close the connection when these are done."""
@@ -73,17 +75,23 @@ class ClientConnection(asyncio.Protocol):
         "_upgrading",
         "_whole",
         "is_paused",
+        "is_tls",
         "is_trusted",
+        "is_unix",
         "mark",
         "method",
         "peer_ip",
         "phase",
         "proxy",
+        "scheme",
         "transport",
     )
 
-    def __init__(self, proxy: "Proxy") -> None:
+    def __init__(self, proxy: "Proxy", *, is_unix: bool = False, is_tls: bool = False) -> None:
         self.proxy = proxy
+        self.is_unix = is_unix
+        self.is_tls = is_tls
+        self.scheme = b"https" if is_tls else b"http"
         self.transport: asyncio.Transport | None = None
         self.peer_ip = ""
         self.is_trusted = False
@@ -120,10 +128,17 @@ class ClientConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         peer = transport.get_extra_info("peername")
         self.peer_ip = plain_address(peer[0]) if isinstance(peer, tuple) else ""
-        self.is_trusted = self.proxy.trusts(self.peer_ip)
-        self._forward = self.proxy.forward_fields(self.peer_ip)
+        self.judge_peer()
+        self._forward = self.proxy.forward_fields(self.peer_ip, self.scheme)
         self.mark = self.proxy.clock.now
         self.proxy.connections.add(self)
+
+    def judge_peer(self) -> None:
+        """Learn whether the peer is trusted; what was remembered of its requests depends on it."""
+        is_trusted = self.proxy.trusts_client(self.peer_ip, is_unix=self.is_unix)
+        if is_trusted != self.is_trusted:
+            self.is_trusted = is_trusted
+            self._repeat = Repeat()
 
     def data_received(self, data: bytes) -> None:
         if self.phase == LINGERING:
@@ -160,8 +175,13 @@ class ClientConnection(asyncio.Protocol):
             self._check_sizes()
 
     def eof_received(self) -> bool:
-        """A client may half-close after its request and still wait for the answer."""
+        """A client may half-close after its request and still wait for the answer.
+
+        Not with TLS: the transport closes at the peer's end (close_notify), whatever is said here.
+        """
         self._stopped = True
+        if self.is_tls:
+            return False
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             if incoming is self._current:  # broken off
@@ -351,10 +371,10 @@ class ClientConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close after what was written has gone out, for as long as the client takes some of it."""
         self._stop()
-        if self.transport is not None and self.phase != CLOSING:
-            self.phase = CLOSING
+        if self.transport is not None and self.phase != CLOSING and self.phase != ENDING:
+            self.phase = ENDING if self.is_tls else CLOSING
             self.mark = self.proxy.clock.now
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._unsent_bytes = self._unsent()
             self.transport.close()
 
     # -- told by the proxy's clock -------------------------------------------------------------------------
@@ -364,7 +384,7 @@ class ClientConnection(asyncio.Protocol):
         phase = self.phase
         if now - self.mark <= self.proxy.seconds_for(phase, self._current):
             return
-        if phase == CLOSING:
+        if phase in (CLOSING, ENDING):
             self._close_late(now)
         elif phase in (IDLE, LINGERING) or (phase == HEAD and self._incoming is None):
             self.close()
@@ -458,7 +478,8 @@ class ClientConnection(asyncio.Protocol):
         self.mark = self.proxy.clock.now
         self._holds = 0
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write_eof()
+            if not self.is_tls:  # TLS has no half-close here; the answer tells its own end
+                self.transport.write_eof()
             self.transport.resume_reading()
 
     def _stop(self) -> None:
@@ -469,13 +490,31 @@ class ClientConnection(asyncio.Protocol):
         self.proxy.outgoing.flush()
 
     def _close_late(self, now: float) -> None:
-        """End a closed connection whose client takes nothing of what it still has to get."""
-        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
-        if left < self._unsent_bytes:
+        """End a closed connection whose client takes nothing of what it still has to get, or, with TLS,
+        has all of it and does not say that it has seen the end."""
+        left = self._unsent()
+        if not left and self.is_tls:
+            if self.transport is not None:
+                self.transport.abort()
+        elif left < self._unsent_bytes or self.phase == ENDING:
+            self.phase = CLOSING
             self._unsent_bytes = left
             self.mark = now
         else:
             self.cut()
+
+    def _unsent(self) -> int:
+        """Bytes that the client has not got. With TLS a part of them stands where only the kernel tells."""
+        if self.transport is None:
+            return 0
+        size = self.transport.get_write_buffer_size()
+        if self.is_tls:
+            try:
+                raw = self.transport.get_extra_info("socket")
+                size += int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), "little")
+            except OSError:
+                pass  # it is gone already
+        return size
 
     def _check_sizes(self) -> None:
         """Bound what has no end yet: a head, a chunk extension, a trailer, each across segments."""

@@ -198,7 +198,7 @@ class Exchange:
         client = self._client
         proxy = client.proxy
         if client.is_trusted:
-            added = proxy.trusted_fields(fields, client.peer_ip)
+            added = proxy.trusted_fields(fields, client.peer_ip, client.scheme)
         else:
             added = client.added_fields(fields.host or b"")
         if self.version == "1.0":

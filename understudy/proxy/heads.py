@@ -178,10 +178,12 @@ def forwarded_hops(fields: Fields) -> list[bytes]:
 def forwarded_lines(fields: Fields, *, peer: bytes, scheme: bytes, host: bytes) -> bytes:
     """The forwarding fields behind a trusted peer: its own, *peer* appended, what it left out filled in.
 
-    The hops stand in one line, since many servers read only the first or the last of several.
+    The hops stand in one line, since many servers read only the first or the last of several. A *peer*
+    without an address (on a Unix socket) adds none: the last hop stays the last that has one.
     """
     missing = {b"x-forwarded-proto": scheme, b"x-forwarded-host": host}
-    lines = [b"X-Forwarded-For: %b\r\n" % b", ".join([*forwarded_hops(fields), peer])]
+    hops = [*forwarded_hops(fields), *([peer] if peer else [])]
+    lines = [b"X-Forwarded-For: %b\r\n" % (b", ".join(hops) or b"unknown")]
     for name, value in fields.forwarded or ():
         dashed = _dashed(name)
         if dashed != b"x-forwarded-for":

@@ -4,23 +4,28 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import ssl
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from understudy.config import Limits
+from understudy.config.address import UNIX_PEERS
 from understudy.engine import Engine
 from understudy.metrics import WorkerMetrics
 from understudy.proxy.connection import (
     ANSWERING,
     BODY,
     CLOSING,
+    ENDING,
     HEAD,
     IDLE,
     LINGERING,
     WAITING,
     ClientConnection,
 )
+from understudy.proxy.door import Door, Handshake
 from understudy.proxy.exchange import Exchange
 from understudy.proxy.heads import Fields, forwarded_hops, forwarded_lines
 from understudy.shadow import Mirror
@@ -32,6 +37,9 @@ SWEEP_SECONDS: Final = 0.1
 """How often deadlines are looked at; far below the shortest of them (1 s)."""
 
 LINGER_SECONDS: Final = 1.0
+
+DRAIN_HANDSHAKE_SECONDS: Final = 2.0
+"""What a TLS client that connected before a drain has for its handshake: a few round trips anywhere."""
 
 DRAIN_IDLE_SECONDS: Final = 0.5
 """Longer than any way to us: a client cannot know that we are leaving before we say so."""
@@ -59,22 +67,35 @@ class Proxy:
         outgoing: Outgoing,
         via_id: bytes,
         trusted_proxies: tuple[str, ...] = (),
-        scheme: str = "http",
     ) -> None:
         self.loop = loop
         self.engine = engine
         self.mirror = mirror
         self.metrics = metrics
-        self.limits = limits
         self.clock = clock
         self.outgoing = outgoing
         self.via_id = via_id
         self.via_field = b"Via: 1.1 %b\r\n" % via_id
         self.connections: set[ClientConnection] = set()
+        self.handshakes: weakref.WeakSet[Handshake] = weakref.WeakSet()
         self.is_draining = False
-        self._scheme = scheme.encode("ascii")
-        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
-        self._servers: dict[asyncio.Server, socket.socket] = {}
+        self._servers: dict[asyncio.Server, tuple[socket.socket, Door]] = {}
+        self._bind(limits, trusted_proxies)
+
+    def reload(self, limits: Limits, trusted_proxies: tuple[str, ...]) -> None:
+        """From now on these apply, to connections that are open too."""
+        self._bind(limits, trusted_proxies)
+        for connection in self.connections:
+            connection.judge_peer()
+
+    def _bind(self, limits: Limits, trusted_proxies: tuple[str, ...]) -> None:
+        self.limits = limits
+        self._trusts_unix = UNIX_PEERS in trusted_proxies
+        self._trusted = [
+            ipaddress.ip_network(network, strict=False)
+            for network in trusted_proxies
+            if network != UNIX_PEERS
+        ]
         self._seconds = {
             IDLE: limits.keep_alive_timeout,
             HEAD: limits.head_timeout,
@@ -83,26 +104,39 @@ class Proxy:
             ANSWERING: limits.body_idle_timeout,
             LINGERING: LINGER_SECONDS,
             CLOSING: limits.body_idle_timeout,
+            ENDING: LINGER_SECONDS,
         }
 
-    async def serve(self, sockets: list[socket.socket]) -> None:
-        """Accept on *sockets*; returns once it does."""
+    async def serve(self, sockets: list[socket.socket], *, tls: ssl.SSLContext | None = None) -> None:
+        """Accept on *sockets*, with *tls* if given; returns once it does."""
         for bound in sockets:
-            server = await self.loop.create_server(lambda: ClientConnection(self), sock=bound, backlog=4096)
-            self._servers[server] = bound
+            is_unix = bound.family == socket.AF_UNIX
+            door = Door(proxy=self, is_unix=is_unix, tls=tls, handshake_seconds=self.limits.head_timeout)
+            if is_unix:
+                server = await self.loop.create_unix_server(door.client, sock=bound, backlog=4096)
+            else:
+                server = await self.loop.create_server(door.client, sock=bound, backlog=4096, **door.options)
+            self._servers[server] = (bound, door)
 
-    async def drain(self, seconds: float, *, wait: Callable[[float], Awaitable[None]]) -> int:
+    async def drain(
+        self, seconds: float, *, wait: Callable[[float], Awaitable[None]], is_succeeded: bool = False
+    ) -> int:
         """Stop accepting, finish what runs for at most *seconds*; the number of requests cut off.
 
         Every answer from now on closes its connection. Who connected before the listeners close is
-        served, and an idle connection is left a moment for the request that may be on its way.
+        served, and an idle connection is left a moment for the request that may be on its way. With
+        *is_succeeded* somebody else accepts on the same sockets already, and gets who waits there.
         *wait* sleeps that many seconds.
         """
         self.is_draining = True
+        if is_succeeded:
+            for server in self._servers:
+                server.close()
+            self._servers.clear()
         await wait(SWEEP_SECONDS)
         await self._close_listeners()
         left, quiet = seconds - SWEEP_SECONDS, DRAIN_IDLE_SECONDS
-        while self.connections and left > 0:
+        while (self.connections or self._are_shaking_hands()) and left > 0:
             if quiet <= 0:
                 for connection in list(self.connections):
                     connection.drain()
@@ -114,19 +148,28 @@ class Proxy:
             connection.cut()
         return cut
 
+    def _are_shaking_hands(self) -> bool:
+        late = self.clock.now - DRAIN_HANDSHAKE_SECONDS
+        return any(handshake.since > late for handshake in self.handshakes)
+
     async def _close_listeners(self) -> None:
         """Take what stands in their queues, then close them: the kernel would reset who is left there."""
-        accepted: list[socket.socket] = []
-        for server, bound in self._servers.items():
+        accepted: list[tuple[socket.socket, Door]] = []
+        for server, (bound, door) in self._servers.items():
             try:
                 while True:
-                    accepted.append(bound.accept()[0])
+                    accepted.append((bound.accept()[0], door))
             except OSError:
                 server.close()  # BlockingIOError: the queue is empty
         self._servers.clear()
-        for connected in accepted:
+        for connected, _ in accepted:
             connected.setblocking(False)
-            await self.loop.connect_accepted_socket(lambda: ClientConnection(self), connected)
+        taking = (
+            self.loop.connect_accepted_socket(door.client, connected, **door.options)
+            for connected, door in accepted
+        )
+        # With TLS each ends with its handshake, and one that fails is nobody else's trouble.
+        await asyncio.gather(*taking, return_exceptions=True)
 
     def sweep(self, now: float) -> None:
         """Move the clock and end what is late."""
@@ -157,6 +200,10 @@ class Proxy:
         address = ipaddress.ip_address(peer)
         return any(address in network for network in self._trusted)
 
+    def trusts_client(self, peer: str, *, is_unix: bool) -> bool:
+        """Whether the client connection of *peer*, or one on a Unix socket, may speak for others."""
+        return self._trusts_unix if is_unix else self.trusts(peer)
+
     def client_ip(self, fields: Fields, peer: str) -> str:
         """The address of the client behind trusted *peer*: the right-most hop that is not trusted."""
         found = peer
@@ -170,11 +217,11 @@ class Proxy:
                 break
         return found
 
-    def forward_fields(self, peer: str) -> bytes:
+    def forward_fields(self, peer: str, scheme: bytes) -> bytes:
         """The forwarding fields that are the same for every request of an untrusted connection."""
         return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n%b" % (
             peer.encode("ascii") or b"unknown",
-            self._scheme,
+            scheme,
             self.via_field,
         )
 
@@ -182,10 +229,10 @@ class Proxy:
         """All forwarding fields of a request for *host*."""
         return b"%bX-Forwarded-Host: %b\r\n" % (forward, host.strip(b" \t")) if host else forward
 
-    def trusted_fields(self, fields: Fields, peer: str) -> bytes:
+    def trusted_fields(self, fields: Fields, peer: str, scheme: bytes) -> bytes:
         """All forwarding fields of a request that a trusted *peer* sends."""
         host = (fields.host or b"").strip(b" \t")
-        lines = forwarded_lines(fields, peer=peer.encode("ascii"), scheme=self._scheme, host=host)
+        lines = forwarded_lines(fields, peer=peer.encode("ascii"), scheme=scheme, host=host)
         return lines + self.via_field
 
     def log_fault(self, error: BaseException) -> None:
