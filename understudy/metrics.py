@@ -61,6 +61,7 @@ class WorkerMetrics:
         self.control: Counter[tuple[str, str]] = Counter()
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
         self.errors: Counter[str] = Counter()
+        self.certificates: Counter[str] = Counter()
         self.decide_errors: Counter[str] = Counter()
         self.mirror_errors = 0
         self.connections = 0
@@ -96,6 +97,7 @@ class WorkerMetrics:
             "control": [[*labels, n] for labels, n in self.control.items()],
             "comparisons": [[*labels, n] for labels, n in self.comparisons.items()],
             "errors": list(self.errors.items()),
+            "certificates": list(self.certificates.items()),
             "decide_errors": list(self.decide_errors.items()),
             "mirror_errors": self.mirror_errors,
             "connections": self.connections,
@@ -138,6 +140,7 @@ FAMILIES: Final = (
     "control",
     "comparisons",
     "errors",
+    "certificates",
     "decide_errors",
 )
 """The keys of a snapshot that hold rows: labels, then what is added."""
@@ -230,6 +233,12 @@ class WorkersCollector:
             self._compared.items(),
         )
         yield self._counter("understudy_errors", "Answers the proxy gave by itself.", ["reason"], "errors")
+        yield self._counter(
+            "understudy_certificate_reloads",
+            "Certificates that were read anew, by each worker.",
+            ["result"],
+            "certificates",
+        )
         yield self._counter(
             "understudy_decide_errors", "Rules that failed at run time.", ["flag"], "decide_errors"
         )

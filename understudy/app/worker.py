@@ -9,16 +9,19 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import uvloop
 
+from understudy.app.certificates import WATCH_SECONDS, Certificates
+from understudy.app.reports import Word, report
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
-from understudy.config import Service, Settings
+from understudy.config import Service, Settings, parse_settings, reloaded
 from understudy.engine import Engine
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
@@ -57,11 +60,20 @@ class Worker:
         self._clock = Clock(time.monotonic())
         self._metrics = WorkerMetrics()
         self._outbox = Outbox()
+        self._certificates = self._make_certificates()
         self._stop = asyncio.Event()
+        self._is_succeeded = False
+
+    def _make_certificates(self) -> Certificates | None:
+        runtime = self._runtime
+        if runtime.tls is None or runtime.settings.tls is None:
+            return None
+        return Certificates(runtime.tls, runtime.settings.tls, self._metrics.certificates)
 
     async def main(self) -> int:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._leave)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         async with asyncio.TaskGroup() as tasks:
             proxy = self._build(loop, tasks)
@@ -73,15 +85,20 @@ class Worker:
                 services=self._settings.services.keys(),
                 outbox=self._outbox,
                 metrics=self._metrics,
+                reload=lambda document: self._reload(proxy, link, document),
             )
             background = [
                 tasks.create_task(link.run()),
                 tasks.create_task(self._sweep(proxy)),
                 tasks.create_task(self._flush(proxy, link)),
+                tasks.create_task(self._watch_certificates()),
             ]
             await self._first_rules(tasks, link, proxy)
             if not self._stop.is_set():
-                await proxy.serve(self._runtime.worker_sockets[self._index])
+                for bound in self._runtime.worker_sockets[self._index]:
+                    tls = self._runtime.tls if bound.listener.is_tls else None
+                    await proxy.serve([bound.socket], tls=tls)
+                report(self._runtime.telling, Word.READY)
                 await self._stop.wait()
             await self._end(proxy, link)
             for task in background:
@@ -147,6 +164,23 @@ class Worker:
             )
             proxy.engine.swap(self._settings.rules, 0)
 
+    def _reload(self, proxy: Proxy, link: WorkerLink, document: Mapping[str, object]) -> None:
+        """Put reloaded settings in force. Raises `UnderstudyError`; then nothing has changed."""
+        new = parse_settings(document, base=self._runtime.base, environ={})
+        settings = replace(reloaded(self._settings, new).settings, rules=self._settings.rules)
+        if settings != self._settings:
+            proxy.engine.reload(settings)
+            proxy.reload(settings.limits, settings.trusted_proxies)
+            link.services = settings.services.keys()
+            self._settings = settings
+        if self._certificates is not None:
+            self._certificates.refresh(settings.tls)
+
+    async def _watch_certificates(self) -> None:
+        while self._certificates is not None:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._contain("certificates", self._certificates.refresh)
+
     async def _sweep(self, proxy: Proxy) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
@@ -176,7 +210,8 @@ class Worker:
             log.exception("the periodic work on %s failed", what)
 
     async def _end(self, proxy: Proxy, link: WorkerLink) -> None:
-        cut = await proxy.drain(self._settings.limits.drain_timeout, wait=asyncio.sleep)
+        seconds = self._settings.limits.drain_timeout
+        cut = await proxy.drain(seconds, wait=asyncio.sleep, is_succeeded=self._is_succeeded)
         if cut:
             log.warning("%d requests were cut off after the drain time", cut)
         proxy.mirror.cancel_all()
@@ -189,6 +224,11 @@ class Worker:
         proxy.engine.collect_errors()
         link.send_metrics()
         await link.close()
+
+    def _leave(self) -> None:
+        """A successor accepts on the same sockets already."""
+        self._is_succeeded = True
+        self._stop.set()
 
     def _orphaned(self) -> None:
         asyncio.get_running_loop().remove_reader(self._runtime.lifeline)

@@ -3,6 +3,7 @@
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
+from understudy.config.reloading import Reloaded, reloaded
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
 from understudy.config.settings import (
@@ -24,6 +25,7 @@ __all__ = [
     "Limits",
     "Listener",
     "RedactSettings",
+    "Reloaded",
     "Rules",
     "Service",
     "Settings",
@@ -39,6 +41,7 @@ __all__ = [
     "parse_settings",
     "parse_yaml",
     "read_file",
+    "reloaded",
     "server_context",
     "summary",
     "write_yaml",

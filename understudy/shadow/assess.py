@@ -40,7 +40,7 @@ class Assessor:
 
     def __init__(self, comparison: Comparison, redaction: Redaction) -> None:
         self.comparison = comparison
-        self._redaction = redaction
+        self.redaction = redaction
         self.noise: Collection[Key] = frozenset()
         """(service, endpoint, path, kind) of what the last report called noise."""
 
@@ -70,7 +70,7 @@ class Assessor:
         return [
             difference if path == difference.path else replace(difference, path=path)
             for difference in found
-            for path in (self._redaction.path(difference.path),)
+            for path in (self.redaction.path(difference.path),)
         ]
 
     def _result(self, pair: Pair, differences: list[Difference]) -> str:
@@ -81,7 +81,7 @@ class Assessor:
         return "mismatch"
 
     def _found(self, pair: Pair, difference: Difference) -> Found:
-        hide = self._redaction
+        hide = self.redaction
         at = difference.at or difference.path
 
         def side(value: object) -> object:
