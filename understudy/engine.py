@@ -3,15 +3,15 @@
 A new rules document is compiled first and swapped whole; requests under way keep their plan.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from understudy.comparators import CompareRule, Endpoints
-from understudy.config import Rules, Service, Settings
+from understudy.config import Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
 from understudy.messages import Head
 from understudy.metrics import DELTAS, Histogram, RequestStats, WorkerMetrics
-from understudy.shadow import Mirror, Target
+from understudy.shadow import Limits, Mirror, Target
 from understudy.upstream import Pool
 
 PoolMaker = Callable[[Service, str, int], Pool]
@@ -78,14 +78,21 @@ class Engine:
         self._metrics = metrics
         self._make_pool = make_pool
         self._pools: dict[tuple[str, str], Pool] = {}
+        self._retired: list[Pool] = []
+        self._rules: Rules | None = None
         self._compiled: CompiledRules | None = None
         self._plans: list[Plan | None] = []
         self.version = 0
 
     @property
     def pools(self) -> list[Pool]:
-        """Every pool made so far, for the sweeper and for shutdown."""
-        return list(self._pools.values())
+        """Every pool that is in use or still has a request, for the sweeper and for shutdown."""
+        return [*self._pools.values(), *self._retired]
+
+    @property
+    def services(self) -> Collection[str]:
+        """The names that rules may use."""
+        return self._settings.services.keys()
 
     def swap(self, rules: Rules, version: int) -> None:
         """Put *rules* in force. Raises `UnderstudyError` when they do not compile; then nothing changes."""
@@ -98,11 +105,34 @@ class Engine:
         )
         endpoints = Endpoints(templates(rules.compare))
         self.collect_errors()
+        self._rules = rules
         self._compiled = compiled
         self._plans = []
         self._mirror.endpoints = endpoints
         self.version = version
         self._metrics.rules_version = version
+
+    def reload(self, settings: Settings) -> None:
+        """Put the services and the bounds of mirroring of *settings* in force; the rules stay.
+
+        A service that is as before keeps its connections and counts. One that changed or went lends no
+        kept connection any more; requests under way finish as they began. Raises `UnderstudyError` when
+        the rules in force name a service that is gone; then nothing changes.
+        """
+        if self._rules is not None:
+            parse_rules(self._rules.document, services=settings.services)
+        before, self._settings = self._settings, settings
+        bounds_moved = settings.shadow.in_flight != before.shadow.in_flight
+        self._retired = [pool for pool in self._retired if not pool.is_empty]
+        for role, name in list(self._pools):
+            is_same = settings.services.get(name) == before.services[name]
+            if not is_same or (bounds_moved and role != "primary"):
+                self._mirror.retire(role, name)
+                pool = self._pools.pop((role, name))
+                pool.retire()
+                self._retired.append(pool)
+        self._mirror.reload(mirror_limits(settings.shadow))
+        self._plans = []
 
     def decide(self, head: Head) -> Plan | None:
         """What to do with *head*; None when no route matches."""
@@ -166,6 +196,16 @@ class Engine:
             )
             self._mirror.targets[role, name] = target
         return target
+
+
+def mirror_limits(shadow: ShadowSettings) -> Limits:
+    """The bounds of all mirroring of one worker."""
+    return Limits(
+        control_share=shadow.control,
+        timeout_seconds=shadow.timeout,
+        budget_bytes=shadow.budget_bytes,
+        cap_bytes=shadow.body_cap_bytes,
+    )
 
 
 def stripped_fields(service: Service) -> frozenset[bytes]:

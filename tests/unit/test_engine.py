@@ -1,7 +1,8 @@
 """The rules in force: swapped whole, looked up once per decision, never raising on a request."""
 
+import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -28,9 +29,11 @@ class Desk:
             "shadow": {"in_flight": 7},
             "store": "memory://",
         }
+        self.document = document
         settings = parse_settings(document, base=Path(), environ={})
         self.metrics = WorkerMetrics()
         self.made: list[tuple[str, str, int]] = []
+        self.pools: list[Pool] = []
         self.mirror = Mirror(
             recorder=Never(),
             metrics=self.metrics,
@@ -43,7 +46,23 @@ class Desk:
 
     def make_pool(self, service: Service, role: str, limit: int) -> Pool:
         self.made.append((role, service.url, limit))
-        return Pool.__new__(Pool)
+        pool = Pool(
+            "127.0.0.1",
+            9,
+            loop=cast(asyncio.AbstractEventLoop, None),
+            spawn=lambda work: work.close(),
+            clock=lambda: 0.0,
+            write=lambda _connection, _data: None,
+        )
+        self.pools.append(pool)
+        return pool
+
+    def reload(self, *, without: str = "", shadow: dict[str, Any] | None = None, **services: Any) -> None:
+        """The configuration again, with changes."""
+        known = {**self.document["services"], **services}
+        known.pop(without, None)
+        document = {"services": known, "store": "memory://", "shadow": {"in_flight": 7, **(shadow or {})}}
+        self.engine.reload(parse_settings(document, base=Path(), environ={}))
 
     def swap(self, version: int = 1, **changed: Any) -> None:
         self.engine.swap(parse_rules({**rules(), **changed}, services=SERVICES), version)
@@ -193,3 +212,86 @@ def test_endpoints_follow_the_compare_rules() -> None:
     assert desk.mirror.endpoints.of("GET", "/a/word") == "GET /a/{thing}"
     desk.swap(2)
     assert desk.mirror.endpoints.of("GET", "/a/word") == "GET /a/word"
+
+
+CHANGED = {"url": "http://127.0.0.1:10"}
+
+
+def test_a_reload_keeps_what_did_not_change() -> None:
+    """Same pools, same targets, same counts; the plan is made anew."""
+    desk = Desk()
+    desk.swap()
+    before = desk.plan()
+    desk.reload()
+    after = desk.plan()
+    assert after is not before
+    assert (after.pool, after.targets, after.control) == (before.pool, before.targets, before.control)
+    assert after.stats is before.stats
+    assert len(desk.made) == 4
+
+
+def test_a_reload_replaces_the_pools_of_a_changed_service() -> None:
+    """In every role it has, and no other service's; the old pool is swept until it is empty."""
+    desk = Desk()
+    desk.swap()
+    before = desk.plan()
+    desk.reload(v2=CHANGED)
+    after = desk.plan()
+    assert after.pool is before.pool
+    assert after.control is before.control
+    assert [old is new for old, new in zip(before.targets, after.targets, strict=True)] == [False, True]
+    assert before.targets[0].is_retired
+    assert desk.made[4:] == [("mirror", "http://127.0.0.1:10", 7)]
+    assert before.targets[0].pool in desk.engine.pools
+    desk.reload(v2=CHANGED)
+    assert before.targets[0].pool not in desk.engine.pools
+
+
+def test_a_service_that_is_gone_refuses_the_reload_while_rules_name_it() -> None:
+    """Nothing changes then, not even the bounds; without rules that name it, it may go."""
+    desk = Desk()
+    desk.swap()
+    before = desk.plan()
+    with pytest.raises(UnderstudyError, match=r"flags\.shop\.variants\.dark\.mirror"):
+        desk.reload(without="v2", shadow={"timeout": 1})
+    assert desk.plan() is before
+    assert desk.mirror.limits.timeout_seconds == 5.0
+    assert set(desk.engine.services) == set(SERVICES)
+    only_v1 = {"flags": {}, "routes": [{"path": "/a", "serve": "v1"}]}
+    desk.swap(2, **only_v1)
+    desk.reload(without="v2")
+    assert set(desk.engine.services) == {"v1", "v3"}
+
+
+def test_a_reload_moves_the_bounds_of_mirroring() -> None:
+    """Time, memory and share at once; a new limit in flight makes new targets."""
+    desk = Desk()
+    desk.swap()
+    before = desk.plan()
+    desk.reload(shadow={"timeout": "1s", "budget": "2MiB", "body_cap": "64KiB", "control": 0.5})
+    assert desk.mirror.limits == Limits(
+        control_share=0.5, timeout_seconds=1.0, budget_bytes=2 * 1024 * 1024, cap_bytes=64 * 1024
+    )
+    assert (desk.mirror.budget, desk.mirror.cap) == (2 * 1024 * 1024, 64 * 1024)
+    assert desk.plan().targets == before.targets
+    desk.reload(shadow={"in_flight": 8})
+    assert [target.in_flight_limit for target in desk.plan().targets] == [8, 8]
+    assert desk.plan().pool is before.pool
+
+
+def test_copies_of_a_retired_target_are_counted_to_their_end() -> None:
+    """The conservation law holds over a reload."""
+    desk = Desk()
+    desk.swap()
+    old = desk.plan().targets[0]
+    old.eligible, old.sent, old.in_flight = 2, 1, 1
+    desk.reload(v2=CHANGED)
+    desk.plan()
+    assert desk.mirror.drain()["mirror", "v2", "sent", ""] == 1
+    old.in_flight = 0
+    old.answered()
+    assert desk.mirror.drain() == {("mirror", "v2", "answered", ""): 1}
+    old.count("skipped", "client_aborted")
+    assert desk.mirror.drain() == {("mirror", "v2", "skipped", "client_aborted"): 1}
+    old.count("dropped", "nobody listens any more")
+    assert desk.mirror.drain() == {}

@@ -22,11 +22,11 @@ from understudy.app.reports import Word, report
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
 from understudy.config import Service, Settings, parse_settings, reloaded
-from understudy.engine import Engine
+from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
 from understudy.proxy import SWEEP_SECONDS, Clock, Proxy
-from understudy.shadow import Limits, Mirror
+from understudy.shadow import Mirror
 from understudy.upstream import Outgoing, Pool
 
 log = logging.getLogger("understudy.worker")
@@ -131,12 +131,7 @@ class Worker:
             now=time.perf_counter,
             wall=time.time,
             chance=random.random,
-            limits=Limits(
-                control_share=settings.shadow.control,
-                timeout_seconds=settings.shadow.timeout,
-                budget_bytes=settings.shadow.budget_bytes,
-                cap_bytes=settings.shadow.body_cap_bytes,
-            ),
+            limits=mirror_limits(settings.shadow),
         )
         self._outbox.drain = mirror.drain
         engine = Engine(settings, mirror=mirror, metrics=self._metrics, make_pool=make_pool)

@@ -51,6 +51,8 @@ class Target:
     in_flight: int = 0
     failures: int = 0
     open_until: float = 0.0
+    is_retired: bool = False
+    """The service changed: nothing new is asked here."""
     eligible: int = 0
     sent: int = 0
     answers: int = 0
@@ -71,6 +73,12 @@ class Target:
         counts["sent", ""] = self.sent
         counts["answered", ""] = self.answers
         return counts
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every copy is booked and none is under way."""
+        booked = self.sent + sum(n for (outcome, _), n in self.reasons.items() if outcome != "failed")
+        return not self.in_flight and booked == self.eligible
 
     def refuses(self, now: float) -> str:
         """Why no copy may be sent now: a reason, or empty when one may."""

@@ -66,6 +66,7 @@ class Pool:
         self._opening = 0
         self._waiting: dict[Waiter, bool] = {}
         self._closed = False
+        self._is_leaving = False
 
     def __repr__(self) -> str:
         return (
@@ -100,10 +101,12 @@ class Pool:
         """Forget *waiter*; the connection being opened for it serves the next."""
         self._waiting.pop(waiter, None)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody has, opens or awaits a connection."""
+        return not (self._open or self._opening or self._waiting)
+
     def release(self, connection: UpstreamConnection) -> None:
-        if self._closed:
-            connection.abandon()
-            return
         if self._waiting:
             waiter = self._next_waiter(is_reused=connection.served > 0)
             if waiter is not None:
@@ -112,6 +115,9 @@ class Pool:
             if not self._opening:
                 connection.abandon()  # all who wait insist on a new one, and there is no room for it
                 return
+        if self._is_leaving:
+            connection.abandon()
+            return
         connection.freed_at = self._clock()
         self._idle.append(connection)
 
@@ -130,9 +136,16 @@ class Pool:
             self._idle.remove(connection)
             connection.abandon()
 
+    def retire(self) -> None:
+        """Keep no connection from now on; requests that are under way or wait are served to their end."""
+        self._is_leaving = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.abandon()
+
     def close(self) -> None:
         """Close every connection and refuse every waiter."""
-        self._closed = True
+        self._closed = self._is_leaving = True
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting:
             waiter.on_refused("pool_closed")

@@ -428,3 +428,24 @@ async def test_a_connection_opened_after_the_end_is_closed() -> None:
     assert cast(FakeTransport, connection.transport).is_aborted
     lose(connection)
     assert s.shows("open=0 idle=0 opening=0 waiting=0")
+
+
+async def test_a_retired_pool_keeps_nothing_and_serves_who_is_there() -> None:
+    """Kept connections close, lent ones close when they come back, waiters get theirs."""
+    s = Scene()
+    _, idle = await s.lent()
+    _, busy = await s.lent()
+    s.pool.release(idle)
+    waiter = Waiter()
+    s.pool.acquire(waiter, fresh=True)
+    s.pool.retire()
+    assert cast(FakeTransport, idle.transport).is_aborted
+    assert not cast(FakeTransport, busy.transport).is_aborted
+    await s.open()
+    assert waiter.connection is not None
+    assert not s.pool.is_empty
+    for connection in (idle, busy, waiter.connection):
+        s.pool.release(connection)
+        assert cast(FakeTransport, connection.transport).is_aborted
+        lose(connection)
+    assert s.pool.is_empty
