@@ -1,6 +1,6 @@
 """What a restart costs those who ask: SIGTERM, a rolling restart and a handover under steady load, ten times.
 
-Run it with `python benchmarks/restarts.py`; it prints one line for each scenario and fails on a failed request.
+`python benchmarks/restarts.py` prints one line for each scenario, and ends with 1 when a request failed.
 Everything runs on loopback: an origin, one `understudy serve`, and clients that count every request that
 was sent and not answered.
 """
@@ -29,7 +29,11 @@ LEAD_SECONDS = 1.0
 """Load before and after what is done to the proxy."""
 
 PATIENCE_SECONDS = 30.0
-ANSWER = b'{"ok": true, "items": [1, 2, 3]}'
+BODY = b'{"ok": true, "items": [1, 2, 3]}'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(BODY),
+    BODY,
+)
 
 
 class Origin(asyncio.Protocol):
@@ -42,7 +46,9 @@ class Origin(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         *whole, self._read = (self._read + data).split(b"\r\n\r\n")
-        answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
+        answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
+            ANSWER
+        )
         self._transport.write((answer + ANSWER) * len(whole))
 
 
@@ -68,6 +74,11 @@ def wait_until(is_so: Callable[[], object], what: str) -> None:
         if time.monotonic() > deadline:
             raise SystemExit(f"never came: {what}")
         time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    return True
 
 
 @contextmanager
@@ -225,7 +236,7 @@ def run(name: str, *, times: int, rate: float, workers: int) -> int:
         stage.write()
         origin = [sys.executable, __file__, "--origin", str(stage.origin)]
         with running(origin, log=stage.folder / "origin.log", env=os.environ):
-            wait_until(lambda: socket.create_connection(("127.0.0.1", stage.origin), 1).close() is None, "an origin")
+            wait_until(lambda: listens(stage.origin), "an origin")
             for _ in range(times):
                 tally = SCENARIOS[name](stage, rate)
                 failures.update(tally.failed)
