@@ -96,9 +96,9 @@ class Reloader:
         self._leave_for_later(outcome.settings)
         self.settings = outcome.settings
         refit()
-        self._apply(outcome.settings)
         self._number += 1
         self._workers.set_settings(self._number, outcome.settings.document)
+        self._apply(outcome.settings)  # may hand out rules that name a new service, so it comes second
         workers, applied = await self._workers.settled(self._number, seconds=SETTLE_SECONDS)
         return Reload(
             changed=outcome.changed,

@@ -67,14 +67,13 @@ class Rulebook:
     def refit(self, *, seed: Rules, services: Collection[str]) -> Callable[[], None]:
         """Check that the rules in force fit other *services*; what is returned puts these in force.
 
-        Rules that did not fit before are tried again, and the new *seed* stands in if they still do not.
-        Raises `ConfigError` when the rules name a service that is gone.
+        A stored version that did not fit before is tried again, and the new *seed* stands in if it still
+        does not. Raises `ConfigError` when the rules in force, a stand-in too, name a service that is gone.
         """
-        if not self.trouble:
-            try:
-                parse_rules(self.parsed.document, services=services)
-            except ConfigError as error:
-                raise self._needed(error) from None
+        try:
+            parse_rules(self.parsed.document, services=services)
+        except ConfigError as error:
+            raise self._needed(error) from None
 
         def put_in_force() -> None:
             self._seed, self._services = seed, services
@@ -84,7 +83,9 @@ class Rulebook:
         return put_in_force
 
     def _needed(self, error: ConfigError) -> ConfigError:
-        which = f"rules version {self.version}" if self.is_loaded else "the rules in force"
+        which = (
+            "the rules in force" if self.trouble or not self.is_loaded else f"rules version {self.version}"
+        )
         return ConfigError(
             tuple(
                 Problem(

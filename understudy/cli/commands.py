@@ -217,9 +217,12 @@ def reload(admin: Admin = _DEFAULT_ADMIN) -> None:
     typer.echo(f"reloaded: changed {changed} ({applied} of {workers} workers follow it)")
     if done.get("waiting"):
         hint = "`systemctl restart`, or SIGUSR2 to the supervisor: docs/operations.md"
-        complain(f"{', '.join(done['waiting'])} changed and waits for a restart", hint, is_warning=True)
+        verb = "waits" if len(done["waiting"]) == 1 else "wait"
+        complain(f"{', '.join(done['waiting'])} changed and {verb} for a restart", hint, is_warning=True)
     for note in done.get("notes") or ():
         complain(str(note), "`understudy rules put` changes them", is_warning=True)
+    if applied != workers:
+        complain("not every worker has acknowledged it yet", is_warning=True)
 
 
 @app.command()

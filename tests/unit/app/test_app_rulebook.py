@@ -178,8 +178,10 @@ async def test_the_new_seed_stands_in_for_rules_that_still_do_not_fit() -> None:
         document(canary="gone", killed=["shop"]), expected=0, author="a", reason="r", at=0.0
     )
     book = await opened(store)
-    seed = parse_rules(document(canary="old"), services=("old",))
-    book.refit(seed=seed, services=("old",))()
+    seed = parse_rules(document(canary="old"), services=SERVICES)
+    book.refit(seed=seed, services=SERVICES)()
     assert book.trouble
     assert book.parsed.flags["shop"]["variants"]["canary"] == {"serve": "old"}
     assert book.parsed.killed == ("shop",)
+    with pytest.raises(ConfigError, match="the rules in force need what is gone"):
+        book.refit(seed=parse_rules({}, services=()), services=("new",))
