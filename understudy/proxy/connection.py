@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import socket
 import struct
+import sys
 import termios
 from collections import deque
 from collections.abc import Callable
@@ -361,9 +362,10 @@ class ClientConnection(asyncio.Protocol):
         if current is not None:
             current.client_gone()
         if self.transport is not None:
+            raw = self.transport.get_extra_info("socket")
             try:
-                raw = self.transport.get_extra_info("socket")
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                if raw is not None:
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             except OSError:
                 pass  # it is gone already
             self.transport.abort()
@@ -509,9 +511,12 @@ class ClientConnection(asyncio.Protocol):
             return 0
         size = self.transport.get_write_buffer_size()
         if self.is_tls:
+            raw = self.transport.get_extra_info("socket")
             try:
-                raw = self.transport.get_extra_info("socket")
-                size += int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), "little")
+                if raw is not None:
+                    size += int.from_bytes(
+                        fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
+                    )
             except OSError:
                 pass  # it is gone already
         return size
