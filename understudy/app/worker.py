@@ -9,17 +9,20 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
+from understudy.app.certificates import WATCH_SECONDS, Certificates
 from understudy.app.line_file import LineFile
+from understudy.app.reports import Word, report
 from understudy.app.resources import Gauge, client_connections, file_limit, memory_limit
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
-from understudy.config import Settings
+from understudy.config import Settings, parse_settings, reloaded
 from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
@@ -60,11 +63,20 @@ class Worker:
         self._outbox = Outbox()
         self._gauge = Gauge()
         self._log_file: LineFile | None = None
+        self._certificates = self._make_certificates()
         self._stop = asyncio.Event()
+        self._is_succeeded = False
+
+    def _make_certificates(self) -> Certificates | None:
+        runtime = self._runtime
+        if runtime.tls is None or runtime.settings.tls is None:
+            return None
+        return Certificates(runtime.tls, runtime.settings.tls, self._metrics.certificates)
 
     async def main(self) -> int:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._leave)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         async with asyncio.TaskGroup() as tasks:
             proxy = self._build(loop, tasks)
@@ -76,16 +88,21 @@ class Worker:
                 services=self._settings.services.keys(),
                 outbox=self._outbox,
                 metrics=self._metrics,
+                reload=lambda document: self._reload(proxy, link, document),
             )
             background = [
                 tasks.create_task(link.run()),
                 tasks.create_task(self._sweep(proxy)),
                 tasks.create_task(self._flush(proxy, link)),
                 tasks.create_task(proxy.doors.run()),
+                tasks.create_task(self._watch_certificates()),
             ]
             await self._first_rules(tasks, link, proxy)
             if not self._stop.is_set():
-                await proxy.serve(self._runtime.worker_sockets[self._index])
+                for bound in self._runtime.worker_sockets[self._index]:
+                    tls = self._runtime.tls if bound.listener.is_tls else None
+                    await proxy.serve([bound.socket], tls=tls)
+                report(self._runtime.telling, Word.READY)
                 await self._stop.wait()
             await self._end(proxy, link)
             for task in background:
@@ -165,6 +182,30 @@ class Worker:
             )
             proxy.engine.swap(self._settings.rules, 0)
 
+    def _reload(self, proxy: Proxy, link: WorkerLink, document: Mapping[str, object]) -> None:
+        """Put reloaded settings in force. Raises `UnderstudyError`; then nothing has changed."""
+        new = parse_settings(document, base=self._runtime.base, environ={})
+        settings = replace(reloaded(self._settings, new).settings, rules=self._settings.rules)
+        if settings != self._settings:
+            proxy.engine.reload(settings)
+            proxy.reload(
+                settings.limits,
+                settings.trusted_proxies,
+                forwarded=settings.forwarded,
+                request_ids=request_ids(settings),
+                memory_bytes=memory_limit(settings),
+                client_connections=client_connections(settings, file_limit()),
+            )
+            link.services = proxy.engine.services
+            self._settings = settings
+        if self._certificates is not None:
+            self._certificates.refresh(settings.tls)
+
+    async def _watch_certificates(self) -> None:
+        while self._certificates is not None:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._contain("certificates", self._certificates.refresh)
+
     async def _sweep(self, proxy: Proxy) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
@@ -201,7 +242,8 @@ class Worker:
             log.exception("the periodic work on %s failed", what)
 
     async def _end(self, proxy: Proxy, link: WorkerLink) -> None:
-        cut = await proxy.drain(self._settings.limits.drain_timeout, wait=asyncio.sleep)
+        seconds = self._settings.limits.drain_timeout
+        cut = await proxy.drain(seconds, wait=asyncio.sleep, is_succeeded=self._is_succeeded)
         if cut:
             log.warning("%d requests were cut off after the drain time", cut)
         proxy.mirror.cancel_all()
@@ -215,6 +257,11 @@ class Worker:
             await asyncio.to_thread(self._log_file.close, LAST_WORDS_SECONDS)
         self._tell(proxy, link)
         await link.close()
+
+    def _leave(self) -> None:
+        """A successor accepts on the same sockets already."""
+        self._is_succeeded = True
+        self._stop.set()
 
     def _orphaned(self) -> None:
         asyncio.get_running_loop().remove_reader(self._runtime.lifeline)

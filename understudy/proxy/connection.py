@@ -5,8 +5,11 @@ lingering after an early answer) is decided here.
 """
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -24,8 +27,8 @@ from understudy.upstream.connection import BUFFER_BYTES, UpstreamConnection
 if TYPE_CHECKING:
     from understudy.proxy.server import Proxy
 
-IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING, TUNNEL = range(8)
-"""What a connection waits for; each has its time limit."""
+IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING, ENDING, TUNNEL = range(9)
+"""What a connection waits for; each has its time limit. ENDING is the first moment of CLOSING with TLS."""
 
 PIPELINE_DEPTH: Final = 64
 """Requests parsed ahead of the one being answered; more close the connection when these are done."""
@@ -82,17 +85,23 @@ class ClientConnection(asyncio.Protocol):
         "_upgrading",
         "_whole",
         "is_paused",
+        "is_tls",
         "is_trusted",
+        "is_unix",
         "mark",
         "method",
         "peer_ip",
         "phase",
         "proxy",
+        "scheme",
         "transport",
     )
 
-    def __init__(self, proxy: "Proxy") -> None:
+    def __init__(self, proxy: "Proxy", *, is_unix: bool = False, is_tls: bool = False) -> None:
         self.proxy = proxy
+        self.is_unix = is_unix
+        self.is_tls = is_tls
+        self.scheme = b"https" if is_tls else b"http"
         self.transport: asyncio.Transport | None = None
         self.peer_ip = ""
         self.is_trusted = False
@@ -131,9 +140,16 @@ class ClientConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         peer = transport.get_extra_info("peername")
         self.peer_ip = plain_address(peer[0]) if isinstance(peer, tuple) else ""
-        self.is_trusted = self.proxy.forwarder.trusts(self.peer_ip)
+        self.judge_peer()
         self.mark = self.proxy.clock.now
         self.proxy.joined(self, transport)
+
+    def judge_peer(self) -> None:
+        """Learn whether the peer is trusted; what was remembered of its requests depends on it."""
+        forwarder = self.proxy.forwarder
+        self.is_trusted = forwarder.trusts_unix if self.is_unix else forwarder.trusts(self.peer_ip)
+        self._repeat = Repeat()
+        self._added = b""
 
     def data_received(self, data: bytes) -> None:
         if self.phase == LINGERING:
@@ -176,8 +192,13 @@ class ClientConnection(asyncio.Protocol):
             self._check_sizes()
 
     def eof_received(self) -> bool:
-        """A client may half-close after its request and still wait for the answer."""
+        """A client may half-close after its request and still wait for the answer.
+
+        Not with TLS: the transport closes at the peer's end (close_notify), whatever is said here.
+        """
         self._stopped = True
+        if self.is_tls:
+            return False
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             if incoming is self._current:  # broken off
@@ -324,7 +345,7 @@ class ClientConnection(asyncio.Protocol):
         """The fields we add to a request for *host*, remembered for the connection's next one."""
         if host != self._added_host or not self._added:
             self._added_host = host
-            self._added = self.proxy.added_fields(self.peer_ip, host)
+            self._added = self.proxy.forwarder.lines(self.peer_ip, self.scheme, host)
         return self._added
 
     def hold_body(self) -> None:
@@ -394,9 +415,10 @@ class ClientConnection(asyncio.Protocol):
         if current is not None:
             current.client_gone()
         if self.transport is not None:
+            raw = self.transport.get_extra_info("socket")
             try:
-                raw = self.transport.get_extra_info("socket")
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                if raw is not None:
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             except OSError:
                 pass  # it is gone already
             self.transport.abort()
@@ -404,10 +426,10 @@ class ClientConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close after what was written has gone out, for as long as the client takes some of it."""
         self._stop()
-        if self.transport is not None and self.phase != CLOSING:
-            self.phase = CLOSING
+        if self.transport is not None and self.phase != CLOSING and self.phase != ENDING:
+            self.phase = ENDING if self.is_tls else CLOSING
             self.mark = self.proxy.clock.now
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._unsent_bytes = self._unsent()
             self.transport.close()
 
     # -- told by the proxy's clock -------------------------------------------------------------------------
@@ -419,7 +441,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._tunnel is not None:
             self._tunnel.close() if phase == TUNNEL else self._tunnel.abort()
-        elif phase == CLOSING:
+        elif phase in (CLOSING, ENDING):
             self._close_late(now)
         elif phase in (IDLE, LINGERING) or (phase == HEAD and self._incoming is None):
             self.close()
@@ -513,7 +535,8 @@ class ClientConnection(asyncio.Protocol):
         self.mark = self.proxy.clock.now
         self._holds = 0
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write_eof()
+            if not self.is_tls:  # TLS has no half-close here; the answer tells its own end
+                self.transport.write_eof()
             self.transport.resume_reading()
 
     def _stop(self) -> None:
@@ -524,13 +547,34 @@ class ClientConnection(asyncio.Protocol):
         self.proxy.outgoing.flush()
 
     def _close_late(self, now: float) -> None:
-        """End a closed connection whose client takes nothing of what it still has to get."""
-        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
-        if left < self._unsent_bytes:
+        """End a closed connection whose client takes nothing of what it still has to get, or, with TLS,
+        has all of it and does not say that it has seen the end."""
+        left = self._unsent()
+        if not left and self.is_tls:
+            if self.transport is not None:
+                self.transport.abort()
+        elif left < self._unsent_bytes or self.phase == ENDING:
+            self.phase = CLOSING
             self._unsent_bytes = left
             self.mark = now
         else:
             self.cut()
+
+    def _unsent(self) -> int:
+        """Bytes that the client has not got. With TLS a part of them stands where only the kernel tells."""
+        if self.transport is None:
+            return 0
+        size = self.transport.get_write_buffer_size()
+        if self.is_tls:
+            raw = self.transport.get_extra_info("socket")
+            try:
+                if raw is not None:
+                    size += int.from_bytes(
+                        fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
+                    )
+            except OSError:
+                pass  # it is gone already
+        return size
 
     def _check_sizes(self) -> None:
         """Bound what has no end yet: a head, a chunk extension, a trailer, each across segments."""

@@ -212,7 +212,7 @@ class Exchange:
         if proxy.refuses:
             raise Refused(503, "overload", "the proxy is short of memory; try again")
         if client.is_trusted:
-            self.client_ip = proxy.way(fields, client.peer_ip).client_ip
+            self.client_ip = proxy.way(fields, client.peer_ip, client.scheme).client_ip
         plan = proxy.engine.decide(self)
         if plan is None:
             raise Refused(404, "no_route", "no route of the rules matches this request")
@@ -257,7 +257,7 @@ class Exchange:
         client = self._client
         proxy = client.proxy
         if client.is_trusted:
-            added = proxy.way(fields, client.peer_ip).lines
+            added = proxy.way(fields, client.peer_ip, client.scheme).lines
         else:
             added = client.added_fields(fields.host or b"")
         if self.version == "1.0":
