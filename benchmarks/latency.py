@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pace import Paced, pace, quantile_ms
-from peers import PEER_BY_NAME, Place, Target
+from peers import PEER_BY_NAME, Target
 from saturation import Tell, capacity
 from scenarios import LATENCY_PEERS, SCENARIOS
 from stage import Stage
@@ -62,7 +62,7 @@ def measure_latency(
     names = [name for pair in LATENCY_PEERS for name in pair if name]
     mirrors = [name for name in names if PEER_BY_NAME[name].is_mirror]
     place = stage.place(copy_seconds=COPY_SECONDS)
-    hung_place: Place = stage.place(copy_seconds=COPY_SECONDS, is_hung=True)
+    hung_place = stage.place(copy_seconds=COPY_SECONDS, shadow=stage.upstreams.hung)
     with stage.playing(names, place) as targets, stage.playing(mirrors, hung_place) as hung:
         cells = []
         for plain, mirror in LATENCY_PEERS:

@@ -47,7 +47,7 @@ def measure_all(
                     runs.append(_measure(target, scenario, stage, seconds=seconds, connections=connections))
             label = "" if workers == 1 else f", {workers} workers"
             books += [
-                _settled_books(target, target.name + label)
+                settled_books(target.admin_port, target.name + label)
                 for target in targets
                 if target.is_mirror and target.admin_port
             ]
@@ -102,13 +102,13 @@ def capacity(target: Target, scenario: Scenario, stage: Stage, *, seconds: int, 
     return _measure(target, scenario, stage, seconds=seconds, connections=connections).per_second
 
 
-def _settled_books(target: Target, label: str) -> Books:
-    """What our report says once two readings agree and nothing is under way."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    before = read_books(target.admin_port, label)
+def settled_books(admin_port: int, label: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Books:
+    """What our report says once two readings agree and nothing is under way. Raises `BenchError`."""
+    deadline = time.monotonic() + patience_seconds
+    before = read_books(admin_port, label)
     while True:
         time.sleep(SETTLE_SECONDS)
-        now = read_books(target.admin_port, label)
+        now = read_books(admin_port, label)
         if (now == before and now.is_balanced) or time.monotonic() > deadline:
             return now
         before = now

@@ -37,13 +37,15 @@ class Stage:
         """Where client and upstreams run."""
         return client_cores(self.cores)
 
-    def place(self, *, workers: int = 1, copy_seconds: float = 5.0, is_hung: bool = False) -> Place:
-        """Where a proxy with that many workers runs; with *is_hung* its shadow never answers."""
+    def place(
+        self, *, workers: int = 1, copy_seconds: float = 5.0, primary: int = 0, shadow: int = 0
+    ) -> Place:
+        """Where a proxy with that many workers runs, between the upstreams unless other ports are given."""
         return Place(
             processes=self.processes,
             cores=proxy_cores(self.cores, workers),
-            primary=self.upstreams.primary,
-            shadow=self.upstreams.hung if is_hung else self.upstreams.shadow,
+            primary=primary or self.upstreams.primary,
+            shadow=shadow or self.upstreams.shadow,
             workers=workers,
             copy_seconds=copy_seconds,
         )

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+from understudy.app.heap import TRIM_SECONDS, give_back
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
 from understudy.config import Service, Settings
@@ -30,6 +31,8 @@ log = logging.getLogger("understudy.worker")
 
 FLUSH_SECONDS: Final = 0.1
 """How often evidence and counts go to the control process."""
+
+TRIM_BEATS: Final = round(TRIM_SECONDS / FLUSH_SECONDS)
 
 RULES_SECONDS: Final = 4.0
 """How long a new worker waits for the control process before it starts from the configured rules."""
@@ -160,6 +163,8 @@ class Worker:
             beat += 1
             if beat % 5 == 0:
                 self._contain("metrics", lambda: self._tell(proxy, link))
+            if beat % TRIM_BEATS == 0:
+                self._contain("heap", give_back)
             self._contain("evidence", link.send_evidence)
 
     def _tell(self, proxy: Proxy, link: WorkerLink) -> None:
@@ -201,7 +206,8 @@ def process_figures() -> dict[str, float]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        files = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        # Linux 6.2 and later tell the number as the size; counting 10,000 takes 18 ms, which clients feel.
+        files = Path("/proc/self/fd").stat().st_size or sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:
         pages, files = 0, 0
     return {
