@@ -1,4 +1,4 @@
-"""1 GiB up and 1 GiB down, mirrored and not: how the worker's memory grows, and whether every byte arrives."""
+"""1 GiB up and 1 GiB down, mirrored and not: how the worker's memory grows, and if every byte arrives."""
 
 import hashlib
 import socket

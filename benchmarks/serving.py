@@ -15,6 +15,8 @@ from stage import Stage
 from traffic import Load, ask, page
 
 KIB = 1024
+ASKED_BY_SERVING = 1
+"""Requests that `serving` makes itself, to learn which process is the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
