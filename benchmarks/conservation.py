@@ -29,18 +29,19 @@ from understudy.testing import (
     Slicer,
     Timeout,
 )
+from understudy.testing.faults import Fault
 
 REQUESTS = 100_000
 VISITORS = 32
 SHADOWS = 5
 SEED = 11
-HEALTHY_SECONDS = (0.3, 2.0)
+HEALTHY_SECONDS = (1.0, 10.0)
 FAULTY_SECONDS = (0.05, 0.6)
 COPY_SECONDS = 1.0
 SETTLE_SECONDS = 20.0
 """Longest wait for the last copies, and for their counts to arrive."""
 
-FAULTS = {
+FAULTS: Mapping[str, tuple[Fault, ...]] = {
     "reset": (Reset(),),
     "reset within the answer": (Reset(after_bytes=100),),
     "hang": (Timeout(),),

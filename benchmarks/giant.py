@@ -24,7 +24,7 @@ def pieces(size: int) -> Iterator[bytes]:
 
 
 def _serve(connection: socket.socket) -> None:
-    with suppress(OSError), connection, connection.makefile("rb", PIECE_BYTES) as lines:
+    with suppress(OSError), connection, connection.makefile("rb") as lines:
         while request := lines.readline():
             fields = {}
             while (line := lines.readline().strip()) != b"":

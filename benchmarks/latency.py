@@ -14,6 +14,7 @@ COPY_SECONDS = 2.0
 """The life of a copy in these runs, so that time-outs of a hung shadow fall within them."""
 
 LOAD_SHARE = 0.5
+CAPACITY_SECONDS = 1
 SHADOWS = ("none", "healthy", "hung")
 SHARES = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
 
@@ -110,7 +111,7 @@ def _cells(
     if plain is None:
         return []
     tell(f"capacity: {(mirror or plain).name}")
-    most = capacity(mirror or plain, SCENARIOS[0], stage, seconds=2, connections=connections)
+    most = capacity(mirror or plain, SCENARIOS[0], stage, seconds=CAPACITY_SECONDS, connections=connections)
     ports = zip(SHADOWS, (plain, mirror, hung), strict=True)
     asked = [("direct", "none", stage.upstreams.primary)]
     asked += [(plain.name, shadow, target.port) for shadow, target in ports if target is not None]

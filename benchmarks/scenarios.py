@@ -1,6 +1,6 @@
 """The matrix: what is sent and answered, who takes part, and who is left out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from traffic import Load
 
@@ -96,6 +96,8 @@ LATENCY_PEERS = (
 
 def chosen(names: list[str], *, is_quick: bool) -> tuple[list[Scenario], bool]:
     """The scenarios of *names*, all of them when there are none, and whether latency is among them."""
-    if names:
-        return [one for one in SCENARIOS if one.name in names], LATENCY in names
-    return [one for one in SCENARIOS if one.is_quick or not is_quick], True
+    wanted = names or [LATENCY, *(one.name for one in SCENARIOS if one.is_quick or not is_quick)]
+    found = [one for one in SCENARIOS if one.name in wanted]
+    if is_quick:
+        found = [replace(one, peers=tuple(peer for peer in one.peers if peer not in PURE)) for one in found]
+    return found, LATENCY in wanted
