@@ -40,6 +40,7 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE
 # What a field name means to a proxy. PASS goes on untouched; everything else is looked at.
 PASS, HOP, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, HOST, VIA, EXPECT = range(8)
 FORWARDING, COHORT, SHADOW, CREDENTIAL, OVERRIDE, UPGRADE, TRAILER = range(8, 15)
+TRACE, REQUEST_ID = 15, 16
 
 HOP_KINDS: Final = frozenset({HOP, CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER})
 """Fields that end at this hop, in both directions."""
@@ -92,6 +93,27 @@ def learn(name: bytes) -> int:
     if len(spellings) < MOST_SPELLINGS:
         spellings[name] = kind
     return kind
+
+
+class RequestSpellings:
+    """Such a memory for requests, in which the trace and the field *request_id* (lower case; empty for none)
+    are looked at too: which field carries the id is a setting.
+    """
+
+    def __init__(self, request_id: bytes = b"") -> None:
+        self.kinds: dict[bytes, int] = {}
+        self._noted = {b"traceparent": TRACE}
+        if request_id:
+            self._noted[request_id.replace(b"_", b"-")] = REQUEST_ID
+
+    def learn(self, name: bytes) -> int:
+        """The kind of *name*, remembered in ``kinds`` while there is room."""
+        kind = kind_of(name)
+        if kind == PASS:
+            kind = self._noted.get(name.lower().replace(b"_", b"-"), PASS)
+        if len(self.kinds) < MOST_SPELLINGS:
+            self.kinds[name] = kind
+        return kind
 
 
 def connection_options(value: bytes) -> list[bytes]:

@@ -239,13 +239,15 @@ async def test_a_trusted_peer_is_believed_and_appended_to() -> None:
                 b"X-Forwarded-For: 5.6.7.8 ",
                 b"X-Forwarded-Host: shop.example",
                 b"X-Forwarded-Proto: https",
-                b"Forwarded: for=1.2.3.4",
+                b"Forwarded: for=1.2.3.4, for=5.6.7.8",
             )
         )
         assert request.fields_named(b"x-forwarded-for") == [b"1.2.3.4, 5.6.7.8, 127.0.0.1"]
         assert request.fields_named(b"x-forwarded-host") == [b"shop.example"]
         assert request.fields_named(b"x-forwarded-proto") == [b"https"]
-        assert request.fields_named(b"forwarded") == [b"for=1.2.3.4"]
+        assert request.fields_named(b"forwarded") == [
+            b"for=1.2.3.4, for=5.6.7.8, for=127.0.0.1;host=a.example;proto=http"
+        ]
         assert request.field(b"via") == b"1.1 " + VIA
 
 

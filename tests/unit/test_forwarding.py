@@ -17,11 +17,14 @@ from understudy.forwarding import (
     MOST_SPELLINGS,
     OVERRIDE,
     PASS,
+    REQUEST_ID,
     SHADOW,
+    TRACE,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
     VIA,
+    RequestSpellings,
     connection_options,
     field_bytes,
     kind_of,
@@ -99,6 +102,23 @@ def test_learning_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert learn(b"x-%d" % number) == PASS
     assert len(table) == MOST_SPELLINGS
     assert learn(b"HOST") == HOST
+
+
+def test_what_else_is_looked_at_in_requests() -> None:
+    """The trace, and the field that carries ids, in any spelling; bounded like the other."""
+    spelled = RequestSpellings(b"x_call-id")
+    learned = {name: spelled.learn(name) for name in (b"X-Call_Id", b"TRACEPARENT", b"tracestate", b"Host")}
+    assert learned == {
+        b"X-Call_Id": REQUEST_ID,
+        b"TRACEPARENT": TRACE,
+        b"tracestate": PASS,
+        b"Host": HOST,
+    }
+    assert spelled.kinds == learned
+    for number in range(MOST_SPELLINGS + 10):
+        spelled.learn(b"x-%d" % number)
+    assert len(spelled.kinds) == MOST_SPELLINGS
+    assert RequestSpellings().learn(b"x-request-id") == PASS
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
-import secrets
+import random
 import shutil
 import signal
 import time
@@ -25,8 +26,8 @@ from understudy.comparators import Comparison, report
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
-from understudy.shadow import Assessor, Redaction
-from understudy.store import MemoryStore, Store, StoredRules, open_store
+from understudy.shadow import Assessor, Draws, Redaction
+from understudy.store import Bounds, MemoryStore, Store, StoredRules, open_store
 
 log = logging.getLogger("understudy.control")
 
@@ -44,6 +45,10 @@ HEARD_SECONDS: Final = 3.0
 
 def run(runtime: Runtime) -> int:
     """Run the control process until SIGTERM; the exit status."""
+    # Thousands of pairs a second are no garbage in cycles; the default thresholds would scan for it all day.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
     return uvloop.run(Control(runtime).main())
 
 
@@ -66,7 +71,11 @@ class Control:
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._workers = Workers(on_batch=self._on_batch, on_ahead=self._on_ahead)
-        self._assessor = Assessor(Comparison(settings.rules.compare), self._redaction())
+        self._assessor = Assessor(
+            Comparison(settings.rules.compare),
+            self._redaction(),
+            Draws(chance=random.random, places=Bounds().samples_per_key),
+        )
         self._intake = Intake(
             self._store,
             self._assessor,
@@ -90,7 +99,7 @@ class Control:
     def _redaction(self) -> Redaction:
         redact = self._settings.redact
         return Redaction(
-            key=secrets.token_bytes(32),
+            key=self._runtime.redaction_key,
             headers=redact.headers,
             paths=redact.paths,
             detectors=redact.detectors,

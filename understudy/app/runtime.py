@@ -1,7 +1,8 @@
 """What the supervisor makes ready before it forks."""
 
+import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from understudy.config import Settings
@@ -19,6 +20,8 @@ class Runtime:
     lifeline: int
     """Read end of a pipe that the supervisor alone holds open: end of file means it is gone."""
     via_id: bytes
+    redaction_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    """One for all children, so that a hidden value can be found again in samples and in the access log."""
 
     def listeners(self) -> list[socket.socket]:
         """The sockets of all workers."""

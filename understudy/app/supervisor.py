@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from understudy.app.resources import tell_resources
 from understudy.app.runtime import Runtime
 from understudy.app.sockets import address_of, bind, bind_unix, bind_workers
 from understudy.config import Settings
@@ -186,6 +187,7 @@ def serve(settings: Settings, *, config_path: Path | None = None) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    tell_resources(settings)
     admin = bind(settings.admin.listen, shared=False)
     workers = bind_workers(settings.listen, settings.workers)
     folder = _folder()

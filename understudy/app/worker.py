@@ -12,20 +12,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import uvloop
 
 from understudy.app.heap import TRIM_SECONDS, give_back
+from understudy.app.line_file import LineFile
+from understudy.app.resources import Gauge, client_connections, file_limit, memory_limit
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
-from understudy.config import Service, Settings
-from understudy.engine import Engine
+from understudy.config import Settings
+from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
-from understudy.proxy import SWEEP_SECONDS, Clock, Proxy
-from understudy.shadow import Limits, Mirror
-from understudy.upstream import Outgoing, Pool
+from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Proxy
+from understudy.shadow import Mirror, Redaction
+from understudy.tracing import RequestIds
+from understudy.upstream import Outgoing, UpstreamMaker
 
 log = logging.getLogger("understudy.worker")
 
@@ -38,7 +40,6 @@ RULES_SECONDS: Final = 4.0
 """How long a new worker waits for the control process before it starts from the configured rules."""
 
 LAST_WORDS_SECONDS: Final = 2.0
-PAGE_BYTES: Final = resource.getpagesize()
 
 
 def run(runtime: Runtime, index: int) -> int:
@@ -60,6 +61,8 @@ class Worker:
         self._clock = Clock(time.monotonic())
         self._metrics = WorkerMetrics()
         self._outbox = Outbox()
+        self._gauge = Gauge()
+        self._log_file: LineFile | None = None
         self._stop = asyncio.Event()
 
     async def main(self) -> int:
@@ -81,6 +84,7 @@ class Worker:
                 tasks.create_task(link.run()),
                 tasks.create_task(self._sweep(proxy)),
                 tasks.create_task(self._flush(proxy, link)),
+                tasks.create_task(proxy.doors.run()),
             ]
             await self._first_rules(tasks, link, proxy)
             if not self._stop.is_set():
@@ -96,33 +100,20 @@ class Worker:
 
         outgoing = Outgoing(loop)
 
-        def make_pool(service: Service, role: str, limit: int) -> Pool:
-            url = urlsplit(service.url)
-            return Pool(
-                url.hostname or "",
-                url.port or 80,
-                loop=loop,
-                spawn=tasks.create_task,
-                clock=lambda: self._clock.now,
-                write=outgoing.add if role == "primary" else outgoing.add_copy,
-                connect_seconds=service.connect_timeout,
-                limit=limit,
-                queue=service.queue,
-                idle_seconds=service.pool_idle,
-            )
-
+        make_pool = UpstreamMaker(
+            loop=loop,
+            spawn=tasks.create_task,
+            clock=lambda: self._clock.now,
+            outgoing=outgoing,
+            chance=random.random,
+        )
         mirror = Mirror(
             recorder=self._outbox,
             metrics=self._metrics,
             now=time.perf_counter,
             wall=time.time,
             chance=random.random,
-            limits=Limits(
-                control_share=settings.shadow.control,
-                timeout_seconds=settings.shadow.timeout,
-                budget_bytes=settings.shadow.budget_bytes,
-                cap_bytes=settings.shadow.body_cap_bytes,
-            ),
+            limits=mirror_limits(settings.shadow),
         )
         self._outbox.drain = mirror.drain
         engine = Engine(settings, mirror=mirror, metrics=self._metrics, make_pool=make_pool)
@@ -136,6 +127,33 @@ class Worker:
             outgoing=outgoing,
             via_id=self._runtime.via_id,
             trusted_proxies=settings.trusted_proxies,
+            forwarded=settings.forwarded,
+            request_ids=request_ids(settings),
+            access_log=self._access_log(loop),
+            memory_bytes=memory_limit(settings),
+            client_connections=client_connections(settings, file_limit()),
+            files=file_limit(),
+        )
+
+    def _access_log(self, loop: asyncio.AbstractEventLoop) -> AccessLog | None:
+        settings, redact = self._settings.access_log, self._settings.redact
+        if not settings.path:
+            return None
+        self._log_file = LineFile(settings.path)
+        return AccessLog(
+            self._log_file,
+            call_soon=loop.call_soon,
+            redaction=Redaction(
+                key=self._runtime.redaction_key,
+                headers=redact.headers,
+                paths=redact.paths,
+                detectors=redact.detectors,
+            ),
+            worker=f"{self._index}",
+            sample=settings.sample,
+            query=settings.query,
+            wall=time.time,
+            chance=random.random,
         )
 
     async def _first_rules(self, tasks: asyncio.TaskGroup, link: WorkerLink, proxy: Proxy) -> None:
@@ -155,6 +173,10 @@ class Worker:
             await asyncio.sleep(SWEEP_SECONDS)
             self._contain("sweep", lambda: proxy.sweep(time.monotonic()))
             self._contain("sweep", lambda: proxy.mirror.sweep(time.perf_counter()))
+            self._contain("sweep", lambda: self._guard(proxy))
+
+    def _guard(self, proxy: Proxy) -> None:
+        proxy.guard(resident_bytes=self._gauge.resident_bytes(), next_file=self._gauge.next_file())
 
     async def _flush(self, proxy: Proxy, link: WorkerLink) -> None:
         beat = 0
@@ -166,10 +188,13 @@ class Worker:
             if beat % TRIM_BEATS == 0:
                 self._contain("heap", give_back)
             self._contain("evidence", link.send_evidence)
+            if self._log_file is not None:
+                self._log_file.flush()
 
     def _tell(self, proxy: Proxy, link: WorkerLink) -> None:
         proxy.engine.collect_errors()
-        self._metrics.process = process_figures()
+        self._metrics.process = process_figures(self._gauge)
+        self._metrics.access_log = self._log_file.counts if self._log_file is not None else {}
         link.send_metrics()
 
     def _contain(self, what: str, work: Callable[[], object]) -> None:
@@ -191,8 +216,9 @@ class Worker:
         while left > 0 and link.is_connected and not link.send_evidence():
             await asyncio.sleep(0.02)
             left -= 0.02
-        proxy.engine.collect_errors()
-        link.send_metrics()
+        if self._log_file is not None:
+            await asyncio.to_thread(self._log_file.close, LAST_WORDS_SECONDS)
+        self._tell(proxy, link)
         await link.close()
 
     def _orphaned(self) -> None:
@@ -201,17 +227,22 @@ class Worker:
         self._stop.set()
 
 
-def process_figures() -> dict[str, float]:
+def request_ids(settings: Settings) -> RequestIds | None:
+    """What gives requests their ids; None when that is off."""
+    name = settings.request_id
+    return RequestIds(name.encode("ascii"), random.getrandbits) if name else None
+
+
+def process_figures(gauge: Gauge) -> dict[str, float]:
     """This process's CPU seconds, resident bytes and open files, from /proc."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
         # Linux 6.2 and later tell the number as the size; counting 10,000 takes 18 ms, which clients feel.
         files = Path("/proc/self/fd").stat().st_size or sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:
-        pages, files = 0, 0
+        files = file_limit()  # none is left to look with
     return {
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "resident_bytes": float(pages * PAGE_BYTES),
+        "resident_bytes": float(gauge.resident_bytes()),
         "open_fds": float(files),
     }

@@ -1,9 +1,13 @@
 """Text → values: the configuration file becomes settings and a rules document, or a list of problems."""
 
 from understudy.config.loading import load, parse_settings
+from understudy.config.origin_tls import client_context
+from understudy.config.origins import Ejection, HealthCheck, OriginTls
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
 from understudy.config.settings import (
+    AUTO,
+    AccessLogSettings,
     AdminSettings,
     Limits,
     RedactSettings,
@@ -15,15 +19,21 @@ from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
 __all__ = [
+    "AUTO",
     "MOST_BYTES",
+    "AccessLogSettings",
     "AdminSettings",
+    "Ejection",
+    "HealthCheck",
     "Limits",
+    "OriginTls",
     "RedactSettings",
     "Rules",
     "Service",
     "Settings",
     "ShadowSettings",
     "Summary",
+    "client_context",
     "json_schema",
     "load",
     "parse_bytes",

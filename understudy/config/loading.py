@@ -1,6 +1,7 @@
 """File and environment → settings, or every mistake in them at once."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from understudy.config.environ import override
 from understudy.config.place import Place
 from understudy.config.plain import plain
 from understudy.config.rules import RULES_KEYS, Rules, read_rules
+from understudy.config.services import check_services, locate
 from understudy.config.setting import read_values
 from understudy.config.settings import AdminSettings, Service, Settings, ShadowSettings
 from understudy.config.text import read_file
@@ -38,7 +40,8 @@ def parse_settings(document: object, *, base: Path, environ: Mapping[str, str]) 
     rules = read_rules(changed, place, services=names)
     _check_listeners(values, place)
     _check_shadow(values, place)
-    _check_services(values, place)
+    values = _located(values, base)
+    check_services(values.get("services", {}), place.key("services"), listening=_listen(values))
     if place.problems:
         raise ConfigError(tuple(_from_variable(problem, origins) for problem in place.problems))
     return _settings(values, rules, base)
@@ -46,8 +49,10 @@ def parse_settings(document: object, *, base: Path, environ: Mapping[str, str]) 
 
 def _settings(values: dict[str, Any], rules: Rules, base: Path) -> Settings:
     settings = Settings(**values, rules=rules)
-    store = resolve_store(settings.store, base)
-    return settings if store == settings.store else Settings(**{**values, "store": store}, rules=rules)
+    log = settings.access_log
+    if log.path not in ("", "-"):
+        log = replace(log, path=str((base / log.path).absolute()))
+    return replace(settings, store=resolve_store(settings.store, base), access_log=log)
 
 
 def _from_variable(problem: Problem, origins: Mapping[str, str]) -> Problem:
@@ -86,10 +91,8 @@ def _check_shadow(values: Mapping[str, Any], place: Place) -> None:
         at.refuse("is less than body_cap, so a capped copy would never fit", "raise budget or lower body_cap")
 
 
-def _check_services(values: Mapping[str, Any], place: Place) -> None:
-    """A service must not be the proxy itself: each request would come back."""
+def _located(values: dict[str, Any], base: Path) -> dict[str, Any]:
+    """*values* with what services name by a path found beside the configuration."""
     services: Mapping[str, Service | None] = values.get("services") or {}
-    for name, service in services.items():
-        origin = service.url.removeprefix("http://").replace("localhost:", "127.0.0.1:") if service else ""
-        if origin in _listen(values):
-            place.key("services").key(name).key("url").refuse("is the address this proxy listens on")
+    found = {name: service and locate(service, base) for name, service in services.items()}
+    return {**values, "services": found} if found else values

@@ -3,7 +3,7 @@
 import re
 
 from understudy.config.place import Place, Refused, shown, suggestion
-from understudy.forwarding import COHORT_PREFIX, CREDENTIALS, HOP_BY_HOP
+from understudy.forwarding import COHORT_PREFIX, CREDENTIALS, HOP_BY_HOP, PASS, kind_of
 
 NAME_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 """Services, flags and variants: what a header field, a URL segment and a metric label all carry as it is."""
@@ -32,6 +32,17 @@ def read_field_name(value: object) -> str:
     if not _FIELD_NAME.match(value):
         raise Refused(f"{shown(value)} cannot name a header field", "letters, digits and hyphens")
     return value.lower()
+
+
+def read_request_id(value: object) -> str:
+    """The lower-case name of the field that carries a request's id; empty for ``off``."""
+    if isinstance(value, str) and value.lower() == "off":
+        return ""
+    name = read_field_name(value)
+    dashed = name.replace("_", "-").encode()
+    if dashed == b"traceparent" or kind_of(dashed) != PASS:
+        raise Refused(f"{shown(value)} means something else already", "did you mean x-request-id?")
+    return name
 
 
 def read_credential(value: object) -> str:

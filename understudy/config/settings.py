@@ -13,8 +13,10 @@ from understudy.config.names import (
     check_name,
     read_credential,
     read_field_name,
+    read_request_id,
     read_set_headers,
 )
+from understudy.config.origins import Ejection, HealthCheck, OriginTls
 from understudy.config.place import Place, Refused, shown
 from understudy.config.rules import Rules
 from understudy.config.setting import (
@@ -24,11 +26,13 @@ from understudy.config.setting import (
     ORIGIN,
     SHARE,
     STORE,
+    SWITCH,
     Kind,
     choice,
     count,
     listed,
     named,
+    or_word,
     section,
     setting,
     size,
@@ -36,9 +40,20 @@ from understudy.config.setting import (
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 
+BALANCES = ("round_robin", "least_connections")
 DETECTORS = ("token", "card", "email")
+AUTO = -1
+"""A bound that is worked out at the start from what the machine allows."""
+FORWARDED_FORMS = ("x-forwarded", "rfc7239", "both")
 REDACTED_HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key")
+
+
+def _read_log(value: object, _place: Place) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Refused(f"must be the name of a file, not {shown(value)}", "for example access.log, - or off")
+    return "" if value.lower() == "off" else value
 
 
 def _read_pointer(value: object, _place: Place) -> str:
@@ -56,6 +71,18 @@ _FIELD_NAME = Kind(
 )
 _CREDENTIAL = Kind(
     read=lambda value, _place: read_credential(value), schema={"type": "string"}, from_text=str
+)
+_REQUEST_ID = Kind(
+    read=lambda value, _place: read_request_id(value),
+    schema={"type": "string", "pattern": FIELD_NAME_PATTERN},
+    from_text=str,
+    written=lambda name: name or "off",
+)
+_LOG = Kind(
+    read=_read_log,
+    schema={"type": "string", "minLength": 1},
+    from_text=str,
+    written=lambda path: path or "off",
 )
 _POINTER = Kind(read=_read_pointer, schema={"type": "string", "pattern": "^/"}, from_text=str)
 _SET_HEADERS = Kind(
@@ -89,13 +116,35 @@ class AdminSettings:
 class Service:
     """A named upstream."""
 
-    LATER: ClassVar = {
-        "tls": ("TLS towards an origin is not in this version", "name an http:// url"),
-        "health": ("health checks are not in this version", ""),
-        "origins": ("several origins of one service are not in this version", "name one url"),
-    }
+    ONE_OF: ClassVar = ("url", "origins")
 
-    url: str = setting(ORIGIN, what="The origin: http://host:port, nothing behind it.")
+    url: str = setting(
+        ORIGIN,
+        default="",
+        what="The origin: http://host:port or https://host:port, nothing behind it; or unix:/path/of.sock.",
+    )
+    origins: tuple[str, ...] = setting(
+        listed(ORIGIN, at_least_one=True),
+        default=(),
+        what="Instead of url, several of them; each request goes to one.",
+    )
+    balance: str = setting(
+        choice(BALANCES, "way to balance"),
+        default="round_robin",
+        what="Which origin is asked: round_robin, or least_connections, that with the fewest requests.",
+        why="round_robin, as NGINX and Envoy: it needs to know nothing of the origins.",
+    )
+    tls: OriginTls | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(OriginTls), default=None, what="How the certificates of https:// origins are checked."
+    )
+    health: HealthCheck | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(HealthCheck),
+        default=None,
+        what="Active checks of each origin by each worker; none unless given.",
+    )
+    eject: Ejection = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(Ejection), factory=Ejection, what="When failing requests take an origin out for a while."
+    )
     connect_timeout: float = setting(
         DURATION,
         default=2.0,
@@ -117,7 +166,7 @@ class Service:
     connections: int = setting(
         count(least=1, most=65535),
         default=1024,
-        what="Most connections of one worker to this service.",
+        what="Most connections of one worker to this service, over all its origins.",
         why="1024, as Envoy's circuit breaker.",
     )
     queue: int = setting(
@@ -144,6 +193,16 @@ class Service:
         what="Fields that replace the client's on each copy to this service, such as its own Authorization.",
         why="none: unknown fields pass as they came (RFC 9110 7.6).",
     )
+
+    @property
+    def all_origins(self) -> tuple[str, ...]:
+        """Every origin, in the order given; at least one."""
+        return self.origins or (self.url,)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether any origin is https://."""
+        return any(origin.startswith("https://") for origin in self.all_origins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,11 +259,24 @@ class Limits:
         what="Longest silence inside a request body.",
         why="30s, half of NGINX's client_body_timeout: a sender silent for that long has gone.",
     )
+    body_rate_bytes: int = setting(
+        size(most=GIB),
+        default=240,
+        key="body_rate",
+        what="Fewest bytes a second of a request body; who is body_idle_timeout behind gets 408. 0: any.",
+        why="240B, as IIS and Kestrel; httpd asks for 500. Else a byte in 29 s holds a connection for ever.",
+    )
     keep_alive_timeout: float = setting(
         DURATION,
         default=60.0,
         what="How long an idle client connection is kept.",
         why="60s; NGINX keeps 75 s, and load balancers close at 60 s.",
+    )
+    tunnel_idle_timeout: float = setting(
+        DURATION,
+        default=300.0,
+        what="Longest silence in a tunnel (a WebSocket), in both directions together.",
+        why="5m, as Envoy's stream_idle_timeout; most WebSocket libraries ping every 20 to 60 s.",
     )
     target_bytes: int = setting(
         size(least=256, most=MIB),
@@ -223,6 +295,19 @@ class Limits:
         default=100,
         what="Most header fields; then 431.",
         why="100, as Envoy and gunicorn.",
+    )
+    client_connections: int = setting(
+        or_word(count(least=1, most=1_000_000), {"auto": AUTO}),
+        default=AUTO,
+        what="Most client connections of one worker; who comes then waits in the kernel's queue.",
+        why="auto: half of the open files that are left beside copies, as Envoy advises for its edge.",
+    )
+    memory_bytes: int = setting(
+        or_word(size(least=32 * MIB), {"auto": AUTO, "off": 0}),
+        default=AUTO,
+        key="memory",
+        what="Most memory of one worker: from 90 % on no copies are sent, over it requests get 503.",
+        why="auto: half of the container's memory shared by the workers, at least 128MiB; else off.",
     )
     drain_timeout: float = setting(
         DURATION,
@@ -253,6 +338,30 @@ class RedactSettings:
         default=DETECTORS,
         what="Shapes that are hidden wherever they stand: token, card, email.",
         why="all, because a stored sample outlives the request.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLogSettings:
+    """A line of JSON for each request. Of its fields only the user agent is told, of its body the size."""
+
+    path: str = setting(
+        _LOG,
+        default="",
+        what="File that lines are appended to, beside this one unless absolute; - for standard output; off.",
+        why="off, since metrics count everything, and a disk is filled by whom one does not know.",
+    )
+    sample: float = setting(
+        SHARE,
+        default=1.0,
+        what="Share of requests that are told, drawn by chance.",
+        why="1: all, so that a line that is missing was not asked for.",
+    )
+    query: bool = setting(
+        SWITCH,
+        default=False,
+        what="Whether the query is told, its secrets hidden as far as names and detectors know them.",
+        why="false, because queries carry tokens.",
     )
 
 
@@ -305,6 +414,21 @@ class Settings:
         default=(),
         what="Networks whose Forwarded and X-Forwarded-* fields are believed.",
         why="none, because any client can write them (RFC 7239 8.1).",
+    )
+    forwarded: str = setting(
+        choice(FORWARDED_FORMS, "form"),
+        default="x-forwarded",
+        what="How services are told of the client: x-forwarded (X-Forwarded-*), rfc7239 (Forwarded) or both.",
+        why="x-forwarded, which is what frameworks and servers read unasked.",
+    )
+    request_id: str = setting(
+        _REQUEST_ID,
+        default="x-request-id",
+        what="Field in which a request gets an id when it comes without one, the same on its copies; or off.",
+        why="x-request-id, as Envoy and Heroku name it.",
+    )
+    access_log: AccessLogSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(AccessLogSettings), factory=AccessLogSettings, what="A line of JSON for each request."
     )
     redact: RedactSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(RedactSettings), factory=RedactSettings, what="What is hidden in stored samples."

@@ -1,5 +1,6 @@
 """Front door 1: a reverse proxy with its own HTTP/1.1 listener."""
 
+from understudy.proxy.access_log import AccessLog
 from understudy.proxy.server import SWEEP_SECONDS, Clock, Proxy
 
-__all__ = ["SWEEP_SECONDS", "Clock", "Proxy"]
+__all__ = ["SWEEP_SECONDS", "AccessLog", "Clock", "Proxy"]

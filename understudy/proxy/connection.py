@@ -16,13 +16,15 @@ import httptools
 from understudy.forwarding import field_bytes
 from understudy.proxy.exchange import Exchange
 from understudy.proxy.heads import Refused
-from understudy.proxy.repeat import Repeat
-from understudy.upstream.connection import BUFFER_BYTES
+from understudy.proxy.repeat import Read, Repeat
+from understudy.proxy.tunnel import Tunnel
+from understudy.proxy.upgrade import offered
+from understudy.upstream.connection import BUFFER_BYTES, UpstreamConnection
 
 if TYPE_CHECKING:
     from understudy.proxy.server import Proxy
 
-IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING = range(7)
+IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING, TUNNEL = range(8)
 """What a connection waits for; each has its time limit."""
 
 PIPELINE_DEPTH: Final = 64
@@ -31,8 +33,13 @@ PIPELINE_DEPTH: Final = 64
 LINGER_BYTES: Final = 64 * 1024
 """Read and thrown away after an early answer, so that a reset does not destroy it (RFC 9112 9.6)."""
 
-HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT = 1, 2, 4
-"""Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read."""
+HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT, HOLD_SWITCH, HOLD_TURN = 1, 2, 4, 8, 16
+"""Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read,
+nobody knows yet what protocol it speaks next, it is another's turn."""
+
+TURN_PIECES: Final = 1024
+"""Pieces of a body in one read, a millisecond's work, after which the others come first: the loop may read
+32 times before its turn ends, and 256 KiB hold 40,000 chunks of a byte."""
 
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends a reset, which nobody takes for an end in good order."""
@@ -56,19 +63,21 @@ class ClientConnection(asyncio.Protocol):
         "_append",
         "_begun",
         "_current",
-        "_forward",
         "_head_bytes",
+        "_held",
         "_holds",
         "_in_body",
         "_incoming",
         "_linger_bytes",
         "_parser",
+        "_pieces",
         "_queue",
         "_quiet_bytes",
         "_read_bytes",
         "_refusal",
         "_repeat",
         "_stopped",
+        "_tunnel",
         "_unsent_bytes",
         "_upgrading",
         "_whole",
@@ -100,18 +109,20 @@ class ClientConnection(asyncio.Protocol):
         self._quiet_bytes = 0
         self._read_bytes = 0
         self._unsent_bytes = 0
+        self._pieces = 0
         self._refusal: Refused | None = None
         self._in_body = False
         self._holds = 0
         self._stopped = False
         self._upgrading = False
+        self._held: bytes | None = None
+        self._tunnel: Tunnel | None = None
         self._linger_bytes = 0
         self._begun = 0
         self._repeat = Repeat()
         self._whole: Exchange | None = None
         self._added_host = b""
         self._added = b""
-        self._forward = b""
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------
 
@@ -120,10 +131,9 @@ class ClientConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         peer = transport.get_extra_info("peername")
         self.peer_ip = plain_address(peer[0]) if isinstance(peer, tuple) else ""
-        self.is_trusted = self.proxy.trusts(self.peer_ip)
-        self._forward = self.proxy.forward_fields(self.peer_ip)
+        self.is_trusted = self.proxy.forwarder.trusts(self.peer_ip)
         self.mark = self.proxy.clock.now
-        self.proxy.connections.add(self)
+        self.proxy.joined(self, transport)
 
     def data_received(self, data: bytes) -> None:
         if self.phase == LINGERING:
@@ -133,11 +143,17 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._stopped:
             return
+        if self._held is not None:  # it was read before the pause
+            self._held += data
+            return
         is_first = self.phase == IDLE
         if is_first:
-            again = self._repeat.read(data, target_bytes=self.proxy.limits.target_bytes)
+            limits = self.proxy.limits
+            again = self._repeat.read(
+                data, target_bytes=limits.target_bytes, header_bytes=limits.header_bytes
+            )
             if again is not None:
-                self._again(*again)
+                self._again(again)
                 return
             self.phase = HEAD
             self.mark = self.proxy.clock.now
@@ -180,7 +196,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = None
         self._parser = NO_PARSER  # the old one points back here: a cycle for each connection
         self._stopped = True
-        self.proxy.connections.discard(self)
+        self.proxy.left(self)
         current, self._current = self._current, None
         self._queue.clear()
         if current is not None:
@@ -259,6 +275,7 @@ class ClientConnection(asyncio.Protocol):
         self._upgrading = parser.should_upgrade()
         if self._upgrading and version == "1.1":
             exchange.keep_alive = True
+            exchange.upgrade = offered(headers)
         if self._current is None and not self.is_paused:
             self._current = exchange
             self.method = method
@@ -271,9 +288,13 @@ class ClientConnection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         exchange = self._incoming
         self._quiet_bytes = 0
+        self._pieces += 1
         if exchange is not None and not self._stopped:
             if exchange is self._current:
-                self.mark = self.proxy.clock.now
+                # Each byte buys its share of a second, so that a trickle holds nothing for ever.
+                now = self.proxy.clock.now
+                paid = self.mark + len(data) * self.proxy.body_byte_seconds
+                self.mark = paid if paid < now and self.phase == BODY else now
             exchange.body(data)
 
     def on_message_complete(self) -> None:
@@ -303,7 +324,7 @@ class ClientConnection(asyncio.Protocol):
         """The fields we add to a request for *host*, remembered for the connection's next one."""
         if host != self._added_host or not self._added:
             self._added_host = host
-            self._added = self.proxy.added_fields(self._forward, host)
+            self._added = self.proxy.added_fields(self.peer_ip, host)
         return self._added
 
     def hold_body(self) -> None:
@@ -311,7 +332,9 @@ class ClientConnection(asyncio.Protocol):
         self._hold(HOLD_BODY)
 
     def release_body(self) -> None:
-        """Read on."""
+        """Read on; the client owes nothing for the time in which it was not read."""
+        if self.phase == BODY:
+            self.mark = self.proxy.clock.now
         self._release(HOLD_BODY)
 
     def exchange_over(self, exchange: Exchange) -> None:
@@ -325,6 +348,8 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._linger()
             return
+        if exchange.upgrade and self._held is not None:
+            self.proxy.loop.call_soon(self._read_on)
         self._release(HOLD_BODY)
         self.phase = IDLE if self._incoming is None or self._incoming is exchange else HEAD
         self.mark = self.proxy.clock.now
@@ -333,6 +358,34 @@ class ClientConnection(asyncio.Protocol):
             self.proxy.loop.call_soon(self._next)
         elif self._stopped:
             self.close()
+
+    def switch(self, service: UpstreamConnection, rest: bytes) -> None:
+        """From here on this is a tunnel to *service*, which has sent *rest* already."""
+        held, self._held = self._held, None
+        is_half_closed = self._stopped
+        self._stop()
+        if self.transport is None or service.transport is None:
+            service.abandon()
+            self.close()
+            return
+        self.phase = TUNNEL
+        self.mark = self.proxy.clock.now
+        self.proxy.tunnels += 1
+        self._tunnel = Tunnel(self, self.transport, service)
+        self._tunnel.start(from_client=held or b"", from_service=rest, is_half_closed=is_half_closed)
+
+    def tunnel_moved(self) -> None:
+        self.mark = self.proxy.clock.now
+
+    def tunnel_closing(self) -> None:
+        if self.phase != CLOSING:
+            self.phase = CLOSING
+            self.mark = self.proxy.clock.now
+
+    def tunnel_ended(self) -> None:
+        self._tunnel = None
+        self.proxy.tunnels -= 1
+        self.connection_lost(None)
 
     def cut(self) -> None:
         """End the connection so that the client cannot take the answer for whole: by a reset."""
@@ -364,7 +417,9 @@ class ClientConnection(asyncio.Protocol):
         phase = self.phase
         if now - self.mark <= self.proxy.seconds_for(phase, self._current):
             return
-        if phase == CLOSING:
+        if self._tunnel is not None:
+            self._tunnel.close() if phase == TUNNEL else self._tunnel.abort()
+        elif phase == CLOSING:
             self._close_late(now)
         elif phase in (IDLE, LINGERING) or (phase == HEAD and self._incoming is None):
             self.close()
@@ -374,7 +429,7 @@ class ClientConnection(asyncio.Protocol):
             if phase == BODY and self._current.awaits_body and not self._holds & HOLD_BODY:
                 self._refuse_head(408, "body_timeout", "the request body did not arrive in time")
             else:
-                self._current.timed_out()
+                self._current.timed_out(is_client_slow=self.is_paused)
 
     def drain(self) -> None:
         """Take no further request: close now when idle, else after the present answer."""
@@ -383,13 +438,13 @@ class ClientConnection(asyncio.Protocol):
 
     # -- a request like the one before ---------------------------------------------------------------------
 
-    def _again(self, method: bytes, target: bytes) -> None:
-        """Take a request whose header block is the remembered one."""
-        repeat = self._repeat
+    def _again(self, read: Read) -> None:
+        """Take a request whose header block is the remembered one, or nearly."""
+        method = read.method
         exchange = Exchange(self)
-        exchange.target = target
-        exchange.headers = repeat.headers
-        exchange.fields = repeat.fields
+        exchange.target = read.target
+        exchange.headers = read.headers
+        exchange.fields = read.fields
         exchange.method = _METHODS.get(method) or _METHODS.setdefault(method, method.decode("ascii"))
         exchange.is_complete = True
         self._current = exchange
@@ -407,7 +462,7 @@ class ClientConnection(asyncio.Protocol):
         self._whole = None
         # An absolute-form target has put its authority into the fields: they are not the block's alone.
         if exchange.fields is not None and exchange.version == "1.1" and exchange.target[:1] == b"/":
-            self._repeat.remember(data, exchange.headers, exchange.fields)
+            self._repeat.remember(data, exchange.headers, exchange.fields, self.proxy.spellings)
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -484,6 +539,10 @@ class ClientConnection(asyncio.Protocol):
             if self._quiet_bytes > limits.header_bytes + BUFFER_BYTES:
                 self._refuse_head(400, "body_framing_too_large", "chunk extensions or trailers are too large")
             self.proxy.outgoing.flush()  # so that a slow upstream is noticed before the next read
+            if self._pieces > TURN_PIECES:
+                self._hold(HOLD_TURN)
+                self.proxy.loop.call_soon(self._release, HOLD_TURN)
+            self._pieces = 0
         elif self._incoming is not None:
             if not self._head_bytes:
                 self._head_bytes = 1  # it began behind something else: its first part was not counted
@@ -521,8 +580,11 @@ class ClientConnection(asyncio.Protocol):
         self._refuse_head(500, "internal", "the proxy failed to handle this request")
 
     def _after_upgrade(self, rest: memoryview) -> None:
-        """llhttp stops at an upgrade request; we do not offer it, so the bytes go on as HTTP/1.1."""
+        """llhttp stops at an upgrade request; what is not offered to the service goes on as HTTP/1.1."""
         while True:
+            if self._incoming is not None and self._incoming.upgrade and not self._stopped:
+                self._await_switch(self._incoming, bytes(rest))
+                return
             try:
                 self._as_plain_request()
                 if rest and not self._stopped:
@@ -533,6 +595,24 @@ class ClientConnection(asyncio.Protocol):
             except httptools.HttpParserError as error:
                 self._unreadable(error)
                 return
+
+    def _await_switch(self, exchange: Exchange, rest: bytes) -> None:
+        """Read no more until the service has said which protocol *rest* belongs to."""
+        self._upgrading = False
+        self._parser = httptools.HttpRequestParser(self)
+        self.on_message_complete()
+        self._whole = None
+        self._held = rest
+        self._hold(HOLD_SWITCH)
+        if exchange.is_over:  # refused by ourselves
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """The service did not switch: what the client said since is HTTP."""
+        held, self._held = self._held, None
+        if held and not self._stopped:
+            self.data_received(held)
+        self._release(HOLD_SWITCH)
 
     def _as_plain_request(self) -> None:
         """Go on after the head of an upgrade request as if it asked for none (RFC 9110 7.8).

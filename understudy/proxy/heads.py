@@ -17,13 +17,14 @@ from understudy.forwarding import (
     HOST,
     OVERRIDE,
     PASS,
+    REQUEST_ID,
     SHADOW,
+    TRACE,
     TRANSFER_ENCODING,
     VIA,
+    RequestSpellings,
     connection_options,
     kind_of,
-    learn,
-    spellings,
 )
 
 SEP: Final = b": "
@@ -38,6 +39,9 @@ _MOST_HOSTS = 1024
 
 _hosts: dict[bytes, str | None] = {}
 
+NO_REQUEST_ID: Final = RequestSpellings()
+"""For a proxy that gives requests no ids."""
+
 
 class Refused(Exception):
     """The request breaks a rule: the answer's *status*, a *reason* for metrics, a short *detail*."""
@@ -47,6 +51,16 @@ class Refused(Exception):
         self.reason = reason
         self.detail = detail
         super().__init__(detail)
+
+
+class Way:
+    """How a request came here: its client's address, and the lines that tell the service of it."""
+
+    __slots__ = ("client_ip", "lines")
+
+    def __init__(self, client_ip: str, lines: bytes) -> None:
+        self.client_ip = client_ip
+        self.lines = lines
 
 
 class Fields:
@@ -65,24 +79,56 @@ class Fields:
     credentials: list[int] | None = None
     forwarded: list[tuple[bytes, bytes]] | None = None
     """What a trusted peer says of the hops before it; not among ``lines``."""
+    way: Way | None = None
+    """What was made of ``forwarded``, once somebody asked."""
+    request_id = b""
+    """The id that the request came with, among ``lines``; empty when it has none."""
+    traceparent: bytes | None = None
+    """The trace that the client names, as it names it; empty when it names several."""
+    trace_at = -1
+    """Where its line stands in ``lines``, when there is one."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
 
+    def with_lines(self, lines: list[bytes]) -> "Fields":
+        """The same with other *lines*, which differ in nothing that the rest tells."""
+        copy = Fields()
+        copy.host = self.host
+        copy.length = self.length
+        copy.override = self.override
+        copy.is_shadow = self.is_shadow
+        copy.expects_continue = self.expects_continue
+        copy.closes = self.closes
+        copy.credentials = self.credentials
+        copy.forwarded = self.forwarded
+        copy.way = self.way
+        copy.request_id = self.request_id
+        copy.traceparent = self.traceparent
+        copy.trace_at = self.trace_at
+        copy.lines = lines
+        return copy
 
-def read_fields(headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, trusted: bool) -> Fields:
+
+def read_fields(
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    via_id: bytes,
+    trusted: bool,
+    spellings: RequestSpellings = NO_REQUEST_ID,
+) -> Fields:
     """Sort *headers* into what goes on and what is for us. Raises `Refused`."""
     fields = Fields()
     kept: list[tuple[bytes, bytes]] = []
     keep = kept.append
-    kinds = spellings
+    kinds = spellings.kinds
     hosts = 0
     named: list[bytes] | None = None
     for field in headers:
         try:
             kind = kinds[field[0]]
         except KeyError:
-            kind = learn(field[0])
+            kind = spellings.learn(field[0])
         if kind != PASS:
             if kind == HOST:
                 hosts += 1
@@ -106,6 +152,13 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, truste
                 override = field[1].strip(b" \t").upper().decode("latin-1")
                 # Several that disagree are no method at all, so that nothing is taken for safe.
                 fields.override = f"{fields.override}, {override}" if fields.override else override
+            elif kind == TRACE:
+                fields.traceparent = field[1] if fields.traceparent is None else b""
+                fields.trace_at = len(kept)
+            elif kind == REQUEST_ID:
+                if not field[1].strip(b" \t"):
+                    continue  # as good as none: it gets one
+                fields.request_id = fields.request_id or field[1]
             elif kind == FORWARDING:
                 if trusted:
                     fields.forwarded = [*(fields.forwarded or ()), field]
@@ -117,7 +170,7 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]], *, via_id: bytes, truste
     if hosts > 1:
         raise Refused(400, "bad_host", "more than one Host field")
     if named is not None:
-        kept = _strip_named(fields, kept, named)
+        kept = _strip_named(fields, kept, named, spellings)
     fields.lines = [SEP.join(field) for field in kept]
     return fields
 
@@ -127,7 +180,8 @@ def _read_own(fields: Fields, kind: int, value: bytes) -> None:
     if kind == CONTENT_LENGTH:
         fields.length = int(value)
     elif kind == TRANSFER_ENCODING:
-        if fields.length == CHUNKED or value.strip(b" \t").lower() != b"chunked":
+        # As llhttp reads it, which strips spaces only: what it frames and what we say must agree.
+        if fields.length == CHUNKED or value.strip(b" ").lower() != b"chunked":
             raise Refused(501, "bad_transfer_coding", "only the transfer coding 'chunked' is understood")
         fields.length = CHUNKED
     elif kind == SHADOW:
@@ -139,14 +193,21 @@ def _read_own(fields: Fields, kind: int, value: bytes) -> None:
 
 
 def _strip_named(
-    fields: Fields, kept: list[tuple[bytes, bytes]], named: list[bytes]
+    fields: Fields, kept: list[tuple[bytes, bytes]], named: list[bytes], spellings: RequestSpellings
 ) -> list[tuple[bytes, bytes]]:
     """Remove the fields that Connection named, before any of ours are added. Host stays."""
     fields.closes = fields.closes or b"close" in named
     left = [field for field in kept if field[0].lower() not in named or kind_of(field[0]) == HOST]
     if fields.forwarded is not None:
         fields.forwarded = [field for field in fields.forwarded if field[0].lower() not in named]
-    fields.credentials = [at for at, field in enumerate(left) if kind_of(field[0]) == CREDENTIAL] or None
+    kinds = [spellings.learn(field[0]) for field in left]
+    fields.credentials = [at for at, kind in enumerate(kinds) if kind == CREDENTIAL] or None
+    if REQUEST_ID not in kinds:
+        fields.request_id = b""
+    if TRACE in kinds:
+        fields.trace_at = kinds.index(TRACE)
+    else:
+        fields.traceparent = None
     return left
 
 
@@ -162,37 +223,6 @@ def valid_host(value: bytes) -> str:
     if known is None:
         raise Refused(400, "bad_host", "the Host field is missing or not a host")
     return known
-
-
-def forwarded_hops(fields: Fields) -> list[bytes]:
-    """The addresses that a trusted peer lists in X-Forwarded-For, the client's first."""
-    return [
-        hop
-        for name, value in fields.forwarded or ()
-        if _dashed(name) == b"x-forwarded-for"
-        for item in value.split(b",")
-        if (hop := item.strip(b" \t"))
-    ]
-
-
-def forwarded_lines(fields: Fields, *, peer: bytes, scheme: bytes, host: bytes) -> bytes:
-    """The forwarding fields behind a trusted peer: its own, *peer* appended, what it left out filled in.
-
-    The hops stand in one line, since many servers read only the first or the last of several.
-    """
-    missing = {b"x-forwarded-proto": scheme, b"x-forwarded-host": host}
-    lines = [b"X-Forwarded-For: %b\r\n" % b", ".join([*forwarded_hops(fields), peer])]
-    for name, value in fields.forwarded or ():
-        dashed = _dashed(name)
-        if dashed != b"x-forwarded-for":
-            missing.pop(dashed, None)
-            lines.append(b"%b: %b\r\n" % (name, value))
-    lines += [b"%b: %b\r\n" % (name.title(), value) for name, value in missing.items() if value]
-    return b"".join(lines)
-
-
-def _dashed(name: bytes) -> bytes:
-    return name.lower().replace(b"_", b"-")
 
 
 def origin_form(target: bytes, method: str) -> tuple[bytes, bytes]:

@@ -4,17 +4,20 @@ Mirroring is isolated here: every exception is counted, none is raised into the 
 """
 
 from understudy.engine import Plan
+from understudy.forwarding import CREDENTIAL, kind_of, name_of
 from understudy.messages import Head
 from understudy.proxy.heads import UNSIZED, Fields
-from understudy.shadow import Copy, Mirror, MirroredExchange
+from understudy.shadow import Copy, Mirror, MirroredExchange, keep
+from understudy.tracing import TRACE_FIELDS, read_traceparent
 
 
 def rehearse(
-    mirror: Mirror, plan: Plan, head: Head, fields: Fields, start: bytes, added: bytes
+    mirror: Mirror, plan: Plan, head: Head, fields: Fields, start: bytes, added: bytes, *, is_upgrade: bool
 ) -> "Rehearsal | None":
     """Open the books of a request that *plan* mirrors; None when no copy of it may be sent.
 
-    *start* is the request line as it goes on, *added* the forwarding fields.
+    *start* is the request line as it goes on, *added* the forwarding fields. What may become a tunnel
+    (*is_upgrade*) is never mirrored.
     """
     exchange: MirroredExchange | None = None
     try:
@@ -25,6 +28,7 @@ def rehearse(
             override=fields.override,
             allowed=decision.mirror_methods,
             is_shadow=fields.is_shadow,
+            is_upgrade=is_upgrade,
             path=head.path,
             query=head.query,
             flag=decision.flag,
@@ -32,10 +36,25 @@ def rehearse(
         if exchange is None:
             return None
         copy = Copy(start, fields.lines, fields.credentials, added, plan.cohort)
+        if fields.traceparent is not None:
+            _continue_trace(copy, fields.traceparent, fields.trace_at)
         return Rehearsal(mirror, plan, exchange, copy, is_sized=fields.length != UNSIZED)
     except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
         _give_up(mirror, exchange)
         return None
+
+
+def _continue_trace(copy: Copy, traceparent: bytes, at: int) -> None:
+    """Let each copy get a span id of its own; what is no trace context stays off copies altogether.
+
+    Who cannot read traceparent must not hand tracestate on (W3C Trace Context 4.3).
+    """
+    copy.trace = read_traceparent(traceparent)
+    copy.trace_at = at
+    if copy.trace is None:
+        copy.lines = [line for line in copy.lines if name_of(line) not in TRACE_FIELDS]
+        kinds = [kind_of(name_of(line)) for line in copy.lines]
+        copy.credentials = [at for at, kind in enumerate(kinds) if kind == CREDENTIAL]
 
 
 def _give_up(mirror: Mirror, exchange: MirroredExchange | None) -> None:
@@ -73,7 +92,7 @@ class Rehearsal:
             exchange, body = self._exchange, self._body
             if exchange is None or body is None:
                 return
-            body.append(data)
+            keep(body, data)
             self._kept += len(data)
             if self._kept > self._mirror.cap:
                 self.abort("body_too_large")
@@ -98,6 +117,11 @@ class Rehearsal:
                 exchange.release(self._kept)  # the copies on their way are booked, and hold the body now
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._broke()
+
+    def sent_to(self) -> list[str]:
+        """The services that a copy was sent to; told between the request and its answer."""
+        exchange = self._exchange
+        return [] if exchange is None else [call.target.service for call in exchange.calls]
 
     def answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of the primary's answer, as the service sent it."""

@@ -1,16 +1,19 @@
 """What all client connections of one worker share: rules, limits, clock, shutdown."""
 
 import asyncio
-import ipaddress
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from understudy.config import Limits
 from understudy.engine import Engine
+from understudy.forwarding import RequestSpellings
 from understudy.metrics import WorkerMetrics
+from understudy.proxy.access_log import AccessLog
 from understudy.proxy.connection import (
     ANSWERING,
     BODY,
@@ -18,12 +21,17 @@ from understudy.proxy.connection import (
     HEAD,
     IDLE,
     LINGERING,
+    TUNNEL,
     WAITING,
     ClientConnection,
 )
+from understudy.proxy.doors import Doors
 from understudy.proxy.exchange import Exchange
-from understudy.proxy.heads import Fields, forwarded_hops, forwarded_lines
+from understudy.proxy.forwarded import X_FORWARDED, Forwarder
+from understudy.proxy.heads import Fields, Way
+from understudy.proxy.overload import NO_COPIES, NO_REQUESTS, Overload
 from understudy.shadow import Mirror
+from understudy.tracing import RequestIds
 from understudy.upstream import Outgoing
 
 log = logging.getLogger("understudy.proxy")
@@ -35,6 +43,16 @@ LINGER_SECONDS: Final = 1.0
 
 DRAIN_IDLE_SECONDS: Final = 0.5
 """Longer than any way to us: a client cannot know that we are leaving before we say so."""
+
+IDLE_ENOUGH_SECONDS: Final = 1.0
+"""What was idle for so long is taken from its client for one that waits outside."""
+ROOM_AT_ONCE: Final = 32
+"""As NGINX (ngx_drain_connections)."""
+
+SHED: Final = {
+    NO_COPIES: "no more copies are sent until there is less",
+    NO_REQUESTS: "requests are refused until there is less",
+}
 
 
 @dataclass(slots=True)
@@ -59,7 +77,13 @@ class Proxy:
         outgoing: Outgoing,
         via_id: bytes,
         trusted_proxies: tuple[str, ...] = (),
+        forwarded: str = X_FORWARDED,
         scheme: str = "http",
+        request_ids: RequestIds | None = None,
+        access_log: AccessLog | None = None,
+        memory_bytes: int = 0,
+        client_connections: int = 0,
+        files: int = 0,
     ) -> None:
         self.loop = loop
         self.engine = engine
@@ -72,9 +96,22 @@ class Proxy:
         self.via_field = b"Via: 1.1 %b\r\n" % via_id
         self.connections: set[ClientConnection] = set()
         self.is_draining = False
+        self.tunnels = 0
+        self.body_byte_seconds = 1 / limits.body_rate_bytes if limits.body_rate_bytes else math.inf
         self._scheme = scheme.encode("ascii")
-        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
-        self._servers: dict[asyncio.Server, socket.socket] = {}
+        self.forwarder = Forwarder(trusted=trusted_proxies, form=forwarded, via_field=self.via_field)
+        self.request_ids = request_ids
+        self.spellings = RequestSpellings(b"" if request_ids is None else request_ids.name)
+        self.access_log = access_log
+        self.refuses = False
+        self.overload = Overload(memory_bytes)
+        self.doors = Doors(
+            loop=loop,
+            protocol=lambda: ClientConnection(self),
+            shut=metrics.accept_pauses,
+            most_connections=client_connections,
+            files=files,
+        )
         self._seconds = {
             IDLE: limits.keep_alive_timeout,
             HEAD: limits.head_timeout,
@@ -83,13 +120,12 @@ class Proxy:
             ANSWERING: limits.body_idle_timeout,
             LINGERING: LINGER_SECONDS,
             CLOSING: limits.body_idle_timeout,
+            TUNNEL: limits.tunnel_idle_timeout,
         }
 
     async def serve(self, sockets: list[socket.socket]) -> None:
         """Accept on *sockets*; returns once it does."""
-        for bound in sockets:
-            server = await self.loop.create_server(lambda: ClientConnection(self), sock=bound, backlog=4096)
-            self._servers[server] = bound
+        await self.doors.open(sockets)
 
     async def drain(self, seconds: float, *, wait: Callable[[float], Awaitable[None]]) -> int:
         """Stop accepting, finish what runs for at most *seconds*; the number of requests cut off.
@@ -100,7 +136,7 @@ class Proxy:
         """
         self.is_draining = True
         await wait(SWEEP_SECONDS)
-        await self._close_listeners()
+        await self.doors.close()
         left, quiet = seconds - SWEEP_SECONDS, DRAIN_IDLE_SECONDS
         while self.connections and left > 0:
             if quiet <= 0:
@@ -114,19 +150,38 @@ class Proxy:
             connection.cut()
         return cut
 
-    async def _close_listeners(self) -> None:
-        """Take what stands in their queues, then close them: the kernel would reset who is left there."""
-        accepted: list[socket.socket] = []
-        for server, bound in self._servers.items():
-            try:
-                while True:
-                    accepted.append(bound.accept()[0])
-            except OSError:
-                server.close()  # BlockingIOError: the queue is empty
-        self._servers.clear()
-        for connected in accepted:
-            connected.setblocking(False)
-            await self.loop.connect_accepted_socket(lambda: ClientConnection(self), connected)
+    def joined(self, connection: ClientConnection, transport: asyncio.Transport) -> None:
+        """A client connected."""
+        self.connections.add(connection)
+        self.doors.arrived(len(self.connections), transport)
+
+    def left(self, connection: ClientConnection) -> None:
+        """A client's connection is lost."""
+        self.connections.discard(connection)
+        self.doors.left(len(self.connections))
+
+    def guard(self, *, resident_bytes: int, next_file: int) -> None:
+        """Shed work by what the worker holds; call it every tenth of a second."""
+        before = self.overload.stage
+        stage = self.overload.weigh(resident_bytes)
+        is_short = self.doors.check(len(self.connections), next_file)
+        self.mirror.barred = "memory" if stage else "files" if is_short else ""
+        self.refuses = stage == NO_REQUESTS
+        if stage > before:
+            log.warning("%d MiB of memory held: %s", resident_bytes >> 20, SHED[stage])
+        if self.refuses and before != stage:
+            self.mirror.cancel_all("memory")
+        if self.doors.is_shut:
+            self._make_room()
+        self.metrics.overload_stage = stage
+        self.metrics.is_accepting = self.doors.is_open
+
+    def _make_room(self) -> None:
+        """End connections that nobody uses while others wait outside, as NGINX does when it has none left."""
+        now = self.clock.now
+        idle = (c for c in self.connections if c.phase == IDLE and now - c.mark > IDLE_ENOUGH_SECONDS)
+        for connection in list(islice(idle, ROOM_AT_ONCE)):
+            connection.drain()
 
     def sweep(self, now: float) -> None:
         """Move the clock and end what is late."""
@@ -140,6 +195,7 @@ class Proxy:
         for pool in self.engine.pools:
             pool.sweep(now)
         self.metrics.connections = len(self.connections)
+        self.metrics.tunnels = self.tunnels
 
     def seconds_for(self, phase: int, exchange: Exchange | None) -> float:
         """How long *phase* may last."""
@@ -150,43 +206,16 @@ class Proxy:
                 return exchange.plan.idle_seconds
         return self._seconds[phase]
 
-    def trusts(self, peer: str) -> bool:
-        """Whether *peer*'s forwarding fields are believed."""
-        if not self._trusted or not peer:
-            return False
-        address = ipaddress.ip_address(peer)
-        return any(address in network for network in self._trusted)
+    def added_fields(self, peer: str, host: bytes) -> bytes:
+        """All forwarding fields of a request for *host* that an untrusted *peer* sends."""
+        return self.forwarder.lines(peer, self._scheme, host)
 
-    def client_ip(self, fields: Fields, peer: str) -> str:
-        """The address of the client behind trusted *peer*: the right-most hop that is not trusted."""
-        found = peer
-        for hop in reversed(forwarded_hops(fields)):
-            try:
-                is_trusted = self.trusts(hop.decode("latin-1"))
-            except ValueError:
-                break
-            found = hop.decode("latin-1")
-            if not is_trusted:
-                break
-        return found
-
-    def forward_fields(self, peer: str) -> bytes:
-        """The forwarding fields that are the same for every request of an untrusted connection."""
-        return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n%b" % (
-            peer.encode("ascii") or b"unknown",
-            self._scheme,
-            self.via_field,
-        )
-
-    def added_fields(self, forward: bytes, host: bytes) -> bytes:
-        """All forwarding fields of a request for *host*."""
-        return b"%bX-Forwarded-Host: %b\r\n" % (forward, host.strip(b" \t")) if host else forward
-
-    def trusted_fields(self, fields: Fields, peer: str) -> bytes:
-        """All forwarding fields of a request that a trusted *peer* sends."""
-        host = (fields.host or b"").strip(b" \t")
-        lines = forwarded_lines(fields, peer=peer.encode("ascii"), scheme=self._scheme, host=host)
-        return lines + self.via_field
+    def way(self, fields: Fields, peer: str) -> Way:
+        """How a request that a trusted *peer* sends came to it: made once for its fields."""
+        way = fields.way
+        if way is None:
+            way = fields.way = self.forwarder.way(fields, peer, self._scheme)
+        return way
 
     def log_fault(self, error: BaseException) -> None:
         """A fault of ours: logged with its trace, never shown to a client."""

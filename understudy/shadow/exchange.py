@@ -7,6 +7,7 @@ from understudy.comparators import VOLATILE_HEADERS
 from understudy.forwarding import HOP_BY_HOP
 from understudy.messages import Answer
 from understudy.shadow.call import ShadowCall, as_answer
+from understudy.shadow.pieces import keep
 from understudy.shadow.target import Target
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class MirroredExchange:
         size = self.primary_size = self.primary_size + len(data)
         if self.primary_truncated:
             return
-        self.primary_body.append(data)
+        keep(self.primary_body, data)
         if not self.hold(len(data)):
             self.primary_truncated = self.is_starved = True
         elif size > self._mirror.cap:

@@ -36,6 +36,12 @@ _CARD = re.compile(r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12,}(?!\w)(?!\.\d)")
 _CUT = re.compile(r"(?:\d(?:[ -]?\d){5,}|(?<![^\s\"'<>,;&=])[^\s\"'<>,;&=]{1,64})[ -]?…\Z")
 """Half a word before a cut: it may be half of something that would have been hidden."""
 
+_PLAIN = re.compile(r"[a-z/.~]*(?:\d{1,11}[a-z/.~]+)*\d{0,11}")
+_SUSPECT = re.compile(
+    r"[@:=%\s…]|eyJ|A[KS]IA|AIza|xox|(?<![A-Za-z0-9])(?:[psr]k|whsec|gh[opsur]|github_pat|glpat|npm)[-_]"
+    r"|\d(?:-?\d){12}"
+)
+
 MOST_PATHS: Final = 4096
 
 
@@ -48,6 +54,14 @@ def luhn(digits: str) -> bool:
             n = n * 2 - 9 if n > 4 else n * 2
         total += n
     return total % 10 == 0
+
+
+def is_plain(text: str) -> bool:
+    """Whether no detector can find anything in *text*, nor in what it is decoded from a URL.
+
+    In a tenth of the time that looking takes. False only means that one has to look.
+    """
+    return _PLAIN.fullmatch(text) is not None or _SUSPECT.search(text) is None
 
 
 @lru_cache(maxsize=MOST_PATHS)

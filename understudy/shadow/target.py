@@ -2,16 +2,18 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from random import getrandbits
 from typing import Final
 
 from understudy.forwarding import CREDENTIALS, name_of, without
 from understudy.metrics import DELTAS, Histogram
-from understudy.upstream import Pool
+from understudy.tracing import Bits, Trace
+from understudy.upstream import Upstream
 
 TRIPS_AFTER: Final = 5
 """Failures in a row that open the breaker (Envoy's consecutive_5xx default)."""
 
-BLAMELESS: Final = frozenset({"budget", "error", "shutdown"})
+BLAMELESS: Final = frozenset({"budget", "error", "shutdown", "memory", "no_files"})
 """Reasons of ours, which say nothing about the service."""
 
 OPEN_SECONDS: Final = 10.0
@@ -20,9 +22,12 @@ OPEN_SECONDS: Final = 10.0
 
 class Copy:
     """What a copy is made from: the forwarded request line and field lines, the positions of its
-    credentials, the lines that the proxy added (each with its CRLF), and the captured body."""
+    credentials, the lines that the proxy added (each with its CRLF), and the captured body.
 
-    __slots__ = ("added", "body", "cohort", "credentials", "is_sized", "lines", "start")
+    ``trace_at``: which line names the ``trace``, if the request belongs to one.
+    """
+
+    __slots__ = ("added", "body", "cohort", "credentials", "is_sized", "lines", "start", "trace", "trace_at")
 
     def __init__(
         self, start: bytes, lines: list[bytes], credentials: list[int] | None, added: bytes, cohort: bytes
@@ -34,6 +39,8 @@ class Copy:
         self.cohort = cohort
         self.body = b""
         self.is_sized = False
+        self.trace: Trace | None = None
+        self.trace_at = -1
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -43,7 +50,7 @@ class Target:
     service: str
     role: str
     """``mirror`` or ``control``: the first word of its evidence keys."""
-    pool: Pool
+    pool: Upstream
     in_flight_limit: int = 64
     stripped: frozenset[bytes] = CREDENTIALS
     own_lines: bytes = b""
@@ -51,11 +58,14 @@ class Target:
     in_flight: int = 0
     failures: int = 0
     open_until: float = 0.0
+    is_retired: bool = False
+    """The service changed: nothing new is asked here."""
     eligible: int = 0
     sent: int = 0
     answers: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     deltas: Histogram = field(default_factory=lambda: Histogram(DELTAS))
+    bits: Bits = getrandbits
     _reported: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def count(self, outcome: str, reason: str) -> None:
@@ -71,6 +81,12 @@ class Target:
         counts["sent", ""] = self.sent
         counts["answered", ""] = self.answers
         return counts
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every copy is booked and none is under way."""
+        booked = self.sent + sum(n for (outcome, _), n in self.reasons.items() if outcome != "failed")
+        return not self.in_flight and booked == self.eligible
 
     def refuses(self, now: float) -> str:
         """Why no copy may be sent now: a reason, or empty when one may."""
@@ -108,6 +124,9 @@ class Target:
     def wire(self, copy: Copy, mark: bytes) -> bytes:
         """The bytes of *copy* for this service, marked and without credentials it may not see."""
         lines = copy.lines
+        if copy.trace is not None:
+            lines = lines.copy()
+            lines[copy.trace_at] = copy.trace.child(self.bits)
         if self.stripped is CREDENTIALS:
             if copy.credentials:
                 lines = without(lines, copy.credentials)

@@ -91,8 +91,8 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         {"wat": 1},
         [
             (
-                "wat: unknown key (known: $evaluators, admin, compare, flags, killed, limits, listen, "
-                "metadata, redact, routes, services, shadow, …)"
+                "wat: unknown key (known: $evaluators, access_log, admin, compare, flags, forwarded, "
+                "killed, limits, listen, metadata, redact, request_id, …)"
             )
         ],
     ),
@@ -126,7 +126,12 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     ({"services": {}}, ["services: must name at least one service"]),
     (
         {"services": {"v1": {}}},
-        ["services.v1.url: is missing (The origin: http://host:port, nothing behind it.)"],
+        [
+            (
+                "services.v1.url: is missing (The origin: http://host:port or https://host:port, "
+                "nothing behind it; or unix:/path/of.sock.)"
+            )
+        ],
     ),
     ({"services": {"v1": "http://a"}}, ['services.v1: must be a mapping of keys to values, not "http://a"']),
     (
@@ -190,7 +195,7 @@ def test_a_wrong_setting_is_told(changes: dict[str, Any], expected: list[str]) -
 SERVICE_MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     ({"conect_timeout": 1}, ["conect_timeout: unknown key (did you mean connect_timeout?)"]),
     ({"connections": 0}, ["connections: must be 1 to 65535, not 0"]),
-    ({"tls": True}, ["tls: TLS towards an origin is not in this version (name an http:// url)"]),
+    ({"tls": True}, ["tls: must be a mapping of keys to values, not true"]),
     ({"forward_credentials": "cookie"}, ['forward_credentials: must be a list, not "cookie"']),
     (
         {"forward_credentials": ["cookies"]},
@@ -249,7 +254,7 @@ def test_settings_and_rules_are_told_together() -> None:
     found = refusals(
         {
             "workers": 0,
-            "services": {"v1": {"url": "https://v1"}},
+            "services": {"v1": {"url": "ftp://v1"}},
             "flags": {
                 "shop": {"variants": {"a": {"serve": "v1"}, "b": {"serve": "v2"}}, "defaultVariant": "a"}
             },

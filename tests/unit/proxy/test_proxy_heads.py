@@ -4,14 +4,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from understudy.forwarding import CREDENTIALS, PASS, kind_of, name_of
+from understudy.forwarding import CREDENTIALS, PASS, RequestSpellings, kind_of, name_of
 from understudy.proxy.heads import (
     CHUNKED,
     UNSIZED,
     Fields,
     Refused,
-    forwarded_hops,
-    forwarded_lines,
     origin_form,
     read_fields,
     valid_host,
@@ -45,7 +43,7 @@ def test_a_plain_head() -> None:
     [
         ([(b"Content-Length", b"0")], 0),
         ([(b"content-length", b"0012 ")], 12),
-        ([(b"Transfer-Encoding", b"\tChunked ")], CHUNKED),
+        ([(b"Transfer-Encoding", b"Chunked ")], CHUNKED),
         ([], UNSIZED),
     ],
 )
@@ -60,6 +58,7 @@ REFUSED = {
     "a loop": ([(b"Via", b"1.1 x, 1.1 " + VIA)], 508, "loop"),
     "two hosts": ([(b"Host", b"a"), (b"host", b"a")], 400, "bad_host"),
     "another coding": ([(b"Transfer-Encoding", b"gzip")], 501, "bad_transfer_coding"),
+    "a tab behind the coding": ([(b"Transfer-Encoding", b"chunked\t")], 501, "bad_transfer_coding"),
     "a coding twice": ([(b"Transfer-Encoding", b"chunked")] * 2, 501, "bad_transfer_coding"),
     "an unknown expectation": ([(b"Expect", b"tea")], 417, "bad_expect"),
 }
@@ -128,6 +127,52 @@ def test_two_overrides_are_no_method() -> None:
     assert read((b"X-HTTP-Method", b"GET"), (b"X-Method-Override", b"POST")).override == "GET, POST"
 
 
+IDS = RequestSpellings(b"x-request-id")
+
+
+@pytest.mark.parametrize(
+    ("headers", "request_id", "lines"),
+    [
+        ([(b"X-Request-ID", b"a")], b"a", [b"X-Request-ID: a"]),
+        ([(b"x_request_id", b"a"), (b"X-Request-Id", b"b")], b"a", [b"x_request_id: a", b"X-Request-Id: b"]),
+        ([(b"X-Request-Id", b" "), (b"X-Request-Id", b"b")], b"b", [b"X-Request-Id: b"]),
+        ([(b"X-Request-Id", b"")], b"", []),
+        ([(b"X-Request-Id", b"a"), (b"Connection", b"X-Request-Id")], b"", []),
+        ([(b"X-Request-Id", b"a"), (b"X", b"1"), (b"Connection", b"x")], b"a", [b"X-Request-Id: a"]),
+    ],
+)
+def test_the_id_that_came(headers: list[tuple[bytes, bytes]], request_id: bytes, lines: list[bytes]) -> None:
+    """The first that is not empty; an empty one does not go on, for it gets another."""
+    fields = read_fields(headers, via_id=VIA, trusted=False, spellings=IDS)
+    assert (fields.request_id, fields.lines) == (request_id, lines)
+
+
+def test_without_ids_the_field_is_like_any_other() -> None:
+    """Empty or not, it goes on."""
+    fields = read((b"X-Request-Id", b""))
+    assert (fields.request_id, fields.lines) == (b"", [b"X-Request-Id: "])
+
+
+@pytest.mark.parametrize(
+    ("headers", "traceparent", "at"),
+    [
+        ([(b"A", b"1"), (b"TraceParent", b"t")], b"t", 1),
+        ([(b"Te", b"x"), (b"Cookie", b"c"), (b"traceparent", b"t"), (b"A", b"1")], b"t", 1),
+        ([(b"traceparent", b"t"), (b"traceparent", b"t")], b"", 1),
+        ([(b"Connection", b"a"), (b"A", b"1"), (b"Cookie", b"c"), (b"traceparent", b"t")], b"t", 1),
+        ([(b"Connection", b"traceparent"), (b"traceparent", b"t")], None, None),
+        ([], None, -1),
+    ],
+)
+def test_the_trace_and_where_it_stands(
+    headers: list[tuple[bytes, bytes]], traceparent: bytes | None, at: int | None
+) -> None:
+    """Among the lines that go on; two are none that can be read."""
+    fields = read(*headers)
+    assert fields.traceparent == traceparent
+    assert at is None or fields.trace_at == at
+
+
 NAMES = (
     b"Host Via X-A x_b Cookie TE Connection X-Forwarded-For Forwarded X-Understudy-Flag X_Understudy_Shadow "
     b"Keep-Alive X_Api_Key Accept Trailer"
@@ -154,49 +199,6 @@ def test_what_goes_on_is_what_came(headers: list[tuple[bytes, bytes]]) -> None:
     assert {line for line in came if name_of(line) in named and kind_of(name_of(line)) == PASS} <= set(
         fields.lines
     )
-
-
-HOPS = [(b"X-Forwarded-For", b"1.1.1.1, ,2.2.2.2 "), (b"x_forwarded_for", b"3.3.3.3")]
-
-
-def test_hops_of_a_trusted_peer() -> None:
-    """All lists in order, in any spelling, without empty items; nothing of an untrusted one."""
-    assert forwarded_hops(read(*HOPS, trusted=True)) == [b"1.1.1.1", b"2.2.2.2", b"3.3.3.3"]
-    assert forwarded_hops(read(*HOPS)) == []
-    named = read(*HOPS, (b"Connection", b"x-forwarded-for"), trusted=True)
-    assert forwarded_hops(named) == [b"3.3.3.3"]
-
-
-@pytest.mark.parametrize(
-    ("given_", "lines"),
-    [
-        ([], [b"X-Forwarded-For: 9.9.9.9", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: h"]),
-        (
-            HOPS,
-            [
-                b"X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 9.9.9.9",
-                b"X-Forwarded-Proto: http",
-                b"X-Forwarded-Host: h",
-            ],
-        ),
-        (
-            [(b"x-forwarded-proto", b"https"), (b"Forwarded", b"for=x"), (b"X-Forwarded-Host", b"z")],
-            [
-                b"X-Forwarded-For: 9.9.9.9",
-                b"x-forwarded-proto: https",
-                b"Forwarded: for=x",
-                b"X-Forwarded-Host: z",
-            ],
-        ),
-    ],
-)
-def test_forwarding_lines_behind_a_trusted_peer(
-    given_: list[tuple[bytes, bytes]], lines: list[bytes]
-) -> None:
-    """Its own are kept, the peer is appended, what is missing is filled in."""
-    fields = read(*given_, trusted=True)
-    made = forwarded_lines(fields, peer=b"9.9.9.9", scheme=b"http", host=b"h")
-    assert made == b"".join(line + b"\r\n" for line in lines)
 
 
 @pytest.mark.parametrize(

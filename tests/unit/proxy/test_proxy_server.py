@@ -1,28 +1,9 @@
-"""Whom the proxy believes, and whom it takes for the client."""
+"""What clients are told by the proxy itself, and how their addresses are told."""
 
 import pytest
-from proxy_scene import Scene
 
 from understudy.proxy.connection import plain_address
-from understudy.proxy.heads import read_fields
 from understudy.proxy.problems import DETAIL_OF, STATUS_OF, problem
-from understudy.proxy.server import Proxy
-
-
-def trusting(*networks: str) -> Proxy:
-    """A proxy that believes peers in *networks*."""
-    made = Scene().client.proxy
-    return Proxy(
-        loop=made.loop,
-        engine=made.engine,
-        mirror=made.mirror,
-        metrics=made.metrics,
-        limits=made.limits,
-        clock=made.clock,
-        outgoing=made.outgoing,
-        via_id=b"v",
-        trusted_proxies=networks,
-    )
 
 
 @pytest.mark.parametrize(
@@ -39,38 +20,6 @@ def trusting(*networks: str) -> Proxy:
 def test_addresses_are_told_plain(address: str, plain: str) -> None:
     """Without zone; an IPv4 client of an IPv6 socket is one of IPv4."""
     assert plain_address(address) == plain
-
-
-@pytest.mark.parametrize(
-    ("peer", "is_trusted"),
-    [("10.1.2.3", True), ("11.1.2.3", False), ("2001:db8::5", True), ("2001:db9::5", False), ("", False)],
-)
-def test_trust_is_by_network(peer: str, is_trusted: bool) -> None:
-    """Of either family; nobody without an address."""
-    assert trusting("10.0.0.0/8", "2001:db8::/32").trusts(peer) is is_trusted
-
-
-def test_nobody_is_trusted_by_default() -> None:
-    """Not even loopback."""
-    assert not trusting().trusts("127.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("listed", "client"),
-    [
-        (b"", "10.0.0.1"),
-        (b"5.6.7.8", "5.6.7.8"),
-        (b"1.1.1.1, 5.6.7.8, 10.2.2.2", "5.6.7.8"),
-        (b"10.3.3.3, 10.2.2.2", "10.3.3.3"),
-        (b"5.6.7.8, unknown, 10.2.2.2", "10.2.2.2"),
-        (b"5.6.7.8, \xff", "10.0.0.1"),
-        (b"2001:db8::1", "2001:db8::1"),
-    ],
-)
-def test_the_client_is_the_right_most_hop_that_is_not_trusted(listed: bytes, client: str) -> None:
-    """What stands left of it any client can invent; what is no address ends the walk."""
-    fields = read_fields([(b"X-Forwarded-For", listed)], via_id=b"v", trusted=True)
-    assert trusting("10.0.0.0/8").client_ip(fields, "10.0.0.1") == client
 
 
 def test_every_reason_has_a_status_and_words() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.shadow import Redaction
+from understudy.shadow import Redaction, is_plain
 from understudy.shadow.redaction import is_secret_name, luhn
 
 KEY = b"k" * 32
@@ -274,3 +274,64 @@ def test_long_texts_take_no_long_time() -> None:
     for alphabet in ("a", "1", "1 ", "eyJ.", "a.@", "password=", "-_", '"', "x…"):
         text = "".join(dice.choice(alphabet) for _ in range(200_000 // len(alphabet)))
         HIDE.text(text)
+
+
+SECRETS = [
+    "sk_live_abcdefghijklmnop1234",
+    "pk-abcdefghijklmnopqrst",
+    "ghp_abcdefghijklmnopqrst",
+    "github_pat_abcdefghijklmnopq",
+    "glpat-abcdefghijklmnopqrst",
+    "npm_abcdefghijklmnopqrst",
+    "whsec_abcdefghijklmnopqrst",
+    "xoxb-1234567890ab",
+    "AKIAABCDEFGHIJKLMNOP",
+    "ASIAABCDEFGHIJKLMNOP",
+    "AIzaabcdefghijklmnopqrstuvwxyz",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIi",
+    "4111111111111111",
+    "4111-1111-1111-1111",
+    "4111 1111 1111 1111",
+    "jo@example.org",
+    "token=abc",
+    "sid:1",
+    "Bearer abcdefgh1234",
+    "half of a wor…",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("around", ["{}", "/a/{}", "/a/{}/b", "x.{}"])
+def test_no_secret_is_plain(secret: str, around: str) -> None:
+    """So that a text that is need not be looked at."""
+    assert not is_plain(around.format(secret))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "/orders/123",
+        "/api/v1/customers/8f14e45f-ceea-467f-a0e6-1b1d4b1c2d3e/orders/42",
+        "8f14e45fceea467fa0e61b1d4b1c2d3e",
+        "/Task-list/Some_Name.html",
+    ],
+)
+def test_what_is_usual_is_plain(text: str) -> None:
+    """Most paths and ids."""
+    assert is_plain(text)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([*SECRETS, "/", "-", "_", "sk", "12345", "a", "%40", " "]), st.text(max_size=5)
+        )
+    ).map("".join)
+)
+def test_plain_texts_hold_nothing(text: str) -> None:
+    """Whatever they are made of, nor once they are decoded."""
+    if is_plain(text):
+        assert HIDE.text(text) == text
+        assert HIDE.target(text, "") == text
