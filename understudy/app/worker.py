@@ -17,6 +17,7 @@ from typing import Final
 import uvloop
 
 from understudy.app.certificates import WATCH_SECONDS, Certificates
+from understudy.app.heap import TRIM_SECONDS, give_back
 from understudy.app.line_file import LineFile
 from understudy.app.reports import Word, report
 from understudy.app.resources import Gauge, client_connections, file_limit, memory_limit
@@ -35,6 +36,8 @@ log = logging.getLogger("understudy.worker")
 
 FLUSH_SECONDS: Final = 0.1
 """How often evidence and counts go to the control process."""
+
+TRIM_BEATS: Final = round(TRIM_SECONDS / FLUSH_SECONDS)
 
 RULES_SECONDS: Final = 4.0
 """How long a new worker waits for the control process before it starts from the configured rules."""
@@ -223,6 +226,8 @@ class Worker:
             beat += 1
             if beat % 5 == 0:
                 self._contain("metrics", lambda: self._tell(proxy, link))
+            if beat % TRIM_BEATS == 0:
+                self._contain("heap", give_back)
             self._contain("evidence", link.send_evidence)
             if self._log_file is not None:
                 self._log_file.flush()
@@ -279,7 +284,8 @@ def process_figures(gauge: Gauge) -> dict[str, float]:
     """This process's CPU seconds, resident bytes and open files, from /proc."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     try:
-        files = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        # Linux 6.2 and later tell the number as the size; counting 10,000 takes 18 ms, which clients feel.
+        files = Path("/proc/self/fd").stat().st_size or sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:
         files = file_limit()  # none is left to look with
     return {

@@ -113,6 +113,8 @@ class Rehearsal:
             self._body = None
             if not self._mirror.send(exchange, copy, self._plan.control):
                 self._exchange = None
+            elif self._kept:
+                exchange.release(self._kept)  # the copies on their way are booked, and hold the body now
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._broke()
 

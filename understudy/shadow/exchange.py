@@ -161,6 +161,12 @@ class MirroredExchange:
         self.held += size
         return held <= mirror.budget
 
+    def release(self, size: int) -> None:
+        """*size* bytes booked by `hold` are no longer kept."""
+        size = min(size, self.held)
+        self._mirror.held -= size
+        self.held -= size
+
     def broke(self) -> None:
         """An exception inside mirroring was contained."""
         self._mirror.broke()
