@@ -35,6 +35,9 @@ NAMES = {
     "understudy_client_connections",
     "understudy_workers_connected",
     "understudy_store_trouble",
+    "understudy_restarts",
+    "understudy_settings_reloads",
+    "understudy_certificate_reloads",
 }
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
