@@ -30,6 +30,10 @@ NAMES = {
     "understudy_process_resident_memory_bytes",
     "understudy_process_open_fds",
     "understudy_client_connections",
+    "understudy_accept_pauses",
+    "understudy_accepting",
+    "understudy_overload_stage",
+    "understudy_access_log",
     "understudy_workers_connected",
     "understudy_store_trouble",
 }

@@ -24,7 +24,7 @@ from understudy.config import Service, Settings
 from understudy.engine import Engine
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
-from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Proxy
+from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Doors, Proxy
 from understudy.shadow import Limits, Mirror, Redaction
 from understudy.tracing import RequestIds
 from understudy.upstream import Outgoing, Pool
@@ -61,6 +61,7 @@ class Worker:
         self._outbox = Outbox()
         self._gauge = Gauge()
         self._log_file: LineFile | None = None
+        self._doors: Doors | None = None
         self._stop = asyncio.Event()
 
     async def main(self) -> int:
@@ -111,6 +112,7 @@ class Worker:
                 limit=limit,
                 queue=service.queue,
                 idle_seconds=service.pool_idle,
+                opening=self._before_opening,
             )
 
         mirror = Mirror(
@@ -128,7 +130,7 @@ class Worker:
         )
         self._outbox.drain = mirror.drain
         engine = Engine(settings, mirror=mirror, metrics=self._metrics, make_pool=make_pool)
-        return Proxy(
+        proxy = Proxy(
             loop=loop,
             engine=engine,
             mirror=mirror,
@@ -145,6 +147,8 @@ class Worker:
             client_connections=client_connections(settings, file_limit()),
             files=file_limit(),
         )
+        self._doors = proxy.doors
+        return proxy
 
     def _access_log(self, loop: asyncio.AbstractEventLoop) -> AccessLog | None:
         settings, redact = self._settings.access_log, self._settings.redact
@@ -185,6 +189,11 @@ class Worker:
             self._contain("sweep", lambda: proxy.sweep(time.monotonic()))
             self._contain("sweep", lambda: proxy.mirror.sweep(time.perf_counter()))
             self._contain("sweep", lambda: self._guard(proxy))
+
+    def _before_opening(self) -> None:
+        """Connections to services are opened by the dozen: see in time that descriptors run out."""
+        if self._doors is not None:
+            self._doors.is_short(self._gauge.next_file())
 
     def _guard(self, proxy: Proxy) -> None:
         proxy.guard(resident_bytes=self._gauge.resident_bytes(), next_file=self._gauge.next_file())

@@ -38,7 +38,7 @@ class Pool:
 
     Idle connections close after *idle_seconds*: 4 s by default, under the 5 s after which common
     application servers (uvicorn, Node.js) close theirs, so that a request rarely meets a closing one.
-    While room is left, as many connections are being opened as callers wait.
+    While room is left, as many connections are being opened as callers wait. *opening* is told before each.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Pool:
         limit: int = 1024,
         queue: int = 1024,
         idle_seconds: float = 4.0,
+        opening: Callable[[], None] = lambda: None,
     ) -> None:
         self.host = host
         self.port = port
@@ -65,6 +66,7 @@ class Pool:
         self._limit = limit
         self._queue = queue
         self._idle_seconds = idle_seconds
+        self._before_opening = opening
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._opening = 0
@@ -163,6 +165,7 @@ class Pool:
 
     async def _connect(self) -> None:
         try:
+            self._before_opening()
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await self._loop.create_connection(
                     lambda: UpstreamConnection(self, self._write), self.host, self.port
