@@ -1,6 +1,7 @@
 """Too many connections, too few descriptors, too little memory: health answers, nothing spins."""
 
 import http.client
+import json
 import os
 import re
 import socket
@@ -23,6 +24,9 @@ from serve_world import (
 from servers import Serving, UnderstudyServe
 
 FILES = 256
+SKIPPED = 'understudy_mirror_total{outcome="skipped_memory",service="v2"}'
+BREAKER = 'understudy_mirror_total{outcome="dropped_breaker",service="v2"}'
+STAGE = 'understudy_overload_stage{worker="0"}'
 REQUEST = b"GET /orders/1 HTTP/1.1\r\nHost: shop\r\n\r\n"
 
 
@@ -129,3 +133,73 @@ def test_out_of_descriptors(understudy_serve: UnderstudyServe) -> None:
         assert [ask(serving.proxy_port)[0] for _ in range(20)] == [200] * 20
         assert metric(serving, 'understudy_accept_pauses_total{reason="files"}') >= 1
         assert metric(serving, 'understudy_errors_total{reason="no_files"}') == statuses.count(503)
+
+
+def resident_mib(pid: int) -> int:
+    """What *pid* holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20
+
+
+def post(port: int, body: bytes) -> int:
+    """The status of one POST on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request("POST", "/orders", body)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+def test_short_of_memory_copies_go_first(understudy_serve: UnderstudyServe) -> None:
+    """A shadow that hangs fills the worker with copies: no more are sent, every request is served, and what
+    copies held goes back to the system when they end.
+    """
+    release = threading.Event()
+
+    def hangs(asked: Asked) -> Says:
+        release.wait(PATIENCE_SECONDS)
+        return Says()
+
+    with always().listening() as primary, ThreadedOrigin(answer=hangs).listening() as shadow:
+        config = config_text(
+            primary.port,
+            shadow.port,
+            routes=[{"path": "/", "flag": "shop", "unit": "ip", "mirror_methods": ["POST"]}],
+            shadow={"in_flight": 200, "budget": "256MiB", "timeout": "4s", "control": 0},
+            limits={"memory": "96MiB"},
+        )
+        serving = understudy_serve(config)
+        (worker,) = workers_of(serving.server.process.pid, serving.admin_port)
+        base = resident_mib(worker)
+        statuses: list[int] = []
+        most = base
+        while metric(serving, SKIPPED) == 0:
+            statuses.append(post(serving.proxy_port, bytes(1 << 20)))
+            most = max(most, resident_mib(worker))
+            assert len(statuses) < 250, "copies were never given up"
+        assert set(statuses) == {200}
+        assert most <= 96
+        wait_until(lambda: resident_mib(worker) < base + 16, "the memory of ended copies")
+        wait_until(lambda: metric(serving, STAGE) == 0, "the end of the shortage")
+        skipped = metric(serving, SKIPPED)
+        release.set()
+        assert post(serving.proxy_port, b"x") == 200
+        # The service failed too often to be asked at once: that is why there is no copy now.
+        wait_until(lambda: metric(serving, BREAKER) == 1, "an eligible copy")
+        assert metric(serving, SKIPPED) == skipped
+
+
+def test_over_the_limit_requests_are_refused(understudy_serve: UnderstudyServe) -> None:
+    """A worker that holds more than it may at rest refuses all, says when to try again, and is alive."""
+    with always().listening() as primary, always().listening() as shadow:
+        config = config_text(primary.port, shadow.port, limits={"memory": "32MiB"})
+        serving = understudy_serve(config)
+        wait_until(lambda: metric(serving, STAGE) == 2, "the last stage")
+        status, body = ask(serving.proxy_port)
+        assert (status, json.loads(body)["reason"]) == (503, "overload")
+        assert serving.admin("/healthz").status == 200
+        assert serving.admin("/readyz").status == 200
+        assert primary.requests() == []
+        wait_until(lambda: metric(serving, 'understudy_errors_total{reason="overload"}') == 1, "its count")

@@ -70,7 +70,12 @@ def test_anything_can_be_read(value: bytes) -> None:
 def test_ids_are_128_random_bits() -> None:
     """As 32 hexadecimal digits, in the field that was asked for; the id can be had from its line."""
     asked: list[int] = []
-    ids = RequestIds(b"x-request-id", lambda bits: asked.append(bits) or 10)  # type: ignore[func-returns-value]
+
+    def bits(number: int) -> int:
+        asked.append(number)
+        return 10
+
+    ids = RequestIds(b"x-request-id", bits)
     line = ids.line()
     assert asked == [128]
     assert line == b"X-Request-Id: 0000000000000000000000000000000a\r\n"

@@ -17,7 +17,14 @@ from urllib.parse import urlsplit
 import uvloop
 
 from understudy.app.line_file import LineFile
-from understudy.app.resources import Gauge, client_connections, file_limit, memory_limit
+from understudy.app.resources import (
+    Gauge,
+    Thrift,
+    client_connections,
+    file_limit,
+    malloc_trim,
+    memory_limit,
+)
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
 from understudy.config import Service, Settings
@@ -25,6 +32,7 @@ from understudy.engine import Engine
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
 from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Doors, Proxy
+from understudy.proxy.overload import CALM
 from understudy.shadow import Limits, Mirror, Redaction
 from understudy.tracing import RequestIds
 from understudy.upstream import Outgoing, Pool
@@ -60,6 +68,7 @@ class Worker:
         self._metrics = WorkerMetrics()
         self._outbox = Outbox()
         self._gauge = Gauge()
+        self._thrift = Thrift(malloc_trim())
         self._log_file: LineFile | None = None
         self._doors: Doors | None = None
         self._stop = asyncio.Event()
@@ -197,6 +206,9 @@ class Worker:
 
     def _guard(self, proxy: Proxy) -> None:
         proxy.guard(resident_bytes=self._gauge.resident_bytes(), next_file=self._gauge.next_file())
+        self._thrift.consider(
+            self._clock.now, held_bytes=proxy.mirror.held, is_short=proxy.overload.stage > CALM
+        )
 
     async def _flush(self, proxy: Proxy, link: WorkerLink) -> None:
         beat = 0
