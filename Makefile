@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test lint types docs bench lock clean
+.PHONY: run test lint types docs bench soak lock clean
 
 run: $(READY)
 	$(BIN)/understudy demo
@@ -29,6 +29,9 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+
+soak: $(READY)
+	$(BIN)/python benchmarks/soaks.py
 
 # The lock names versions and hashes only; refresh it after changing pyproject.toml.
 lock:

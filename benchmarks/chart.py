@@ -1,79 +1,119 @@
-"""The bar chart of the CPU figures, as an SVG written by hand."""
+"""A bar chart as an SVG written by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from itertools import accumulate
+from math import log10
 from pathlib import Path
 from string import Template
 
-from figures import Row
-from traffic import Headers
-
 TEMPLATE = Path(__file__).with_name("templates") / "chart.svg"
-WIDTH, LEFT, RIGHT = 900, 236, 74
-TOP, BAR, BETWEEN, GROUP = 92, 13, 12, 40
-COLOURS = {  # (ours, constant) and so on; both stand out on the light background in either theme
-    (True, Headers.CONSTANT): "#6d28d9",
-    (True, Headers.CHANGING): "#a78bfa",
-    (False, Headers.CONSTANT): "#4b5563",
-    (False, Headers.CHANGING): "#a8b0bc",
-}
+WIDTH, LEFT, RIGHT = 900, 236, 84
+TOP, BAR, BETWEEN, HEADING, GROUP = 106, 13, 10, 28, 12
+CHARACTER, SWATCHES, APART = 6.3, 34, 24
+"""Of the legend, in pixels: about a letter's width, the coloured squares, and the room between entries."""
 
 
-def chart(tables: Mapping[Headers, Sequence[Row]], mirrors: set[str]) -> str:
-    """Two bars for each proxy, one for each kind of client; plain proxies first, then those that mirror."""
-    cpu = {headers: {row.target: row.cpu_us for row in some} for headers, some in tables.items()}
-    targets = [row.target for row in tables[Headers.CONSTANT]]
-    most = max(value for some in cpu.values() for value in some.values())
-    scale = (WIDTH - LEFT - RIGHT) / most
-    parts, y = [], TOP
-    for title, group in (
-        ("without mirror", [name for name in targets if name not in mirrors]),
-        ("every request mirrored", [name for name in targets if name in mirrors]),
-    ):
-        parts.append(f'<text x="28" y="{y + 14}" font-weight="600" fill="#6b7280">{title}</text>')
-        y += 28
-        for name in group:
-            parts += _bars(name, y, {headers: some[name] for headers, some in cpu.items()}, scale)
-            y += 2 * BAR + BETWEEN
-        y += GROUP - 28
-    return _frame(parts, height=y + 4, bottom=y - 8)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One kind of bar; ours and others have a colour each."""
+
+    label: str
+    ours: str
+    others: str
 
 
-def _bars(name: str, y: int, values: Mapping[Headers, float], scale: float) -> list[str]:
-    is_ours = name.startswith("understudy")
-    weight = ' font-weight="700"' if is_ours else ""
-    parts = [f'<text x="{LEFT - 12}" y="{y + BAR + 5}" text-anchor="end"{weight}>{escape(name)}</text>']
-    for place, (headers, value) in enumerate(values.items()):
-        top, width, colour = y + place * BAR, value * scale, COLOURS[is_ours, headers]
-        parts.append(
-            f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR - 1}" rx="2" fill="{colour}">'
-            f"<title>{escape(name)}, {headers} headers: {value:.1f} µs</title></rect>"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """One name with a value for each series, None where there is none."""
+
+    name: str
+    values: Sequence[float | None]
+
+    @property
+    def is_ours(self) -> bool:
+        """Ours stand out."""
+        return self.name.startswith("understudy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Groups of bars. Longer than *most* is cut, and says so; with *least*, the scale is logarithmic."""
+
+    title: str
+    subtitle: str
+    unit: str
+    series: Sequence[Series]
+    groups: Sequence[tuple[str, Sequence[Bars]]]
+    most: float
+    least: float = 0.0
+    digits: int = 1
+
+    def svg(self) -> str:
+        """The whole picture."""
+        parts, y = [], TOP
+        for title, some in self.groups:
+            if title:
+                parts.append(
+                    f'<text x="28" y="{y + 14}" font-weight="600" fill="#6b7280">{escape(title)}</text>'
+                )
+                y += HEADING
+            for bars in some:
+                parts += self._bars(bars, y)
+                y += BAR * sum(value is not None for value in bars.values) + BETWEEN
+            y += GROUP
+        values = {
+            "title": escape(self.title),
+            "subtitle": escape(self.subtitle),
+            "width": WIDTH,
+            "height": y + 4,
+            "left": LEFT,
+            "top": TOP - 6,
+            "bottom": y - 8,
+            "legend": self._legend(),
+            "bars": "\n  ".join(parts),
+        }
+        return Template(TEMPLATE.read_text()).substitute(values)
+
+    def _bars(self, bars: Bars, y: int) -> list[str]:
+        there = [
+            (series, value)
+            for series, value in zip(self.series, bars.values, strict=True)
+            if value is not None
+        ]
+        middle = y + BAR * len(there) / 2 + 4.5
+        weight = ' font-weight="700"' if bars.is_ours else ""
+        name = escape(bars.name)
+        parts = [f'<text x="{LEFT - 12}" y="{middle:.1f}" text-anchor="end"{weight}>{name}</text>']
+        for place, (series, value) in enumerate(there):
+            top, width = y + place * BAR, self._width(value)
+            said = f"{value:,.{self.digits}f}"
+            parts.append(
+                f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR - 1}" rx="2" '
+                f'fill="{series.ours if bars.is_ours else series.others}">'
+                f"<title>{name}, {escape(series.label)}: {said} {self.unit}</title></rect>"
+            )
+            parts.append(
+                f'<text x="{LEFT + width + 7:.1f}" y="{top + 10}" font-size="11.5" fill="#374151">'
+                f"{said}{' ▸' if value > self.most else ''}</text>"
+            )
+        return parts
+
+    def _width(self, value: float) -> float:
+        value = min(value, self.most)
+        share = value / self.most
+        if self.least:
+            share = log10(max(value, self.least) / self.least) / log10(self.most / self.least)
+        return share * (WIDTH - LEFT - RIGHT)
+
+    def _legend(self) -> str:
+        if len(self.series) == 1:
+            return ""
+        widths = [SWATCHES + CHARACTER * len(series.label) + APART for series in self.series]
+        return "".join(
+            f'<rect x="{x:.0f}" y="72" width="12" height="12" rx="2" fill="{series.ours}"/>'
+            f'<rect x="{x + 14:.0f}" y="72" width="12" height="12" rx="2" fill="{series.others}"/>'
+            f'<text x="{x + 32:.0f}" y="82.5" font-size="12.5" fill="#374151">{escape(series.label)}</text>'
+            for x, series in zip(accumulate(widths, initial=28.0), self.series, strict=False)
         )
-        parts.append(
-            f'<text x="{LEFT + width + 7:.1f}" y="{top + 10}" font-size="11.5" fill="#374151">'
-            f"{value:.1f}</text>"
-        )
-    return parts
-
-
-def _frame(parts: Sequence[str], *, height: int, bottom: int) -> str:
-    legend = "".join(
-        f'<rect x="{x}" y="54" width="12" height="12" rx="2" fill="{COLOURS[True, headers]}"/>'
-        f'<rect x="{x + 14}" y="54" width="12" height="12" rx="2" fill="{COLOURS[False, headers]}"/>'
-        f'<text x="{x + 34}" y="64.5" font-size="12.5" fill="#374151">{text}</text>'
-        for x, headers, text in (
-            (LEFT, Headers.CONSTANT, "the same headers on every request"),
-            (LEFT + 290, Headers.CHANGING, "a header that changes every time"),
-        )
-    )
-    values = {
-        "width": WIDTH,
-        "height": height,
-        "left": LEFT,
-        "top": TOP - 6,
-        "bottom": bottom,
-        "middle": LEFT + 30,
-        "legend": legend,
-        "bars": "\n  ".join(parts),
-    }
-    return Template(TEMPLATE.read_text()).substitute(values)

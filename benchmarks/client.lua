@@ -1,9 +1,17 @@
--- The client of the bench, run by wrk. Arguments: constant | changing, and a token that differs in every run.
+-- The client of the bench, run by wrk. Arguments: constant | changing, a token that differs in every run,
+-- the method, and the bytes of the body.
 -- "changing" sends another X-Request-Id with every request, of the same length, so that no proxy can
 -- live off having seen the same header block before.
 
 function init(args)
+  local bytes = tonumber(args[4])
+  wrk.method = args[3]
+  if bytes > 0 then
+    wrk.body = '{"note": "' .. string.rep("x", bytes - 12) .. '"}'
+  end
   if args[1] ~= "changing" then
+    local whole = wrk.format()
+    request = function() return whole end
     return
   end
   local slot, token = wrk.headers["X-Request-Id"], args[2]

@@ -1,20 +1,8 @@
-"""What was measured, and what follows from it."""
+"""What was measured at saturation, and what speaks against it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
-
-from traffic import Headers
-
-PLAIN, MIRROR, CONTROL = "understudy", "understudy+mirror", "understudy+mirror+control"
-RATIOS = (
-    (MIRROR, "nginx+mirror"),
-    (MIRROR, "envoy+mirror"),
-    (CONTROL, "nginx+mirror"),
-    (CONTROL, "envoy+mirror"),
-    (PLAIN, "envoy"),
-    (PLAIN, "nginx"),
-)
 
 MOST_MISSING = 0.05
 """Share of the requests; if more are not mirrored, the figure of a mirroring proxy flatters it."""
@@ -25,7 +13,8 @@ class Run:
     """One run of the client against one proxy."""
 
     target: str
-    headers: Headers
+    scenario: str
+    is_mirror: bool
     requests: int
     cpu_us: float
     """CPU time of all processes of the proxy for each answered request, in microseconds."""
@@ -45,6 +34,7 @@ class Row:
     """The medians of a proxy's runs, and the range of its CPU time."""
 
     target: str
+    is_mirror: bool
     runs: int
     cpu_us: float
     cpu_us_least: float
@@ -58,18 +48,18 @@ class Row:
     timeouts: int
 
 
-def rows(runs: Iterable[Run], headers: Headers) -> list[Row]:
-    """One row for each proxy, in the order of their first runs."""
-    by_target: dict[str, list[Run]] = {}
+def rows(runs: Iterable[Run]) -> dict[str, list[Row]]:
+    """By scenario one row for each proxy, in the order of their first runs."""
+    grouped: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
-        if run.headers is headers:
-            by_target.setdefault(run.target, []).append(run)
-    return [_row(target, mine) for target, mine in by_target.items()]
+        grouped.setdefault(run.scenario, {}).setdefault(run.target, []).append(run)
+    return {scenario: [_row(mine) for mine in some.values()] for scenario, some in grouped.items()}
 
 
-def _row(target: str, runs: list[Run]) -> Row:
+def _row(runs: list[Run]) -> Row:
     return Row(
-        target=target,
+        target=runs[0].target,
+        is_mirror=runs[0].is_mirror,
         runs=len(runs),
         cpu_us=median(run.cpu_us for run in runs),
         cpu_us_least=min(run.cpu_us for run in runs),
@@ -84,10 +74,21 @@ def _row(target: str, runs: list[Run]) -> Row:
     )
 
 
-def ratios(some: Iterable[Row]) -> dict[tuple[str, str], float]:
-    """Median CPU time of ours over theirs, for those of `RATIOS` that were measured."""
-    cpu = {row.target: row.cpu_us for row in some}
-    return {(ours, theirs): cpu[ours] / cpu[theirs] for ours, theirs in RATIOS if theirs in cpu}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """What our own report says about the answers of one endpoint."""
+
+    endpoint: str
+    is_noisy: bool
+    compared: int
+    equal: int
+    not_compared: int
+    with_control: int
+
+    @property
+    def is_right(self) -> bool:
+        """Equal answers were found equal, and noisy ones different: all of them."""
+        return self.compared > 0 and self.equal == (0 if self.is_noisy else self.compared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +102,7 @@ class Books:
     dropped: Mapping[str, int]
     answered: int
     failed: Mapping[str, int]
-    compared: int
-    equal: int
-    with_control: int
+    pairs: tuple[Pairs, ...] = ()
 
     @property
     def is_balanced(self) -> bool:
@@ -113,21 +112,16 @@ class Books:
             and self.sent == self.answered + sum(self.failed.values())
         )  # fmt: skip
 
-    @property
-    def is_equal(self) -> bool:
-        """Every compared pair was equal, as it must be when both upstreams answer the same."""
-        return self.compared > 0 and self.equal == self.compared
 
-
-def doubts(runs: Iterable[Run], mirrors: set[str], books: Iterable[Books]) -> list[str]:
+def doubts(tables: Mapping[str, Iterable[Row]], books: Iterable[Books]) -> list[str]:
     """Why the figures should not be trusted as they stand; empty when nothing is wrong."""
     found = []
-    for headers in Headers:
-        for row in rows([run for run in runs if run.headers is headers], headers):
-            where = f"{row.target}, {headers} headers"
+    for scenario, some in tables.items():
+        for row in some:
+            where = f"{row.target}, {scenario}"
             if row.errors or row.timeouts:
                 found.append(f"{where}: {row.errors} errors and {row.timeouts} timeouts")
-            wanted = 2 if row.target in mirrors else 1
+            wanted = 2 if row.is_mirror else 1
             if row.upstream_requests < wanted - MOST_MISSING:
                 found.append(
                     f"{where}: {row.upstream_requests:.3f} upstream requests for each one, not {wanted}"
@@ -135,8 +129,9 @@ def doubts(runs: Iterable[Run], mirrors: set[str], books: Iterable[Books]) -> li
     for book in books:
         if not book.is_balanced:
             found.append(f"{book.target}: the counts of copies do not add up")
-        if book.sent < book.eligible * (1 - MOST_MISSING):
-            found.append(f"{book.target}: only {book.sent} of {book.eligible} copies were sent")
-        if not book.is_equal:
-            found.append(f"{book.target}: {book.compared - book.equal} of {book.compared} answers differed")
+        found += [
+            f"{book.target}, {pairs.endpoint}: {pairs.equal} of {pairs.compared} pairs were equal"
+            for pairs in book.pairs
+            if not pairs.is_right
+        ]
     return found

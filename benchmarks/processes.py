@@ -17,6 +17,9 @@ READY_SECONDS = 20.0
 STOP_SECONDS = 5.0
 TAIL_LINES = 15
 
+Cores = tuple[int, ...]
+"""Where a program may run."""
+
 
 class BenchError(Exception):
     """Why there is no result; the message is for the person who started the bench."""
@@ -64,11 +67,11 @@ class Processes:
     _started: list[Process] = field(default_factory=list)
 
     def start(
-        self, name: str, command: Sequence[str], *, core: int, environ: Mapping[str, str] | None = None
+        self, name: str, command: Sequence[str], *, cores: Cores, environ: Mapping[str, str] | None = None
     ) -> Process:
-        """Run *command* on *core* only. When the bench dies by SIGKILL, the program gets SIGTERM."""
+        """Run *command* on *cores* only. When the bench dies by SIGKILL, the program gets SIGTERM."""
         log = self.folder / f"{name}.log"
-        wrapper = ["taskset", "-c", str(core)]
+        wrapper = ["taskset", "-c", ",".join(map(str, cores))]
         if setpriv := shutil.which("setpriv"):
             wrapper += [setpriv, "--pdeathsig", "TERM", "--"]
         with log.open("wb") as output:
@@ -100,18 +103,23 @@ class Processes:
         return process.log.read_text(errors="replace")
 
     def stop(self) -> None:
-        """End everything: SIGTERM to every group, SIGKILL to what is left. Not to be interrupted."""
+        """End everything that was started."""
+        self.end(self._started)
+
+    def end(self, some: Sequence[Process]) -> None:
+        """End *some*: SIGTERM to every group, SIGKILL to what is left. Not to be interrupted."""
         kept = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
         try:
-            for process in reversed(self._started):
+            for process in reversed(some):
                 _signal_group(process, signal.SIGTERM)
             deadline = time.monotonic() + STOP_SECONDS
-            while time.monotonic() < deadline and any(p.popen.poll() is None for p in self._started):
+            while time.monotonic() < deadline and any(p.popen.poll() is None for p in some):
                 time.sleep(0.05)
-            for process in self._started:
+            for process in some:
                 _signal_group(process, signal.SIGKILL)
                 process.popen.wait()
-            self._started.clear()
+            ended = {process.popen.pid for process in some}
+            self._started = [process for process in self._started if process.popen.pid not in ended]
         finally:
             for number, handler in kept.items():
                 signal.signal(number, handler)

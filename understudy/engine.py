@@ -3,28 +3,36 @@
 A new rules document is compiled first and swapped whole; requests under way keep their plan.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from understudy.comparators import CompareRule, Endpoints
-from understudy.config import Rules, Service, Settings
+from understudy.config import Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
 from understudy.messages import Head
 from understudy.metrics import DELTAS, Histogram, RequestStats, WorkerMetrics
-from understudy.shadow import Mirror, Target
-from understudy.upstream import Pool
+from understudy.shadow import Limits, Mirror, Target
+from understudy.upstream import Origin, Upstream
 
-PoolMaker = Callable[[Service, str, int], Pool]
-"""Make a pool for a service, a role (primary, mirror, control) and a limit of connections."""
+PoolMaker = Callable[[str, Service, str, int, Callable[[str], None]], Upstream]
+"""Make the connections for a service's name, the service, a role (primary, mirror, control) and a limit;
+the last is told when an origin goes out or comes back (`understudy.upstream.UpstreamMaker`)."""
 
 
 class Plan:
-    """One decision, made ready: everything a request needs, looked up once per rules version."""
+    """One decision, made ready: everything a request needs, looked up once per rules version.
+
+    ``decision`` says who is asked. ``assigned`` names another variant when this is the default variant
+    standing in for it, else it is empty. ``fallback`` is that stand-in, while it is not needed.
+    """
 
     __slots__ = (
+        "assigned",
+        "authority",
         "cohort",
         "control",
         "decision",
+        "fallback",
         "first_byte_seconds",
         "idle_seconds",
         "pool",
@@ -37,14 +45,19 @@ class Plan:
         self,
         decision: Decision,
         *,
-        pool: Pool,
+        pool: Upstream,
         service: Service,
         stats: RequestStats,
         upstream: Histogram,
-        targets: tuple[Target, ...],
-        control: Target | None,
+        targets: tuple[Target, ...] = (),
+        control: Target | None = None,
+        fallback: "Plan | None" = None,
+        assigned: str = "",
     ) -> None:
         self.decision = decision
+        self.assigned = assigned
+        self.fallback = fallback
+        self.authority = Origin(service.all_origins[0]).authority
         self.pool = pool
         self.stats = stats
         self.upstream = upstream
@@ -53,6 +66,12 @@ class Plan:
         self.first_byte_seconds = service.first_byte_timeout
         self.idle_seconds = service.idle_timeout
         self.cohort = cohort_fields(decision)
+
+    def fallen(self, wire: bytes) -> bytes:
+        """The head *wire*, made for this plan, as the fallback's service is told it."""
+        # No client can send these lines: its own X-Understudy- fields are removed.
+        before, _, after = wire.rpartition(self.cohort)
+        return before + (self.fallback.cohort if self.fallback is not None else b"") + after
 
 
 def cohort_fields(decision: Decision) -> bytes:
@@ -77,15 +96,23 @@ class Engine:
         self._mirror = mirror
         self._metrics = metrics
         self._make_pool = make_pool
-        self._pools: dict[tuple[str, str], Pool] = {}
+        self._pools: dict[tuple[str, str], Upstream] = {}
+        self._retired: list[Upstream] = []
+        self._rules: Rules | None = None
         self._compiled: CompiledRules | None = None
         self._plans: list[Plan | None] = []
         self.version = 0
+        self._watch()
 
     @property
-    def pools(self) -> list[Pool]:
-        """Every pool made so far, for the sweeper and for shutdown."""
-        return list(self._pools.values())
+    def pools(self) -> list[Upstream]:
+        """Every pool that is in use or still has a request, for the sweeper and for shutdown."""
+        return [*self._pools.values(), *self._retired]
+
+    @property
+    def services(self) -> Collection[str]:
+        """The names that rules may use."""
+        return self._settings.services.keys()
 
     def swap(self, rules: Rules, version: int) -> None:
         """Put *rules* in force. Raises `UnderstudyError` when they do not compile; then nothing changes."""
@@ -98,11 +125,37 @@ class Engine:
         )
         endpoints = Endpoints(templates(rules.compare))
         self.collect_errors()
+        self._rules = rules
         self._compiled = compiled
         self._plans = []
         self._mirror.endpoints = endpoints
         self.version = version
         self._metrics.rules_version = version
+
+    def reload(self, settings: Settings) -> None:
+        """Put the services and the bounds of mirroring of *settings* in force; the rules stay.
+
+        A service that is as before keeps its connections and counts. One that changed or went lends no
+        kept connection any more; requests under way finish as they began. Raises `UnderstudyError` when
+        the rules in force name a service that is gone; then nothing changes.
+        """
+        if self._rules is not None:
+            parse_rules(self._rules.document, services=settings.services)
+        before, self._settings = self._settings, settings
+        for name in before.services.keys() - settings.services.keys():
+            self._metrics.origins.pop(name, None)
+        bounds_moved = settings.shadow.in_flight != before.shadow.in_flight
+        self._retired = [pool for pool in self._retired if not pool.is_empty]
+        for role, name in list(self._pools):
+            is_same = settings.services.get(name) == before.services[name]
+            if not is_same or (bounds_moved and role != "primary"):
+                self._mirror.retire(role, name)
+                pool = self._pools.pop((role, name))
+                pool.retire()
+                self._retired.append(pool)
+        self._mirror.reload(mirror_limits(settings.shadow))
+        self._plans = []
+        self._watch()
 
     def decide(self, head: Head) -> Plan | None:
         """What to do with *head*; None when no route matches."""
@@ -126,29 +179,73 @@ class Engine:
         self._compiled.errors.clear()
 
     def _plan(self, decision: Decision) -> Plan:
-        service = self._settings.services[decision.serve]
-        plan = Plan(
-            decision,
-            pool=self._pool("primary", decision.serve),
-            service=service,
-            stats=self._metrics.request_stats(
-                (decision.route, decision.flag, decision.variant, decision.serve)
-            ),
-            upstream=self._metrics.histogram(self._metrics.upstream, decision.serve),
-            targets=tuple(self._target("mirror", name) for name in decision.mirror),
-            control=self._target("control", decision.control) if decision.mirror else None,
-        )
+        fallback = self._fallback(decision)
+        if fallback is not None and self._pool("primary", decision.serve).is_out:
+            plan = fallback
+        else:
+            plan = Plan(
+                decision,
+                pool=self._pool("primary", decision.serve),
+                service=self._settings.services[decision.serve],
+                stats=self._metrics.request_stats(
+                    (decision.route, decision.flag, decision.variant, decision.serve)
+                ),
+                upstream=self._metrics.histogram(self._metrics.upstream, decision.serve),
+                targets=tuple(self._target("mirror", name) for name in decision.mirror),
+                control=self._target("control", decision.control) if decision.mirror else None,
+                fallback=fallback,
+            )
         self._plans += [None] * (decision.index + 1 - len(self._plans))
         self._plans[decision.index] = plan
         return plan
 
-    def _pool(self, role: str, name: str) -> Pool:
+    def _fallback(self, decision: Decision) -> Plan | None:
+        """The default variant standing in for that of *decision*; it mirrors nothing, since its answers
+        are no evidence on what the variant would have mirrored. A killed flag's safe variant has none.
+        """
+        other = decision.fallback
+        if other is None or other.serve == decision.serve or decision.reason == "KILLED":
+            return None
+        return Plan(
+            other,
+            pool=self._pool("primary", other.serve),
+            service=self._settings.services[other.serve],
+            stats=self._metrics.fallback_stats(
+                (decision.route, decision.flag, decision.variant, other.variant, other.serve)
+            ),
+            upstream=self._metrics.histogram(self._metrics.upstream, other.serve),
+            assigned=decision.variant,
+        )
+
+    def _pool(self, role: str, name: str) -> Upstream:
         pool = self._pools.get((role, name))
         if pool is None:
             service = self._settings.services[name]
             limit = service.connections if role == "primary" else self._settings.shadow.in_flight
-            pool = self._pools[role, name] = self._make_pool(service, role, limit)
+            pool = self._make_pool(name, service, role, limit, lambda event: self._on_health(name, event))
+            self._pools[role, name] = pool
+            self._count_origins(name)
         return pool
+
+    def _watch(self) -> None:
+        """Begin the active checks of all services that have them: a first request shall find a verdict."""
+        for name, service in self._settings.services.items():
+            if service.health is not None:
+                self._pool("primary", name)
+
+    def _on_health(self, name: str, event: str) -> None:
+        """An origin of service *name* went out or came back: plans are made anew, some with fallbacks."""
+        if event == "ejected":
+            self._metrics.ejections[name] += 1
+        self._count_origins(name)
+        self._plans = []
+
+    def _count_origins(self, name: str) -> None:
+        """How many of the service's origins are up, in the role that sees the fewest."""
+        upstreams = [upstream for (_, known), upstream in self._pools.items() if known == name]
+        up = [sum(pool.health.is_up for pool in upstream.pools) for upstream in upstreams]
+        if up:
+            self._metrics.origins[name] = min(up)
 
     def _target(self, role: str, name: str) -> Target:
         target = self._mirror.targets.get((role, name))
@@ -166,6 +263,16 @@ class Engine:
             )
             self._mirror.targets[role, name] = target
         return target
+
+
+def mirror_limits(shadow: ShadowSettings) -> Limits:
+    """The bounds of all mirroring of one worker."""
+    return Limits(
+        control_share=shadow.control,
+        timeout_seconds=shadow.timeout,
+        budget_bytes=shadow.budget_bytes,
+        cap_bytes=shadow.body_cap_bytes,
+    )
 
 
 def stripped_fields(service: Service) -> frozenset[bytes]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Fields in the order they came, names as spelled on the wire, values without outer space."""
@@ -52,9 +52,11 @@ class RequestHead:
     client_ip: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """One complete answer, as it came from a service.
+
+    A tuple, because one is made for each side of every unequal pair, and a frozen dataclass costs three
+    times as much to make.
 
     ``body`` holds at most the capped prefix; ``length_bytes`` counts all bytes that came, and
     ``sha256`` (hex, of all bytes) is given when ``length_bytes > len(body)``. Transfer coding
@@ -80,8 +82,7 @@ class Answer:
         return b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pair(NamedTuple):
     """One answered copy that is not byte-equal, on its way to the comparators."""
 
     service: str

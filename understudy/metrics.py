@@ -54,6 +54,12 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str, str, str], RequestStats] = {}
+        self.fallbacks: dict[tuple[str, str, str, str, str], RequestStats] = {}
+        """Requests that the default variant's service answered instead: route, flag, variant, then which
+        variant was met, and its service. They stand in no row of ``requests``."""
+        self.origins: dict[str, int] = {}
+        """How many origins of a service are up, as this worker sees it."""
+        self.ejections: Counter[str] = Counter()
         self.upstream: dict[str, Histogram] = {}
         self.shadow: dict[str, Histogram] = {}
         self.delta: dict[str, Histogram] = {}
@@ -61,9 +67,11 @@ class WorkerMetrics:
         self.control: Counter[tuple[str, str]] = Counter()
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
         self.errors: Counter[str] = Counter()
+        self.certificates: Counter[str] = Counter()
         self.decide_errors: Counter[str] = Counter()
         self.mirror_errors = 0
         self.connections = 0
+        self.tunnels = 0
         self.accept_pauses: Counter[str] = Counter()
         self.is_accepting = True
         self.overload_stage = 0
@@ -75,6 +83,9 @@ class WorkerMetrics:
     def request_stats(self, labels: tuple[str, str, str, str]) -> RequestStats:
         return self.requests.setdefault(labels, RequestStats())
 
+    def fallback_stats(self, labels: tuple[str, str, str, str, str]) -> RequestStats:
+        return self.fallbacks.setdefault(labels, RequestStats())
+
     def histogram(
         self, family: dict[str, Histogram], label: str, bounds: Sequence[float] = SECONDS
     ) -> Histogram:
@@ -84,10 +95,13 @@ class WorkerMetrics:
     def snapshot(self) -> dict[str, Any]:
         """Everything as JSON-able values: lists of [labels…, numbers…]."""
         return {
-            "requests": [
-                [*labels, row.codes, row.duration.counts, row.duration.total]
-                for labels, row in self.requests.items()
-            ],
+            **{
+                family: [[*key, row.codes, row.duration.counts, row.duration.total] for key, row in rows]
+                for family, rows in (
+                    ("requests", self.requests.items()),
+                    ("fallbacks", self.fallbacks.items()),
+                )
+            },
             **{
                 family: [[label, h.counts, h.total] for label, h in rows.items()]
                 for family, rows in (
@@ -100,9 +114,13 @@ class WorkerMetrics:
             "control": [[*labels, n] for labels, n in self.control.items()],
             "comparisons": [[*labels, n] for labels, n in self.comparisons.items()],
             "errors": list(self.errors.items()),
+            "ejections": list(self.ejections.items()),
+            "origins": list(self.origins.items()),
+            "certificates": list(self.certificates.items()),
             "decide_errors": list(self.decide_errors.items()),
             "mirror_errors": self.mirror_errors,
             "connections": self.connections,
+            "tunnels": self.tunnels,
             "accept_pauses": list(self.accept_pauses.items()),
             "is_accepting": self.is_accepting,
             "overload_stage": self.overload_stage,
@@ -137,8 +155,16 @@ def cumulative(histogram: Histogram) -> list[tuple[str, float]]:
     return buckets
 
 
+def _add_codes(codes: Counter[tuple[str, ...]], labels: tuple[str, ...], by_class: Sequence[int]) -> None:
+    """Add answers by class of status to what is counted per *labels* and class."""
+    for index, n in enumerate(by_class):
+        if n:
+            codes[(*labels, f"{index}xx" if index else "none")] += n
+
+
 FAMILIES: Final = (
     "requests",
+    "fallbacks",
     "upstream",
     "shadow",
     "delta",
@@ -146,6 +172,8 @@ FAMILIES: Final = (
     "control",
     "comparisons",
     "errors",
+    "ejections",
+    "certificates",
     "decide_errors",
     "accept_pauses",
     "access_log",
@@ -241,8 +269,15 @@ class WorkersCollector:
         )
         yield self._counter("understudy_errors", "Answers the proxy gave by itself.", ["reason"], "errors")
         yield self._counter(
+            "understudy_certificate_reloads",
+            "Certificates that were read anew, by each worker.",
+            ["result"],
+            "certificates",
+        )
+        yield self._counter(
             "understudy_decide_errors", "Rules that failed at run time.", ["flag"], "decide_errors"
         )
+        yield from self._origins()
         yield self._counter(
             "understudy_accept_pauses",
             "Times a worker stopped accepting, by what it had no more of: connections, files.",
@@ -273,13 +308,17 @@ class WorkersCollector:
     def _requests(self) -> Iterator[Metric]:
         codes: Counter[tuple[str, ...]] = Counter()
         exposures: Counter[tuple[str, str]] = Counter()
+        fallbacks: Counter[tuple[str, str]] = Counter()
         durations: dict[tuple[str, str, str], Histogram] = {}
         for route, flag, variant, service, by_class, counts, total in self._rows("requests"):
-            for index, n in enumerate(by_class):
-                if n:
-                    codes[route, flag, variant, service, f"{index}xx" if index else "none"] += n
+            _add_codes(codes, (route, flag, variant, service), by_class)
             if flag:
                 exposures[flag, variant] += sum(by_class)
+            durations.setdefault((flag, variant, service), Histogram()).add(counts, total)
+        for route, flag, variant, met, service, by_class, counts, total in self._rows("fallbacks"):
+            _add_codes(codes, (route, flag, variant, service), by_class)
+            exposures[flag, met] += sum(by_class)
+            fallbacks[flag, variant] += sum(by_class)
             durations.setdefault((flag, variant, service), Histogram()).add(counts, total)
         requests = CounterMetricFamily(
             "understudy_requests",
@@ -295,6 +334,14 @@ class WorkersCollector:
         for pair, n in exposures.items():
             exposed.add_metric(list(pair), n)
         yield exposed
+        fallen = CounterMetricFamily(
+            "understudy_fallbacks",
+            "Requests of a variant that met the default variant, because their own service was out.",
+            labels=["flag", "variant"],
+        )
+        for pair, n in fallbacks.items():
+            fallen.add_metric(list(pair), n)
+        yield fallen
         family = HistogramMetricFamily(
             "understudy_request_duration_seconds",
             "From the request's head to the end of its answer.",
@@ -304,6 +351,26 @@ class WorkersCollector:
             family.add_metric(list(key), cumulative(histogram), histogram.total)
         yield family
 
+    def _origins(self) -> Iterator[Metric]:
+        yield self._counter(
+            "understudy_ejections",
+            "Origins left out because requests to them failed.",
+            ["service"],
+            "ejections",
+        )
+        fewest: dict[str, int] = {}
+        for source in self._snapshots.values():
+            for service, n in () if source.get("gone") else source.get("origins", ()):
+                fewest[service] = min(n, fewest.get(service, n))
+        healthy = GaugeMetricFamily(
+            "understudy_origins_healthy",
+            "Origins of a service that are up, in the eyes of the worker that sees the fewest.",
+            labels=["service"],
+        )
+        for service, n in fewest.items():
+            healthy.add_metric([service], n)
+        yield healthy
+
     def _singles(self) -> Iterator[Metric]:
         live = {source: s for source, s in self._snapshots.items() if not s.get("gone")}
         errors = CounterMetricFamily("understudy_mirror_errors", "Exceptions inside mirroring, contained.")
@@ -312,6 +379,9 @@ class WorkersCollector:
         connections = GaugeMetricFamily("understudy_client_connections", "Open client connections.")
         connections.add_metric([], sum(s.get("connections", 0) for s in live.values()))
         yield connections
+        tunnels = GaugeMetricFamily("understudy_tunnels", "Open tunnels: WebSockets and other upgrades.")
+        tunnels.add_metric([], sum(s.get("tunnels", 0) for s in live.values()))
+        yield tunnels
         version = GaugeMetricFamily("understudy_rules_version", "Rules version in force.", labels=["worker"])
         cpu = CounterMetricFamily(
             "understudy_process_cpu_seconds", "CPU time of a worker.", labels=["worker"]

@@ -15,18 +15,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, ParamSpec, Self, cast
-from urllib.parse import urlsplit
 
 import orjson
 import uvloop
 
-from understudy.config import Service, parse_settings
+from understudy.config import parse_settings
 from understudy.engine import Engine
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
 from understudy.proxy import Clock, Proxy
 from understudy.shadow import Limits, Mirror
-from understudy.upstream import Outgoing, Pool
+from understudy.upstream import Outgoing, Pool, UpstreamMaker
 
 DEADLINE_SECONDS: Final = 5.0
 VIA: Final = b"understudy-test"
@@ -310,6 +309,7 @@ class Stage:
     def pool(self) -> Pool:
         """The only pool made so far."""
         (pool,) = self.proxy.engine.pools
+        assert isinstance(pool, Pool)
         return pool
 
     @property
@@ -374,21 +374,13 @@ class Stage:
         self.tasks = tasks
         self.outgoing = outgoing = Outgoing(loop)
 
-        def make_pool(service: Service, role: str, limit: int) -> Pool:
-            url = urlsplit(service.url)
-            return Pool(
-                url.hostname or "",
-                url.port or 80,
-                loop=loop,
-                spawn=tasks.create_task,
-                clock=lambda: self.clock.now,
-                write=outgoing.add if role == "primary" else outgoing.add_copy,
-                connect_seconds=service.connect_timeout,
-                limit=limit,
-                queue=service.queue,
-                idle_seconds=service.pool_idle,
-            )
-
+        make_pool = UpstreamMaker(
+            loop=loop,
+            spawn=tasks.create_task,
+            clock=lambda: self.clock.now,
+            outgoing=outgoing,
+            chance=random.random,
+        )
         mirror = Mirror(
             recorder=self.recorder,
             metrics=self.metrics,
@@ -420,6 +412,7 @@ class Stage:
         await self.shadow.listen()
         rest = dict(document)
         service = rest.pop("service", {})
+        services = rest.pop("services", {})
         self._build(
             {
                 "store": "memory://",
@@ -427,6 +420,7 @@ class Stage:
                 "services": {
                     "a": {"url": f"http://127.0.0.1:{self.upstream.port}", **service},
                     "b": {"url": f"http://127.0.0.1:{self.shadow.port}"},
+                    **services,
                 },
             },
             tasks,
@@ -494,7 +488,8 @@ async def stage(
     **more: Any,
 ) -> AsyncIterator[Stage]:
     """The proxy by *document* (a configuration without services) updated by *more*; ``service`` sets fields
-    of the primary service. With *faults*, exceptions that reached the event loop are the test's to judge.
+    of the primary service, ``services`` replaces whole ones. With *faults*, exceptions that reached the event
+    loop are the test's to judge.
     *options* go to the proxy as they are.
     """
     scene = Stage()

@@ -364,7 +364,7 @@ async def test_a_final_answer_instead_of_100() -> None:
 
 
 UPGRADES = {
-    "websocket": (b"GET", b"", b""),
+    "HTTP/2": (b"GET", b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", b""),
     "sized": (b"POST", b"Content-Length: 5\r\n", b"hello"),
     "empty": (b"POST", b"Content-Length: 0\r\n", b""),
     "empty, padded": (b"POST", b"Content-Length: 00 \r\n", b""),
@@ -375,10 +375,16 @@ UPGRADES = {
 @pytest.mark.parametrize("how", ["at once", "dribbled"])
 @pytest.mark.parametrize("name", UPGRADES)
 @scripted
-async def test_an_upgrade_is_not_offered(name: str, how: str) -> None:
-    """Upgrade stays here (RFC 9110 7.8 lets us), the request goes on as HTTP/1.1, and the connection too."""
+async def test_an_upgrade_that_is_not_offered(name: str, how: str) -> None:
+    """Upgrade stays here (RFC 9110 7.8 lets us), the request goes on as HTTP/1.1, and the connection too.
+
+    With a body nobody could tell where it ends and the other protocol begins; HTTP/2 in a tunnel would
+    carry requests past the rules.
+    """
     method, framing, body = UPGRADES[name]
-    fields = b"Host: a\r\nConnection: Upgrade, X-Hop\r\nUpgrade: websocket\r\nX-Hop: 1\r\n"
+    fields = b"Host: a\r\nConnection: Upgrade, X-Hop\r\nX-Hop: 1\r\n"
+    if b"Upgrade:" not in framing:
+        fields += b"Upgrade: websocket\r\n"
     wire = method + b" /up HTTP/1.1\r\n" + fields + framing + b"\r\n" + body
     async with stage() as s:
         client = await s.client()

@@ -257,14 +257,14 @@ async def test_empty_lines_are_no_head() -> None:
 
 @scripted
 async def test_a_slow_body() -> None:
-    """408 when a body stops for too long; each piece starts the time again."""
+    """408 when a body stops for too long; each piece that makes up for it starts the time again."""
     async with stage() as s:
         client = await s.client()
-        client.send(get(b"/", b"Content-Length: 50", method=b"POST"))
+        client.send(get(b"/", b"Content-Length: 50000", method=b"POST"))
         upstream = await s.upstream.accepted()
         for _ in range(5):
             s.advance(29.0)
-            client.send(b"x")
+            client.send(b"x" * 29 * 240)
             await settle()
         s.advance(30.1)
         answer = await client.message()

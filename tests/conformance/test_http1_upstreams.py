@@ -5,6 +5,8 @@ import socket
 import pytest
 from http1_harness import Peer, Stage, chunked, get, ok, post, scripted, settle, stage
 
+from understudy.upstream import Origin
+
 
 @scripted
 async def test_connection_refused() -> None:
@@ -352,7 +354,7 @@ async def test_a_name_that_no_resolver_takes() -> None:
         client = await s.client()
         client.send(get(b"/"))
         assert (await client.message()).reason == "connect_refused"
-        s.pool.host = "a" * 70 + ".example"
+        s.pool.origin = Origin(f"http://{'a' * 70}.example:80")
         client.send(get(b"/"))
         assert (await client.message()).reason == "connect_refused"
         client.send(get(b"/"))

@@ -97,8 +97,9 @@ def test_it_plays_the_demo(installed: Path, tmp_path: Path) -> None:
 
 
 def test_it_passes_the_http_suite(installed: Path, tmp_path: Path) -> None:
-    """The raw HTTP suite holds for the compiled request path as for the source."""
-    suite = sorted(str(path) for path in (ROOT / "tests" / "conformance").glob("test_http1_*.py"))
+    """The suites of raw HTTP and of origins hold for the compiled request path as for the source."""
+    folder = ROOT / "tests" / "conformance"
+    suite = sorted(str(path) for kind in ("http1", "origins") for path in folder.glob(f"test_{kind}_*.py"))
     passed = run(
         installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not patched", *suite, cwd=tmp_path
     )

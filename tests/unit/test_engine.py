@@ -1,18 +1,20 @@
 """The rules in force: swapped whole, looked up once per decision, never raising on a request."""
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from understudy.config import Service, parse_rules, parse_settings
+from understudy.config import Ejection, Service, parse_rules, parse_settings
 from understudy.engine import Engine, Plan
 from understudy.errors import UnderstudyError
 from understudy.forwarding import CREDENTIALS
 from understudy.messages import RequestHead
 from understudy.metrics import WorkerMetrics
 from understudy.shadow import Limits, Mirror
-from understudy.upstream import Pool
+from understudy.upstream import Health, Origin, Pool, Room, Upstream
 
 SERVICES = ("v1", "v2", "v3")
 GET = RequestHead(path="/a", host="shop")
@@ -28,9 +30,11 @@ class Desk:
             "shadow": {"in_flight": 7},
             "store": "memory://",
         }
+        self.document = document
         settings = parse_settings(document, base=Path(), environ={})
         self.metrics = WorkerMetrics()
         self.made: list[tuple[str, str, int]] = []
+        self.pools: list[Pool] = []
         self.mirror = Mirror(
             recorder=Never(),
             metrics=self.metrics,
@@ -41,9 +45,30 @@ class Desk:
         )
         self.engine = Engine(settings, mirror=self.mirror, metrics=self.metrics, make_pool=self.make_pool)
 
-    def make_pool(self, service: Service, role: str, limit: int) -> Pool:
+    def make_pool(
+        self, name: str, service: Service, role: str, limit: int, on_change: Callable[[str], None]
+    ) -> Pool:
         self.made.append((role, service.url, limit))
-        return Pool.__new__(Pool)
+        pool = Pool(
+            Origin("http://127.0.0.1:9"),
+            room=Room(limit=limit, queue=1),
+            health=Health(
+                name, eject=Ejection(failures=2, seconds=30.0), clock=lambda: 0.0, on_change=on_change
+            ),
+            loop=cast(asyncio.AbstractEventLoop, None),
+            spawn=lambda work: work.close(),
+            clock=lambda: 0.0,
+            write=lambda _connection, _data: None,
+        )
+        self.pools.append(pool)
+        return pool
+
+    def reload(self, *, without: str = "", shadow: dict[str, Any] | None = None, **services: Any) -> None:
+        """The configuration again, with changes."""
+        known = {**self.document["services"], **services}
+        known.pop(without, None)
+        document = {"services": known, "store": "memory://", "shadow": {"in_flight": 7, **(shadow or {})}}
+        self.engine.reload(parse_settings(document, base=Path(), environ={}))
 
     def swap(self, version: int = 1, **changed: Any) -> None:
         self.engine.swap(parse_rules({**rules(), **changed}, services=SERVICES), version)
@@ -193,3 +218,168 @@ def test_endpoints_follow_the_compare_rules() -> None:
     assert desk.mirror.endpoints.of("GET", "/a/word") == "GET /a/{thing}"
     desk.swap(2)
     assert desk.mirror.endpoints.of("GET", "/a/word") == "GET /a/word"
+
+
+CHANGED = {"url": "http://127.0.0.1:10"}
+
+
+def test_a_reload_keeps_what_did_not_change() -> None:
+    """Same pools, same targets, same counts; the plan is made anew."""
+    desk = Desk()
+    desk.swap()
+    before = desk.plan()
+    desk.reload()
+    after = desk.plan()
+    assert after is not before
+    assert (after.pool, after.targets, after.control) == (before.pool, before.targets, before.control)
+    assert after.stats is before.stats
+    assert len(desk.made) == 4
+
+
+def test_a_reload_replaces_the_pools_of_a_changed_service() -> None:
+    """In every role it has, and no other service's; the old pool is swept until it is empty."""
+    desk = Desk()
+    desk.swap()
+    before = desk.plan()
+    desk.reload(v2=CHANGED)
+    after = desk.plan()
+    assert after.pool is before.pool
+    assert after.control is before.control
+    assert [old is new for old, new in zip(before.targets, after.targets, strict=True)] == [False, True]
+    assert before.targets[0].is_retired
+    assert desk.made[4:] == [("mirror", "http://127.0.0.1:10", 7)]
+    assert before.targets[0].pool in desk.engine.pools
+    desk.reload(v2=CHANGED)
+    assert before.targets[0].pool not in desk.engine.pools
+
+
+def test_a_service_that_is_gone_refuses_the_reload_while_rules_name_it() -> None:
+    """Nothing changes then, not even the bounds; without rules that name it, it may go."""
+    desk = Desk()
+    desk.swap()
+    before = desk.plan()
+    with pytest.raises(UnderstudyError, match=r"flags\.shop\.variants\.dark\.mirror"):
+        desk.reload(without="v2", shadow={"timeout": 1})
+    assert desk.plan() is before
+    assert desk.mirror.limits.timeout_seconds == 5.0
+    assert set(desk.engine.services) == set(SERVICES)
+    only_v1 = {"flags": {}, "routes": [{"path": "/a", "serve": "v1"}]}
+    desk.swap(2, **only_v1)
+    desk.reload(without="v2")
+    assert set(desk.engine.services) == {"v1", "v3"}
+
+
+def test_a_reload_moves_the_bounds_of_mirroring() -> None:
+    """Time, memory and share at once; a new limit in flight makes new targets."""
+    desk = Desk()
+    desk.swap()
+    before = desk.plan()
+    desk.reload(shadow={"timeout": "1s", "budget": "2MiB", "body_cap": "64KiB", "control": 0.5})
+    assert desk.mirror.limits == Limits(
+        control_share=0.5, timeout_seconds=1.0, budget_bytes=2 * 1024 * 1024, cap_bytes=64 * 1024
+    )
+    assert (desk.mirror.budget, desk.mirror.cap) == (2 * 1024 * 1024, 64 * 1024)
+    assert desk.plan().targets == before.targets
+    desk.reload(shadow={"in_flight": 8})
+    assert [target.in_flight_limit for target in desk.plan().targets] == [8, 8]
+    assert desk.plan().pool is before.pool
+
+
+def test_copies_of_a_retired_target_are_counted_to_their_end() -> None:
+    """The conservation law holds over a reload."""
+    desk = Desk()
+    desk.swap()
+    old = desk.plan().targets[0]
+    old.eligible, old.sent, old.in_flight = 2, 1, 1
+    desk.reload(v2=CHANGED)
+    desk.plan()
+    assert desk.mirror.drain()["mirror", "v2", "sent", ""] == 1
+    old.in_flight = 0
+    old.answered()
+    assert desk.mirror.drain() == {("mirror", "v2", "answered", ""): 1}
+    old.count("skipped", "client_aborted")
+    assert desk.mirror.drain() == {("mirror", "v2", "skipped", "client_aborted"): 1}
+    old.count("dropped", "nobody listens any more")
+    assert desk.mirror.drain() == {}
+
+
+def eject(pool: Upstream) -> None:
+    """Every origin of *pool* fails until it is out (two failures here)."""
+    for each in pool.pools:
+        each.health.failed("planted")
+        each.health.failed("planted")
+
+
+def canary(**shop: Any) -> dict[str, Any]:
+    """The rules with everybody on a variant of its own service."""
+    variants = {"stable": {"serve": "v1"}, "canary": {"serve": "v2", "mirror": ["v3"]}}
+    flag = {"variants": variants, "defaultVariant": "stable", "targeting": {"if": [True, "canary"]}, **shop}
+    return {"flags": rules(**flag)["flags"]}
+
+
+def test_a_variant_whose_service_is_out_is_stood_in_for() -> None:
+    """By the default variant, told as what it is, counted for who was assigned, mirroring nothing."""
+    desk = Desk()
+    desk.swap(1, **canary())
+    own = desk.plan()
+    assert (own.decision.variant, own.assigned, own.targets[0].service) == ("canary", "", "v3")
+    eject(own.pool)
+    plan = desk.plan()
+    assert (plan.decision.variant, plan.assigned) == ("stable", "canary")
+    assert plan.cohort == b"X-Understudy-Flag: shop\r\nX-Understudy-Variant: stable\r\n"
+    assert (plan.targets, plan.control, plan.fallback) == ((), None, None)
+    assert plan.stats is desk.metrics.fallbacks["/a", "shop", "canary", "stable", "v1"]
+    assert desk.metrics.ejections == {"v2": 1}
+    assert desk.metrics.origins == {"v1": 1, "v2": 0, "v3": 1}
+    for each in own.pool.pools:
+        each.health.sweep(30.0)
+    assert desk.plan().decision.variant == "canary"
+    assert desk.metrics.origins["v2"] == 1
+
+
+def test_a_plan_knows_its_stand_in_before_it_is_needed() -> None:
+    """For the request that meets the failure itself."""
+    desk = Desk()
+    desk.swap(1, **canary())
+    own = desk.plan()
+    assert own.fallback is not None
+    assert (own.fallback.decision.serve, own.fallback.assigned) == ("v1", "canary")
+    wire = b"GET /a HTTP/1.1\r\nX: %bVia: v\r\n%bContent-Length: 1\r\n\r\n" % (own.cohort[:23], own.cohort)
+    assert own.fallen(wire) == wire.replace(b"Variant: canary", b"Variant: stable")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"killed": ["shop"], **canary(metadata={"safeVariant": "canary"})},
+        canary(defaultVariant="canary"),
+        canary(variants={"stable": {"serve": "v2"}, "canary": {"serve": "v2", "mirror": ["v3"]}}),
+        {"routes": [{"path": "/a", "serve": "v2"}], "flags": {}},
+    ],
+    ids=["a killed flag", "the default variant", "the same service", "a route without flag"],
+)
+def test_who_has_no_stand_in_is_asked_though_it_is_out(changed: dict[str, Any]) -> None:
+    """The safe variant of a killed flag above all."""
+    desk = Desk()
+    desk.swap(1, **changed)
+    own = desk.plan()
+    eject(own.pool)
+    plan = desk.plan()
+    assert (plan.fallback, plan.assigned, plan.pool) == (None, "", own.pool)
+    assert plan.decision.serve == "v2"
+
+
+def test_checks_begin_before_the_first_request() -> None:
+    """A service with active checks has its connections made ready; others when they are asked."""
+    desk = Desk(v3={"health": {}})
+    assert desk.made == [("primary", "http://127.0.0.1:9", 1024)]
+    assert desk.metrics.origins == {"v3": 1}
+    desk.reload(v2={**CHANGED, "health": {}})
+    assert desk.made[1:] == [("primary", "http://127.0.0.1:10", 1024)]
+
+
+def test_a_service_that_went_is_no_longer_counted() -> None:
+    """Its last state would stand in the metrics for ever."""
+    desk = Desk(v3={"health": {}})
+    desk.reload(without="v3")
+    assert desk.metrics.origins == {}

@@ -55,6 +55,12 @@ def worker(*, requests: int = 0, name: str = "0", **process: float) -> dict[str,
     metrics.mirror["v2", "sent"] += requests
     metrics.control["v1", "sent"] += 1
     metrics.comparisons["shop", "v2", "match"] += requests
+    stood_in = metrics.fallback_stats(("/", "shop", "canary", "dark", "v1"))
+    stood_in.codes[2] += requests
+    for _ in range(requests):
+        stood_in.duration.observe(0.003)
+    metrics.ejections["v2"] += 1
+    metrics.origins["v2"] = requests
     metrics.errors["no_route"] += 1
     metrics.decide_errors["shop"] += 2
     metrics.mirror_errors = 1
@@ -87,7 +93,8 @@ def test_workers_are_added_and_their_gauges_stand_apart() -> None:
     labels = ",flag=shop,route=/,service=v1,variant=dark"
     assert values["understudy_requests_total,code=2xx" + labels] == 7
     assert values["understudy_requests_total,code=none" + labels] == 2
-    assert values["understudy_exposures_total,flag=shop,variant=dark"] == 9
+    assert values["understudy_exposures_total,flag=shop,variant=dark"] == 9 + 7
+    assert values["understudy_ejections_total,service=v2"] == 2
     assert values["understudy_request_duration_seconds_count,flag=shop,service=v1,variant=dark"] == 7
     assert values["understudy_upstream_duration_seconds_bucket,le=0.0025,service=v1"] == 7
     assert values["understudy_latency_delta_seconds_bucket,le=0.0,service=v2"] == 7
@@ -102,6 +109,23 @@ def test_workers_are_added_and_their_gauges_stand_apart() -> None:
     assert values["understudy_access_log_total,outcome=written"] == 20
     assert [values[f"understudy_accepting,worker={name}"] for name in "01"] == [1, 0]
     assert [values[f"understudy_overload_stage,worker={name}"] for name in "01"] == [0, 1]
+
+
+def test_who_was_stood_in_for_is_counted_where_it_was_assigned() -> None:
+    """Its rows have its own variant and the service that answered; only the exposure is the other's."""
+    values = scraped({"0-1-a": worker(requests=3)})
+    assert values["understudy_fallbacks_total,flag=shop,variant=canary"] == 3
+    labels = ",flag=shop,route=/,service=v1,variant=canary"
+    assert values["understudy_requests_total,code=2xx" + labels] == 3
+    assert values["understudy_request_duration_seconds_count,flag=shop,service=v1,variant=canary"] == 3
+    assert "understudy_exposures_total,flag=shop,variant=canary" not in values
+
+
+def test_origins_are_told_by_the_worker_that_sees_the_fewest() -> None:
+    """The dead see nothing."""
+    snapshots = {"0-1-a": worker(requests=3), "1-2-b": worker(requests=2), "0-0-c": worker(requests=1)}
+    snapshots["0-0-c"]["gone"] = True
+    assert scraped(snapshots)["understudy_origins_healthy,service=v2"] == 2
 
 
 def test_what_the_control_process_counted_stands_in_the_same_family() -> None:
@@ -169,6 +193,8 @@ def test_an_empty_house_has_all_families() -> None:
         "exposures",
         "decide_errors",
         "mirror_errors",
+        "fallbacks",
+        "ejections",
     ):
         assert f"# TYPE understudy_{name}_total counter" in text
     for name in ("request_duration", "upstream_duration", "shadow_duration", "latency_delta"):

@@ -71,11 +71,11 @@ def test_ids_are_128_random_bits() -> None:
     """As 32 hexadecimal digits, in the field that was asked for; the id can be had from its line."""
     asked: list[int] = []
 
-    def bits(number: int) -> int:
-        asked.append(number)
+    def ten(bits: int) -> int:
+        asked.append(bits)
         return 10
 
-    ids = RequestIds(b"x-request-id", bits)
+    ids = RequestIds(b"x-request-id", ten)
     line = ids.line()
     assert asked == [128]
     assert line == b"X-Request-Id: 0000000000000000000000000000000a\r\n"

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +23,12 @@ MOST_BATCHES: Final = 1024
 
 JUDGED_SECONDS: Final = 2.0
 """How old the memory of what is noise may grow, while pairs come in."""
+
+SLICE_SECONDS: Final = 0.001
+"""How long comparing may hold the control process before somebody else's turn; one pair may take longer."""
+
+DRAWN_SECONDS: Final = 3600.0
+"""How long a draw stands against later ones; samples grow too old for the store in days."""
 
 Key = tuple[str, ...]
 
@@ -49,8 +54,9 @@ class Intake:
         self._assessor = assessor
         self._trouble = trouble
         self._acknowledge = acknowledge
-        self._control_share = control_share
+        self.control_share = control_share
         self._judged_at = 0.0
+        self._drawn_at = time.monotonic()
         self._batches: asyncio.Queue[tuple[str, Batch]] = asyncio.Queue(maxsize=MOST_BATCHES)
 
     def offer(self, source: str, batch: Batch) -> None:
@@ -68,6 +74,7 @@ class Intake:
         """Forget all evidence. Raises `StoreError`."""
         await self._store.clear_evidence()
         self.evidence.clear()
+        self._assessor.draws.forget()
 
     async def run(self) -> None:
         """Take batches for ever; one that the store cannot take now is tried until it can."""
@@ -89,10 +96,13 @@ class Intake:
 
     async def _take(self, source: str, batch: Batch) -> None:
         self._refresh_noise()
+        rest_at = time.monotonic() + SLICE_SECONDS
         assessed: list[tuple[Pair, Assessment | None]] = []
         for pair in batch.pairs:
             assessed.append((pair, self._assess(pair)))
-            await asyncio.sleep(0)  # the admin server answers between two comparisons
+            if time.monotonic() >= rest_at:
+                await asyncio.sleep(0)  # the admin server answers between two comparisons
+                rest_at = time.monotonic() + SLICE_SECONDS
         counts = Counter(batch.counts)
         for pair, assessment in assessed:
             if assessment is None:
@@ -104,6 +114,8 @@ class Intake:
             self.evidence.update(counts)
             for pair, assessment in assessed:
                 self._count(pair, assessment)
+        else:
+            self._assessor.draws.forget()  # what this batch drew stands nowhere
 
     async def _add(self, source: str, sequence: int, counts: Counter[Key], samples: list[Sample]) -> bool:
         """Store one batch; False when nothing is to be added to what is known here."""
@@ -142,11 +154,14 @@ class Intake:
 
     def _refresh_noise(self) -> None:
         now = time.monotonic()
+        if now - self._drawn_at > DRAWN_SECONDS:
+            self._drawn_at = now
+            self._assessor.draws.forget()
         if now - self._judged_at < JUDGED_SECONDS:
             return
         self._judged_at = now
         try:
-            whole = report(self.evidence, control_share=self._control_share)
+            whole = report(self.evidence, control_share=self.control_share)
         except Exception:
             # Only a label of metrics hangs on it.
             log.exception("what is noise could not be judged")
@@ -160,14 +175,14 @@ class Intake:
 
 
 def samples_of(assessment: Assessment) -> list[Sample]:
-    """What was found, each with its draw for the few places there are."""
+    """What was found and drew a place."""
     return [
         Sample(
             service=found.service,
             endpoint=found.endpoint,
             path=found.path,
             kind=found.kind,
-            priority=random.random(),
+            priority=found.priority,
             at=found.at,
             body=found.body,
         )

@@ -1,10 +1,8 @@
 """What this machine allows a process: memory, open files, sockets."""
 
-import ctypes
 import logging
 import os
 import resource
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +22,6 @@ OWN_FILES: Final = 64
 
 NO_LIMIT: Final = 1 << 60
 """cgroup v1 tells an absent limit as the largest number of whole pages."""
-
-WORTH_BYTES: Final = 16 * 1024 * 1024
-"""A quarter of the default budget for copies."""
-TRIM_SECONDS: Final = 1.0
 
 PAGE_BYTES: Final = resource.getpagesize()
 
@@ -143,33 +137,3 @@ class Gauge:
             return file_limit()
         os.close(free)
         return free
-
-
-class Thrift:
-    """Has the C library give back what is free: of small blocks it keeps all, and copies are many.
-
-    *trim* does it. It takes 2 ms for 50 MiB (measured), so it is done once a second at most, and only after
-    enough was freed or while memory is short.
-    """
-
-    def __init__(self, trim: Callable[[], object]) -> None:
-        self._trim = trim
-        self._peak_bytes = 0
-        self._next_at = 0.0
-
-    def consider(self, now: float, *, held_bytes: int, is_short: bool) -> None:
-        """*held_bytes* are kept in copies at *now*, in monotonic seconds."""
-        self._peak_bytes = max(self._peak_bytes, held_bytes)
-        if now >= self._next_at and (is_short or self._peak_bytes - held_bytes >= WORTH_BYTES):
-            self._next_at = now + TRIM_SECONDS
-            self._peak_bytes = held_bytes
-            self._trim()
-
-
-def malloc_trim() -> Callable[[], object]:
-    """glibc's malloc_trim(3); with another C library, nothing."""
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except AttributeError:
-        return lambda: None
-    return lambda: trim(0)

@@ -18,7 +18,7 @@ from understudy.comparators.content import (
     decoded,
     text_of,
 )
-from understudy.comparators.difference import Found
+from understudy.comparators.found import Found
 from understudy.comparators.json_tree import ABSENT, ListRules, compare_trees, load
 from understudy.comparators.text import around, read_events, read_form, read_json_lines, read_lines
 from understudy.messages import Answer

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from understudy.comparators.body import compare_bodies
-from understudy.comparators.difference import Difference, Found, Token, pointer
+from understudy.comparators.difference import Difference, Token, pointer
+from understudy.comparators.found import Found
 from understudy.comparators.headers import compare_content_types, compare_headers
 from understudy.comparators.pattern import Pattern, covers, is_at, leads_to, parse_pattern
 from understudy.comparators.rules import CompareRule

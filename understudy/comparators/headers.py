@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from understudy.comparators.content import content_type
-from understudy.comparators.difference import Found
+from understudy.comparators.found import Found
 from understudy.forwarding import HOP_BY_HOP
 from understudy.messages import Answer, Headers
 

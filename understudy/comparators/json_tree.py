@@ -10,14 +10,16 @@ from typing import Final, Protocol
 
 import orjson
 
-from understudy.comparators.difference import Found, Token
+from understudy.comparators.difference import Token
+from understudy.comparators.found import Found
 
 DEEPEST: Final = 100
 """Levels walked one by one; what lies deeper is compared as one value."""
 
 DIGITS: Final = bytes(ord("0") if 48 <= i <= 57 else i for i in range(256))
+NINETEEN: Final = b"0" * 19
 MOST_POSITIVE: Final = b"0" * 20  # 2**64 has 20 digits
-MOST_NEGATIVE: Final = b"-" + b"0" * 19  # -2**63 has 19
+MOST_NEGATIVE: Final = b"-" + NINETEEN  # -2**63 has 19
 MOST_DIGITS: Final = 4000  # int() refuses more than 4,300 digits (CVE-2020-10735)
 
 
@@ -55,7 +57,8 @@ def load(text: bytes | str) -> object:
         return _load_exactly(text)
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
     digits = raw.translate(DIGITS)
-    if MOST_POSITIVE in digits or MOST_NEGATIVE in digits:
+    # One look is enough for nearly all; nanoseconds since 1970 have 19 digits.
+    if NINETEEN in digits and (MOST_POSITIVE in digits or MOST_NEGATIVE in digits):
         exact = _load_exactly(text)
         return tree if exact is ABSENT else exact
     return tree

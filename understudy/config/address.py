@@ -14,6 +14,8 @@ _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?\Z"
 )
 _PRINTABLE = re.compile(r"[!-~]+\Z")
+_LONGEST_SOCKET_PATH = 107
+"""sun_path of Linux has 108 bytes, the last of them NUL (unix(7))."""
 LATER_STORES = ("redis", "rediss", "redis+sentinel", "postgres", "postgresql", "postgresql+asyncpg", "mysql")
 
 
@@ -27,7 +29,7 @@ def read_listen(value: object) -> str:
     if not isinstance(value, str):
         raise Refused(f"must be address:port, not {shown(value)}", "for example 127.0.0.1:8080 or [::1]:8080")
     if value.startswith(("unix:", "/")):
-        raise Refused("Unix sockets are not in this version", "listen on an address such as 127.0.0.1:8080")
+        raise Refused("a Unix socket cannot stand here", "an address does, such as 127.0.0.1:8080")
     host, colon, port = value.rpartition(":")
     if not colon or (":" in value and not host and not port):
         meant = f"127.0.0.1:{value}" if value.isdecimal() else f"{value.strip(':') or '127.0.0.1'}:8080"
@@ -114,33 +116,51 @@ def _split(listen: str) -> tuple[str, str]:
 
 
 def read_origin(value: object) -> str:
-    """``http://host:port``, the port always written out. Raises Refused for everything beyond an origin."""
+    """``http://host:port`` or ``https://host:port``, the port always written out, or ``unix:/path``.
+
+    Raises Refused for everything beyond an origin.
+    """
     if isinstance(value, list):
-        raise Refused("several origins of one service are not in this version", "name one url")
+        raise Refused("must be one URL, not a list", "several stand under origins")
     if not isinstance(value, str):
         raise Refused(f"must be a URL, not {shown(value)}", "for example http://127.0.0.1:9001")
     if not _PRINTABLE.match(value):
         raise Refused(
             f"{shown(value)} has characters that no URL has", "names beyond ASCII are written in punycode"
         )
+    if value.startswith("unix:"):
+        return _unix_origin(value)
     scheme, separator, rest = value.partition("://")
     if not separator:
-        meant = re.sub(r"\Ahttps?:?/*", "", value)
-        raise Refused(f"{shown(value)} has no scheme", f"did you mean http://{meant}?")
-    if scheme == "https":
-        raise Refused("https:// origins are not in this version", f"did you mean http://{rest}?")
-    if scheme != "http":
+        meant = f"unix:{value}" if value[0] == "/" else "http://" + re.sub(r"\Ahttps?:?/*", "", value)
+        raise Refused(f"{shown(value)} has no scheme", f"did you mean {meant}?")
+    if scheme not in {"http", "https"}:
         raise Refused(f"{shown(value)}: a service speaks http", f"did you mean http://{rest}?")
-    return _origin(value)
+    return _origin(value, scheme)
 
 
-def _origin(value: str) -> str:
+def _unix_origin(value: str) -> str:
+    path = value.removeprefix("unix:")
+    example = "for example unix:/run/shop.sock"
+    if path.startswith("//"):
+        meant = path.lstrip("/")
+        raise Refused(f"{shown(value)}: a path begins with one slash", f"did you mean unix:/{meant}?")
+    if not path.strip("/") or path.endswith("/"):
+        raise Refused(f"{shown(value)} names no socket", example)
+    if path.startswith("@"):
+        raise Refused(f"{shown(value)}: abstract sockets are not offered", example)
+    if len(path) > _LONGEST_SOCKET_PATH:
+        raise Refused(f"{shown(value)} is longer than a socket's path may be: {_LONGEST_SOCKET_PATH}")
+    return value
+
+
+def _origin(value: str, scheme: str) -> str:
     try:
         parts = urlsplit(value)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise Refused(f"{shown(value)} is not a URL: {error}") from None
-    shorter = f"did you mean http://{parts.netloc.rpartition('@')[2]}?"
+    shorter = f"did you mean {scheme}://{parts.netloc.rpartition('@')[2]}?"
     if "@" in parts.netloc:
         raise Refused("user and password do not belong into a URL", "see set_headers; " + shorter)
     if parts.query or "?" in value:
@@ -149,14 +169,15 @@ def _origin(value: str) -> str:
         raise Refused(f"{shown(value)} has a fragment; an origin has none", shorter)
     if parts.path not in {"", "/"}:
         raise Refused(f"{shown(value)} has a path; requests keep the path they came with", shorter)
-    if not _is_host(host):
+    if not is_host(host):
         raise Refused(f"{shown(value)}: {shown(host)} is not a host", "for example http://127.0.0.1:9001")
     if port == 0:
         raise Refused(f"{shown(value)}: port 0 is out of range", "1 to 65535")
-    return f"http://{f'[{host}]' if ':' in host else host}:{port or 80}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port or (443 if scheme == 'https' else 80)}"
 
 
-def _is_host(host: str) -> bool:
+def is_host(host: str) -> bool:
+    """Whether *host* is a name or an address, the latter without brackets and in its usual form."""
     if ":" in host:
         return _is_ipv6(host)
     if re.fullmatch(r"[0-9.]+", host) or host.lower().startswith("0x"):
@@ -169,10 +190,18 @@ def _is_host(host: str) -> bool:
     return bool(_HOST_NAME.match(host))
 
 
+UNIX_PEERS = "unix"
+"""Stands among networks for whoever connects to a Unix socket, who has no address."""
+
+
 def read_network(value: object) -> str:
-    """``10.0.0.0/8``; a single address is a network of one."""
+    """``10.0.0.0/8``; a single address is a network of one; ``unix`` is every peer on a Unix socket."""
     if not isinstance(value, str):
         raise Refused(f"must be a network, not {shown(value)}", "for example 10.0.0.0/8")
+    if value == UNIX_PEERS:
+        return value
+    if value.startswith("unix:"):
+        raise Refused(f"{shown(value)} is not a network", "did you mean unix?")
     try:
         return str(ipaddress.ip_network(value))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Numbers with a meaning: durations, sizes, shares and counts. Each reader raises Refused."""
+"""Numbers with a meaning: durations, sizes, shares, counts, and yes or no. Each reader raises Refused."""
 
 import re
 from collections.abc import Mapping
@@ -112,6 +112,15 @@ def read_count(value: object, *, least: int, most: int) -> int:
     if not least <= value <= most:
         raise Refused(f"must be {least} to {most}, not {value}")
     return value
+
+
+def read_switch(value: object) -> bool:
+    """``true`` or ``false``; YAML's 1.1 words for them are texts here."""
+    if isinstance(value, bool):
+        return value
+    words = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
+    meant = words.get(value.lower()) if isinstance(value, str) else None
+    raise Refused(f"must be true or false, not {shown(value)}", f"did you mean {meant}?" if meant else "")
 
 
 def duration_text(seconds: float) -> str:

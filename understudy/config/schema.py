@@ -6,7 +6,7 @@ from typing import Any
 from understudy.config.flags import VARIANT_KEYS
 from understudy.config.names import NAME_PATTERN
 from understudy.config.routes import UNIT_PATTERN
-from understudy.config.setting import Kind, default_of, description, settings_of
+from understudy.config.setting import Kind, alternatives_of, default_of, description, settings_of
 from understudy.config.settings import Settings
 
 _METHODS = {
@@ -52,10 +52,14 @@ def _object(section: type) -> dict[str, Any]:
         default = default_of(entry)
         if default is MISSING:
             required.append(key)
-        elif kind.section is None:
+        elif kind.section is None and kind.written(default) != "" and key not in alternatives_of(section):
             properties[key]["default"] = kind.written(default)
     schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
-    return {**schema, "required": required} if required else schema
+    if required:
+        schema["required"] = required
+    if alternatives_of(section):
+        schema["oneOf"] = [{"required": [key]} for key in alternatives_of(section)]
+    return schema
 
 
 def _of_kind(kind: Kind) -> dict[str, Any]:

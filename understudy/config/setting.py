@@ -10,6 +10,7 @@ from dataclasses import MISSING, Field, dataclass
 from typing import Any, Final
 
 from understudy.config.address import read_listen, read_network, read_origin, read_store
+from understudy.config.listener import read_listener
 from understudy.config.place import Place, Refused, shown, suggestion
 from understudy.config.quantity import (
     DURATION_PATTERN,
@@ -19,6 +20,7 @@ from understudy.config.quantity import (
     read_duration,
     read_share,
     read_size,
+    read_switch,
     size_text,
 )
 
@@ -104,6 +106,8 @@ def read_values(
     for key, (message, hint) in later.items():
         if key in given:
             place.key(key).refuse(message, hint)
+    if isinstance(value, Mapping):
+        _check_alternatives(section, given, place)
     values: dict[str, Any] = {}
     for key, (kind, entry) in kinds.items():
         if key not in given:
@@ -115,6 +119,21 @@ def read_values(
         except Refused as refused:
             place.key(key).refuse(refused.message, refused.hint)
     return values
+
+
+def alternatives_of(section: type) -> tuple[str, ...]:
+    """Keys of which exactly one must be given: the section's ``ONE_OF``."""
+    return tuple(getattr(section, "ONE_OF", ()))
+
+
+def _check_alternatives(section: type, given: Mapping[str, object], place: Place) -> None:
+    keys = alternatives_of(section)
+    named = [key for key in keys if key in given]
+    if keys and not named:
+        hints = {key: entry.metadata[_WHAT] for key, _, entry in settings_of(section)}
+        place.key(keys[0]).refuse("is missing", hints[keys[0]])
+    elif len(named) > 1:
+        place.key(named[1]).refuse(f"stands beside {named[0]}", "give one of them")
 
 
 def section(cls: type) -> Kind:
@@ -163,13 +182,14 @@ def size(*, least: int = 0, most: int = 2**40) -> Kind:
     return _scalar(read, schema, written=size_text)
 
 
-def listed(kind: Kind, *, one_alone: bool = False) -> Kind:
+def listed(kind: Kind, *, one_alone: bool = False, at_least_one: bool = False) -> Kind:
     """A list of *kind* without repetitions; with *one_alone*, a single entry needs no list."""
+    needs_one = one_alone or at_least_one
 
     def read(value: object, place: Place) -> tuple[Any, ...]:
         if one_alone and not isinstance(value, list | tuple):
             return (kind.read(value, place),)
-        if one_alone and not value:
+        if needs_one and isinstance(value, list | tuple) and not value:
             raise Refused("must name at least one")
         found: list[Any] = []
         for at, entry in place.items(value):
@@ -189,7 +209,9 @@ def listed(kind: Kind, *, one_alone: bool = False) -> Kind:
         return [kind.from_text(part) if kind.from_text else part for part in parts]
 
     array: dict[str, Any] = {"type": "array", "items": kind.schema, "uniqueItems": True}
-    schema = {"anyOf": [kind.schema, {**array, "minItems": 1}]} if one_alone else array
+    if needs_one:
+        array["minItems"] = 1
+    schema = {"anyOf": [kind.schema, array]} if one_alone else array
     return Kind(read=read, schema=schema, from_text=from_text, written=list)
 
 
@@ -230,6 +252,12 @@ def choice(names: Iterable[str], what: str) -> Kind:
     return _scalar(read, {"type": "string", "enum": list(known)})
 
 
+def _read_file_name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\x00" in value:
+        raise Refused(f"must be the name of a file, not {shown(value)}")
+    return value
+
+
 def or_word(kind: Kind, words: Mapping[str, int]) -> Kind:
     """*kind*, or one of *words*, each with the number that stands for it."""
 
@@ -248,27 +276,20 @@ def or_word(kind: Kind, words: Mapping[str, int]) -> Kind:
     )
 
 
-def _read_switch(value: object) -> bool:
-    if not isinstance(value, bool):
-        meant = value.lower() if isinstance(value, str) else ""
-        hint = {"on": "did you mean true?", "yes": "did you mean true?"}.get(meant, "")
-        hint = hint or ("did you mean false?" if meant in ("off", "no") else "")
-        raise Refused(f"must be true or false, not {shown(value)}", hint)
-    return value
-
-
-SWITCH = _scalar(
-    _read_switch,
-    {"type": "boolean"},
-    from_text=lambda text: {"true": True, "false": False}.get(text.lower(), text),
-)
 DURATION = _scalar(
     read_duration,
     {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": DURATION_PATTERN}]},
     written=duration_text,
 )
 SHARE = _scalar(read_share, {"type": "number", "minimum": 0, "maximum": 1}, from_text=_number_from)
+SWITCH = _scalar(
+    read_switch,
+    {"type": "boolean"},
+    from_text=lambda text: {"true": True, "false": False}.get(text.lower(), text),
+)
 LISTEN = _scalar(read_listen, {"type": "string", "pattern": r"^.+:[0-9]{1,5}$"})
-ORIGIN = _scalar(read_origin, {"type": "string", "pattern": r"^http://[^/?#@]+/?$"})
+ORIGIN = _scalar(read_origin, {"type": "string", "pattern": r"^(https?://[^/?#@]+/?|unix:/.+)$"})
+LISTENER = _scalar(read_listener, {"type": "string", "pattern": r"^(unix:.+|(https?://)?.+:[0-9]{1,5}/?)$"})
 NETWORK = _scalar(read_network, {"type": "string"})
 STORE = _scalar(read_store, {"type": "string", "pattern": r"^(memory://|sqlite:///.+)$"})
+FILE = _scalar(_read_file_name, {"type": "string", "minLength": 1})

@@ -5,7 +5,7 @@ Every default names its reason or the proxy it follows. Times are seconds, sizes
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
@@ -16,11 +16,14 @@ from understudy.config.names import (
     read_request_id,
     read_set_headers,
 )
+from understudy.config.origins import Ejection, HealthCheck, OriginTls
 from understudy.config.place import Place, Refused, shown
 from understudy.config.rules import Rules
 from understudy.config.setting import (
     DURATION,
+    FILE,
     LISTEN,
+    LISTENER,
     NETWORK,
     ORIGIN,
     SHARE,
@@ -39,7 +42,9 @@ from understudy.config.setting import (
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 
+BALANCES = ("round_robin", "least_connections")
 DETECTORS = ("token", "card", "email")
 AUTO = -1
 """A bound that is worked out at the start from what the machine allows."""
@@ -113,13 +118,35 @@ class AdminSettings:
 class Service:
     """A named upstream."""
 
-    LATER: ClassVar = {
-        "tls": ("TLS towards an origin is not in this version", "name an http:// url"),
-        "health": ("health checks are not in this version", ""),
-        "origins": ("several origins of one service are not in this version", "name one url"),
-    }
+    ONE_OF: ClassVar = ("url", "origins")
 
-    url: str = setting(ORIGIN, what="The origin: http://host:port, nothing behind it.")
+    url: str = setting(
+        ORIGIN,
+        default="",
+        what="The origin: http://host:port or https://host:port, nothing behind it; or unix:/path/of.sock.",
+    )
+    origins: tuple[str, ...] = setting(
+        listed(ORIGIN, at_least_one=True),
+        default=(),
+        what="Instead of url, several of them; each request goes to one.",
+    )
+    balance: str = setting(
+        choice(BALANCES, "way to balance"),
+        default="round_robin",
+        what="Which origin is asked: round_robin, or least_connections, that with the fewest requests.",
+        why="round_robin, as NGINX and Envoy: it needs to know nothing of the origins.",
+    )
+    tls: OriginTls | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(OriginTls), default=None, what="How the certificates of https:// origins are checked."
+    )
+    health: HealthCheck | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(HealthCheck),
+        default=None,
+        what="Active checks of each origin by each worker; none unless given.",
+    )
+    eject: Ejection = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(Ejection), factory=Ejection, what="When failing requests take an origin out for a while."
+    )
     connect_timeout: float = setting(
         DURATION,
         default=2.0,
@@ -141,7 +168,7 @@ class Service:
     connections: int = setting(
         count(least=1, most=65535),
         default=1024,
-        what="Most connections of one worker to this service.",
+        what="Most connections of one worker to this service, over all its origins.",
         why="1024, as Envoy's circuit breaker.",
     )
     queue: int = setting(
@@ -168,6 +195,16 @@ class Service:
         what="Fields that replace the client's on each copy to this service, such as its own Authorization.",
         why="none: unknown fields pass as they came (RFC 9110 7.6).",
     )
+
+    @property
+    def all_origins(self) -> tuple[str, ...]:
+        """Every origin, in the order given; at least one."""
+        return self.origins or (self.url,)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether any origin is https://."""
+        return any(origin.startswith("https://") for origin in self.all_origins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,11 +261,24 @@ class Limits:
         what="Longest silence inside a request body.",
         why="30s, half of NGINX's client_body_timeout: a sender silent for that long has gone.",
     )
+    body_rate_bytes: int = setting(
+        size(most=GIB),
+        default=240,
+        key="body_rate",
+        what="Fewest bytes a second of a request body; who is body_idle_timeout behind gets 408. 0: any.",
+        why="240B, as IIS and Kestrel; httpd asks for 500. Else a byte in 29 s holds a connection for ever.",
+    )
     keep_alive_timeout: float = setting(
         DURATION,
         default=60.0,
         what="How long an idle client connection is kept.",
         why="60s; NGINX keeps 75 s, and load balancers close at 60 s.",
+    )
+    tunnel_idle_timeout: float = setting(
+        DURATION,
+        default=300.0,
+        what="Longest silence in a tunnel (a WebSocket), in both directions together.",
+        why="5m, as Envoy's stream_idle_timeout; most WebSocket libraries ping every 20 to 60 s.",
     )
     target_bytes: int = setting(
         size(least=256, most=MIB),
@@ -318,18 +368,33 @@ class AccessLogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """One configuration file, read and checked; valid by construction when it comes from `parse_settings`."""
+class TlsSettings:
+    """The certificate that the proxy shows. Read again on a reload, and when the files change."""
 
-    LATER: ClassVar = {
-        "tls": ("TLS on our own listener is not in this version", "terminate TLS in front of Understudy"),
-    }
+    cert: str = setting(FILE, what="PEM file of the certificate, then those that lead to its root.")
+    key: str = setting(FILE, what="PEM file of its private key, unencrypted.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One configuration file, read and checked; valid by construction when it comes from `parse_settings`.
+
+    ``document`` is the plain document that says them, environment variables laid over it, without rules.
+    """
 
     listen: tuple[str, ...] = setting(
-        listed(LISTEN, one_alone=True),
+        listed(LISTENER, one_alone=True),
         default=("127.0.0.1:8080",),
-        what="Address of the proxy, or a list of them. Port 0 takes a free one.",
+        what=(
+            "Address of the proxy, or a list of them. Port 0 takes a free one. With tls, http://ADDRESS stays"
+            " plain. unix:PATH (beside this file unless absolute) is a Unix socket, always plain."
+        ),
         why="loopback, so that nothing is open to the network unasked; 8080 needs no privilege.",
+    )
+    tls: TlsSettings | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(TlsSettings),
+        default=None,
+        what="With it, TCP addresses in listen speak TLS. Files beside this one unless absolute.",
     )
     workers: int = setting(
         count(least=1, most=256),
@@ -364,7 +429,10 @@ class Settings:
     trusted_proxies: tuple[str, ...] = setting(
         listed(NETWORK),
         default=(),
-        what="Networks whose Forwarded and X-Forwarded-* fields are believed.",
+        what=(
+            "Networks whose Forwarded and X-Forwarded-* fields are believed;"
+            " unix is everybody who connects to a Unix socket."
+        ),
         why="none, because any client can write them (RFC 7239 8.1).",
     )
     forwarded: str = setting(
@@ -386,3 +454,4 @@ class Settings:
         section(RedactSettings), factory=RedactSettings, what="What is hidden in stored samples."
     )
     rules: Rules = field(default_factory=Rules)
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

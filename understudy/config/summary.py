@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from understudy.config.listener import listeners
 from understudy.config.quantity import duration_text, size_text
-from understudy.config.settings import Settings
+from understudy.config.settings import Service, Settings
 from understudy.config.splits import Outcomes, needs_unit, outcomes
 from understudy.decide import Route
 
@@ -41,7 +42,10 @@ class RouteSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A valid configuration, retold; ``warnings`` are what is allowed but probably not meant."""
+    """A valid configuration, retold; ``warnings`` are what is allowed but probably not meant.
+
+    ``services`` tells of each its origins, how they are balanced, checked and trusted.
+    """
 
     listen: tuple[str, ...]
     workers: int
@@ -57,16 +61,34 @@ class Summary:
 def summary(settings: Settings) -> Summary:
     """What `understudy serve` would do with *settings*."""
     return Summary(
-        listen=settings.listen,
+        listen=tuple(_listen(settings)),
         workers=settings.workers,
         admin=settings.admin.listen,
         store=settings.store,
-        services={name: service.url for name, service in settings.services.items()},
+        services={name: ", ".join(_service(service)) for name, service in settings.services.items()},
         routes=tuple(_route(route, settings) for route in settings.rules.routes),
         shadow=_shadow(settings),
         compare_rules=len(settings.rules.compare),
         warnings=tuple(_warnings(settings)),
     )
+
+
+def _service(service: Service) -> Iterator[str]:
+    """Its origins, then what is not as usual about them."""
+    yield from service.all_origins
+    if len(service.all_origins) > 1:
+        yield service.balance
+    if service.health is not None:
+        yield f"checked at {service.health.path} every {duration_text(service.health.interval)}"
+    if service.tls is not None and not service.tls.verify:
+        yield "not verified"
+    elif service.tls is not None and service.tls.ca:
+        yield f"verified by {service.tls.ca}"
+
+
+def _listen(settings: Settings) -> Iterator[str]:
+    for listener in listeners(settings.listen, has_tls=settings.tls is not None):
+        yield str(listener) if listener.is_tls or listener.is_unix else listener.address
 
 
 def _shadow(settings: Settings) -> dict[str, str]:
@@ -128,6 +150,9 @@ def _variant(
 
 
 def _warnings(settings: Settings) -> Iterator[str]:
+    ours = listeners(settings.listen, has_tls=settings.tls is not None)
+    if settings.tls is not None and not any(listener.is_tls for listener in ours):
+        yield "tls is given, but no address in listen speaks it"
     yield from _route_warnings(settings)
     yield from _flag_warnings(settings)
     mirrored = {name for _, _, variant in _routing_variants(settings) for name in variant.get("mirror", ())}
@@ -135,6 +160,9 @@ def _warnings(settings: Settings) -> Iterator[str]:
         yield "shadow.control is 0: nothing is asked twice, so no noise is learned and the report says so"
     if settings.rules.routes and not mirrored:
         yield "no variant mirrors anything, so there will be nothing to report"
+    for name, service in settings.services.items():
+        if service.tls is not None and not service.tls.verify:
+            yield f"services.{name}.tls.verify is false: whoever answers there is believed"
     used = mirrored | set(_serving(settings))
     for name in settings.services:
         if name not in used:

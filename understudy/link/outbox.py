@@ -18,7 +18,7 @@ class Outbox:
 
     def __init__(self, drain: Callable[[], Mapping[tuple[str, ...], int]] | None = None) -> None:
         self.drain = drain
-        self._pairs: deque[Pair] = deque()
+        self._pairs: deque[tuple[int, Pair]] = deque()
         self._bytes = 0
         self._sequence = 0
         self._under_way: Batch | None = None
@@ -36,7 +36,7 @@ class Outbox:
         size = pair_bytes(pair)
         if len(self._pairs) >= MOST_PAIRS or self._bytes + size > MOST_BYTES:
             return False
-        self._pairs.append(pair)
+        self._pairs.append((size, pair))
         self._bytes += size
         return True
 
@@ -72,12 +72,12 @@ class Outbox:
 
     def _take(self) -> list[Pair]:
         taken: list[Pair] = []
-        size = 0
-        while self._pairs and len(taken) < BATCH_PAIRS and size < BATCH_BYTES:
-            pair = self._pairs.popleft()
+        total = 0
+        while self._pairs and len(taken) < BATCH_PAIRS and total < BATCH_BYTES:
+            size, pair = self._pairs.popleft()
             taken.append(pair)
-            size += pair_bytes(pair)
-        self._bytes -= size
+            total += size
+        self._bytes -= total
         return taken
 
 
@@ -89,4 +89,7 @@ def pair_bytes(pair: Pair) -> int:
 
 def answer_bytes(answer: Answer) -> int:
     """The bytes of an answer's body and fields."""
-    return len(answer.body) + sum(len(name) + len(value) for name, value in answer.headers)
+    size = len(answer.body)
+    for name, value in answer.headers:
+        size += len(name) + len(value)
+    return size

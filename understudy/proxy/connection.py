@@ -5,8 +5,11 @@ lingering after an early answer) is decided here.
 """
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -16,14 +19,16 @@ import httptools
 from understudy.forwarding import field_bytes
 from understudy.proxy.exchange import Exchange
 from understudy.proxy.heads import Refused
-from understudy.proxy.repeat import Repeat
-from understudy.upstream.connection import BUFFER_BYTES
+from understudy.proxy.repeat import Read, Repeat
+from understudy.proxy.tunnel import Tunnel
+from understudy.proxy.upgrade import offered
+from understudy.upstream.connection import BUFFER_BYTES, UpstreamConnection
 
 if TYPE_CHECKING:
     from understudy.proxy.server import Proxy
 
-IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING = range(7)
-"""What a connection waits for; each has its time limit."""
+IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING, ENDING, TUNNEL = range(9)
+"""What a connection waits for; each has its time limit. ENDING is the first moment of CLOSING with TLS."""
 
 PIPELINE_DEPTH: Final = 64
 """Requests parsed ahead of the one being answered; more close the connection when these are done."""
@@ -31,8 +36,13 @@ PIPELINE_DEPTH: Final = 64
 LINGER_BYTES: Final = 64 * 1024
 """Read and thrown away after an early answer, so that a reset does not destroy it (RFC 9112 9.6)."""
 
-HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT = 1, 2, 4
-"""Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read."""
+HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT, HOLD_SWITCH, HOLD_TURN = 1, 2, 4, 8, 16
+"""Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read,
+nobody knows yet what protocol it speaks next, it is another's turn."""
+
+TURN_PIECES: Final = 1024
+"""Pieces of a body in one read, a millisecond's work, after which the others come first: the loop may read
+32 times before its turn ends, and 256 KiB hold 40,000 chunks of a byte."""
 
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends a reset, which nobody takes for an end in good order."""
@@ -57,32 +67,41 @@ class ClientConnection(asyncio.Protocol):
         "_begun",
         "_current",
         "_head_bytes",
+        "_held",
         "_holds",
         "_in_body",
         "_incoming",
         "_linger_bytes",
         "_parser",
+        "_pieces",
         "_queue",
         "_quiet_bytes",
         "_read_bytes",
         "_refusal",
         "_repeat",
         "_stopped",
+        "_tunnel",
         "_unsent_bytes",
         "_upgrading",
         "_whole",
         "is_paused",
+        "is_tls",
         "is_trusted",
+        "is_unix",
         "mark",
         "method",
         "peer_ip",
         "phase",
         "proxy",
+        "scheme",
         "transport",
     )
 
-    def __init__(self, proxy: "Proxy") -> None:
+    def __init__(self, proxy: "Proxy", *, is_unix: bool = False, is_tls: bool = False) -> None:
         self.proxy = proxy
+        self.is_unix = is_unix
+        self.is_tls = is_tls
+        self.scheme = b"https" if is_tls else b"http"
         self.transport: asyncio.Transport | None = None
         self.peer_ip = ""
         self.is_trusted = False
@@ -99,11 +118,14 @@ class ClientConnection(asyncio.Protocol):
         self._quiet_bytes = 0
         self._read_bytes = 0
         self._unsent_bytes = 0
+        self._pieces = 0
         self._refusal: Refused | None = None
         self._in_body = False
         self._holds = 0
         self._stopped = False
         self._upgrading = False
+        self._held: bytes | None = None
+        self._tunnel: Tunnel | None = None
         self._linger_bytes = 0
         self._begun = 0
         self._repeat = Repeat()
@@ -118,9 +140,16 @@ class ClientConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         peer = transport.get_extra_info("peername")
         self.peer_ip = plain_address(peer[0]) if isinstance(peer, tuple) else ""
-        self.is_trusted = self.proxy.forwarder.trusts(self.peer_ip)
+        self.judge_peer()
         self.mark = self.proxy.clock.now
         self.proxy.joined(self, transport)
+
+    def judge_peer(self) -> None:
+        """Learn whether the peer is trusted; what was remembered of its requests depends on it."""
+        forwarder = self.proxy.forwarder
+        self.is_trusted = forwarder.trusts_unix if self.is_unix else forwarder.trusts(self.peer_ip)
+        self._repeat = Repeat()
+        self._added = b""
 
     def data_received(self, data: bytes) -> None:
         if self.phase == LINGERING:
@@ -130,11 +159,17 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._stopped:
             return
+        if self._held is not None:  # it was read before the pause
+            self._held += data
+            return
         is_first = self.phase == IDLE
         if is_first:
-            again = self._repeat.read(data, target_bytes=self.proxy.limits.target_bytes)
+            limits = self.proxy.limits
+            again = self._repeat.read(
+                data, target_bytes=limits.target_bytes, header_bytes=limits.header_bytes
+            )
             if again is not None:
-                self._again(*again)
+                self._again(again)
                 return
             self.phase = HEAD
             self.mark = self.proxy.clock.now
@@ -157,8 +192,13 @@ class ClientConnection(asyncio.Protocol):
             self._check_sizes()
 
     def eof_received(self) -> bool:
-        """A client may half-close after its request and still wait for the answer."""
+        """A client may half-close after its request and still wait for the answer.
+
+        Not with TLS: the transport closes at the peer's end (close_notify), whatever is said here.
+        """
         self._stopped = True
+        if self.is_tls:
+            return False
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             if incoming is self._current:  # broken off
@@ -256,6 +296,7 @@ class ClientConnection(asyncio.Protocol):
         self._upgrading = parser.should_upgrade()
         if self._upgrading and version == "1.1":
             exchange.keep_alive = True
+            exchange.upgrade = offered(headers)
         if self._current is None and not self.is_paused:
             self._current = exchange
             self.method = method
@@ -268,9 +309,13 @@ class ClientConnection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         exchange = self._incoming
         self._quiet_bytes = 0
+        self._pieces += 1
         if exchange is not None and not self._stopped:
             if exchange is self._current:
-                self.mark = self.proxy.clock.now
+                # Each byte buys its share of a second, so that a trickle holds nothing for ever.
+                now = self.proxy.clock.now
+                paid = self.mark + len(data) * self.proxy.body_byte_seconds
+                self.mark = paid if paid < now and self.phase == BODY else now
             exchange.body(data)
 
     def on_message_complete(self) -> None:
@@ -300,7 +345,7 @@ class ClientConnection(asyncio.Protocol):
         """The fields we add to a request for *host*, remembered for the connection's next one."""
         if host != self._added_host or not self._added:
             self._added_host = host
-            self._added = self.proxy.added_fields(self.peer_ip, host)
+            self._added = self.proxy.forwarder.lines(self.peer_ip, self.scheme, host)
         return self._added
 
     def hold_body(self) -> None:
@@ -308,7 +353,9 @@ class ClientConnection(asyncio.Protocol):
         self._hold(HOLD_BODY)
 
     def release_body(self) -> None:
-        """Read on."""
+        """Read on; the client owes nothing for the time in which it was not read."""
+        if self.phase == BODY:
+            self.mark = self.proxy.clock.now
         self._release(HOLD_BODY)
 
     def exchange_over(self, exchange: Exchange) -> None:
@@ -322,6 +369,8 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._linger()
             return
+        if exchange.upgrade and self._held is not None:
+            self.proxy.loop.call_soon(self._read_on)
         self._release(HOLD_BODY)
         self.phase = IDLE if self._incoming is None or self._incoming is exchange else HEAD
         self.mark = self.proxy.clock.now
@@ -331,6 +380,34 @@ class ClientConnection(asyncio.Protocol):
         elif self._stopped:
             self.close()
 
+    def switch(self, service: UpstreamConnection, rest: bytes) -> None:
+        """From here on this is a tunnel to *service*, which has sent *rest* already."""
+        held, self._held = self._held, None
+        is_half_closed = self._stopped
+        self._stop()
+        if self.transport is None or service.transport is None:
+            service.abandon()
+            self.close()
+            return
+        self.phase = TUNNEL
+        self.mark = self.proxy.clock.now
+        self.proxy.tunnels += 1
+        self._tunnel = Tunnel(self, self.transport, service)
+        self._tunnel.start(from_client=held or b"", from_service=rest, is_half_closed=is_half_closed)
+
+    def tunnel_moved(self) -> None:
+        self.mark = self.proxy.clock.now
+
+    def tunnel_closing(self) -> None:
+        if self.phase != CLOSING:
+            self.phase = CLOSING
+            self.mark = self.proxy.clock.now
+
+    def tunnel_ended(self) -> None:
+        self._tunnel = None
+        self.proxy.tunnels -= 1
+        self.connection_lost(None)
+
     def cut(self) -> None:
         """End the connection so that the client cannot take the answer for whole: by a reset."""
         current = self._current
@@ -338,9 +415,10 @@ class ClientConnection(asyncio.Protocol):
         if current is not None:
             current.client_gone()
         if self.transport is not None:
+            raw = self.transport.get_extra_info("socket")
             try:
-                raw = self.transport.get_extra_info("socket")
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                if raw is not None:
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             except OSError:
                 pass  # it is gone already
             self.transport.abort()
@@ -348,10 +426,10 @@ class ClientConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close after what was written has gone out, for as long as the client takes some of it."""
         self._stop()
-        if self.transport is not None and self.phase != CLOSING:
-            self.phase = CLOSING
+        if self.transport is not None and self.phase != CLOSING and self.phase != ENDING:
+            self.phase = ENDING if self.is_tls else CLOSING
             self.mark = self.proxy.clock.now
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._unsent_bytes = self._unsent()
             self.transport.close()
 
     # -- told by the proxy's clock -------------------------------------------------------------------------
@@ -361,7 +439,9 @@ class ClientConnection(asyncio.Protocol):
         phase = self.phase
         if now - self.mark <= self.proxy.seconds_for(phase, self._current):
             return
-        if phase == CLOSING:
+        if self._tunnel is not None:
+            self._tunnel.close() if phase == TUNNEL else self._tunnel.abort()
+        elif phase in (CLOSING, ENDING):
             self._close_late(now)
         elif phase in (IDLE, LINGERING) or (phase == HEAD and self._incoming is None):
             self.close()
@@ -371,7 +451,7 @@ class ClientConnection(asyncio.Protocol):
             if phase == BODY and self._current.awaits_body and not self._holds & HOLD_BODY:
                 self._refuse_head(408, "body_timeout", "the request body did not arrive in time")
             else:
-                self._current.timed_out()
+                self._current.timed_out(is_client_slow=self.is_paused)
 
     def drain(self) -> None:
         """Take no further request: close now when idle, else after the present answer."""
@@ -380,13 +460,13 @@ class ClientConnection(asyncio.Protocol):
 
     # -- a request like the one before ---------------------------------------------------------------------
 
-    def _again(self, method: bytes, target: bytes) -> None:
-        """Take a request whose header block is the remembered one."""
-        repeat = self._repeat
+    def _again(self, read: Read) -> None:
+        """Take a request whose header block is the remembered one, or nearly."""
+        method = read.method
         exchange = Exchange(self)
-        exchange.target = target
-        exchange.headers = repeat.headers
-        exchange.fields = repeat.fields
+        exchange.target = read.target
+        exchange.headers = read.headers
+        exchange.fields = read.fields
         exchange.method = _METHODS.get(method) or _METHODS.setdefault(method, method.decode("ascii"))
         exchange.is_complete = True
         self._current = exchange
@@ -404,7 +484,7 @@ class ClientConnection(asyncio.Protocol):
         self._whole = None
         # An absolute-form target has put its authority into the fields: they are not the block's alone.
         if exchange.fields is not None and exchange.version == "1.1" and exchange.target[:1] == b"/":
-            self._repeat.remember(data, exchange.headers, exchange.fields)
+            self._repeat.remember(data, exchange.headers, exchange.fields, self.proxy.spellings)
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -455,7 +535,8 @@ class ClientConnection(asyncio.Protocol):
         self.mark = self.proxy.clock.now
         self._holds = 0
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write_eof()
+            if not self.is_tls:  # TLS has no half-close here; the answer tells its own end
+                self.transport.write_eof()
             self.transport.resume_reading()
 
     def _stop(self) -> None:
@@ -466,13 +547,34 @@ class ClientConnection(asyncio.Protocol):
         self.proxy.outgoing.flush()
 
     def _close_late(self, now: float) -> None:
-        """End a closed connection whose client takes nothing of what it still has to get."""
-        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
-        if left < self._unsent_bytes:
+        """End a closed connection whose client takes nothing of what it still has to get, or, with TLS,
+        has all of it and does not say that it has seen the end."""
+        left = self._unsent()
+        if not left and self.is_tls:
+            if self.transport is not None:
+                self.transport.abort()
+        elif left < self._unsent_bytes or self.phase == ENDING:
+            self.phase = CLOSING
             self._unsent_bytes = left
             self.mark = now
         else:
             self.cut()
+
+    def _unsent(self) -> int:
+        """Bytes that the client has not got. With TLS a part of them stands where only the kernel tells."""
+        if self.transport is None:
+            return 0
+        size = self.transport.get_write_buffer_size()
+        if self.is_tls:
+            raw = self.transport.get_extra_info("socket")
+            try:
+                if raw is not None:
+                    size += int.from_bytes(
+                        fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
+                    )
+            except OSError:
+                pass  # it is gone already
+        return size
 
     def _check_sizes(self) -> None:
         """Bound what has no end yet: a head, a chunk extension, a trailer, each across segments."""
@@ -481,6 +583,10 @@ class ClientConnection(asyncio.Protocol):
             if self._quiet_bytes > limits.header_bytes + BUFFER_BYTES:
                 self._refuse_head(400, "body_framing_too_large", "chunk extensions or trailers are too large")
             self.proxy.outgoing.flush()  # so that a slow upstream is noticed before the next read
+            if self._pieces > TURN_PIECES:
+                self._hold(HOLD_TURN)
+                self.proxy.loop.call_soon(self._release, HOLD_TURN)
+            self._pieces = 0
         elif self._incoming is not None:
             if not self._head_bytes:
                 self._head_bytes = 1  # it began behind something else: its first part was not counted
@@ -518,8 +624,11 @@ class ClientConnection(asyncio.Protocol):
         self._refuse_head(500, "internal", "the proxy failed to handle this request")
 
     def _after_upgrade(self, rest: memoryview) -> None:
-        """llhttp stops at an upgrade request; we do not offer it, so the bytes go on as HTTP/1.1."""
+        """llhttp stops at an upgrade request; what is not offered to the service goes on as HTTP/1.1."""
         while True:
+            if self._incoming is not None and self._incoming.upgrade and not self._stopped:
+                self._await_switch(self._incoming, bytes(rest))
+                return
             try:
                 self._as_plain_request()
                 if rest and not self._stopped:
@@ -530,6 +639,24 @@ class ClientConnection(asyncio.Protocol):
             except httptools.HttpParserError as error:
                 self._unreadable(error)
                 return
+
+    def _await_switch(self, exchange: Exchange, rest: bytes) -> None:
+        """Read no more until the service has said which protocol *rest* belongs to."""
+        self._upgrading = False
+        self._parser = httptools.HttpRequestParser(self)
+        self.on_message_complete()
+        self._whole = None
+        self._held = rest
+        self._hold(HOLD_SWITCH)
+        if exchange.is_over:  # refused by ourselves
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """The service did not switch: what the client said since is HTTP."""
+        held, self._held = self._held, None
+        if held and not self._stopped:
+            self.data_received(held)
+        self._release(HOLD_SWITCH)
 
     def _as_plain_request(self) -> None:
         """Go on after the head of an upgrade request as if it asked for none (RFC 9110 7.8).

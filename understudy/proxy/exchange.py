@@ -5,6 +5,7 @@ State of a request lives here; the connection lives on. Nothing on this path is 
 
 import re
 from bisect import bisect_left
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from understudy.proxy.heads import (
 )
 from understudy.proxy.problems import DETAIL_OF, STATUS_OF, problem
 from understudy.proxy.rehearsal import Rehearsal, rehearse
+from understudy.proxy.upgrade import accepted, upgrade_fields
 from understudy.upstream import Refusal, UpstreamConnection
 
 if TYPE_CHECKING:
@@ -40,8 +42,34 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 AT_ONCE_BYTES: Final = 16 * 1024
 """A piece of an answer that is not waited with: the loop may read 32 more before its turn ends."""
 
+UNREACHED: Final = frozenset({"connect_refused", "connect_timeout", "closed", "tls_failed"})
+"""Why no connection came, when the reason is the service's."""
+
+TURN_PIECES: Final = 3 * 1024
+"""Of an answer's chunks in one read, three for each: over that, others come first."""
+
 KEEPS: Final = frozenset({404, 405, 502, 503, 504})
 """Answers of our own after which a whole, well-framed HTTP/1.1 request leaves the connection usable."""
+
+NOT_FORWARDED: Final = frozenset(
+    # A tunnel, and what would show the fields we add. The rest llhttp knows from RTSP and ICE.
+    [
+        "CONNECT",
+        "TRACE",
+        "SOURCE",
+        "DESCRIBE",
+        "ANNOUNCE",
+        "SETUP",
+        "PLAY",
+        "PAUSE",
+        "TEARDOWN",
+        "GET_PARAMETER",
+        "SET_PARAMETER",
+        "REDIRECT",
+        "RECORD",
+        "FLUSH",
+    ]
+)
 
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")
 _status_lines: dict[tuple[int, bytes], bytes] = {}
@@ -59,11 +87,20 @@ def status_line(status: int, reason: bytes) -> bytes:
     return line
 
 
+def end_to_end(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The lines of the *headers* that go past this hop."""
+    named = [o for n, v in headers if kind_of(n) == CONNECTION for o in connection_options(v)]
+    return b"".join(
+        b"%b: %b\r\n" % (n, v) for n, v in headers if kind_of(n) == PASS and n.lower() not in named
+    )
+
+
 class Exchange:
     """One request and its answer. Is its own `Head`, upstream `Caller` and pool `Waiter`."""
 
     __slots__ = (
         "_answered",
+        "_asked",
         "_chunked_out",
         "_client",
         "_early",
@@ -71,6 +108,7 @@ class Exchange:
         "_pending",
         "_retried",
         "_sent_at",
+        "_sent_flush",
         "_started_at",
         "_upstream",
         "_waiting",
@@ -90,6 +128,7 @@ class Exchange:
         "rehearsal",
         "status",
         "target",
+        "upgrade",
         "version",
     )
 
@@ -103,6 +142,7 @@ class Exchange:
         self.query = ""
         self.host = ""
         self.version = "1.1"
+        self.upgrade = b""
         self.keep_alive = True
         self.fields: Fields | None = None
         self.plan: Plan | None = None
@@ -121,8 +161,10 @@ class Exchange:
         self._answered = False
         self._chunked_out = False
         self._retried = False
+        self._asked = False
         self._started_at = 0.0
         self._sent_at = 0.0
+        self._sent_flush = 0
 
     # -- the request, told by the client connection ------------------------------------------------
 
@@ -150,7 +192,7 @@ class Exchange:
             )
             self.fields = fields
         method = self.method
-        if method == "CONNECT" or method == "TRACE":
+        if method in NOT_FORWARDED:
             raise Refused(405, "bad_method", f"{method} is not forwarded")
         host = fields.host
         if host is not None:
@@ -170,7 +212,7 @@ class Exchange:
         if proxy.refuses:
             raise Refused(503, "overload", "the proxy is short of memory; try again")
         if client.is_trusted:
-            self.client_ip = proxy.way(fields, client.peer_ip).client_ip
+            self.client_ip = proxy.way(fields, client.peer_ip, client.scheme).client_ip
         plan = proxy.engine.decide(self)
         if plan is None:
             raise Refused(404, "no_route", "no route of the rules matches this request")
@@ -185,10 +227,14 @@ class Exchange:
             if self.entry is not None:
                 self.entry.request_id = proxy.request_ids.of(line)
         start = b"%b %b HTTP/1.1" % (client.method, target)
-        if plan.targets:
-            self.rehearsal = rehearse(proxy.mirror, plan, self, fields, start, added)
-        length = fields.length
         ours = added + plan.cohort
+        if self.upgrade:
+            ours += upgrade_fields(self.upgrade)
+        if plan.targets:
+            self.rehearsal = rehearse(
+                proxy.mirror, plan, self, fields, start, added, is_upgrade=bool(self.upgrade)
+            )
+        length = fields.length
         if length != UNSIZED:
             ours += CHUNKED_FIELD if length == CHUNKED else b"Content-Length: %d\r\n" % length
         return CRLF.join((start, *fields.lines, ours, b""))
@@ -211,14 +257,13 @@ class Exchange:
         client = self._client
         proxy = client.proxy
         if client.is_trusted:
-            added = proxy.way(fields, client.peer_ip).lines
+            added = proxy.way(fields, client.peer_ip, client.scheme).lines
         else:
             added = client.added_fields(fields.host or b"")
         if self.version == "1.0":
             added = added.replace(proxy.via_field, b"Via: 1.0 %b\r\n" % proxy.via_id)
         if not has_host:
-            name = fields.host or b"%b:%d" % (plan.pool.host.encode("latin-1"), plan.pool.port)
-            added = b"Host: %b\r\n%b" % (name, added)
+            added = b"Host: %b\r\n%b" % (fields.host or plan.authority, added)
         return added
 
     def body(self, data: bytes) -> None:
@@ -307,14 +352,30 @@ class Exchange:
 
     def on_refused(self, reason: str) -> None:
         self._waiting = False
-        if reason in ("connect_refused", "closed") and not self._retried:
+        plan = self.plan
+        if reason in ("connect_refused", "closed") and not self._retried and plan and not plan.pool.spreads:
             self._retried = True
             self._acquire(fresh=True)
-            return
-        self._give_up(reason)
+        elif not (reason in UNREACHED and self._fall_back()):
+            self._give_up(reason)
+
+    def _fall_back(self) -> bool:
+        """Ask the default variant's service instead, if nobody was asked yet and the plan allows it."""
+        plan = self.plan
+        if plan is None or plan.fallback is None or self._asked:
+            return False
+        if self.rehearsal is not None:
+            self.rehearsal.abort("fallback")
+            self.rehearsal = None
+        self._wire = plan.fallen(self._wire)
+        self.plan = plan.fallback
+        self._retried = False
+        self._acquire(fresh=False)
+        return True
 
     def _begin(self, connection: UpstreamConnection) -> None:
         self._upstream = connection
+        self._sent_flush = self._client.proxy.outgoing.flushes
         connection.begin(self, is_head=self.method == "HEAD")
         fields = self.fields
         connection.write(self._wire)
@@ -325,6 +386,7 @@ class Exchange:
             self._client.release_body()
         if fields is not None and fields.expects_continue and not self.is_whole and self.version == "1.1":
             fields.expects_continue = False
+            self._client.release_body()
             self._client.write(CONTINUE)
 
     def on_pause(self) -> None:
@@ -339,10 +401,13 @@ class Exchange:
             self._cut(reason)
             return
         self._out.clear()  # of an answer that broke in its first read nothing is out
-        if not self._retried and (self._was_not_sent(upstream) or (reused and self._may_repeat())):
+        is_unsent = self._was_not_sent(upstream)
+        if not is_unsent:
+            self._asked = True
+        if not self._retried and (is_unsent or self._may_repeat(reused=reused)):
             self._retried = True
             self._acquire(fresh=True)
-        else:
+        elif not (is_unsent and self._fall_back()):
             self._give_up(reason)
 
     def _was_not_sent(self, upstream: UpstreamConnection | None) -> bool:
@@ -353,8 +418,11 @@ class Exchange:
         self._pending = unsent[1:]
         return True
 
-    def _may_repeat(self) -> bool:
-        return self.method in IDEMPOTENT and self._has_no_body()
+    def _may_repeat(self, *, reused: bool) -> bool:
+        """Whether the request may be sent again: to an origin that closed as it was asked, or to another."""
+        plan = self.plan
+        is_elsewhere = plan is not None and plan.pool.spreads
+        return (reused or is_elsewhere) and self.method in IDEMPOTENT and self._has_no_body()
 
     def _has_no_body(self) -> bool:
         return self.fields is not None and self.fields.length in (UNSIZED, 0)
@@ -374,24 +442,52 @@ class Exchange:
     def on_twin(self) -> None:
         """A primary's answer is never known beforehand."""
 
+    def _is_unsent(self) -> bool:
+        """Whether this request still waits for the end of the turn: what came cannot be its answer.
+
+        It lay in the kernel when the connection was lent. Taken for the answer, it would free the
+        connection with our request yet to be sent, and that one's answer would go to the next client.
+        """
+        return self._client.proxy.outgoing.flushes == self._sent_flush
+
     def on_interim(self, connection: UpstreamConnection) -> None:
+        if self._is_unsent():
+            raise ValueError("an answer before its request")
         if self.version != "1.1" or connection.status == 100:
             return  # our own 100 was sent when the body was asked for
-        headers = connection.headers
-        named = [o for n, v in headers if kind_of(n) == CONNECTION for o in connection_options(v)]
-        fields = b"".join(
-            b"%b: %b\r\n" % (n, v) for n, v in headers if kind_of(n) == PASS and n.lower() not in named
-        )
+        fields = end_to_end(connection.headers)
         self._client.write(status_line(connection.status, connection.reason) + CRLF + fields + CRLF)
+
+    def on_switch(self, connection: UpstreamConnection, rest: bytes) -> bool:
+        protocol = accepted(self.upgrade, self.headers, connection.headers) if self.upgrade else b""
+        if not protocol or self._is_unsent():
+            return False
+        self._upstream = None
+        head = (
+            status_line(101, connection.reason),
+            end_to_end(connection.headers) + self._client.proxy.via_field + upgrade_fields(protocol),
+        )
+        self._client.write(CRLF.join((*head, b"")))
+        self._end(101)
+        self._client.switch(connection, rest)
+        return True
 
     def on_answer(self, connection: UpstreamConnection) -> None:
         client = self._client
+        if client.proxy.outgoing.flushes == self._sent_flush:  # inlined: the hot path
+            raise ValueError("an answer before its request")
         self.status = connection.status
         length = connection.length
         headers = connection.headers
         if self.rehearsal is not None:
             self.rehearsal.answer(connection.status, headers)
-        lines = [SEP.join(field) for field in headers]
+        known = connection.known
+        block = b"" if known is None else known.block
+        if not block:
+            lines = [SEP.join(field) for field in headers]
+            block = CRLF.join((status_line(connection.status, connection.reason), *lines))
+            if known is not None:
+                known.block = block
         ours = client.proxy.via_field
         if not self.is_complete:
             self.keep_alive = False
@@ -407,7 +503,7 @@ class Exchange:
             ours += CLOSE
         elif self.version == "1.0":
             ours += KEEP_ALIVE
-        self._out = [CRLF.join((status_line(connection.status, connection.reason), *lines, ours, b""))]
+        self._out = [b"%b\r\n%b\r\n" % (block, ours)]
         client.answering()
 
     def on_data(self, data: bytes) -> None:
@@ -427,9 +523,15 @@ class Exchange:
             self._answered = True
             self._client.write(data)
             self._client.answering()
+            if len(out) > TURN_PIECES and self._upstream is not None:
+                self._upstream.rest()
             out.clear()
             if len(data) >= AT_ONCE_BYTES:
                 self._client.proxy.outgoing.flush()
+        elif self._is_unsent() and self._upstream is not None:  # part of a head
+            self._upstream.abandon()
+            self.on_lost("closed", reused=True)
+            return
         if self._client.is_paused and self._upstream is not None and self._upstream.transport is not None:
             self._upstream.transport.pause_reading()
 
@@ -470,11 +572,13 @@ class Exchange:
 
     # -- ends ------------------------------------------------------------------------------------------
 
-    def timed_out(self) -> None:
-        """The upstream let too much time pass."""
+    def timed_out(self, *, is_client_slow: bool) -> None:
+        """The upstream let too much time pass, or the client took nothing of the answer."""
+        if self._upstream is not None and not self._answered:
+            self._upstream.health.failed("answer_timeout")
         self._let_go()
         if self._answered:
-            self._cut("answer_idle")
+            self._cut("client_idle" if is_client_slow else "answer_idle")
         else:
             self._give_up("answer_timeout")
 

@@ -91,6 +91,24 @@ class Fields:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
 
+    def with_lines(self, lines: list[bytes]) -> "Fields":
+        """The same with other *lines*, which differ in nothing that the rest tells."""
+        copy = Fields()
+        copy.host = self.host
+        copy.length = self.length
+        copy.override = self.override
+        copy.is_shadow = self.is_shadow
+        copy.expects_continue = self.expects_continue
+        copy.closes = self.closes
+        copy.credentials = self.credentials
+        copy.forwarded = self.forwarded
+        copy.way = self.way
+        copy.request_id = self.request_id
+        copy.traceparent = self.traceparent
+        copy.trace_at = self.trace_at
+        copy.lines = lines
+        return copy
+
 
 def read_fields(
     headers: Iterable[tuple[bytes, bytes]],
@@ -162,7 +180,8 @@ def _read_own(fields: Fields, kind: int, value: bytes) -> None:
     if kind == CONTENT_LENGTH:
         fields.length = int(value)
     elif kind == TRANSFER_ENCODING:
-        if fields.length == CHUNKED or value.strip(b" \t").lower() != b"chunked":
+        # As llhttp reads it, which strips spaces only: what it frames and what we say must agree.
+        if fields.length == CHUNKED or value.strip(b" ").lower() != b"chunked":
             raise Refused(501, "bad_transfer_coding", "only the transfer coding 'chunked' is understood")
         fields.length = CHUNKED
     elif kind == SHADOW:

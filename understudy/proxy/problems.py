@@ -11,6 +11,7 @@ STATUS_OF: Final = {
     # Why no answer came from the upstream → what the client is told.
     "connect_refused": 502,
     "connect_timeout": 504,
+    "tls_failed": 502,
     "closed": 502,
     "reset": 502,
     "bad_answer": 502,
@@ -27,6 +28,7 @@ STATUS_OF: Final = {
 DETAIL_OF: Final = {
     "connect_refused": "the upstream service refuses connections",
     "connect_timeout": "the upstream service did not accept a connection in time",
+    "tls_failed": "no trusted TLS connection to the upstream service could be made",
     "closed": "the upstream service closed the connection before it answered",
     "reset": "the upstream service reset the connection before it answered",
     "bad_answer": "the upstream service gave an answer that is not valid HTTP/1.1",

@@ -7,16 +7,17 @@ from understudy.engine import Plan
 from understudy.forwarding import CREDENTIAL, kind_of, name_of
 from understudy.messages import Head
 from understudy.proxy.heads import UNSIZED, Fields
-from understudy.shadow import Copy, Mirror, MirroredExchange
+from understudy.shadow import Copy, Mirror, MirroredExchange, keep
 from understudy.tracing import TRACE_FIELDS, read_traceparent
 
 
 def rehearse(
-    mirror: Mirror, plan: Plan, head: Head, fields: Fields, start: bytes, added: bytes
+    mirror: Mirror, plan: Plan, head: Head, fields: Fields, start: bytes, added: bytes, *, is_upgrade: bool
 ) -> "Rehearsal | None":
     """Open the books of a request that *plan* mirrors; None when no copy of it may be sent.
 
-    *start* is the request line as it goes on, *added* the forwarding fields.
+    *start* is the request line as it goes on, *added* the forwarding fields. What may become a tunnel
+    (*is_upgrade*) is never mirrored.
     """
     exchange: MirroredExchange | None = None
     try:
@@ -27,6 +28,7 @@ def rehearse(
             override=fields.override,
             allowed=decision.mirror_methods,
             is_shadow=fields.is_shadow,
+            is_upgrade=is_upgrade,
             path=head.path,
             query=head.query,
             flag=decision.flag,
@@ -90,7 +92,7 @@ class Rehearsal:
             exchange, body = self._exchange, self._body
             if exchange is None or body is None:
                 return
-            body.append(data)
+            keep(body, data)
             self._kept += len(data)
             if self._kept > self._mirror.cap:
                 self.abort("body_too_large")
@@ -111,6 +113,8 @@ class Rehearsal:
             self._body = None
             if not self._mirror.send(exchange, copy, self._plan.control):
                 self._exchange = None
+            elif self._kept:
+                exchange.release(self._kept)  # the copies on their way are booked, and hold the body now
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._broke()
 

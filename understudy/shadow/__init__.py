@@ -1,8 +1,10 @@
 """Rehearsals: copies of live requests, sent, collected and settled off the request's path."""
 
 from understudy.shadow.assess import Assessment, Assessor, Found
+from understudy.shadow.draws import Draws
 from understudy.shadow.exchange import MirroredExchange
 from understudy.shadow.mirror import Limits, Mirror, Recorder
+from understudy.shadow.pieces import keep
 from understudy.shadow.redaction import Redaction, is_plain
 from understudy.shadow.target import Copy, Target
 
@@ -10,6 +12,7 @@ __all__ = [
     "Assessment",
     "Assessor",
     "Copy",
+    "Draws",
     "Found",
     "Limits",
     "Mirror",
@@ -18,4 +21,5 @@ __all__ = [
     "Redaction",
     "Target",
     "is_plain",
+    "keep",
 ]

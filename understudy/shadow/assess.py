@@ -8,6 +8,7 @@ import orjson
 
 from understudy.comparators import Comparison, Difference, observe
 from understudy.messages import Answer, Pair
+from understudy.shadow.draws import Draws
 from understudy.shadow.redaction import Redaction
 
 Key = tuple[str, ...]
@@ -15,19 +16,23 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One example of a difference, ready to store: redacted JSON values."""
+    """One example of a difference, ready to store: redacted JSON values. ``priority`` was drawn for it."""
 
     service: str
     endpoint: str
     path: str
     kind: str
+    priority: float
     at: float
     body: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """What one pair adds: ``result`` is the label of ``understudy_comparisons_total``."""
+    """What one pair adds: ``result`` is the label of ``understudy_comparisons_total``.
+
+    ``found`` has the differences that drew a place among the samples.
+    """
 
     counts: dict[Key, int]
     found: list[Found]
@@ -38,9 +43,10 @@ class Assessment:
 class Assessor:
     """Compares by the rules in force; knows which paths are noise, to label results."""
 
-    def __init__(self, comparison: Comparison, redaction: Redaction) -> None:
+    def __init__(self, comparison: Comparison, redaction: Redaction, draws: Draws) -> None:
         self.comparison = comparison
-        self._redaction = redaction
+        self.draws = draws
+        self.redaction = redaction
         self.noise: Collection[Key] = frozenset()
         """(service, endpoint, path, kind) of what the last report called noise."""
 
@@ -59,7 +65,7 @@ class Assessor:
         counted = [d for d in differences if not d.ignored]
         return Assessment(
             counts=dict(counts),
-            found=[self._found(pair, d) for d in differences],
+            found=self._drawn(pair, differences),
             result=self._result(pair, counted),
             kinds=[d.kind for d in counted],
         )
@@ -70,7 +76,7 @@ class Assessor:
         return [
             difference if path == difference.path else replace(difference, path=path)
             for difference in found
-            for path in (self._redaction.path(difference.path),)
+            for path in (self.redaction.path(difference.path),)
         ]
 
     def _result(self, pair: Pair, differences: list[Difference]) -> str:
@@ -80,8 +86,16 @@ class Assessor:
             return "noise"
         return "mismatch"
 
-    def _found(self, pair: Pair, difference: Difference) -> Found:
-        hide = self._redaction
+    def _drawn(self, pair: Pair, differences: list[Difference]) -> list[Found]:
+        found = []
+        for difference in differences:
+            priority = self.draws.draw((pair.service, pair.endpoint, difference.path, difference.kind))
+            if priority is not None:
+                found.append(self._found(pair, difference, priority))
+        return found
+
+    def _found(self, pair: Pair, difference: Difference, priority: float) -> Found:
+        hide = self.redaction
         at = difference.at or difference.path
 
         def side(value: object) -> object:
@@ -92,6 +106,7 @@ class Assessor:
             endpoint=pair.endpoint,
             path=difference.path,
             kind=difference.kind,
+            priority=priority,
             at=pair.at,
             body={
                 "primary": side(difference.primary),

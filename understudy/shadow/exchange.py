@@ -7,6 +7,7 @@ from understudy.comparators import VOLATILE_HEADERS
 from understudy.forwarding import HOP_BY_HOP
 from understudy.messages import Answer
 from understudy.shadow.call import ShadowCall, as_answer
+from understudy.shadow.pieces import keep
 from understudy.shadow.target import Target
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class MirroredExchange:
         size = self.primary_size = self.primary_size + len(data)
         if self.primary_truncated:
             return
-        self.primary_body.append(data)
+        keep(self.primary_body, data)
         if not self.hold(len(data)):
             self.primary_truncated = self.is_starved = True
         elif size > self._mirror.cap:
@@ -159,6 +160,12 @@ class MirroredExchange:
         held = mirror.held = mirror.held + size
         self.held += size
         return held <= mirror.budget
+
+    def release(self, size: int) -> None:
+        """*size* bytes booked by `hold` are no longer kept."""
+        size = min(size, self.held)
+        self._mirror.held -= size
+        self.held -= size
 
     def broke(self) -> None:
         """An exception inside mirroring was contained."""

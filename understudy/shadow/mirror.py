@@ -99,6 +99,7 @@ class Mirror:
         self._told_at = -TOLD_SECONDS
         self.endpoints = endpoints or Endpoints()
         self.targets: dict[tuple[str, str], Target] = {}
+        self._retired: list[Target] = []
         self._running: dict[ShadowCall, None] = {}
         self._tallies: dict[tuple[str, str, str], Tally] = {}
 
@@ -115,11 +116,14 @@ class Mirror:
         path: str,
         query: str,
         flag: str,
+        is_upgrade: bool = False,
     ) -> MirroredExchange | None:
         """Open the books for one request; None when no copy of it may be sent."""
         reason = self.barred
         if is_shadow:
             reason = "loop"
+        elif is_upgrade:
+            reason = "upgrade"
         elif method not in allowed or (override and override not in allowed):
             reason = "method"
         exchange = None
@@ -150,7 +154,12 @@ class Mirror:
         if not calls:
             exchange.close()
             return False
-        if control is not None and exchange.is_repeatable and self._chance() < self.limits.control_share:
+        if (
+            control is not None
+            and exchange.is_repeatable
+            and self._chance() < self.limits.control_share
+            and not control.is_retired
+        ):
             control.eligible += 1
             asked: list[ShadowCall] = []
             self._admit(exchange, copy, control, CONTROL_MARK, now, asked)
@@ -290,6 +299,19 @@ class Mirror:
         for call in expired:
             call.cancel("timeout")
 
+    def reload(self, limits: Limits) -> None:
+        """Work within *limits* from now on; what is held already counts."""
+        self.limits = limits
+        self.cap = limits.cap_bytes
+        self.budget = limits.budget_bytes
+
+    def retire(self, role: str, service: str) -> None:
+        """Forget a target, and its breaker; what its last copies come to is still counted."""
+        target = self.targets.pop((role, service), None)
+        if target is not None:
+            target.is_retired = True
+            self._retired.append(target)
+
     def cancel_all(self, reason: str = "shutdown") -> None:
         """End every call: the worker is leaving, or needs what they hold."""
         for call in list(self._running):
@@ -305,11 +327,12 @@ class Mirror:
             except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
                 self.broke()
         flows = {"mirror": self._metrics.mirror, "control": self._metrics.control}
-        for target in self.targets.values():
+        for target in (*self.targets.values(), *self._retired):
             flow = flows[target.role]
             for (outcome, reason), n in target.drain().items():
                 counts[target.role, target.service, outcome, reason] += n
                 flow[target.service, f"{outcome}_{reason}" if reason else outcome] += n
+        self._retired = [target for target in self._retired if not target.is_settled]
         return {key: n for key, n in counts.items() if n}
 
     def _drain_tally(

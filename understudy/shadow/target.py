@@ -8,7 +8,7 @@ from typing import Final
 from understudy.forwarding import CREDENTIALS, name_of, without
 from understudy.metrics import DELTAS, Histogram
 from understudy.tracing import Bits, Trace
-from understudy.upstream import Pool
+from understudy.upstream import Upstream
 
 TRIPS_AFTER: Final = 5
 """Failures in a row that open the breaker (Envoy's consecutive_5xx default)."""
@@ -50,7 +50,7 @@ class Target:
     service: str
     role: str
     """``mirror`` or ``control``: the first word of its evidence keys."""
-    pool: Pool
+    pool: Upstream
     in_flight_limit: int = 64
     stripped: frozenset[bytes] = CREDENTIALS
     own_lines: bytes = b""
@@ -58,6 +58,8 @@ class Target:
     in_flight: int = 0
     failures: int = 0
     open_until: float = 0.0
+    is_retired: bool = False
+    """The service changed: nothing new is asked here."""
     eligible: int = 0
     sent: int = 0
     answers: int = 0
@@ -79,6 +81,12 @@ class Target:
         counts["sent", ""] = self.sent
         counts["answered", ""] = self.answers
         return counts
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every copy is booked and none is under way."""
+        booked = self.sent + sum(n for (outcome, _), n in self.reasons.items() if outcome != "failed")
+        return not self.in_flight and booked == self.eligible
 
     def refuses(self, now: float) -> str:
         """Why no copy may be sent now: a reason, or empty when one may."""

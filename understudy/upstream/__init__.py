@@ -1,7 +1,26 @@
-"""Connections to services: one HTTP/1.1 client protocol, pooled per origin."""
+"""Connections to services: one HTTP/1.1 client protocol, pooled per origin, balanced per service."""
 
+from understudy.upstream.answers import KnownHeads
+from understudy.upstream.balance import Balancer, Upstream
 from understudy.upstream.connection import Caller, UpstreamConnection
+from understudy.upstream.health import Health
+from understudy.upstream.maker import UpstreamMaker
+from understudy.upstream.origin import Origin
 from understudy.upstream.outgoing import Outgoing
-from understudy.upstream.pool import Pool, Refusal
+from understudy.upstream.pool import Pool
+from understudy.upstream.room import Refusal, Room
 
-__all__ = ["Caller", "Outgoing", "Pool", "Refusal", "UpstreamConnection"]
+__all__ = [
+    "Balancer",
+    "Caller",
+    "Health",
+    "KnownHeads",
+    "Origin",
+    "Outgoing",
+    "Pool",
+    "Refusal",
+    "Room",
+    "Upstream",
+    "UpstreamConnection",
+    "UpstreamMaker",
+]

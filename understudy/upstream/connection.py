@@ -17,11 +17,15 @@ from understudy.forwarding import (
     HOP_KINDS,
     PASS,
     TRANSFER_ENCODING,
+    UPGRADE,
     connection_options,
     field_bytes,
+    kind_of,
     learn,
     spellings,
 )
+from understudy.upstream.answers import KnownHead, KnownHeads
+from understudy.upstream.health import Health
 
 BUFFER_BYTES: Final = 64 * 1024
 """High-water mark of what we hold for a slow peer, each way (DESIGN 6, rule 10)."""
@@ -49,6 +53,12 @@ class Caller(Protocol):
     def on_interim(self, connection: "UpstreamConnection") -> None:
         """A 1xx answer stands in ``connection.status`` and ``connection.headers``."""
 
+    def on_switch(self, connection: "UpstreamConnection", rest: bytes, /) -> bool:
+        """A 101 stands in ``connection.headers``, *rest* came behind it: True takes the connection over.
+
+        False refuses it: `on_lost` follows, with ``unasked_upgrade``.
+        """
+
     def on_answer(self, connection: "UpstreamConnection") -> None:
         """The final head stands in ``connection.status``, ``.headers`` (end-to-end ones) and ``.length``."""
 
@@ -74,6 +84,12 @@ class Caller(Protocol):
 class Owner(Protocol):
     """The pool's side of a connection."""
 
+    health: Health
+    """Told how the origin answers."""
+
+    heads: KnownHeads
+    """What the origin's answers began with."""
+
     def release(self, connection: "UpstreamConnection") -> None:
         """The connection is clean and free."""
 
@@ -90,6 +106,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_body_less",
         "_complete",
         "_head_bytes",
+        "_heads",
         "_is_fresh",
         "_is_twin",
         "_owner",
@@ -100,8 +117,10 @@ class UpstreamConnection(asyncio.Protocol):
         "caller",
         "freed_at",
         "headers",
+        "health",
         "is_head",
         "keep",
+        "known",
         "length",
         "reason",
         "served",
@@ -112,6 +131,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, owner: Owner, write: Callable[["UpstreamConnection", bytes], None]) -> None:
         self._owner = owner
+        self.health = owner.health
+        self._heads = owner.heads
         self._send = write
         self._parser = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport | None = None
@@ -134,6 +155,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_twin = False
         self._body_less = False
         self.whole = b""
+        self.known: KnownHead | None = None
+        """The answer's head, when it is one that was read before."""
 
     # -- what the caller does -------------------------------------------------------------------
 
@@ -144,6 +167,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.answered = False
         self._complete = False
         self._is_fresh = True
+        self.known = None
 
     def write(self, data: bytes) -> None:
         """Send request bytes; back-pressure comes through ``on_pause``."""
@@ -155,6 +179,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.keep = False
         if self.transport is not None:
             self.transport.abort()
+
+    def rest(self) -> None:
+        """Read no more in this turn of the loop, which may read 32 times before it ends."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     # -- asyncio.Protocol -----------------------------------------------------------------------
 
@@ -176,6 +210,11 @@ class UpstreamConnection(asyncio.Protocol):
                 self._finish()
                 return
             self.whole = data
+            if not self.is_head:
+                known = self._heads.find(data)
+                if known is not None:
+                    self._take_known(caller, known, data)
+                    return
         else:
             self.whole = b""
         if self._head_bytes > HEADER_BYTES:  # a head, chunk extension or trailer without end
@@ -184,8 +223,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail("unasked_upgrade")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             if self.status == 101:
@@ -200,6 +239,27 @@ class UpstreamConnection(asyncio.Protocol):
         elif self.caller is not None:
             caller.on_flush()
 
+    def _take_known(self, caller: Caller, known: KnownHead, data: bytes) -> None:
+        """One whole answer whose head was parsed before: told as the parser would tell it."""
+        self.known = known
+        self.status = status = known.status
+        self.reason = known.reason
+        self.headers = known.headers
+        self.length = known.length
+        self.answered = True
+        if status >= 502 or self.health.failures:
+            self.health.note(status)
+        try:
+            caller.on_answer(self)
+            if known.length:
+                caller.on_data(data[known.size :])
+        except ValueError:
+            self._fail("bad_answer")
+        except Exception:  # noqa: BLE001  one exchange is isolated from the others, as the parser does it
+            self._fail("internal")
+        else:
+            self._finish()
+
     def eof_received(self) -> bool:
         self.keep = False
         if self.caller is not None and self.answered and self.length == -2:
@@ -211,10 +271,14 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         self._parser = NO_PARSER  # the old one points back here: a cycle for each connection
+        self._append = _drop_trailer
         self.keep = False
         caller, self.caller = self.caller, None
         if caller is not None:
-            caller.on_lost("reset" if exc is not None else "closed", reused=self.served > 0)
+            reason = "reset" if exc is not None else "closed"
+            if not (self.answered or self.served):  # a reused one may have been closed as it was idle
+                self.health.failed(reason)
+            caller.on_lost(reason, reused=self.served > 0)
         self._owner.forget(self)
 
     def pause_writing(self) -> None:
@@ -263,7 +327,9 @@ class UpstreamConnection(asyncio.Protocol):
         if not keep:
             check_version(parser.get_http_version(), self.length)
         self.answered = True
-        self._append = _drop_trailer
+        if status >= 502 or self.health.failures:
+            self.health.note(status)
+        self._append = self._read_trailer if self.length == -1 else _drop_trailer
         caller.on_answer(self)
         if self.is_head:
             self._complete = True
@@ -272,6 +338,8 @@ class UpstreamConnection(asyncio.Protocol):
         if not 100 <= status < 200:
             raise ValueError("status")
         if status != 101:
+            if claims_body(self.headers):
+                raise ValueError("interim body")  # llhttp would read one behind most of them
             self._body_less = True
             caller.on_interim(self)
 
@@ -302,7 +370,8 @@ class UpstreamConnection(asyncio.Protocol):
                 if options not in ([b"close"], [b"keep-alive"]):
                     named = options if named is None else named + options
             elif kind == TRANSFER_ENCODING:
-                if length == -1 or field[1].strip(b" \t").lower() != b"chunked":
+                # As llhttp reads it, which strips spaces only: what it frames and what we say must agree.
+                if length == -1 or field[1].strip(b" ").lower() != b"chunked":
                     raise ValueError("transfer coding")
                 length = -1
             elif kind not in HOP_KINDS:
@@ -316,6 +385,11 @@ class UpstreamConnection(asyncio.Protocol):
         if length == -2:
             self.keep = False
         return length
+
+    def _read_trailer(self, field: tuple[bytes, bytes]) -> None:
+        """As `_drop_trailer`; but framing, which may not stand there (RFC 9110 6.5.1), llhttp believes."""
+        if kind_of(field[0]) in (CONNECTION, TRANSFER_ENCODING, UPGRADE):
+            self.keep = False
 
     def on_body(self, data: bytes) -> None:
         self._head_bytes = 0
@@ -343,10 +417,21 @@ class UpstreamConnection(asyncio.Protocol):
         if caller is not None:
             if self._is_twin:
                 self._is_twin = False
+                self.health.failures = 0
                 caller.on_twin()
             else:
                 if self._surplus:
                     self.whole = b""  # not an answer alone
+                elif (
+                    self.whole and self.known is None and self.keep and self.length >= 0 and not self.is_head
+                ):
+                    self._heads.learn(
+                        self.whole,
+                        status=self.status,
+                        reason=self.reason,
+                        headers=self.headers,
+                        length=self.length,
+                    )
                 caller.on_complete()
                 self.whole = b""
         if self._surplus or self._backlogged or not self.keep:
@@ -354,9 +439,19 @@ class UpstreamConnection(asyncio.Protocol):
         elif self.transport is not None and not self.transport.is_closing():
             self._owner.release(self)
 
+    def _switch(self, rest: bytes) -> None:
+        """The service speaks another protocol from here on: hand the connection over, or close it."""
+        caller, self.caller = self.caller, None
+        self.keep = False
+        if caller is None or not caller.on_switch(self, rest):
+            self.caller = caller
+            self._fail("unasked_upgrade")
+
     def _fail(self, reason: str) -> None:
         caller, self.caller = self.caller, None
         self._drop()
+        if reason != "internal":
+            self.health.failed(reason)
         if caller is not None:
             caller.on_lost(reason, reused=False)
 
@@ -368,6 +463,12 @@ class UpstreamConnection(asyncio.Protocol):
 
 class _HeadTooLarge(ValueError):
     """An answer head over ``HEADER_BYTES`` or ``HEADER_FIELDS``."""
+
+
+def claims_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether an interim answer frames a body, which it cannot have (RFC 9110 15.2)."""
+    kinds = [(kind_of(name), value) for name, value in headers]
+    return any(k == TRANSFER_ENCODING or (k == CONTENT_LENGTH and int(v) != 0) for k, v in kinds)
 
 
 def check_version(version: str, length: int) -> None:

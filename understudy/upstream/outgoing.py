@@ -18,15 +18,17 @@ class Writer(Protocol):
 class Outgoing:
     """Call `flush` before closing a connection that may have something in here.
 
-    A transport that cannot be written to any more is aborted; nobody else's writes suffer.
+    A transport that cannot be written to any more is aborted; nobody else's writes suffer. ``flushes``
+    counts: what was added at the present number is not handed over yet.
     """
 
-    __slots__ = ("_copies", "_first", "_loop")
+    __slots__ = ("_copies", "_first", "_loop", "flushes")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._first: list[tuple[Writer, bytes]] = []
         self._copies: list[tuple[Writer, bytes]] = []
+        self.flushes = 0
 
     def add(self, writer: Writer, data: bytes) -> None:
         """Send *data* at the end of this turn."""
@@ -50,6 +52,7 @@ class Outgoing:
 
     def flush(self) -> None:
         """Hand everything to the transports now."""
+        self.flushes += 1
         for queue in (self._first, self._copies):
             for writer, data in queue:
                 transport = writer.transport

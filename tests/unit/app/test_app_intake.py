@@ -1,6 +1,7 @@
 """Evidence on its way in: exactly once, one bad pair apart from the others, the store tried until it can."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,7 +14,7 @@ from understudy.comparators import Comparison
 from understudy.errors import StoreError
 from understudy.link import Batch
 from understudy.messages import Answer, Pair
-from understudy.shadow import Assessor, Redaction
+from understudy.shadow import Assessor, Draws, Redaction
 from understudy.store import MemoryStore, Sample
 
 MATCHED = ("exchange", "v2", "GET /", "matched")
@@ -50,7 +51,9 @@ class Desk:
         self.store = store
         self.trouble = Trouble()
         self.acknowledged: list[tuple[str, int]] = []
-        self.assessor = Assessor(Comparison(), Redaction(key=b"k" * 32))
+        self.assessor = Assessor(
+            Comparison(), Redaction(key=b"k" * 32), Draws(chance=random.random, places=5)
+        )
         self.intake = Intake(
             store,
             self.assessor,

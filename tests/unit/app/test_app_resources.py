@@ -12,14 +12,10 @@ import pytest
 from understudy.app.resources import (
     LEAST_MEMORY,
     MOST_FILES,
-    TRIM_SECONDS,
-    WORTH_BYTES,
     Gauge,
-    Thrift,
     client_connections,
     container_memory,
     file_limit,
-    malloc_trim,
     memory_limit,
 )
 from understudy.config import Settings, parse_settings
@@ -154,38 +150,3 @@ def test_what_this_process_holds() -> None:
     assert gauge.next_file() > free
     os.close(taken)
     os.close(gauge._statm)
-
-
-def trimmed(*figures: tuple[float, int, bool]) -> list[float]:
-    """The times of *figures* (seconds, bytes held, short) at which memory was given back."""
-    times: list[float] = []
-    now = [0.0]
-    thrift = Thrift(lambda: times.append(now[0]))
-    for now[0], held, is_short in figures:
-        thrift.consider(now[0], held_bytes=held, is_short=is_short)
-    return times
-
-
-def test_memory_is_given_back_after_much_was_freed() -> None:
-    """Counted from the most that was held; little by little too; then from what is left."""
-    most = 5 * WORTH_BYTES
-    assert trimmed((0, most, False), (1, most - WORTH_BYTES + 1, False)) == []
-    assert trimmed((0, most, False), (1, most - WORTH_BYTES // 2, False), (2, most - WORTH_BYTES, False)) == [
-        2
-    ]
-    assert trimmed(
-        (0, most, False), (1, 0, False), (3, 0, False), (5, WORTH_BYTES, False), (9, 0, False)
-    ) == [1, 9]
-
-
-def test_while_memory_is_short_it_is_given_back_every_second() -> None:
-    """Whatever was freed, and no oftener."""
-    figures = [(tenth / 10, 0, True) for tenth in range(25)]
-    assert trimmed(*figures) == [0, TRIM_SECONDS, 2 * TRIM_SECONDS]
-
-
-def test_the_c_library_can_be_asked() -> None:
-    """Or there is nothing to ask for; either way nothing happens to what is in use."""
-    kept = [bytes(1000) for _ in range(1000)]
-    malloc_trim()()
-    assert set(kept) == {bytes(1000)}

@@ -20,6 +20,7 @@ from understudy.config.place import Refused
 
 LISTEN = "for example 127.0.0.1:8080 or [::1]:8080"
 ORIGIN = "for example http://127.0.0.1:9001"
+SOCKET = "for example unix:/run/shop.sock"
 STORE = "for example sqlite:///understudy.db or memory://"
 
 
@@ -36,6 +37,10 @@ STORE = "for example sqlite:///understudy.db or memory://"
         (read_origin, "http://Shop", "http://shop:80"),
         (read_origin, "http://shop_v1.internal:80", "http://shop_v1.internal:80"),
         (read_origin, "http://[::1]:80", "http://[::1]:80"),
+        (read_origin, "https://shop", "https://shop:443"),
+        (read_origin, "https://[::1]:8443/", "https://[::1]:8443"),
+        (read_origin, "unix:/run/shop.sock", "unix:/run/shop.sock"),
+        (read_origin, "unix:shop.sock", "unix:shop.sock"),
         (read_network, "10.0.0.0/8", "10.0.0.0/8"),
         (read_network, "::1", "::1/128"),
         (read_store, "memory://", "memory://"),
@@ -77,8 +82,8 @@ def test_a_good_address_is_normalised(read: Callable[[object], str], written: st
         (
             read_listen,
             "unix:/run/x",
-            "Unix sockets are not in this version",
-            "listen on an address such as 127.0.0.1:8080",
+            "a Unix socket cannot stand here",
+            "an address does, such as 127.0.0.1:8080",
         ),
         (
             read_origin,
@@ -87,7 +92,33 @@ def test_a_good_address_is_normalised(read: Callable[[object], str], written: st
             "did you mean http://127.0.0.1:9001?",
         ),
         (read_origin, "http:/a", '"http:/a" has no scheme', "did you mean http://a?"),
-        (read_origin, "https://a:1", "https:// origins are not in this version", "did you mean http://a:1?"),
+        (
+            read_origin,
+            "/run/shop.sock",
+            '"/run/shop.sock" has no scheme',
+            "did you mean unix:/run/shop.sock?",
+        ),
+        (
+            read_origin,
+            "unix:///run/shop.sock",
+            '"unix:///run/shop.sock": a path begins with one slash',
+            "did you mean unix:/run/shop.sock?",
+        ),
+        (read_origin, "unix:", '"unix:" names no socket', SOCKET),
+        (read_origin, "unix:/run/", '"unix:/run/" names no socket', SOCKET),
+        (read_origin, "unix:@shop", '"unix:@shop": abstract sockets are not offered', SOCKET),
+        (
+            read_origin,
+            "unix:/" + "a" * 107,
+            '"unix:/' + "a" * 49 + " …\" is longer than a socket's path may be: 107",
+            "",
+        ),
+        (
+            read_origin,
+            "https://a/x",
+            '"https://a/x" has a path; requests keep the path they came with',
+            "did you mean https://a?",
+        ),
         (read_origin, "ftp://a", '"ftp://a": a service speaks http', "did you mean http://a?"),
         (
             read_origin,
@@ -120,7 +151,7 @@ def test_a_good_address_is_normalised(read: Callable[[object], str], written: st
             "names beyond ASCII are written in punycode",
         ),
         (read_origin, 9001, "must be a URL, not 9001", ORIGIN),
-        (read_origin, ["http://a"], "several origins of one service are not in this version", "name one url"),
+        (read_origin, ["http://a"], "must be one URL, not a list", "several stand under origins"),
         (read_network, "10.1.0.0/8", '"10.1.0.0/8" has bits set beyond its mask', "did you mean 10.0.0.0/8?"),
         (read_network, "lan", '"lan" is not a network', "for example 10.0.0.0/8"),
         (read_network, 10, "must be a network, not 10", "for example 10.0.0.0/8"),

@@ -12,7 +12,10 @@ import pytest
 from understudy.comparators import CompareRule
 from understudy.config import (
     AdminSettings,
+    Ejection,
+    HealthCheck,
     Limits,
+    OriginTls,
     RedactSettings,
     Service,
     Settings,
@@ -20,11 +23,21 @@ from understudy.config import (
     json_schema,
     read_file,
 )
-from understudy.config.setting import Kind, default_of, reason, settings_of
+from understudy.config.setting import Kind, alternatives_of, default_of, reason, settings_of
 from understudy.decide import Route
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-SECTIONS = (Settings, AdminSettings, Service, ShadowSettings, Limits, RedactSettings)
+SECTIONS = (
+    Settings,
+    AdminSettings,
+    Service,
+    OriginTls,
+    HealthCheck,
+    Ejection,
+    ShadowSettings,
+    Limits,
+    RedactSettings,
+)
 TYPES: Mapping[str, Callable[[object], bool]] = {
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
@@ -89,6 +102,11 @@ def test_the_examples_fit(name: str) -> None:
         {"services": {"v1": {"url": "http://a/b"}}},
         {"services": {"v 1": {"url": "http://a"}}},
         {"services": {"v1": {"url": "http://a", "tls": True}}},
+        {"services": {"v1": {}}},
+        {"services": {"v1": {"url": "http://a", "origins": ["http://b"]}}},
+        {"services": {"v1": {"origins": []}}},
+        {"services": {"v1": {"url": "http://a", "health": {"status": ["2x"]}}}},
+        {"services": {"v1": {"url": "http://a", "balance": "random"}}},
         {"shadow": {"control": 2}},
         {"shadow": {"timeout": "5 parsecs"}},
         {"shadow": {"budget": "64 bytes"}},
@@ -136,7 +154,7 @@ def _scalars() -> list[tuple[type, str, Kind, Any]]:
         (section, key, kind, entry)
         for section in SECTIONS
         for key, kind, entry in settings_of(section)
-        if kind.section is None
+        if kind.section is None and key not in alternatives_of(section)
     ]
 
 

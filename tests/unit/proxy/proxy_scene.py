@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from understudy.config import parse_settings
+from understudy.config import Ejection, parse_settings
 from understudy.engine import Engine
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
 from understudy.proxy import Clock, Proxy
 from understudy.proxy.connection import ClientConnection
 from understudy.shadow import Limits, Mirror
-from understudy.upstream import Outgoing, Pool, UpstreamConnection
+from understudy.upstream import Health, Origin, Outgoing, Pool, Room, UpstreamConnection
 
 SETTINGS = parse_settings(
     {
@@ -113,7 +113,13 @@ class Scene:
         )
         self.service = Transport()
         self.pool = Pool(
-            "127.0.0.1", 1, loop=loop, spawn=lambda work: work.close(), clock=lambda: 0.0, write=outgoing.add
+            Origin("http://127.0.0.1:1"),
+            room=Room(limit=1024, queue=1024),
+            health=Health("a", eject=Ejection(), clock=lambda: 0.0, on_change=lambda event: None),
+            loop=loop,
+            spawn=lambda work: work.close(),
+            clock=lambda: 0.0,
+            write=outgoing.add,
         )
         engine = Engine(SETTINGS, mirror=mirror, metrics=metrics, make_pool=lambda *_: self.pool)
         engine.swap(SETTINGS.rules, 1)

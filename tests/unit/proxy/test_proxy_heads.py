@@ -43,7 +43,7 @@ def test_a_plain_head() -> None:
     [
         ([(b"Content-Length", b"0")], 0),
         ([(b"content-length", b"0012 ")], 12),
-        ([(b"Transfer-Encoding", b"\tChunked ")], CHUNKED),
+        ([(b"Transfer-Encoding", b"Chunked ")], CHUNKED),
         ([], UNSIZED),
     ],
 )
@@ -58,6 +58,7 @@ REFUSED = {
     "a loop": ([(b"Via", b"1.1 x, 1.1 " + VIA)], 508, "loop"),
     "two hosts": ([(b"Host", b"a"), (b"host", b"a")], 400, "bad_host"),
     "another coding": ([(b"Transfer-Encoding", b"gzip")], 501, "bad_transfer_coding"),
+    "a tab behind the coding": ([(b"Transfer-Encoding", b"chunked\t")], 501, "bad_transfer_coding"),
     "a coding twice": ([(b"Transfer-Encoding", b"chunked")] * 2, 501, "bad_transfer_coding"),
     "an unknown expectation": ([(b"Expect", b"tea")], 417, "bad_expect"),
 }

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from understudy.config import Ejection
 from understudy.forwarding import CREDENTIALS
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
 from understudy.shadow import Copy, Limits, Mirror, MirroredExchange, Target
 from understudy.shadow.call import ShadowCall
-from understudy.upstream import Pool, Refusal, UpstreamConnection
+from understudy.upstream import Health, KnownHeads, Pool, Refusal, UpstreamConnection
 
 OK_JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n" + b'{"a":1}'
 
@@ -53,6 +54,12 @@ class StagedPool:
         self.waiting: dict[ShadowCall, None] = {}
         self.refusal = ""
         self.is_full = False
+        self.heads = KnownHeads()
+        self.health = Health("staged", eject=Ejection(), clock=lambda: 0.0, on_change=lambda _: None)
+
+    @property
+    def pools(self) -> "list[StagedPool]":
+        return [self]
 
     def acquire(self, waiter: ShadowCall, *, fresh: bool = False) -> UpstreamConnection | None:
         if self.refusal:

@@ -9,17 +9,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, ParamSpec, cast
-from urllib.parse import urlsplit
 
 import uvloop
 
-from understudy.config import Service, parse_settings
+from understudy.config import parse_settings
 from understudy.engine import Engine
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
 from understudy.proxy import Clock, Proxy
 from understudy.shadow import Limits, Mirror, Target
-from understudy.upstream import Outgoing, Pool
+from understudy.upstream import Outgoing, UpstreamMaker
 
 DEADLINE_SECONDS: Final = 10.0
 P = ParamSpec("P")
@@ -203,22 +202,13 @@ async def staged(
     )
     outbox.drain = mirror.drain
     async with asyncio.TaskGroup() as tasks:
-
-        def make_pool(service: Service, role: str, limit: int) -> Pool:
-            url = urlsplit(service.url)
-            return Pool(
-                url.hostname or "",
-                url.port or 80,
-                loop=loop,
-                spawn=tasks.create_task,
-                clock=lambda: clock.now,
-                write=outgoing.add if role == "primary" else outgoing.add_copy,
-                connect_seconds=service.connect_timeout,
-                limit=limit,
-                queue=service.queue,
-                idle_seconds=service.pool_idle,
-            )
-
+        make_pool = UpstreamMaker(
+            loop=loop,
+            spawn=tasks.create_task,
+            clock=lambda: clock.now,
+            outgoing=outgoing,
+            chance=chance,
+        )
         engine = Engine(settings, mirror=mirror, metrics=metrics, make_pool=make_pool)
         engine.swap(settings.rules, 1)
         proxy = Proxy(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from understudy.comparators import Comparison, parse_compare_rules
 from understudy.messages import Answer, Pair
-from understudy.shadow import Assessor, Redaction
+from understudy.shadow import Assessor, Draws, Redaction
 from understudy.shadow.assess import jsonable
 
 ENDPOINT = "GET /users/{id}"
@@ -16,7 +16,7 @@ KEY = ("v2", ENDPOINT)
 def assessor(*rules: dict[str, object]) -> Assessor:
     parsed, problems = parse_compare_rules(list(rules))
     assert problems == []
-    return Assessor(Comparison(parsed), Redaction(key=b"k" * 32))
+    return Assessor(Comparison(parsed), Redaction(key=b"k" * 32), Draws(chance=lambda: 0.5, places=5))
 
 
 def answer(body: bytes, *, status: int = 200, kind: bytes = b"application/json") -> Answer:

@@ -325,3 +325,35 @@ def test_conservation_is_checked_per_target() -> None:
     stage.begin()
     with pytest.raises(AssertionError):
         assert_conserved(stage.targets[0])
+
+
+def test_a_copy_without_an_answer_in_time_is_held_against_its_origin() -> None:
+    """One that was only waiting for a connection, or was answered in part, says nothing of it."""
+    stage = Rehearsal()
+    _, (call,) = stage.sent()
+    connection = stage.connection_of(call)
+    stage.seconds += 5.1
+    stage.mirror.sweep(stage.seconds)
+    assert connection.health.failures == 1
+    _, (call,) = stage.sent()
+    stage.connection_of(call).data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+    stage.seconds += 5.1
+    stage.mirror.sweep(stage.seconds)
+    assert connection.health.failures == 0
+    stage.pools["v2"].is_full = True
+    stage.sent()
+    stage.seconds += 5.1
+    stage.mirror.sweep(stage.seconds)
+    assert connection.health.failures == 0
+
+
+def test_a_control_of_a_service_that_changed_is_not_asked() -> None:
+    """The primary's answer is of the old version, and the new one would be asked for the second."""
+    stage = Rehearsal()
+    stage.chance = 0.0
+    stage.mirror.retire("control", "v1")
+    exchange = stage.begun()
+    assert stage.mirror.send(exchange, a_copy(), stage.control)
+    assert exchange.control is None
+    assert stage.control.eligible == 0
+    assert stage.mirror.drain()["mirror", "v2", "sent", ""] == 1

@@ -281,3 +281,22 @@ def test_what_is_cut_at_the_end_of_the_drain_is_accounted_for() -> None:
                 writer.close()
 
     play()
+
+
+def test_a_body_is_booked_once_while_its_copy_is_under_way() -> None:
+    """What was captured is given back when the copy holds it: the budget lasts for what it says."""
+
+    @on_uvloop
+    async def play() -> None:
+        async with (
+            Origin(on_request=say(OK_JSON)).listening() as primary,
+            Origin(on_request=lambda visit, request: None).listening() as shadow,
+            staged(document(primary, shadow.port, shadow={"control": 0})) as stage,
+        ):
+            await converse(stage.port, post(b"b" * 5000))
+            await until(lambda: len(shadow.requests) == 1, "the copy")
+            assert 5000 < stage.mirror.held < 6000
+            stage.mirror.cancel_all()
+            assert stage.mirror.held == 0
+
+    play()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -59,6 +60,7 @@ class Scene:
         )
         engine = Engine(settings, mirror=self.mirror, metrics=metrics, make_pool=self._pool)
         engine.swap(settings.rules, 1)
+        self.outgoing = Outgoing(loop)
         proxy = Proxy(
             loop=loop,
             engine=engine,
@@ -66,14 +68,16 @@ class Scene:
             metrics=metrics,
             limits=settings.limits,
             clock=Clock(0.0),
-            outgoing=Outgoing(loop),
+            outgoing=self.outgoing,
             via_id=b"understudy-test",
         )
         self.client = ClientConnection(proxy)
         self.wire = Wire()
         self.client.connection_made(self.wire)
 
-    def _pool(self, _service: Service, role: str, _limit: int) -> Pool:
+    def _pool(
+        self, _name: str, _service: Service, role: str, _limit: int, _on_change: Callable[[str], None]
+    ) -> Pool:
         return cast(Pool, self.pools.setdefault(role, StagedPool()))
 
     def borrowed(self, role: str) -> list[UpstreamConnection]:
@@ -86,6 +90,7 @@ class Scene:
         self.wire.written.clear()
         self.client.data_received(request)
         self.loop.turn()
+        self.outgoing.flush()  # the pools here write past it
         roles = ["primary", "mirror", "control"]
         for role in roles if number % 2 else reversed(roles):
             for connection in self.borrowed(role):

@@ -58,6 +58,9 @@ class Client:
         self.failure = reason
         self.exchange.primary_lost()
 
+    def on_switch(self, connection: UpstreamConnection, rest: bytes) -> bool:
+        return False
+
     def on_pause(self) -> None:
         pass
 
@@ -339,3 +342,13 @@ def test_an_idle_connection_keeps_no_answer() -> None:
     dialogue.shadow.data_received(OK_JSON[:-1])
     dialogue.shadow.data_received(OK_JSON[-1:])
     assert dialogue.primary.whole == dialogue.shadow.whole == b""
+
+
+def test_a_twin_is_a_good_answer_of_its_origin() -> None:
+    """It ends a row of failures as a parsed one does."""
+    dialogue = Dialogue(Rehearsal())
+    dialogue.shadow.health.failed("closed")
+    dialogue.primary.data_received(OK_JSON)
+    dialogue.shadow.data_received(OK_JSON)
+    assert dialogue.call.is_twin
+    assert dialogue.shadow.health.failures == 0

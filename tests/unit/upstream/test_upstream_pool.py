@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from understudy.upstream import Pool, Refusal, UpstreamConnection
+from understudy.config import Ejection
+from understudy.upstream import Health, Origin, Pool, Refusal, Room, UpstreamConnection
 
 
 class FakeTransport:
@@ -68,13 +69,14 @@ class Loop:
 class Scene:
     """A pool, and the hands that open its connections."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, limit: int = 1024, queue: int = 1024, **settings: Any) -> None:
         self.loop = Loop()
         self.now = 100.0
         self.tasks: list[asyncio.Task[None]] = []
         self.pool = Pool(
-            "origin",
-            80,
+            Origin("http://origin:80"),
+            room=Room(limit=limit, queue=queue),
+            health=Health("origin", eject=Ejection(), clock=lambda: self.now, on_change=lambda event: None),
             loop=cast(asyncio.AbstractEventLoop, self.loop),
             spawn=self._spawn,
             clock=lambda: self.now,
@@ -109,7 +111,7 @@ class Scene:
 
     def shows(self, text: str) -> bool:
         """Whether the pool's repr says *text*."""
-        assert repr(self.pool) == f"<Pool origin:80 {text}>"
+        assert repr(self.pool) == f"<Pool http://origin:80 {text}>"
         return True
 
 
@@ -428,3 +430,24 @@ async def test_a_connection_opened_after_the_end_is_closed() -> None:
     assert cast(FakeTransport, connection.transport).is_aborted
     lose(connection)
     assert s.shows("open=0 idle=0 opening=0 waiting=0")
+
+
+async def test_a_retired_pool_keeps_nothing_and_serves_who_is_there() -> None:
+    """Kept connections close, lent ones close when they come back, waiters get theirs."""
+    s = Scene()
+    _, idle = await s.lent()
+    _, busy = await s.lent()
+    s.pool.release(idle)
+    waiter = Waiter()
+    s.pool.acquire(waiter, fresh=True)
+    s.pool.retire()
+    assert cast(FakeTransport, idle.transport).is_aborted
+    assert not cast(FakeTransport, busy.transport).is_aborted
+    await s.open()
+    assert waiter.connection is not None
+    assert not s.pool.is_empty
+    for connection in (idle, busy, waiter.connection):
+        s.pool.release(connection)
+        assert cast(FakeTransport, connection.transport).is_aborted
+        lose(connection)
+    assert s.pool.is_empty
