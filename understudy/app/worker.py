@@ -27,7 +27,8 @@ from understudy.config import Settings, parse_settings, reloaded
 from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
-from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Proxy
+from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Doors, Proxy
+from understudy.proxy.overload import CALM
 from understudy.shadow import Mirror, Redaction
 from understudy.tracing import RequestIds
 from understudy.upstream import Outgoing, UpstreamMaker
@@ -38,6 +39,8 @@ FLUSH_SECONDS: Final = 0.1
 """How often evidence and counts go to the control process."""
 
 TRIM_BEATS: Final = round(TRIM_SECONDS / FLUSH_SECONDS)
+SHORT_TRIM_BEATS: Final = 10
+"""While memory is short, what was freed is worth a millisecond each second."""
 
 RULES_SECONDS: Final = 4.0
 """How long a new worker waits for the control process before it starts from the configured rules."""
@@ -66,6 +69,7 @@ class Worker:
         self._outbox = Outbox()
         self._gauge = Gauge()
         self._log_file: LineFile | None = None
+        self._doors: Doors | None = None
         self._certificates = self._make_certificates()
         self._stop = asyncio.Event()
         self._is_succeeded = False
@@ -123,6 +127,7 @@ class Worker:
             clock=lambda: self._clock.now,
             outgoing=outgoing,
             chance=random.random,
+            before_opening=self._before_opening,
         )
         mirror = Mirror(
             recorder=self._outbox,
@@ -134,7 +139,7 @@ class Worker:
         )
         self._outbox.drain = mirror.drain
         engine = Engine(settings, mirror=mirror, metrics=self._metrics, make_pool=make_pool)
-        return Proxy(
+        proxy = Proxy(
             loop=loop,
             engine=engine,
             mirror=mirror,
@@ -151,6 +156,8 @@ class Worker:
             client_connections=client_connections(settings, file_limit()),
             files=file_limit(),
         )
+        self._doors = proxy.doors
+        return proxy
 
     def _access_log(self, loop: asyncio.AbstractEventLoop) -> AccessLog | None:
         settings, redact = self._settings.access_log, self._settings.redact
@@ -216,6 +223,11 @@ class Worker:
             self._contain("sweep", lambda: proxy.mirror.sweep(time.perf_counter()))
             self._contain("sweep", lambda: self._guard(proxy))
 
+    def _before_opening(self) -> None:
+        """Connections to services are opened by the dozen: see in time that descriptors run out."""
+        if self._doors is not None:
+            self._doors.is_short(self._gauge.next_file())
+
     def _guard(self, proxy: Proxy) -> None:
         proxy.guard(resident_bytes=self._gauge.resident_bytes(), next_file=self._gauge.next_file())
 
@@ -226,7 +238,7 @@ class Worker:
             beat += 1
             if beat % 5 == 0:
                 self._contain("metrics", lambda: self._tell(proxy, link))
-            if beat % TRIM_BEATS == 0:
+            if beat % TRIM_BEATS == 0 or (proxy.overload.stage > CALM and beat % SHORT_TRIM_BEATS == 0):
                 self._contain("heap", give_back)
             self._contain("evidence", link.send_evidence)
             if self._log_file is not None:

@@ -31,9 +31,9 @@ class Doors:
     """Accepts connections until the worker is full: *most_connections* are open, or a new one
     got a descriptor among the last of the *files* that the process may open (0: no such bound).
 
-    Shut doors are closed listeners of the same sockets: an accept that fails for want of descriptors would
-    be tried again at once, for ever (libuv), and a connection that is refused costs its client more than one
-    that waits. *shut* counts by reason: ``connections``, ``files``.
+    Shut doors are closed listeners of the same sockets, whose queues stay. Accepting until it fails for want
+    of descriptors will not do: libuv then takes in who waits and hangs up on them, or, where another took its
+    spare descriptor, tries again at once, for ever. *shut* counts by reason: ``connections``, ``files``.
     """
 
     def __init__(
@@ -117,12 +117,17 @@ class Doors:
 
         True when descriptors are short. Call it every tenth of a second.
         """
-        is_short = bool(self._last_file) and next_file >= self._last_file
-        if is_short:
-            self._close("files")
-        elif self.is_shut and (not self._most or connections <= self._few):
+        is_short = self.is_short(next_file)
+        if not is_short and self.is_shut and (not self._most or connections <= self._few):
             self._room.set()
         return is_short
+
+    def is_short(self, next_file: int) -> bool:
+        """Whether descriptors are short, the lowest free one being *next_file*; then the doors are shut."""
+        if not self._last_file or next_file < self._last_file:
+            return False
+        self._close("files")
+        return True
 
     def _close(self, reason: str) -> None:
         if self.is_open:

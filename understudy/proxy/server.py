@@ -215,9 +215,13 @@ class Proxy:
         self.metrics.is_accepting = self.doors.is_open
 
     def _make_room(self) -> None:
-        """End connections that nobody uses while others wait outside, as NGINX does when it has none left."""
-        now = self.clock.now
-        idle = (c for c in self.connections if c.phase == IDLE and now - c.mark > IDLE_ENOUGH_SECONDS)
+        """End connections that nobody uses while others wait outside, as NGINX does when it has none left.
+
+        One that has never carried a request has the time of a head.
+        """
+        used = self.clock.now - IDLE_ENOUGH_SECONDS
+        unused = self.clock.now - self.limits.head_timeout
+        idle = (c for c in self.connections if c.phase == IDLE and c.mark < (used if c.method else unused))
         for connection in list(islice(idle, ROOM_AT_ONCE)):
             connection.drain()
 
