@@ -33,6 +33,7 @@ NAMES = {
     "understudy_process_resident_memory_bytes",
     "understudy_process_open_fds",
     "understudy_client_connections",
+    "understudy_tunnels",
     "understudy_accept_pauses",
     "understudy_accepting",
     "understudy_overload_stage",
