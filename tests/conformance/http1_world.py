@@ -9,23 +9,24 @@ import random
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
-from understudy.config import Service, parse_settings
+from understudy.config import parse_settings
 from understudy.engine import Engine
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
 from understudy.proxy import Clock, Proxy
 from understudy.proxy.connection import ClientConnection
 from understudy.shadow import Limits, Mirror
-from understudy.upstream import Outgoing, Pool
+from understudy.upstream import Outgoing, UpstreamMaker
+
+PATIENT: Final = {"connect_timeout": "600s", "eject": {"failures": 0}}
 
 SETTINGS: Final = parse_settings(
     {
         "store": "memory://",
         "services": {
-            "a": {"url": "http://127.0.0.1:1", "connections": 4, "queue": 8},
-            "b": {"url": "http://127.0.0.1:2"},
+            "a": {"url": "http://127.0.0.1:1", "connections": 4, "queue": 8, **PATIENT},
+            "b": {"url": "http://127.0.0.1:2", **PATIENT},
         },
         "flags": {
             "shop": {
@@ -162,21 +163,13 @@ class World:
             self._is_connecting = True
             return spawn(work)
 
-        def make_pool(service: Service, role: str, limit: int) -> Pool:
-            url = urlsplit(service.url)
-            return Pool(
-                url.hostname or "",
-                url.port or 80,
-                loop=loop,
-                spawn=begin,
-                clock=lambda: self._clock.now,
-                write=outgoing.add if role == "primary" else outgoing.add_copy,
-                connect_seconds=600.0,
-                limit=limit,
-                queue=service.queue,
-                idle_seconds=service.pool_idle,
-            )
-
+        make_pool = UpstreamMaker(
+            loop=loop,
+            spawn=begin,
+            clock=lambda: self._clock.now,
+            outgoing=outgoing,
+            chance=chance.random,
+        )
         self.mirror = Mirror(
             recorder=_Recorder(),
             metrics=self.metrics,

@@ -176,7 +176,8 @@ async def test_a_shadows_answer_before_its_copy_was_sent_is_no_answer_to_it() ->
         upstream.send(ok())
         await client.message()
         await settle()
-        (kept,) = [pool._idle[0] for pool in s.proxy.engine.pools if pool.port == s.shadow.port]
+        pools = [pool for service in s.proxy.engine.pools for pool in service.pools]
+        (kept,) = [pool._idle[0] for pool in pools if pool.origin.port == s.shadow.port]
         (connection,) = s.proxy.connections
         connection.data_received(mirrored)
         kept.data_received(FALSE)
