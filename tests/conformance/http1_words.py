@@ -66,7 +66,7 @@ ANSWER_SPICES: Final = (
     b"Transfer-Encoding: chunked\r\n",
     b"Connection: close\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n",
-    b"HTTP/1.1 104 U\r\nContent-Length: 9\r\n\r\n",
+    b"HTTP/1.1 104 U\r\nContent-Length: 6\r\n\r\nPOISON",
     b"HTTP/1.1 101 S\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON",
     b"HTTP/1.1 103 H\r\n\r\n",
