@@ -267,7 +267,9 @@ class WorkersCollector:
             "comparisons",
             self._compared.items(),
         )
-        yield self._counter("understudy_errors", "Answers the proxy gave by itself.", ["reason"], "errors")
+        yield self._counter(
+            "understudy_errors", "Answers the proxy gave by itself, or cut.", ["reason"], "errors"
+        )
         yield self._counter(
             "understudy_certificate_reloads",
             "Certificates that were read anew, by each worker.",

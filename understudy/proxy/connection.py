@@ -492,6 +492,7 @@ class ClientConnection(asyncio.Protocol):
         if len(self._queue) >= PIPELINE_DEPTH:
             self._stopped = True
             self._queue[-1].keep_alive = False
+            self.proxy.metrics.errors["pipeline_too_deep"] += 1
             return
         self._queue.append(exchange)
         self._hold(HOLD_PIPELINE)
@@ -558,6 +559,7 @@ class ClientConnection(asyncio.Protocol):
             self._unsent_bytes = left
             self.mark = now
         else:
+            self.proxy.metrics.errors["cut_client_idle"] += 1
             self.cut()
 
     def _unsent(self) -> int:

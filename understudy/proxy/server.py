@@ -184,6 +184,8 @@ class Proxy:
             left -= SWEEP_SECONDS
             quiet -= SWEEP_SECONDS
         cut = len(self.connections)
+        if cut:
+            self.metrics.errors["cut_drain"] += cut
         for connection in list(self.connections):
             connection.cut()
         return cut
