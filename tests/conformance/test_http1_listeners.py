@@ -14,7 +14,7 @@ from http1_harness import DEADLINE_SECONDS, Peer, Stage, get, ok, post, scripted
 
 from understudy.config import server_context
 from understudy.proxy import SWEEP_SECONDS
-from understudy.proxy.connection import ENDING
+from understudy.proxy.line import ENDING
 
 CA = trustme.CA()
 LARGE = bytes(range(256)) * 4096 * 32  # 32 MiB: more than all buffers of loopback

@@ -5,11 +5,6 @@ lingering after an early answer) is decided here.
 """
 
 import asyncio
-import fcntl
-import socket
-import struct
-import sys
-import termios
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -19,6 +14,23 @@ import httptools
 from understudy.forwarding import field_bytes
 from understudy.proxy.exchange import Exchange
 from understudy.proxy.heads import Refused
+from understudy.proxy.line import (
+    BODY,
+    CLOSING,
+    ENDING,
+    HEAD,
+    HOLD_BODY,
+    HOLD_OUTPUT,
+    HOLD_PIPELINE,
+    HOLD_SWITCH,
+    HOLD_TURN,
+    IDLE,
+    LINGERING,
+    TUNNEL,
+    WAITING,
+    ClientLine,
+    plain_address,
+)
 from understudy.proxy.repeat import Read, Repeat
 from understudy.proxy.tunnel import Tunnel
 from understudy.proxy.upgrade import offered
@@ -27,25 +39,12 @@ from understudy.upstream.connection import BUFFER_BYTES, UpstreamConnection
 if TYPE_CHECKING:
     from understudy.proxy.server import Proxy
 
-IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING, ENDING, TUNNEL = range(9)
-"""What a connection waits for; each has its time limit. ENDING is the first moment of CLOSING with TLS."""
-
 PIPELINE_DEPTH: Final = 64
 """Requests parsed ahead of the one being answered; more close the connection when these are done."""
-
-LINGER_BYTES: Final = 64 * 1024
-"""Read and thrown away after an early answer, so that a reset does not destroy it (RFC 9112 9.6)."""
-
-HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT, HOLD_SWITCH, HOLD_TURN = 1, 2, 4, 8, 16
-"""Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read,
-nobody knows yet what protocol it speaks next, it is another's turn."""
 
 TURN_PIECES: Final = 1024
 """Pieces of a body in one read, a millisecond's work, after which the others come first: the loop may read
 32 times before its turn ends, and 256 KiB hold 40,000 chunks of a byte."""
-
-RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER of zero seconds: closing sends a reset, which nobody takes for an end in good order."""
 
 _METHODS: dict[bytes, str] = {}
 
@@ -57,8 +56,8 @@ def _drop_trailer(field: tuple[bytes, bytes]) -> None:
     """Trailers are dropped (RFC 9110 6.5.1: they may be); their size is bounded as quiet bytes."""
 
 
-class ClientConnection(asyncio.Protocol):
-    """See the module. ``mark`` is the coarse time at which ``phase`` last moved on."""
+class ClientConnection(ClientLine):
+    """See the module."""
 
     __slots__ = (
         "_added",
@@ -68,10 +67,8 @@ class ClientConnection(asyncio.Protocol):
         "_current",
         "_head_bytes",
         "_held",
-        "_holds",
         "_in_body",
         "_incoming",
-        "_linger_bytes",
         "_parser",
         "_pieces",
         "_queue",
@@ -79,35 +76,16 @@ class ClientConnection(asyncio.Protocol):
         "_read_bytes",
         "_refusal",
         "_repeat",
-        "_stopped",
         "_tunnel",
-        "_unsent_bytes",
         "_upgrading",
         "_whole",
-        "is_paused",
-        "is_tls",
         "is_trusted",
-        "is_unix",
-        "mark",
         "method",
-        "peer_ip",
-        "phase",
-        "proxy",
-        "scheme",
-        "transport",
     )
 
     def __init__(self, proxy: "Proxy", *, is_unix: bool = False, is_tls: bool = False) -> None:
-        self.proxy = proxy
-        self.is_unix = is_unix
-        self.is_tls = is_tls
-        self.scheme = b"https" if is_tls else b"http"
-        self.transport: asyncio.Transport | None = None
-        self.peer_ip = ""
+        super().__init__(proxy, is_unix=is_unix, is_tls=is_tls)
         self.is_trusted = False
-        self.is_paused = False
-        self.phase = IDLE
-        self.mark = 0.0
         self.method = b""
         self._parser = httptools.HttpRequestParser(self)
         self._append: Callable[[tuple[bytes, bytes]], None] = _drop_trailer
@@ -117,16 +95,12 @@ class ClientConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._quiet_bytes = 0
         self._read_bytes = 0
-        self._unsent_bytes = 0
         self._pieces = 0
         self._refusal: Refused | None = None
         self._in_body = False
-        self._holds = 0
-        self._stopped = False
         self._upgrading = False
         self._held: bytes | None = None
         self._tunnel: Tunnel | None = None
-        self._linger_bytes = 0
         self._begun = 0
         self._repeat = Repeat()
         self._whole: Exchange | None = None
@@ -153,9 +127,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.phase == LINGERING:
-            self._linger_bytes += len(data)
-            if self._linger_bytes > LINGER_BYTES and self.transport is not None:
-                self.transport.pause_reading()
+            self._linger_on(len(data))
             return
         if self._stopped:
             return
@@ -332,31 +304,12 @@ class ClientConnection(asyncio.Protocol):
 
     # -- what exchanges ask for --------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Send answer bytes; a vanished client swallows them."""
-        self.proxy.outgoing.add(self, data)
-
-    def answering(self) -> None:
-        """The answer moves: its idle time starts again."""
-        self.phase = ANSWERING
-        self.mark = self.proxy.clock.now
-
     def added_fields(self, host: bytes) -> bytes:
         """The fields we add to a request for *host*, remembered for the connection's next one."""
         if host != self._added_host or not self._added:
             self._added_host = host
             self._added = self.proxy.forwarder.lines(self.peer_ip, self.scheme, host)
         return self._added
-
-    def hold_body(self) -> None:
-        """Read no more from the client until `release_body`."""
-        self._hold(HOLD_BODY)
-
-    def release_body(self) -> None:
-        """Read on; the client owes nothing for the time in which it was not read."""
-        if self.phase == BODY:
-            self.mark = self.proxy.clock.now
-        self._release(HOLD_BODY)
 
     def exchange_over(self, exchange: Exchange) -> None:
         """*exchange* was answered whole: linger, close, or take the next one."""
@@ -409,28 +362,16 @@ class ClientConnection(asyncio.Protocol):
         self.connection_lost(None)
 
     def cut(self) -> None:
-        """End the connection so that the client cannot take the answer for whole: by a reset."""
+        """As `ClientLine.cut`; what is being answered ends with it."""
         current = self._current
-        self._stop()
+        super().cut()
         if current is not None:
             current.client_gone()
-        if self.transport is not None:
-            raw = self.transport.get_extra_info("socket")
-            try:
-                if raw is not None:
-                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            except OSError:
-                pass  # it is gone already
-            self.transport.abort()
 
-    def close(self) -> None:
-        """Close after what was written has gone out, for as long as the client takes some of it."""
-        self._stop()
-        if self.transport is not None and self.phase != CLOSING and self.phase != ENDING:
-            self.phase = ENDING if self.is_tls else CLOSING
-            self.mark = self.proxy.clock.now
-            self._unsent_bytes = self._unsent()
-            self.transport.close()
+    def _stop(self) -> None:
+        self._current = None
+        self._queue.clear()
+        super()._stop()
 
     # -- told by the proxy's clock -------------------------------------------------------------------------
 
@@ -516,67 +457,6 @@ class ClientConnection(asyncio.Protocol):
             return
         exchange.start()
         exchange.replay()
-
-    def _hold(self, why: int) -> None:
-        if not self._holds and self.transport is not None:
-            self.transport.pause_reading()
-        self._holds |= why
-
-    def _release(self, why: int) -> None:
-        if not self._holds & why:
-            return
-        self._holds &= ~why
-        if not self._holds and self.transport is not None and not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    def _linger(self) -> None:
-        """Say that nothing more comes, but let the client finish saying what it says (RFC 9112 9.6)."""
-        self._stop()
-        self.phase = LINGERING
-        self.mark = self.proxy.clock.now
-        self._holds = 0
-        if self.transport is not None and not self.transport.is_closing():
-            if not self.is_tls:  # TLS has no half-close here; the answer tells its own end
-                self.transport.write_eof()
-            self.transport.resume_reading()
-
-    def _stop(self) -> None:
-        """Take nothing more; hand over what was written."""
-        self._current = None
-        self._queue.clear()
-        self._stopped = True
-        self.proxy.outgoing.flush()
-
-    def _close_late(self, now: float) -> None:
-        """End a closed connection whose client takes nothing of what it still has to get, or, with TLS,
-        has all of it and does not say that it has seen the end."""
-        left = self._unsent()
-        if not left and self.is_tls:
-            if self.transport is not None:
-                self.transport.abort()
-        elif left < self._unsent_bytes or self.phase == ENDING:
-            self.phase = CLOSING
-            self._unsent_bytes = left
-            self.mark = now
-        else:
-            self.proxy.metrics.errors["cut_client_idle"] += 1
-            self.cut()
-
-    def _unsent(self) -> int:
-        """Bytes that the client has not got. With TLS a part of them stands where only the kernel tells."""
-        if self.transport is None:
-            return 0
-        size = self.transport.get_write_buffer_size()
-        if self.is_tls:
-            raw = self.transport.get_extra_info("socket")
-            try:
-                if raw is not None:
-                    size += int.from_bytes(
-                        fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
-                    )
-            except OSError:
-                pass  # it is gone already
-        return size
 
     def _check_sizes(self) -> None:
         """Bound what has no end yet: a head, a chunk extension, a trailer, each across segments."""
@@ -684,10 +564,3 @@ class ClientConnection(asyncio.Protocol):
             self._incoming = exchange
         if not any(value.strip(b" \t0") for _, value in framing):
             self.on_message_complete()
-
-
-def plain_address(address: str) -> str:
-    """*address* without its zone; an IPv4 client of an IPv6 socket under its own name."""
-    address = address.partition("%")[0]
-    mapped = address.removeprefix("::ffff:")
-    return mapped if "." in mapped else address

@@ -16,7 +16,13 @@ from understudy.engine import Engine
 from understudy.forwarding import RequestSpellings
 from understudy.metrics import WorkerMetrics
 from understudy.proxy.access_log import AccessLog
-from understudy.proxy.connection import (
+from understudy.proxy.connection import ClientConnection
+from understudy.proxy.door import Door, Handshake
+from understudy.proxy.doors import Doors
+from understudy.proxy.exchange import Exchange
+from understudy.proxy.forwarded import X_FORWARDED, Forwarder
+from understudy.proxy.heads import Fields, Way
+from understudy.proxy.line import (
     ANSWERING,
     BODY,
     CLOSING,
@@ -26,13 +32,7 @@ from understudy.proxy.connection import (
     LINGERING,
     TUNNEL,
     WAITING,
-    ClientConnection,
 )
-from understudy.proxy.door import Door, Handshake
-from understudy.proxy.doors import Doors
-from understudy.proxy.exchange import Exchange
-from understudy.proxy.forwarded import X_FORWARDED, Forwarder
-from understudy.proxy.heads import Fields, Way
 from understudy.proxy.overload import NO_COPIES, NO_REQUESTS, Overload
 from understudy.shadow import Mirror
 from understudy.tracing import RequestIds
