@@ -67,6 +67,7 @@ class WorkerMetrics:
         self.control: Counter[tuple[str, str]] = Counter()
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
         self.errors: Counter[str] = Counter()
+        self.certificates: Counter[str] = Counter()
         self.decide_errors: Counter[str] = Counter()
         self.mirror_errors = 0
         self.connections = 0
@@ -115,6 +116,7 @@ class WorkerMetrics:
             "errors": list(self.errors.items()),
             "ejections": list(self.ejections.items()),
             "origins": list(self.origins.items()),
+            "certificates": list(self.certificates.items()),
             "decide_errors": list(self.decide_errors.items()),
             "mirror_errors": self.mirror_errors,
             "connections": self.connections,
@@ -171,6 +173,7 @@ FAMILIES: Final = (
     "comparisons",
     "errors",
     "ejections",
+    "certificates",
     "decide_errors",
     "accept_pauses",
     "access_log",
@@ -264,7 +267,15 @@ class WorkersCollector:
             "comparisons",
             self._compared.items(),
         )
-        yield self._counter("understudy_errors", "Answers the proxy gave by itself.", ["reason"], "errors")
+        yield self._counter(
+            "understudy_errors", "Answers the proxy gave by itself, or cut.", ["reason"], "errors"
+        )
+        yield self._counter(
+            "understudy_certificate_reloads",
+            "Certificates that were read anew, by each worker.",
+            ["result"],
+            "certificates",
+        )
         yield self._counter(
             "understudy_decide_errors", "Rules that failed at run time.", ["flag"], "decide_errors"
         )

@@ -5,7 +5,7 @@ client's answer (response-queue poisoning), and one too few would be taken from 
 """
 
 import pytest
-from http1_harness import Peer, Stage, chunked, get, ok, post, scripted, settle, stage
+from http1_harness import FLAGGED, Peer, Stage, chunked, get, ok, post, scripted, settle, stage
 
 from understudy.proxy.connection import ClientConnection
 
@@ -162,6 +162,34 @@ async def test_an_answer_before_the_request_was_sent_is_no_answer_to_it(reply: b
         assert (await other.message()).body == b"/two"
         assert upstream.received == b""
         assert s.errors == {}
+
+
+@scripted
+async def test_a_shadows_answer_before_its_copy_was_sent_is_no_answer_to_it() -> None:
+    """It would be compared with an answer to something else, and so would every later one."""
+    mirrored = get(b"/", b"X-Beta: yes")
+    async with stage(FLAGGED) as s:
+        client, upstream, _ = await s.asked(mirrored)
+        shadow = await s.shadow.accepted()
+        await shadow.message()
+        shadow.send(ok())
+        upstream.send(ok())
+        await client.message()
+        await settle()
+        pools = [pool for service in s.proxy.engine.pools for pool in service.pools]
+        (kept,) = [pool._idle[0] for pool in pools if pool.origin.port == s.shadow.port]
+        (connection,) = s.proxy.connections
+        connection.data_received(mirrored)
+        kept.data_received(FALSE)
+        fresh = await s.shadow.accepted()
+        await fresh.message()
+        fresh.send(ok(b"again"))
+        await upstream.message()
+        upstream.send(ok(b"again"))
+        assert (await client.message()).body == b"again"
+        await settle()
+        assert s.recorder.pairs == []
+        assert shadow.received == b""
 
 
 def both(s: Stage, client: Peer, other: Peer) -> tuple[ClientConnection, ClientConnection]:

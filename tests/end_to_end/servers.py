@@ -114,13 +114,18 @@ class Serving:
     folder: Path
 
     @classmethod
-    def start(cls, config_text: str, *, folder: Path) -> "Serving":
-        """Write *config_text* with ``listen`` and ``admin`` on free ports, serve it, wait until ready."""
+    def start(cls, config_text: str, *, folder: Path, files: int = 0) -> "Serving":
+        """Write *config_text* with ``listen`` and ``admin`` on free ports, serve it, wait until ready.
+
+        With *files*, each of its processes may open so many.
+        """
         proxy_port, admin_port = free_port(), free_port()
         addresses = f"listen: 127.0.0.1:{proxy_port}\nadmin: {{listen: '127.0.0.1:{admin_port}'}}\n"
         config = folder / "understudy.yaml"
         config.write_text(addresses + config_text)
         command = [sys.executable, "-m", "understudy", "serve", "-c", str(config)]
+        if files:
+            command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files), *command]
         server = Server.start(command, port=proxy_port, folder=folder)
         serving = cls(server=server, proxy_port=proxy_port, admin_port=admin_port, folder=folder)
         try:
@@ -196,5 +201,5 @@ class StartServer(Protocol):
 class UnderstudyServe(Protocol):
     """Run ``understudy serve`` on a configuration without ``listen`` and ``admin``; both get free ports."""
 
-    def __call__(self, config_text: str, *, folder: Path | None = None) -> Serving:
+    def __call__(self, config_text: str, *, folder: Path | None = None, files: int = 0) -> Serving:
         """Started and ready; ended with the module of the test."""

@@ -16,10 +16,10 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner
 
-from understudy.admin import Change, Readiness, create_admin
+from understudy.admin import Change, Readiness, Reload, create_admin
 from understudy.cli import app
 from understudy.config import parse_rules, parse_yaml
-from understudy.errors import FlagNotFound, StoreError, VersionConflict
+from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
 from understudy.store import StoredRules
 
 FLAG = {"state": "ENABLED", "variants": {"on": {"serve": "v1"}}, "defaultVariant": "on"}
@@ -51,6 +51,11 @@ class Plane:
     current: StoredRules = field(default_factory=lambda: _stored(7, DOCUMENT))
     evidence: dict[str, Any] = field(default_factory=lambda: dict(REPORT))
     applied: int = 2
+    reloaded: Reload = field(
+        default_factory=lambda: Reload(
+            changed=("services", "limits"), waiting=(), notes=(), workers=2, applied=2
+        )
+    )
     failure: Exception | None = None
 
     def _fail(self) -> None:
@@ -83,6 +88,14 @@ class Plane:
     def _store(self, document: Any, reason: str) -> Change:
         self.current = _stored(self.current.version + 1, document, reason)
         return Change(rules=self.current, workers=2, applied=self.applied)
+
+    async def reload(self) -> Reload:
+        self._fail()
+        return self.reloaded
+
+    async def restart_workers(self) -> int:
+        self._fail()
+        return 2
 
     async def report(self) -> dict[str, Any]:
         self._fail()
@@ -429,3 +442,49 @@ def test_environment_proxies_are_not_asked(url: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     assert run("rules", "get", "--admin", url).exit_code == 0
+
+
+def test_reload_says_what_changed(url: str) -> None:
+    """And how many workers follow."""
+    result = run("reload", "--admin", url)
+    assert result.exit_code == 0
+    assert result.stdout == "reloaded: changed services, limits (2 of 2 workers follow it)\n"
+    assert result.stderr == ""
+
+
+def test_reload_names_what_waits_and_what_was_not_touched(url: str, plane: Plane) -> None:
+    """As warnings, each with its mend; nothing may be taken for applied."""
+    plane.reloaded = Reload(
+        changed=(), waiting=("listen", "workers"), notes=("rules stay",), workers=2, applied=1
+    )
+    result = run("reload", "--admin", url)
+    assert result.exit_code == 0
+    assert result.stdout == "reloaded: changed nothing (1 of 2 workers follow it)\n"
+    assert result.stderr == (
+        "warning: listen, workers changed and wait for a restart\n"
+        "  `systemctl restart`, or SIGUSR2 to the supervisor: docs/operations.md\n"
+        "warning: rules stay\n"
+        "  `understudy rules put` changes them\n"
+        "warning: not every worker has acknowledged it yet\n"
+    )
+
+
+def test_reload_prints_every_mistake(url: str, plane: Plane) -> None:
+    """As `check` does; exit 1, because nothing was changed."""
+    plane.failure = ConfigError((Problem(path="listn", message="unknown key", hint="did you mean listen?"),))
+    result = run("reload", "--admin", url)
+    assert result.exit_code == 1
+    assert result.stderr == "error: listn: unknown key\n  did you mean listen?\n1 problem\n"
+
+
+def test_restart_begins(url: str) -> None:
+    """It does not wait for the end, and says so."""
+    result = run("restart", "--admin", url)
+    assert result.exit_code == 0
+    assert result.stdout == "a rolling restart of 2 workers has begun\n"
+
+
+@pytest.mark.parametrize("command", ["reload", "restart"])
+def test_without_an_admin_api_nothing_is_reloaded(command: str) -> None:
+    """Exit 3, as for every command that speaks to it."""
+    assert run(command, "--admin", "http://127.0.0.1:1").exit_code == 3

@@ -17,6 +17,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """A reload that was made: which top-level keys ``changed``, which are ``waiting`` for a restart, and how
+    many of the workers follow."""
+
+    changed: tuple[str, ...]
+    waiting: tuple[str, ...]
+    notes: tuple[str, ...]
+    workers: int
+    applied: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
     """Whether traffic should be sent here, and each check by name: ``{"ok": bool, "detail": str}``."""
 
@@ -49,6 +61,15 @@ class ControlPlane(Protocol):
 
     async def revive(self, flag: str, *, author: str, reason: str) -> Change:
         """Undo ``kill``. Raises: FlagNotFound, StoreError."""
+
+    async def reload(self) -> Reload:
+        """Read the configuration file again, and put it in force everywhere.
+
+        Raises: ConfigError, and then everything is as it was.
+        """
+
+    async def restart_workers(self) -> int:
+        """Begin to replace the workers one after the other; their number. Does not wait for the end."""
 
     async def report(self) -> dict[str, Any]:
         """The report as JSON (DESIGN §8)."""

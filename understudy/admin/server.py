@@ -11,6 +11,7 @@ from understudy.admin.flags import FlagEndpoints
 from understudy.admin.guard import Guard
 from understudy.admin.health import HealthEndpoints
 from understudy.admin.problems import HANDLED, answer
+from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
 
@@ -24,6 +25,7 @@ def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starl
     """
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control)
+    processes = ProcessEndpoints(control)
     app = Starlette(
         routes=[
             Route("/healthz", health.healthz),
@@ -33,6 +35,8 @@ def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starl
             Route("/api/v1/rules/history", rules.history),
             Route("/api/v1/flags/{key:path}/kill", flags.kill, methods=["POST"]),
             Route("/api/v1/flags/{key:path}/revive", flags.revive, methods=["POST"]),
+            Route("/api/v1/reload", processes.reload, methods=["POST"]),
+            Route("/api/v1/restart", processes.restart, methods=["POST"]),
             Route("/api/v1/report", report.report, methods=["GET", "DELETE"]),
             Route("/api/v1/report.html", report.file),
             Route("/static/{name}", report.static),

@@ -1,5 +1,5 @@
 """Composition root: settings become processes, processes become objects in one TaskGroup each."""
 
-from understudy.app.supervisor import serve
+from understudy.app.launch import serve
 
 __all__ = ["serve"]

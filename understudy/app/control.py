@@ -16,13 +16,18 @@ import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.admin import Change, Readiness, create_admin
+from understudy.admin import Change, Readiness, Reload, create_admin
+from understudy.app.board import RELOADS, RESTARTS
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
+from understudy.app.reloading import Reloader
+from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
-from understudy.comparators import Comparison, report
+from understudy.comparators import Comparison
+from understudy.comparators import report as evidence_report
+from understudy.config import Settings
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -66,14 +71,13 @@ class Control:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         settings = runtime.settings
-        self._settings = settings
         self._store: Store = open_store(settings.store)
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._workers = Workers(on_batch=self._on_batch, on_ahead=self._on_ahead)
         self._assessor = Assessor(
             Comparison(settings.rules.compare),
-            self._redaction(),
+            self._redaction(settings),
             Draws(chance=random.random, places=Bounds().samples_per_key),
         )
         self._intake = Intake(
@@ -83,6 +87,7 @@ class Control:
             acknowledge=self._workers.acknowledge,
             control_share=settings.shadow.control,
         )
+        self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
         self._registry = CollectorRegistry()
         self._registry.register(
             WorkersCollector(
@@ -96,8 +101,19 @@ class Control:
         self._is_loaded = asyncio.Event()
         self._ahead: asyncio.Queue[tuple[int, Mapping[str, Any]]] = asyncio.Queue()
 
-    def _redaction(self) -> Redaction:
-        redact = self._settings.redact
+    @property
+    def _settings(self) -> Settings:
+        return self._reloader.settings
+
+    def _apply(self, settings: Settings) -> None:
+        """Put reloaded *settings* in force here; the rules may fit again, or be another stand-in now."""
+        self._assessor.redaction = self._redaction(settings)
+        self._intake.control_share = settings.shadow.control
+        if self._is_loaded.is_set():
+            self._put_in_force()
+
+    def _redaction(self, settings: Settings) -> Redaction:
+        redact = settings.redact
         return Redaction(
             key=self._runtime.redaction_key,
             headers=redact.headers,
@@ -108,6 +124,7 @@ class Control:
     async def main(self) -> int:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         server = Server(
             uvicorn.Config(
@@ -124,9 +141,11 @@ class Control:
                 tasks.create_task(self._keep_store()),
                 tasks.create_task(self._take_batches()),
                 tasks.create_task(self._catch_up()),
+                tasks.create_task(self._reloader.run()),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
-            serving = tasks.create_task(server.serve(sockets=[self._runtime.admin_socket]))
+            serving = tasks.create_task(server.serve(sockets=[self._runtime.admin.socket]))
+            report(self._runtime.telling, Word.READY)
             await self._stop.wait()
             server.should_exit = True
             await serving
@@ -260,8 +279,17 @@ class Control:
         for sample in stored:
             key = (sample.service, sample.endpoint, sample.path, sample.kind)
             samples.setdefault(key, []).append(dict(sample.body))
-        whole = report(self._intake.evidence, samples=samples, control_share=self._settings.shadow.control)
+        whole = evidence_report(
+            self._intake.evidence, samples=samples, control_share=self._settings.shadow.control
+        )
         return {**whole, "rules_version": self._book.version, "generated_at": time.time()}
+
+    async def reload(self) -> Reload:
+        return await self._reloader.reload()
+
+    async def restart_workers(self) -> int:
+        report(self._runtime.telling, Word.RESTART)
+        return self._settings.workers
 
     async def clear_evidence(self) -> None:
         with self._trouble.watched(is_write=True):
@@ -307,6 +335,20 @@ class Control:
         connected = GaugeMetricFamily("understudy_workers_connected", "Workers on the link.")
         connected.add_metric([], self._workers.at_version(0)[0])
         yield connected
+        restarts = CounterMetricFamily(
+            "understudy_restarts",
+            "Processes started anew, because they died or because it was asked (a rolling restart).",
+            labels=["process", "reason"],
+        )
+        for labels, n in self._runtime.board.rows(RESTARTS):
+            restarts.add_metric(list(labels), n)
+        yield restarts
+        reloads = CounterMetricFamily(
+            "understudy_settings_reloads", "Reloads of the configuration file.", labels=["result"]
+        )
+        for labels, n in self._runtime.board.rows(RELOADS):
+            reloads.add_metric(list(labels), n)
+        yield reloads
         trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
         trouble.add_metric([], 1.0 if self._trouble.text else 0.0)
         yield trouble

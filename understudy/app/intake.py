@@ -54,7 +54,7 @@ class Intake:
         self._assessor = assessor
         self._trouble = trouble
         self._acknowledge = acknowledge
-        self._control_share = control_share
+        self.control_share = control_share
         self._judged_at = 0.0
         self._drawn_at = time.monotonic()
         self._batches: asyncio.Queue[tuple[str, Batch]] = asyncio.Queue(maxsize=MOST_BATCHES)
@@ -161,7 +161,7 @@ class Intake:
             return
         self._judged_at = now
         try:
-            whole = report(self.evidence, control_share=self._control_share)
+            whole = report(self.evidence, control_share=self.control_share)
         except Exception:
             # Only a label of metrics hangs on it.
             log.exception("what is noise could not be judged")

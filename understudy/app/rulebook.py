@@ -1,11 +1,11 @@
 """The rules document in force, as the control process keeps it: load, change, kill, revive."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from understudy.config import Rules, parse_rules
-from understudy.errors import ConfigError, FlagNotFound, StoreError, VersionConflict
+from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
 from understudy.store import Store, StoredRules
 
 log = logging.getLogger("understudy.control")
@@ -63,6 +63,39 @@ class Rulebook:
                 stored.author,
             )
         return stored
+
+    def refit(self, *, seed: Rules, services: Collection[str]) -> Callable[[], None]:
+        """Check that the rules in force fit other *services*; what is returned puts these in force.
+
+        A stored version that did not fit before is tried again, and the new *seed* stands in if it still
+        does not. Raises `ConfigError` when the rules in force, a stand-in too, name a service that is gone.
+        """
+        try:
+            parse_rules(self.parsed.document, services=services)
+        except ConfigError as error:
+            raise self._needed(error) from None
+
+        def put_in_force() -> None:
+            self._seed, self._services = seed, services
+            if self._stored is not None:
+                self._take(self._stored)
+
+        return put_in_force
+
+    def _needed(self, error: ConfigError) -> ConfigError:
+        which = (
+            "the rules in force" if self.trouble or not self.is_loaded else f"rules version {self.version}"
+        )
+        return ConfigError(
+            tuple(
+                Problem(
+                    path="services",
+                    message=f"{which} need what is gone: {problem.path}: {problem.message}",
+                    hint="change the rules first, then reload",
+                )
+                for problem in error.problems
+            )
+        )
 
     def _take(self, stored: StoredRules) -> None:
         """Put *stored* in force, unless a newer version is."""

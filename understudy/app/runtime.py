@@ -1,10 +1,13 @@
 """What the supervisor makes ready before it forks."""
 
 import secrets
-import socket
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import socket
 
+from understudy.app.board import Board
+from understudy.app.sockets import Bound
 from understudy.config import Settings
 
 
@@ -13,16 +16,43 @@ class Runtime:
     """What every child inherits beside the settings."""
 
     settings: Settings
-    link_path: Path
-    link_socket: socket.socket
-    admin_socket: socket.socket
-    worker_sockets: list[list[socket.socket]]
+    config_path: Path | None
+    """The file that a reload reads, absolute; None when the settings came from elsewhere."""
+    folder: Path
+    """Private to this user and this run: the link's socket, and settings for later children."""
+    link_socket: socket
+    admin: Bound
+    worker_sockets: list[list[Bound]]
     lifeline: int
     """Read end of a pipe that the supervisor alone holds open: end of file means it is gone."""
+    held: int
+    """The end of it that the supervisor holds."""
+    telling: int
+    """Where a child says words to the supervisor."""
+    hearing: int
+    """Where the supervisor hears them."""
     via_id: bytes
+    board: Board
+    tls: ssl.SSLContext | None = None
+    """What the workers' TLS starts from: one for all, so that a session resumes with any of them."""
     redaction_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     """One for all children, so that a hidden value can be found again in samples and in the access log."""
 
-    def listeners(self) -> list[socket.socket]:
-        """The sockets of all workers."""
-        return [bound for group in self.worker_sockets for bound in group]
+    @property
+    def base(self) -> Path:
+        """Where relative files of the configuration lie."""
+        return self.config_path.parent if self.config_path is not None else Path.cwd()
+
+    @property
+    def link_path(self) -> Path:
+        """The link's socket."""
+        return self.folder / "link"
+
+    @property
+    def settings_path(self) -> Path:
+        """Where the control process leaves reloaded settings for the supervisor."""
+        return self.folder / "settings"
+
+    def listeners(self) -> list[Bound]:
+        """The sockets of all workers, each once."""
+        return list({id(bound.socket): bound for group in self.worker_sockets for bound in group}.values())

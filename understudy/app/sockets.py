@@ -1,14 +1,41 @@
 """Bind every address once, in the supervisor, so that a child that dies loses no connection."""
 
+import ctypes
 import errno
 import os
 import socket
-from collections.abc import Iterable
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISSOCK
+from typing import Final
 
+from understudy.config import Listener
 from understudy.errors import ListenError
 
-BACKLOG = 4096
+BACKLOG: Final = 4096
+
+UNIX_MODE: Final = 0o660
+"""Who may connect is decided by the group of the file, as for any file that others may write to."""
+
+SO_ATTACH_FILTER: Final = 26
+"""From asm-generic/socket.h; the socket module has no name for it."""
+
+NO_SYN: Final = b"".join(
+    # ldb [13] (the flags of a TCP header); jset SYN; ret 0 (drop); ret -1 (take all of it).
+    struct.pack("HBBI", *step)
+    for step in ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """A listening socket. One that is not *is_ours* stays open with who gave it to us (systemd)."""
+
+    listener: Listener
+    socket: socket.socket
+    is_ours: bool = True
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -31,7 +58,38 @@ def bind(address: str, *, shared: bool) -> socket.socket:
         raise ListenError(f"listen {address}: {_why(error)}") from None
 
 
+def check_free(listener: Listener) -> None:
+    """Raises `ListenError` when *listener* could not be bound now; disturbs nobody who listens."""
+    if listener.is_unix:
+        _check_path(Path(listener.address))
+        return
+    try:
+        _bound(listener.address, shared=False).close()
+    except OSError as error:
+        raise ListenError(f"listen {listener.address}: {_why(error)}") from None
+
+
+def join(bound: socket.socket) -> socket.socket | None:
+    """Another socket in the group of *bound*; None where that cannot be: both then share the one."""
+    if not bound.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+        return None
+    try:
+        return _listen(address_of(bound), shared=True)
+    except OSError:
+        return None
+
+
 def _listen(address: str, *, shared: bool) -> socket.socket:
+    bound = _bound(address, shared=shared)
+    try:
+        bound.listen(BACKLOG)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _bound(address: str, *, shared: bool) -> socket.socket:
     host, port = split_address(address)
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -39,7 +97,6 @@ def _listen(address: str, *, shared: bool) -> socket.socket:
         if shared:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((host, port))
-        bound.listen(BACKLOG)
         bound.setblocking(False)
     except OSError:
         bound.close()
@@ -57,15 +114,50 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno or 0)
 
 
-def bind_workers(addresses: Iterable[str], workers: int) -> list[list[socket.socket]]:
-    """For each worker its own socket on each address, all of one ``SO_REUSEPORT`` group."""
-    sets: list[list[socket.socket]] = [[] for _ in range(workers)]
-    for address in addresses:
-        first = bind(address, shared=True)
-        sets[0].append(first)
-        for others in sets[1:]:
-            others.append(_listen(address_of(first), shared=True))
-    return sets
+def bind_path(path: Path) -> socket.socket:
+    """A listening Unix socket for clients, of mode ``UNIX_MODE``. Raises `ListenError`.
+
+    A socket file that nobody listens on is left by a process that died, and replaced.
+    """
+    _check_path(path)
+    with suppress(FileNotFoundError):
+        path.unlink()
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o777 & ~UNIX_MODE)  # so that it never has another mode, not for a moment
+    try:
+        bound.bind(str(path))
+        bound.listen(BACKLOG)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        raise ListenError(f"listen unix:{path}: {os.strerror(error.errno or 0)}") from None
+    finally:
+        os.umask(mask)
+    return bound
+
+
+def _check_path(path: Path) -> None:
+    """Raises `ListenError` when something at *path* must not be replaced, or its folder is none."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise ListenError(f"listen unix:{path}: there is no folder {path.parent}") from None
+        return
+    except OSError as error:
+        raise ListenError(f"listen unix:{path}: {os.strerror(error.errno or 0)}") from None
+    if not S_ISSOCK(mode):
+        raise ListenError(f"listen unix:{path}: the file is there and is no socket; remove it yourself")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return
+        except OSError as error:
+            if error.errno != errno.EAGAIN:  # its queue is full: it is alive
+                raise ListenError(f"listen unix:{path}: {os.strerror(error.errno or 0)}") from None
+    raise ListenError(f"listen unix:{path}: another process listens there; stop it or choose another path")
 
 
 def bind_unix(path: Path) -> socket.socket:
@@ -78,7 +170,28 @@ def bind_unix(path: Path) -> socket.socket:
     return bound
 
 
+def refuse_new(bound: Bound) -> None:
+    """Let nobody new connect, while those who already are can still be accepted.
+
+    The file of a Unix socket goes. A TCP socket drops SYNs, which a client repeats after a second, to be
+    refused then: between the last ``accept`` and the close of a listener the kernel would take another
+    connection, only to reset it. What is not ours is left alone, because its queue waits for a successor.
+    """
+    if not bound.is_ours:
+        return
+    with suppress(OSError):
+        if bound.listener.is_unix:
+            Path(bound.listener.address).unlink()
+        else:
+            program = ctypes.create_string_buffer(NO_SYN, len(NO_SYN))
+            fprog = struct.pack("HP", len(NO_SYN) // 8, ctypes.addressof(program))
+            bound.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+
+
 def address_of(bound: socket.socket) -> str:
-    """``host:port`` as bound, with the port that the system chose for 0."""
-    host, port = bound.getsockname()[:2]
+    """``host:port`` as bound, with the port that the system chose for 0; the path of a Unix socket."""
+    name = bound.getsockname()
+    if not isinstance(name, tuple):
+        return os.fsdecode(name)
+    host, port = name[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,111 +1,216 @@
-"""Start the control process and the workers, replace what dies, end all of them in order.
+"""Start the control process and the workers, replace what dies or is asked for, end all of them in order.
 
 Single-threaded and without an event loop, so that forking is safe: a child starts with the settings
 already validated and the sockets already bound.
 """
 
-import contextlib
 import logging
 import os
-import secrets
-import shutil
 import signal
-import socket
-import sys
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
-from understudy.app.resources import tell_resources
+import orjson
+
+from understudy.app.board import RESTARTS
+from understudy.app.children import WATCHED, Child, ending
+from understudy.app.handover import Handover
+from understudy.app.inheritance import Former, Given
+from understudy.app.notify import Notifier
+from understudy.app.reports import Reports, Word
+from understudy.app.rolling import Rolling
 from understudy.app.runtime import Runtime
-from understudy.app.sockets import address_of, bind, bind_unix, bind_workers
-from understudy.config import Settings
-from understudy.errors import ListenError
+from understudy.app.sockets import Bound, refuse_new
+from understudy.config import Listener, parse_settings, reloaded
+from understudy.errors import UnderstudyError
 
 log = logging.getLogger("understudy")
 
-WATCHED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-QUICK_SECONDS: Final = 2.0
-"""A child that lived shorter is started again more slowly."""
-MOST_BACKOFF_SECONDS: Final = 5.0
-LONGEST_FOLDER: Final = 90
-"""A Unix socket's path has at most 107 bytes."""
-
 GRACE_SECONDS: Final = 5.0
-"""What children get beyond the drain time before they are killed."""
+"""What a process gets beyond the drain time before it is killed."""
+
+IDLE_SECONDS: Final = 60.0
+BUSY_SECONDS: Final = 0.5
+"""How often it looks at deadlines; whatever happens wakes it at once."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Child:
-    """One process to keep alive."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """A process that was told to end, and until when it has."""
 
     name: str
-    run: Callable[[], int]
-    pid: int = 0
-    started_at: float = 0.0
-    backoff: float = 0.0
-    restart_at: float = 0.0
-    restarts: int = 0
+    deadline: float
 
 
-@dataclass(slots=True, kw_only=True)
 class Supervisor:
-    """Runs until told to stop; `run` returns the exit status."""
+    """Runs until told to stop; `run` returns the exit status.
 
-    runtime: Runtime
-    children: list[Child] = field(default_factory=list)
-    stopping: bool = False
+    *former* is the generation before this one, if the image was replaced in place; it goes once this one
+    serves. *dropped* are sockets of addresses that only it listens on.
+    """
+
+    def __init__(
+        self, runtime: Runtime, *, notifier: Notifier, former: Former | None, dropped: Iterable[Given] = ()
+    ) -> None:
+        self.runtime = runtime
+        self.children = [
+            Child(role="control"),
+            *(Child(role="worker", index=index) for index in range(runtime.settings.workers)),
+        ]
+        self._notifier = notifier
+        self._reports = Reports(runtime.hearing)
+        self._rolling = Rolling(self)
+        self._handover = Handover()
+        self._leaving: dict[int, Leaving] = {}
+        self._former_control = former.control if former else 0
+        self._former = list(former.workers) if former else []
+        self._dropped = list(dropped)
+        self._is_stopping = False
+        self._is_announced = False
+        self._reload_is_due = False
 
     def run(self) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         try:
-            for child in self.children:
-                self._start(child)
-            while not self.stopping:
-                self._wait(self._next_restart())
+            if self._former_control:
+                # Two control processes would write to one store; the workers keep what they have to say.
+                self._tell_to_leave(self._former_control, "the former control process", signal.SIGTERM, 0.0)
+            while not self._is_stopping:
+                self._turn()
             return self._stop()
         finally:
-            for child in self.children:
-                if child.pid:
-                    os.kill(child.pid, signal.SIGKILL)
-                    os.waitpid(child.pid, 0)
+            for pid in self._all():
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
-    def _next_restart(self) -> float:
-        now = time.monotonic()
-        due = [child.restart_at - now for child in self.children if not child.pid]
-        return max(0.0, min(due, default=60.0))
+    # -- one turn -----------------------------------------------------------------------------------------
 
-    def _wait(self, seconds: float) -> None:
-        got = signal.sigtimedwait(WATCHED, seconds)
-        if got is not None and got.si_signo in (signal.SIGTERM, signal.SIGINT):
-            self.stopping = True
-            return
-        if got is not None and got.si_signo == signal.SIGHUP:
-            log.warning(
-                "SIGHUP: services and limits are read at start only in this version; rules reload by the API"
-            )
-        self._reap()
+    def _turn(self) -> None:
         now = time.monotonic()
         for child in self.children:
-            if not child.pid and child.restart_at <= now and not self.stopping:
-                child.restarts += 1
-                self._start(child)
+            if not child.pid and child.restart_at <= now and not self._waits_for_former(child):
+                self.start(child)
+        self._rolling.step(now)
+        self._settle()
+        self._kill_late(now)
+        got = signal.sigtimedwait(WATCHED, self._patience(now))
+        if got is not None:
+            self._obey(got.si_signo)
+        self._hear()
+        self._reap()
 
-    def _start(self, child: Child) -> None:
-        child.started_at = time.monotonic()
-        _flush()
+    def _obey(self, number: int) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._is_stopping = True
+        elif number == signal.SIGHUP:
+            self._notifier.reloading()
+            self._reload_is_due = True
+            self._pass_on_reload()
+        elif number == signal.SIGUSR1:
+            self._rolling.begin()
+        elif number == signal.SIGUSR2:
+            self._handover.begin(self.runtime, time.monotonic())
+
+    def _pass_on_reload(self) -> None:
+        """The control process reads the file; one that is not there yet is told once it is."""
+        control = self.children[0]
+        if self._reload_is_due and control.is_ready:
+            self._reload_is_due = False
+            os.kill(control.pid, signal.SIGHUP)
+
+    def _patience(self, now: float) -> float:
+        absent = [child for child in self.children if not child.pid and not self._waits_for_former(child)]
+        due = [max(0.0, child.restart_at - now) for child in absent]
+        is_busy = self._leaving or self._former or self._handover.pid or self._rolling.is_busy or due
+        return min([BUSY_SECONDS if is_busy else IDLE_SECONDS, *due])
+
+    # -- words of children ----------------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        for word, pid in self._reports.take():
+            if word is Word.READY:
+                self._is_ready(pid)
+            elif word is Word.SETTINGS:
+                self._take_settings()
+            elif word is Word.RELOADED:
+                self._notifier.ready("serving")
+            elif word is Word.RESTART:
+                self._rolling.begin()
+
+    def _is_ready(self, pid: int) -> None:
+        successor = self._rolling.successor
+        for child in (*self.children, *([successor] if successor else [])):
+            if child.pid == pid:
+                child.is_ready = True
+        self._pass_on_reload()
+
+    def _take_settings(self) -> None:
+        """For children that are started from now on."""
+        runtime = self.runtime
         try:
-            pid = os.fork()
-        except OSError as error:
-            child.restart_at = child.started_at + MOST_BACKOFF_SECONDS
-            log.error("%s cannot be started: %s", child.name, error)
+            document = orjson.loads(runtime.settings_path.read_bytes())
+            new = parse_settings(document, base=runtime.base, environ={})
+        except (OSError, ValueError, UnderstudyError) as error:
+            log.error("reloaded settings do not reach processes that are started later: %s", error)
             return
-        if pid == 0:
-            _become(child.run)
-        child.pid = pid
+        self.runtime = replace(runtime, settings=reloaded(runtime.settings, new).settings)
+
+    # -- births and deaths ----------------------------------------------------------------------------------
+
+    def start(self, child: Child) -> None:
+        child.start(self.runtime)
+
+    def replaced(self, child: Child) -> None:
+        self.runtime.board.count(RESTARTS, child.role, "asked")
+        self._tell_to_leave(child.pid, child.name, signal.SIGUSR1, self._drain_seconds)
+
+    def is_leaving(self, pid: int) -> bool:
+        return pid in self._leaving
+
+    def discard(self, child: Child) -> None:
+        self._tell_to_leave(child.pid, child.name, signal.SIGKILL, 0.0)
+
+    @property
+    def _drain_seconds(self) -> float:
+        return self.runtime.settings.limits.drain_timeout
+
+    def _waits_for_former(self, child: Child) -> bool:
+        return child.role == "control" and self._former_control in self._leaving
+
+    def _settle(self) -> None:
+        """Everybody serves: let the former generation go, and say so."""
+        if not all(child.is_ready for child in self.children):
+            return
+        if self._former:
+            log.info("handover: the new generation serves, the former drains")
+            for given in self._dropped:
+                listener = Listener(address=given.address, is_unix=given.address.startswith("/"))
+                refuse_new(Bound(listener=listener, socket=given.socket, is_ours=given.is_ours))
+            # Who waits on an address that is no longer served is still theirs to answer.
+            number = signal.SIGTERM if self._dropped else signal.SIGUSR1
+            for pid in self._former:
+                self._tell_to_leave(pid, "a former worker", number, self._drain_seconds)
+            self._former.clear()
+        for given in self._dropped:
+            given.socket.close()
+        self._dropped.clear()
+        if not self._is_announced:
+            self._is_announced = True
+            self._notifier.ready("serving")
+
+    def _tell_to_leave(self, pid: int, name: str, number: int, seconds: float) -> None:
+        os.kill(pid, number)
+        self._leaving[pid] = Leaving(name=name, deadline=time.monotonic() + seconds + GRACE_SECONDS)
+
+    def _kill_late(self, now: float) -> None:
+        for pid, leaving in self._leaving.items():
+            if leaving.deadline < now:
+                log.error("%s did not end in time and is killed", leaving.name)
+                os.kill(pid, signal.SIGKILL)
+        if self._handover.pid and self._handover.deadline < now:
+            os.kill(self._handover.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         while True:
@@ -115,147 +220,71 @@ class Supervisor:
                 return
             if not pid:
                 return
-            for child in self.children:
-                if child.pid == pid:
-                    self._died(child, os.waitstatus_to_exitcode(status))
+            self._ended(pid, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, pid: int, code: int) -> None:
+        successor = self._rolling.successor
+        if pid == self._handover.pid:
+            if self._handover.rehearsed(code) and not self._is_stopping:
+                self._hand_over()
+        elif self._leaving.pop(pid, None) is not None:
+            return
+        elif pid in self._former:
+            self._former.remove(pid)
+        elif successor is not None and pid == successor.pid and not self._is_stopping:
+            self._rolling.ended(f"it ended by {ending(code)}")
+        for child in self.children:
+            if child.pid == pid:
+                self._died(child, code)
 
     def _died(self, child: Child, code: int) -> None:
-        child.pid = 0
-        now = time.monotonic()
-        if self.stopping:
+        if self._is_stopping:
+            child.pid = 0
             return
-        quick = now - child.started_at < QUICK_SECONDS
-        child.backoff = min(MOST_BACKOFF_SECONDS, max(0.1, child.backoff * 2)) if quick else 0.0
-        child.restart_at = now + child.backoff
-        how = f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"status {code}"
-        log.error("%s ended by %s; starting it again", child.name, how)
+        self.runtime.board.count(RESTARTS, child.role, "died")
+        log.error("%s ended by %s; starting it again", child.name, ending(code))
+        if child.role == "control" and self._is_announced:
+            self._notifier.ready("serving")  # a reload that it was at is over
+        if not self._rolling.lost(child):
+            child.died(time.monotonic())
+
+    def _hand_over(self) -> None:
+        control = self.children[0].pid
+        workers = [pid for pid in self._all() if pid not in (control, self._former_control)]
+        self._handover.execute(self.runtime, control=control, workers=workers)
+
+    def _all(self) -> list[int]:
+        """Every process of ours that has not ended."""
+        successor = self._rolling.successor
+        pids = [child.pid for child in self.children] + [successor.pid if successor else 0]
+        found = dict.fromkeys([*pids, *self._former, *self._leaving, self._handover.pid])
+        return [pid for pid in found if pid]
+
+    # -- the end ----------------------------------------------------------------------------------------
 
     def _stop(self) -> int:
         """Workers first, so that their last evidence still finds the control process.
 
         The listeners are closed here too: else new connections would wait for a worker that is leaving.
         """
+        self._notifier.stopping()
+        self._rolling.stop()
         for bound in self.runtime.listeners():
-            bound.close()
-        deadline = time.monotonic() + self.runtime.settings.limits.drain_timeout + GRACE_SECONDS
-        workers = [child for child in self.children if child.name != "control"]
-        rest = [child for child in self.children if child.name == "control"]
-        clean = self._end(workers, deadline) & self._end(rest, deadline)
+            refuse_new(bound)
+            bound.socket.close()
+        deadline = time.monotonic() + self._drain_seconds + GRACE_SECONDS
+        control = self.children[0].pid
+        clean = self._end([pid for pid in self._all() if pid != control], deadline)
+        clean &= self._end([control] if control else [], deadline)
         return 0 if clean else 1
 
-    def _end(self, children: list[Child], deadline: float) -> bool:
-        for child in children:
-            if child.pid:
-                os.kill(child.pid, signal.SIGTERM)
-        while any(child.pid for child in children):
+    def _end(self, pids: list[int], deadline: float) -> bool:
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        while set(pids) & set(self._all()):
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             signal.sigtimedwait([signal.SIGCHLD], min(left, 0.2))
             self._reap()
         return True
-
-
-def _become(run: Callable[[], int]) -> None:
-    """In the child: never return into the supervisor's code."""
-    code = 70
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what Ctrl-C means
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
-        code = run()
-    except BaseException:
-        logging.getLogger("understudy").exception("a process could not go on")
-    finally:
-        _flush()
-        os._exit(code)
-
-
-def _flush() -> None:
-    """What is buffered would be written twice, by two processes; nobody may be reading any more."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-
-
-def serve(settings: Settings, *, config_path: Path | None = None) -> int:
-    """Run the proxy in the foreground until SIGTERM or SIGINT; the exit status.
-
-    Raises `ListenError` before anything is started when an address cannot be bound.
-    """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    tell_resources(settings)
-    admin = bind(settings.admin.listen, shared=False)
-    workers = bind_workers(settings.listen, settings.workers)
-    folder = _folder()
-    lifeline, held = os.pipe()
-    os.set_inheritable(held, False)
-    try:
-        runtime = Runtime(
-            settings=settings,
-            link_path=folder / "link",
-            link_socket=bind_unix(folder / "link"),
-            admin_socket=admin,
-            worker_sockets=workers,
-            lifeline=lifeline,
-            via_id=b"understudy-" + secrets.token_hex(4).encode("ascii"),
-        )
-        log.info(
-            "understudy serves %s from %s, admin at http://%s",
-            ", ".join(f"http://{address_of(bound)}" for bound in workers[0]),
-            config_path or "settings",
-            address_of(admin),
-        )
-        supervisor = Supervisor(runtime=runtime)
-        supervisor.children = _children(runtime, held)
-        return supervisor.run()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _folder() -> Path:
-    """A new folder for the link's socket, whose path must be short. Raises `ListenError`."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="understudy-"))
-        if len(os.fsencode(folder)) > LONGEST_FOLDER:
-            folder.rmdir()
-            folder = Path(tempfile.mkdtemp(prefix="understudy-", dir="/tmp"))
-    except OSError as error:
-        raise ListenError(f"no folder for temporary files: {error}") from None
-    return folder
-
-
-def _children(runtime: Runtime, held: int) -> list[Child]:
-    def keep(*own: socket.socket) -> None:
-        """Close what is not this child's: a listener that any process holds open is not closed."""
-        os.close(held)
-        for bound in (*runtime.listeners(), runtime.admin_socket, runtime.link_socket):
-            if bound not in own:
-                bound.close()
-
-    def control() -> int:
-        keep(runtime.admin_socket, runtime.link_socket)
-        from understudy.app.control import run
-
-        return run(runtime)
-
-    def worker(index: int) -> Callable[[], int]:
-        def start() -> int:
-            keep(*runtime.worker_sockets[index])
-            from understudy.app.worker import run
-
-            return run(runtime, index)
-
-        return start
-
-    # Imported before the fork, so that every worker shares the memory; the control process's heavier
-    # imports (admin, store) stay its own.
-    import understudy.app.worker  # noqa: F401
-
-    return [
-        Child(name="control", run=control),
-        *(Child(name=f"worker {index}", run=worker(index)) for index in range(runtime.settings.workers)),
-    ]

@@ -9,22 +9,26 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
+from understudy.app.certificates import WATCH_SECONDS, Certificates
 from understudy.app.heap import TRIM_SECONDS, give_back
 from understudy.app.line_file import LineFile
+from understudy.app.reports import Word, report
 from understudy.app.resources import Gauge, client_connections, file_limit, memory_limit
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
-from understudy.config import Settings
+from understudy.config import Settings, parse_settings, reloaded
 from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
-from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Proxy
+from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Doors, Proxy
+from understudy.proxy.overload import CALM
 from understudy.shadow import Mirror, Redaction
 from understudy.tracing import RequestIds
 from understudy.upstream import Outgoing, UpstreamMaker
@@ -35,6 +39,8 @@ FLUSH_SECONDS: Final = 0.1
 """How often evidence and counts go to the control process."""
 
 TRIM_BEATS: Final = round(TRIM_SECONDS / FLUSH_SECONDS)
+SHORT_TRIM_BEATS: Final = 10
+"""While memory is short, what was freed is worth a millisecond each second."""
 
 RULES_SECONDS: Final = 4.0
 """How long a new worker waits for the control process before it starts from the configured rules."""
@@ -63,11 +69,21 @@ class Worker:
         self._outbox = Outbox()
         self._gauge = Gauge()
         self._log_file: LineFile | None = None
+        self._doors: Doors | None = None
+        self._certificates = self._make_certificates()
         self._stop = asyncio.Event()
+        self._is_succeeded = False
+
+    def _make_certificates(self) -> Certificates | None:
+        runtime = self._runtime
+        if runtime.tls is None or runtime.settings.tls is None:
+            return None
+        return Certificates(runtime.tls, runtime.settings.tls, self._metrics.certificates)
 
     async def main(self) -> int:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._leave)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         async with asyncio.TaskGroup() as tasks:
             proxy = self._build(loop, tasks)
@@ -79,16 +95,21 @@ class Worker:
                 services=self._settings.services.keys(),
                 outbox=self._outbox,
                 metrics=self._metrics,
+                reload=lambda document: self._reload(proxy, link, document),
             )
             background = [
                 tasks.create_task(link.run()),
                 tasks.create_task(self._sweep(proxy)),
                 tasks.create_task(self._flush(proxy, link)),
                 tasks.create_task(proxy.doors.run()),
+                tasks.create_task(self._watch_certificates()),
             ]
             await self._first_rules(tasks, link, proxy)
             if not self._stop.is_set():
-                await proxy.serve(self._runtime.worker_sockets[self._index])
+                for bound in self._runtime.worker_sockets[self._index]:
+                    tls = self._runtime.tls if bound.listener.is_tls else None
+                    await proxy.serve([bound.socket], tls=tls)
+                report(self._runtime.telling, Word.READY)
                 await self._stop.wait()
             await self._end(proxy, link)
             for task in background:
@@ -106,6 +127,7 @@ class Worker:
             clock=lambda: self._clock.now,
             outgoing=outgoing,
             chance=random.random,
+            before_opening=self._before_opening,
         )
         mirror = Mirror(
             recorder=self._outbox,
@@ -117,7 +139,7 @@ class Worker:
         )
         self._outbox.drain = mirror.drain
         engine = Engine(settings, mirror=mirror, metrics=self._metrics, make_pool=make_pool)
-        return Proxy(
+        proxy = Proxy(
             loop=loop,
             engine=engine,
             mirror=mirror,
@@ -134,6 +156,8 @@ class Worker:
             client_connections=client_connections(settings, file_limit()),
             files=file_limit(),
         )
+        self._doors = proxy.doors
+        return proxy
 
     def _access_log(self, loop: asyncio.AbstractEventLoop) -> AccessLog | None:
         settings, redact = self._settings.access_log, self._settings.redact
@@ -168,12 +192,41 @@ class Worker:
             )
             proxy.engine.swap(self._settings.rules, 0)
 
+    def _reload(self, proxy: Proxy, link: WorkerLink, document: Mapping[str, object]) -> None:
+        """Put reloaded settings in force. Raises `UnderstudyError`; then nothing has changed."""
+        new = parse_settings(document, base=self._runtime.base, environ={})
+        settings = replace(reloaded(self._settings, new).settings, rules=self._settings.rules)
+        if settings != self._settings:
+            proxy.engine.reload(settings)
+            proxy.reload(
+                settings.limits,
+                settings.trusted_proxies,
+                forwarded=settings.forwarded,
+                request_ids=request_ids(settings),
+                memory_bytes=memory_limit(settings),
+                client_connections=client_connections(settings, file_limit()),
+            )
+            link.services = proxy.engine.services
+            self._settings = settings
+        if self._certificates is not None:
+            self._certificates.refresh(settings.tls)
+
+    async def _watch_certificates(self) -> None:
+        while self._certificates is not None:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._contain("certificates", self._certificates.refresh)
+
     async def _sweep(self, proxy: Proxy) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self._contain("sweep", lambda: proxy.sweep(time.monotonic()))
             self._contain("sweep", lambda: proxy.mirror.sweep(time.perf_counter()))
             self._contain("sweep", lambda: self._guard(proxy))
+
+    def _before_opening(self) -> None:
+        """Connections to services are opened by the dozen: see in time that descriptors run out."""
+        if self._doors is not None:
+            self._doors.is_short(self._gauge.next_file())
 
     def _guard(self, proxy: Proxy) -> None:
         proxy.guard(resident_bytes=self._gauge.resident_bytes(), next_file=self._gauge.next_file())
@@ -185,7 +238,7 @@ class Worker:
             beat += 1
             if beat % 5 == 0:
                 self._contain("metrics", lambda: self._tell(proxy, link))
-            if beat % TRIM_BEATS == 0:
+            if beat % TRIM_BEATS == 0 or (proxy.overload.stage > CALM and beat % SHORT_TRIM_BEATS == 0):
                 self._contain("heap", give_back)
             self._contain("evidence", link.send_evidence)
             if self._log_file is not None:
@@ -206,7 +259,8 @@ class Worker:
             log.exception("the periodic work on %s failed", what)
 
     async def _end(self, proxy: Proxy, link: WorkerLink) -> None:
-        cut = await proxy.drain(self._settings.limits.drain_timeout, wait=asyncio.sleep)
+        seconds = self._settings.limits.drain_timeout
+        cut = await proxy.drain(seconds, wait=asyncio.sleep, is_succeeded=self._is_succeeded)
         if cut:
             log.warning("%d requests were cut off after the drain time", cut)
         proxy.mirror.cancel_all()
@@ -220,6 +274,11 @@ class Worker:
             await asyncio.to_thread(self._log_file.close, LAST_WORDS_SECONDS)
         self._tell(proxy, link)
         await link.close()
+
+    def _leave(self) -> None:
+        """A successor accepts on the same sockets already."""
+        self._is_succeeded = True
+        self._stop.set()
 
     def _orphaned(self) -> None:
         asyncio.get_running_loop().remove_reader(self._runtime.lifeline)

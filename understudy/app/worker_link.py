@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from time import time
 from typing import Final, cast
@@ -37,13 +37,15 @@ class WorkerLink(asyncio.Protocol):
         services: Collection[str],
         outbox: Outbox,
         metrics: WorkerMetrics,
+        reload: Callable[[Mapping[str, object]], None],
     ) -> None:
         self.has_rules = asyncio.Event()
         self._path = path
         self._hello = {"worker": name, "pid": os.getpid(), "source": source}
         self._document: object = None
         self._engine = engine
-        self._services = services
+        self.services = services
+        self._reload = reload
         self._outbox = outbox
         self._metrics = metrics
         self._transport: asyncio.Transport | None = None
@@ -138,6 +140,8 @@ class WorkerLink(asyncio.Protocol):
             for kind, payload in self._frames.feed(data):
                 if kind == Kind.RULES:
                     self._apply(orjson.loads(payload))
+                elif kind == Kind.SETTINGS:
+                    self._settle(orjson.loads(payload))
                 elif kind == Kind.ACK:
                     self._outbox.acknowledge(orjson.loads(payload)["sequence"])
                     if len(self._outbox) >= BACKLOG_PAIRS:
@@ -158,10 +162,26 @@ class WorkerLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(json_frame(Kind.APPLIED, {"version": version, "error": error}))
 
+    def _settle(self, message: Mapping[str, object]) -> None:
+        """Put reloaded settings in force, and say whether that could be."""
+        document = message["document"]
+        error = ""
+        try:
+            self._reload(document if isinstance(document, Mapping) else {})
+        except UnderstudyError as refusal:
+            error = str(refusal)
+        except Exception as fault:
+            # A fault in reading settings must not cost the link: those in force stay.
+            log.exception("reloaded settings could not be read")
+            error = f"{type(fault).__name__}: {fault}"
+        if self._transport is not None:
+            number = message["number"]
+            self._transport.write(json_frame(Kind.SETTLED, {"number": number, "error": error}))
+
     def _swap(self, document: object, version: int) -> str:
         """Put *document* in force; why not, when it was refused."""
         try:
-            self._engine.swap(parse_rules(document, services=self._services), version)
+            self._engine.swap(parse_rules(document, services=self.services), version)
         except UnderstudyError as refusal:
             log.error("rules version %d refused: %s", version, refusal)
             return str(refusal)

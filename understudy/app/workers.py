@@ -38,6 +38,7 @@ class Workers:
         self._on_ahead = on_ahead
         self._links: set[WorkerConnection] = set()
         self._rules: bytes | None = None
+        self._settings: bytes | None = None
         self._changed = asyncio.Event()
 
     def connection(self) -> "WorkerConnection":
@@ -49,6 +50,24 @@ class Workers:
         self._rules = json_frame(Kind.RULES, {"version": version, "document": document})
         for link in self._links:
             link.send(self._rules)
+
+    def set_settings(self, number: int, document: Mapping[str, Any]) -> None:
+        """Send these settings to all, and from now on to whoever connects, before any rules."""
+        self._settings = json_frame(Kind.SETTINGS, {"number": number, "document": document})
+        for link in self._links:
+            link.send(self._settings)
+
+    async def settled(self, number: int, *, seconds: float) -> tuple[int, int]:
+        """Wait, at most *seconds*, until every worker answered for *number*: (workers, follow it)."""
+        try:
+            async with asyncio.timeout(seconds):
+                while any(link.settled < number for link in self._links):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            log.warning("not every worker has the reloaded settings yet")
+        named = [link for link in self._links if link.source]
+        return len(named), sum(link.settled >= number and not link.refusal for link in named)
 
     async def applied(self, version: int, *, seconds: float) -> tuple[int, int]:
         """Wait, at most *seconds*, until every worker answered for *version*: (workers, have it)."""
@@ -76,6 +95,8 @@ class Workers:
 
     def joined(self, link: "WorkerConnection") -> None:
         self._links.add(link)
+        if self._settings is not None:
+            link.send(self._settings)
         if self._rules is not None:
             link.send(self._rules)
 
@@ -111,18 +132,26 @@ class Workers:
             else:
                 link.version = message["version"]
             self._changed.set()
+        elif kind == Kind.SETTLED:
+            link.settled, link.refusal = message["number"], message["error"]
+            if link.refusal:
+                log.error("worker %s refuses settings: %s", link.source, link.refusal)
+            self._changed.set()
         elif kind == Kind.METRICS:
             self.snapshots[link.source] = {**message, "worker": link.name}
 
 
 class WorkerConnection(asyncio.Protocol):
-    """One worker on the link. ``version`` is what it has in force, ``answered`` what it last spoke of."""
+    """One worker on the link. ``version`` is what it has in force, ``answered`` what it last spoke of;
+    ``settled`` is the number of the settings it last spoke of, ``refusal`` why it did not take them."""
 
     def __init__(self, workers: Workers) -> None:
         self.source = ""
         self.name = ""
         self.version = -1
         self.answered = -1
+        self.settled = -1
+        self.refusal = ""
         self._workers = workers
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None

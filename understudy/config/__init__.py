@@ -1,8 +1,11 @@
 """Text → values: the configuration file becomes settings and a rules document, or a list of problems."""
 
+from understudy.config.certificate import CertificateError, server_context
+from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.origin_tls import client_context
 from understudy.config.origins import Ejection, HealthCheck, OriginTls
+from understudy.config.reloading import Reloaded, reloaded
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
 from understudy.config.settings import (
@@ -14,6 +17,7 @@ from understudy.config.settings import (
     Service,
     Settings,
     ShadowSettings,
+    TlsSettings,
 )
 from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
@@ -23,18 +27,23 @@ __all__ = [
     "MOST_BYTES",
     "AccessLogSettings",
     "AdminSettings",
+    "CertificateError",
     "Ejection",
     "HealthCheck",
     "Limits",
+    "Listener",
     "OriginTls",
     "RedactSettings",
+    "Reloaded",
     "Rules",
     "Service",
     "Settings",
     "ShadowSettings",
     "Summary",
+    "TlsSettings",
     "client_context",
     "json_schema",
+    "listeners",
     "load",
     "parse_bytes",
     "parse_json",
@@ -42,6 +51,8 @@ __all__ = [
     "parse_settings",
     "parse_yaml",
     "read_file",
+    "reloaded",
+    "server_context",
     "summary",
     "write_yaml",
 ]

@@ -29,7 +29,7 @@ def read_listen(value: object) -> str:
     if not isinstance(value, str):
         raise Refused(f"must be address:port, not {shown(value)}", "for example 127.0.0.1:8080 or [::1]:8080")
     if value.startswith(("unix:", "/")):
-        raise Refused("Unix sockets are not in this version", "listen on an address such as 127.0.0.1:8080")
+        raise Refused("a Unix socket cannot stand here", "an address does, such as 127.0.0.1:8080")
     host, colon, port = value.rpartition(":")
     if not colon or (":" in value and not host and not port):
         meant = f"127.0.0.1:{value}" if value.isdecimal() else f"{value.strip(':') or '127.0.0.1'}:8080"
@@ -190,10 +190,18 @@ def is_host(host: str) -> bool:
     return bool(_HOST_NAME.match(host))
 
 
+UNIX_PEERS = "unix"
+"""Stands among networks for whoever connects to a Unix socket, who has no address."""
+
+
 def read_network(value: object) -> str:
-    """``10.0.0.0/8``; a single address is a network of one."""
+    """``10.0.0.0/8``; a single address is a network of one; ``unix`` is every peer on a Unix socket."""
     if not isinstance(value, str):
         raise Refused(f"must be a network, not {shown(value)}", "for example 10.0.0.0/8")
+    if value == UNIX_PEERS:
+        return value
+    if value.startswith("unix:"):
+        raise Refused(f"{shown(value)} is not a network", "did you mean unix?")
     try:
         return str(ipaddress.ip_network(value))
     except ValueError:

@@ -13,8 +13,10 @@ from understudy.config.setting import Kind, settings_of
 
 PREFIX = "UNDERSTUDY_"
 
-RESERVED = frozenset({"UNDERSTUDY_ADMIN", "UNDERSTUDY_ADMIN_TOKEN", "UNDERSTUDY_CONFIG"})
-"""Read by the command line, or kept for it."""
+RESERVED = frozenset(
+    {"UNDERSTUDY_ADMIN", "UNDERSTUDY_ADMIN_TOKEN", "UNDERSTUDY_CONFIG", "UNDERSTUDY_HANDOVER"}
+)
+"""Read by the command line, or kept for it; the last is said by one image of the supervisor to the next."""
 
 # Kubernetes puts these into every container when a Service is named understudy or understudy-anything.
 _KUBERNETES = re.compile(

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from understudy.config.address import is_loopback, overlap, resolve_store
+from understudy.config.certificate import CertificateError, server_context
 from understudy.config.environ import override
+from understudy.config.listener import Listener, check_listeners, clash, listeners, resolve_listen
 from understudy.config.place import Place
 from understudy.config.plain import plain
 from understudy.config.rules import RULES_KEYS, Rules, read_rules
 from understudy.config.services import check_services, locate
 from understudy.config.setting import read_values
-from understudy.config.settings import AdminSettings, Service, Settings, ShadowSettings
+from understudy.config.settings import AdminSettings, Service, Settings, ShadowSettings, TlsSettings
 from understudy.config.text import read_file
 from understudy.errors import ConfigError, Problem
 
@@ -38,21 +40,36 @@ def parse_settings(document: object, *, base: Path, environ: Mapping[str, str]) 
     names = frozenset(services) if isinstance(services, Mapping) else frozenset[str]()
     values = read_values(Settings, changed, place, beside=RULES_KEYS)
     rules = read_rules(changed, place, services=names)
-    _check_listeners(values, place)
+    check_listeners(_listen(values), changed, base, place)
+    _check_listeners(values, base, place)
+    _check_certificate(values, base, place)
     _check_shadow(values, place)
     values = _located(values, base)
-    check_services(values.get("services", {}), place.key("services"), listening=_listen(values))
+    ours = {listener.address for listener in _listeners(values, base)}
+    check_services(values.get("services", {}), place.key("services"), listening=ours)
     if place.problems:
         raise ConfigError(tuple(_from_variable(problem, origins) for problem in place.problems))
-    return _settings(values, rules, base)
+    document = {key: value for key, value in changed.items() if key not in RULES_KEYS}
+    return _settings(values, rules, base, document)
 
 
-def _settings(values: dict[str, Any], rules: Rules, base: Path) -> Settings:
-    settings = Settings(**values, rules=rules)
+def _settings(values: dict[str, Any], rules: Rules, base: Path, document: Mapping[str, object]) -> Settings:
+    settings = Settings(**values, rules=rules, document=document)
     log = settings.access_log
     if log.path not in ("", "-"):
         log = replace(log, path=str((base / log.path).absolute()))
-    return replace(settings, store=resolve_store(settings.store, base), access_log=log)
+    return replace(
+        settings,
+        access_log=log,
+        listen=resolve_listen(settings.listen, base),
+        tls=settings.tls and resolve_tls(settings.tls, base),
+        store=resolve_store(settings.store, base),
+    )
+
+
+def resolve_tls(tls: TlsSettings, base: Path) -> TlsSettings:
+    """*tls* with its files made absolute: relative ones lie beside the configuration in *base*."""
+    return TlsSettings(cert=str((base / tls.cert).absolute()), key=str((base / tls.key).absolute()))
 
 
 def _from_variable(problem: Problem, origins: Mapping[str, str]) -> Problem:
@@ -65,23 +82,38 @@ def _listen(values: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(values.get("listen", Settings.__dataclass_fields__["listen"].default))
 
 
-def _check_listeners(values: Mapping[str, Any], place: Place) -> None:
+def _listeners(values: Mapping[str, Any], base: Path) -> tuple[Listener, ...]:
+    return listeners(resolve_listen(_listen(values), base), has_tls="tls" in values)
+
+
+def _check_listeners(values: Mapping[str, Any], base: Path, place: Place) -> None:
     """No two listeners may want the same port, and the admin API stays on this machine."""
-    listen = _listen(values)
-    for (one, first), (other, second) in combinations(enumerate(listen), 2):
-        if overlap(first, second):
+    listen, ours = _listen(values), _listeners(values, base)
+    for (one, first), (other, second) in combinations(enumerate(ours), 2):
+        if clash(first, second):
             at = place.key("listen").item(other)
-            at.refuse(f"{second} and listen[{one}], {first}, cannot both be bound")
+            at.refuse(f"{listen[other]} and listen[{one}], {listen[one]}, cannot both be bound")
     admin = values.get("admin") or AdminSettings()
     at = place.key("admin").key("listen")
-    for address in listen:
-        if overlap(address, admin.listen):
+    for listener in ours:
+        if not listener.is_unix and overlap(listener.address, admin.listen):
             at.refuse(f"{admin.listen} is taken by listen", "give the admin API its own port")
     if not is_loopback(admin.listen):
         hint = "did you mean 127.0.0.1:" + admin.listen.rpartition(":")[2] + "?"
         at.refuse(
             f"{admin.listen} can be reached from other machines, and this version has no API tokens", hint
         )
+
+
+def _check_certificate(values: Mapping[str, Any], base: Path, place: Place) -> None:
+    tls = values.get("tls")
+    if tls is None:
+        return
+    tls = resolve_tls(tls, base)
+    try:
+        server_context(Path(tls.cert), Path(tls.key))
+    except CertificateError as error:
+        place.key("tls").key(error.key).refuse(error.message, error.hint)
 
 
 def _check_shadow(values: Mapping[str, Any], place: Place) -> None:

@@ -5,7 +5,7 @@ Every default names its reason or the proxy it follows. Times are seconds, sizes
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
@@ -21,7 +21,9 @@ from understudy.config.place import Place, Refused, shown
 from understudy.config.rules import Rules
 from understudy.config.setting import (
     DURATION,
+    FILE,
     LISTEN,
+    LISTENER,
     NETWORK,
     ORIGIN,
     SHARE,
@@ -366,18 +368,33 @@ class AccessLogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """One configuration file, read and checked; valid by construction when it comes from `parse_settings`."""
+class TlsSettings:
+    """The certificate that the proxy shows. Read again on a reload, and when the files change."""
 
-    LATER: ClassVar = {
-        "tls": ("TLS on our own listener is not in this version", "terminate TLS in front of Understudy"),
-    }
+    cert: str = setting(FILE, what="PEM file of the certificate, then those that lead to its root.")
+    key: str = setting(FILE, what="PEM file of its private key, unencrypted.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One configuration file, read and checked; valid by construction when it comes from `parse_settings`.
+
+    ``document`` is the plain document that says them, environment variables laid over it, without rules.
+    """
 
     listen: tuple[str, ...] = setting(
-        listed(LISTEN, one_alone=True),
+        listed(LISTENER, one_alone=True),
         default=("127.0.0.1:8080",),
-        what="Address of the proxy, or a list of them. Port 0 takes a free one.",
+        what=(
+            "Address of the proxy, or a list of them. Port 0 takes a free one. With tls, http://ADDRESS stays"
+            " plain. unix:PATH (beside this file unless absolute) is a Unix socket, always plain."
+        ),
         why="loopback, so that nothing is open to the network unasked; 8080 needs no privilege.",
+    )
+    tls: TlsSettings | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(TlsSettings),
+        default=None,
+        what="With it, TCP addresses in listen speak TLS. Files beside this one unless absolute.",
     )
     workers: int = setting(
         count(least=1, most=256),
@@ -412,7 +429,10 @@ class Settings:
     trusted_proxies: tuple[str, ...] = setting(
         listed(NETWORK),
         default=(),
-        what="Networks whose Forwarded and X-Forwarded-* fields are believed.",
+        what=(
+            "Networks whose Forwarded and X-Forwarded-* fields are believed;"
+            " unix is everybody who connects to a Unix socket."
+        ),
         why="none, because any client can write them (RFC 7239 8.1).",
     )
     forwarded: str = setting(
@@ -434,3 +454,4 @@ class Settings:
         section(RedactSettings), factory=RedactSettings, what="What is hidden in stored samples."
     )
     rules: Rules = field(default_factory=Rules)
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from understudy.config.listener import listeners
 from understudy.config.quantity import duration_text, size_text
 from understudy.config.settings import Service, Settings
 from understudy.config.splits import Outcomes, needs_unit, outcomes
@@ -60,7 +61,7 @@ class Summary:
 def summary(settings: Settings) -> Summary:
     """What `understudy serve` would do with *settings*."""
     return Summary(
-        listen=settings.listen,
+        listen=tuple(_listen(settings)),
         workers=settings.workers,
         admin=settings.admin.listen,
         store=settings.store,
@@ -83,6 +84,11 @@ def _service(service: Service) -> Iterator[str]:
         yield "not verified"
     elif service.tls is not None and service.tls.ca:
         yield f"verified by {service.tls.ca}"
+
+
+def _listen(settings: Settings) -> Iterator[str]:
+    for listener in listeners(settings.listen, has_tls=settings.tls is not None):
+        yield str(listener) if listener.is_tls or listener.is_unix else listener.address
 
 
 def _shadow(settings: Settings) -> dict[str, str]:
@@ -144,6 +150,9 @@ def _variant(
 
 
 def _warnings(settings: Settings) -> Iterator[str]:
+    ours = listeners(settings.listen, has_tls=settings.tls is not None)
+    if settings.tls is not None and not any(listener.is_tls for listener in ours):
+        yield "tls is given, but no address in listen speaks it"
     yield from _route_warnings(settings)
     yield from _flag_warnings(settings)
     mirrored = {name for _, _, variant in _routing_variants(settings) for name in variant.get("mirror", ())}

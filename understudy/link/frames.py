@@ -25,6 +25,8 @@ class Kind(IntEnum):
     BATCH = 4  # worker: see batch.py
     ACK = 5  # control: {"sequence"}
     METRICS = 6  # worker: a cumulative snapshot
+    SETTINGS = 7  # control: {"number", "document"}
+    SETTLED = 8  # worker: {"number", "error"}
 
 
 def frame(kind: Kind, payload: bytes) -> bytes:

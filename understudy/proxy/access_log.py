@@ -93,10 +93,10 @@ class AccessLog:
         call_soon: Callable[[Callable[[], None]], object],
         redaction: Redaction,
         worker: str,
-        sample: float = 1.0,
-        query: bool = False,
         wall: Callable[[], float],
         chance: Callable[[], float],
+        sample: float = 1.0,
+        query: bool = False,
     ) -> None:
         self.faults = 0
         self._sink = sink

@@ -5,8 +5,6 @@ lingering after an early answer) is decided here.
 """
 
 import asyncio
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -16,6 +14,23 @@ import httptools
 from understudy.forwarding import field_bytes
 from understudy.proxy.exchange import Exchange
 from understudy.proxy.heads import Refused
+from understudy.proxy.line import (
+    BODY,
+    CLOSING,
+    ENDING,
+    HEAD,
+    HOLD_BODY,
+    HOLD_OUTPUT,
+    HOLD_PIPELINE,
+    HOLD_SWITCH,
+    HOLD_TURN,
+    IDLE,
+    LINGERING,
+    TUNNEL,
+    WAITING,
+    ClientLine,
+    plain_address,
+)
 from understudy.proxy.repeat import Read, Repeat
 from understudy.proxy.tunnel import Tunnel
 from understudy.proxy.upgrade import offered
@@ -24,25 +39,12 @@ from understudy.upstream.connection import BUFFER_BYTES, UpstreamConnection
 if TYPE_CHECKING:
     from understudy.proxy.server import Proxy
 
-IDLE, HEAD, BODY, WAITING, ANSWERING, LINGERING, CLOSING, TUNNEL = range(8)
-"""What a connection waits for; each has its time limit."""
-
 PIPELINE_DEPTH: Final = 64
 """Requests parsed ahead of the one being answered; more close the connection when these are done."""
-
-LINGER_BYTES: Final = 64 * 1024
-"""Read and thrown away after an early answer, so that a reset does not destroy it (RFC 9112 9.6)."""
-
-HOLD_BODY, HOLD_PIPELINE, HOLD_OUTPUT, HOLD_SWITCH, HOLD_TURN = 1, 2, 4, 8, 16
-"""Why the client is not read: its body has nowhere to go, its requests stand in line, it does not read,
-nobody knows yet what protocol it speaks next, it is another's turn."""
 
 TURN_PIECES: Final = 1024
 """Pieces of a body in one read, a millisecond's work, after which the others come first: the loop may read
 32 times before its turn ends, and 256 KiB hold 40,000 chunks of a byte."""
-
-RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER of zero seconds: closing sends a reset, which nobody takes for an end in good order."""
 
 _METHODS: dict[bytes, str] = {}
 
@@ -54,51 +56,36 @@ def _drop_trailer(field: tuple[bytes, bytes]) -> None:
     """Trailers are dropped (RFC 9110 6.5.1: they may be); their size is bounded as quiet bytes."""
 
 
-class ClientConnection(asyncio.Protocol):
-    """See the module. ``mark`` is the coarse time at which ``phase`` last moved on."""
+class ClientConnection(ClientLine):
+    """See the module."""
 
     __slots__ = (
         "_added",
         "_added_host",
         "_append",
         "_begun",
+        "_body",
         "_current",
         "_head_bytes",
         "_held",
-        "_holds",
         "_in_body",
         "_incoming",
-        "_linger_bytes",
         "_parser",
-        "_pieces",
         "_queue",
         "_quiet_bytes",
         "_read_bytes",
         "_refusal",
         "_repeat",
-        "_stopped",
         "_tunnel",
-        "_unsent_bytes",
         "_upgrading",
         "_whole",
-        "is_paused",
         "is_trusted",
-        "mark",
         "method",
-        "peer_ip",
-        "phase",
-        "proxy",
-        "transport",
     )
 
-    def __init__(self, proxy: "Proxy") -> None:
-        self.proxy = proxy
-        self.transport: asyncio.Transport | None = None
-        self.peer_ip = ""
+    def __init__(self, proxy: "Proxy", *, is_unix: bool = False, is_tls: bool = False) -> None:
+        super().__init__(proxy, is_unix=is_unix, is_tls=is_tls)
         self.is_trusted = False
-        self.is_paused = False
-        self.phase = IDLE
-        self.mark = 0.0
         self.method = b""
         self._parser = httptools.HttpRequestParser(self)
         self._append: Callable[[tuple[bytes, bytes]], None] = _drop_trailer
@@ -108,16 +95,12 @@ class ClientConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._quiet_bytes = 0
         self._read_bytes = 0
-        self._unsent_bytes = 0
-        self._pieces = 0
+        self._body: list[bytes] = []
         self._refusal: Refused | None = None
         self._in_body = False
-        self._holds = 0
-        self._stopped = False
         self._upgrading = False
         self._held: bytes | None = None
         self._tunnel: Tunnel | None = None
-        self._linger_bytes = 0
         self._begun = 0
         self._repeat = Repeat()
         self._whole: Exchange | None = None
@@ -131,15 +114,20 @@ class ClientConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         peer = transport.get_extra_info("peername")
         self.peer_ip = plain_address(peer[0]) if isinstance(peer, tuple) else ""
-        self.is_trusted = self.proxy.forwarder.trusts(self.peer_ip)
+        self.judge_peer()
         self.mark = self.proxy.clock.now
         self.proxy.joined(self, transport)
 
+    def judge_peer(self) -> None:
+        """Learn whether the peer is trusted; what was remembered of its requests depends on it."""
+        forwarder = self.proxy.forwarder
+        self.is_trusted = forwarder.trusts_unix if self.is_unix else forwarder.trusts(self.peer_ip)
+        self._repeat = Repeat()
+        self._added = b""
+
     def data_received(self, data: bytes) -> None:
         if self.phase == LINGERING:
-            self._linger_bytes += len(data)
-            if self._linger_bytes > LINGER_BYTES and self.transport is not None:
-                self.transport.pause_reading()
+            self._linger_on(len(data))
             return
         if self._stopped:
             return
@@ -176,8 +164,13 @@ class ClientConnection(asyncio.Protocol):
             self._check_sizes()
 
     def eof_received(self) -> bool:
-        """A client may half-close after its request and still wait for the answer."""
+        """A client may half-close after its request and still wait for the answer.
+
+        Not with TLS: the transport closes at the peer's end (close_notify), whatever is said here.
+        """
         self._stopped = True
+        if self.is_tls:
+            return False
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             if incoming is self._current:  # broken off
@@ -286,21 +279,16 @@ class ClientConnection(asyncio.Protocol):
             self._enqueue(exchange)
 
     def on_body(self, data: bytes) -> None:
-        exchange = self._incoming
         self._quiet_bytes = 0
-        self._pieces += 1
-        if exchange is not None and not self._stopped:
-            if exchange is self._current:
-                # Each byte buys its share of a second, so that a trickle holds nothing for ever.
-                now = self.proxy.clock.now
-                paid = self.mark + len(data) * self.proxy.body_byte_seconds
-                self.mark = paid if paid < now and self.phase == BODY else now
-            exchange.body(data)
+        if not self._stopped:
+            self._body.append(data)
 
     def on_message_complete(self) -> None:
         exchange = self._incoming
         if exchange is None or self._stopped or self._upgrading:
             return
+        if self._body:
+            self._tell_body(exchange)
         self._incoming = None
         self._whole = exchange
         self._in_body = False
@@ -309,33 +297,29 @@ class ClientConnection(asyncio.Protocol):
             self.mark = self.proxy.clock.now
         exchange.complete()
 
+    def _tell_body(self, exchange: Exchange) -> None:
+        """Hand on what one read brought of a body: together, since 256 KiB may be 40,000 chunks."""
+        pieces = self._body
+        if len(pieces) > TURN_PIECES:
+            self._hold(HOLD_TURN)
+            self.proxy.loop.call_soon(self._release, HOLD_TURN)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        if exchange is self._current:
+            # Each byte buys its share of a second, so that a trickle holds nothing for ever.
+            now = self.proxy.clock.now
+            paid = self.mark + len(data) * self.proxy.body_byte_seconds
+            self.mark = paid if paid < now and self.phase == BODY else now
+        exchange.body(data)
+
     # -- what exchanges ask for --------------------------------------------------------------------------
-
-    def write(self, data: bytes) -> None:
-        """Send answer bytes; a vanished client swallows them."""
-        self.proxy.outgoing.add(self, data)
-
-    def answering(self) -> None:
-        """The answer moves: its idle time starts again."""
-        self.phase = ANSWERING
-        self.mark = self.proxy.clock.now
 
     def added_fields(self, host: bytes) -> bytes:
         """The fields we add to a request for *host*, remembered for the connection's next one."""
         if host != self._added_host or not self._added:
             self._added_host = host
-            self._added = self.proxy.added_fields(self.peer_ip, host)
+            self._added = self.proxy.forwarder.lines(self.peer_ip, self.scheme, host)
         return self._added
-
-    def hold_body(self) -> None:
-        """Read no more from the client until `release_body`."""
-        self._hold(HOLD_BODY)
-
-    def release_body(self) -> None:
-        """Read on; the client owes nothing for the time in which it was not read."""
-        if self.phase == BODY:
-            self.mark = self.proxy.clock.now
-        self._release(HOLD_BODY)
 
     def exchange_over(self, exchange: Exchange) -> None:
         """*exchange* was answered whole: linger, close, or take the next one."""
@@ -388,27 +372,16 @@ class ClientConnection(asyncio.Protocol):
         self.connection_lost(None)
 
     def cut(self) -> None:
-        """End the connection so that the client cannot take the answer for whole: by a reset."""
+        """As `ClientLine.cut`; what is being answered ends with it."""
         current = self._current
-        self._stop()
+        super().cut()
         if current is not None:
             current.client_gone()
-        if self.transport is not None:
-            try:
-                raw = self.transport.get_extra_info("socket")
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            except OSError:
-                pass  # it is gone already
-            self.transport.abort()
 
-    def close(self) -> None:
-        """Close after what was written has gone out, for as long as the client takes some of it."""
-        self._stop()
-        if self.transport is not None and self.phase != CLOSING:
-            self.phase = CLOSING
-            self.mark = self.proxy.clock.now
-            self._unsent_bytes = self.transport.get_write_buffer_size()
-            self.transport.close()
+    def _stop(self) -> None:
+        self._current = None
+        self._queue.clear()
+        super()._stop()
 
     # -- told by the proxy's clock -------------------------------------------------------------------------
 
@@ -419,7 +392,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._tunnel is not None:
             self._tunnel.close() if phase == TUNNEL else self._tunnel.abort()
-        elif phase == CLOSING:
+        elif phase in (CLOSING, ENDING):
             self._close_late(now)
         elif phase in (IDLE, LINGERING) or (phase == HEAD and self._incoming is None):
             self.close()
@@ -470,6 +443,7 @@ class ClientConnection(asyncio.Protocol):
         if len(self._queue) >= PIPELINE_DEPTH:
             self._stopped = True
             self._queue[-1].keep_alive = False
+            self.proxy.metrics.errors["pipeline_too_deep"] += 1
             return
         self._queue.append(exchange)
         self._hold(HOLD_PIPELINE)
@@ -494,55 +468,15 @@ class ClientConnection(asyncio.Protocol):
         exchange.start()
         exchange.replay()
 
-    def _hold(self, why: int) -> None:
-        if not self._holds and self.transport is not None:
-            self.transport.pause_reading()
-        self._holds |= why
-
-    def _release(self, why: int) -> None:
-        if not self._holds & why:
-            return
-        self._holds &= ~why
-        if not self._holds and self.transport is not None and not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    def _linger(self) -> None:
-        """Say that nothing more comes, but let the client finish saying what it says (RFC 9112 9.6)."""
-        self._stop()
-        self.phase = LINGERING
-        self.mark = self.proxy.clock.now
-        self._holds = 0
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write_eof()
-            self.transport.resume_reading()
-
-    def _stop(self) -> None:
-        """Take nothing more; hand over what was written."""
-        self._current = None
-        self._queue.clear()
-        self._stopped = True
-        self.proxy.outgoing.flush()
-
-    def _close_late(self, now: float) -> None:
-        """End a closed connection whose client takes nothing of what it still has to get."""
-        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
-        if left < self._unsent_bytes:
-            self._unsent_bytes = left
-            self.mark = now
-        else:
-            self.cut()
-
     def _check_sizes(self) -> None:
         """Bound what has no end yet: a head, a chunk extension, a trailer, each across segments."""
         limits = self.proxy.limits
         if self._in_body:
             if self._quiet_bytes > limits.header_bytes + BUFFER_BYTES:
                 self._refuse_head(400, "body_framing_too_large", "chunk extensions or trailers are too large")
+            if self._body and self._incoming is not None and not self._stopped:
+                self._tell_body(self._incoming)
             self.proxy.outgoing.flush()  # so that a slow upstream is noticed before the next read
-            if self._pieces > TURN_PIECES:
-                self._hold(HOLD_TURN)
-                self.proxy.loop.call_soon(self._release, HOLD_TURN)
-            self._pieces = 0
         elif self._incoming is not None:
             if not self._head_bytes:
                 self._head_bytes = 1  # it began behind something else: its first part was not counted
@@ -569,6 +503,7 @@ class ClientConnection(asyncio.Protocol):
             self._hold(HOLD_PIPELINE)
 
     def _unreadable(self, error: httptools.HttpParserError) -> None:
+        self._body.clear()
         if isinstance(error, httptools.HttpParserCallbackError):
             self._broke(error)
         else:
@@ -638,10 +573,3 @@ class ClientConnection(asyncio.Protocol):
             self._incoming = exchange
         if not any(value.strip(b" \t0") for _, value in framing):
             self.on_message_complete()
-
-
-def plain_address(address: str) -> str:
-    """*address* without its zone; an IPv4 client of an IPv6 socket under its own name."""
-    address = address.partition("%")[0]
-    mapped = address.removeprefix("::ffff:")
-    return mapped if "." in mapped else address

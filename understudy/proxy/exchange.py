@@ -3,16 +3,15 @@
 State of a request lives here; the connection lives on. Nothing on this path is awaited.
 """
 
-import re
 from bisect import bisect_left
-from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from understudy.engine import Plan
-from understudy.forwarding import CONNECTION, IDEMPOTENT, PASS, connection_options, kind_of, name_of
+from understudy.forwarding import IDEMPOTENT
 from understudy.metrics import SECONDS
 from understudy.proxy.access_log import Entry
+from understudy.proxy.answer_heads import end_to_end, status_line
 from understudy.proxy.heads import (
     CHUNKED,
     CRLF,
@@ -20,23 +19,19 @@ from understudy.proxy.heads import (
     UNSIZED,
     Fields,
     Refused,
-    origin_form,
-    read_fields,
-    valid_host,
 )
+from understudy.proxy.preparation import CHUNKED_FIELD, prepare
 from understudy.proxy.problems import DETAIL_OF, STATUS_OF, problem
-from understudy.proxy.rehearsal import Rehearsal, rehearse
+from understudy.proxy.rehearsal import Rehearsal
 from understudy.proxy.upgrade import accepted, upgrade_fields
 from understudy.upstream import Refusal, UpstreamConnection
 
 if TYPE_CHECKING:
     from understudy.proxy.connection import ClientConnection
 
-SLASH: Final = ord("/")
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE: Final = b"Connection: close\r\n"
 KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
-CHUNKED_FIELD: Final = b"Transfer-Encoding: chunked\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 AT_ONCE_BYTES: Final = 16 * 1024
@@ -50,49 +45,6 @@ TURN_PIECES: Final = 3 * 1024
 
 KEEPS: Final = frozenset({404, 405, 502, 503, 504})
 """Answers of our own after which a whole, well-framed HTTP/1.1 request leaves the connection usable."""
-
-NOT_FORWARDED: Final = frozenset(
-    # A tunnel, and what would show the fields we add. The rest llhttp knows from RTSP and ICE.
-    [
-        "CONNECT",
-        "TRACE",
-        "SOURCE",
-        "DESCRIBE",
-        "ANNOUNCE",
-        "SETUP",
-        "PLAY",
-        "PAUSE",
-        "TEARDOWN",
-        "GET_PARAMETER",
-        "SET_PARAMETER",
-        "REDIRECT",
-        "RECORD",
-        "FLUSH",
-    ]
-)
-
-_REASON = re.compile(rb"[\t -~\x80-\xff]*")
-_status_lines: dict[tuple[int, bytes], bytes] = {}
-
-
-def status_line(status: int, reason: bytes) -> bytes:
-    """The line for *status* and the service's own *reason*, remembered."""
-    line = _status_lines.get((status, reason))
-    if line is None:
-        if not _REASON.fullmatch(reason):  # RFC 9112 4: a client ignores it, so nothing is lost
-            reason = b""
-        line = b"HTTP/1.1 %d %b" % (status, reason)
-        if len(_status_lines) < 1024:
-            _status_lines[status, reason] = line
-    return line
-
-
-def end_to_end(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The lines of the *headers* that go past this hop."""
-    named = [o for n, v in headers if kind_of(n) == CONNECTION for o in connection_options(v)]
-    return b"".join(
-        b"%b: %b\r\n" % (n, v) for n, v in headers if kind_of(n) == PASS and n.lower() not in named
-    )
 
 
 class Exchange:
@@ -172,7 +124,7 @@ class Exchange:
         """The head is parsed and it is this request's turn."""
         self._started_at = self._sent_at = perf_counter()
         try:
-            self._wire = self._prepare()
+            self._wire = prepare(self, self._client)
         except Refused as refused:
             self.refuse(refused.status, refused.reason, refused.detail)
             return
@@ -181,90 +133,6 @@ class Exchange:
             self.refuse(500, "internal", "the proxy failed to handle this request")
             return
         self._acquire(fresh=False)
-
-    def _prepare(self) -> bytes:
-        client = self._client
-        proxy = client.proxy
-        fields = self.fields
-        if fields is None:
-            fields = read_fields(
-                self.headers, via_id=proxy.via_id, trusted=client.is_trusted, spellings=proxy.spellings
-            )
-            self.fields = fields
-        method = self.method
-        if method in NOT_FORWARDED:
-            raise Refused(405, "bad_method", f"{method} is not forwarded")
-        host = fields.host
-        if host is not None:
-            self.host = valid_host(host)
-        elif self.version == "1.1":
-            raise Refused(400, "bad_host", "the Host field is missing")
-        target = self.target
-        if target[0] != SLASH:
-            target = self._odd_target(target)
-            host = host and fields.host
-        text = target.decode("latin-1")
-        if "#" in text:
-            raise Refused(400, "bad_target", "the request target has a fragment")
-        self.path, _, self.query = text.partition("?")
-        if fields.closes:
-            self.keep_alive = False
-        if proxy.refuses:
-            raise Refused(503, "overload", "the proxy is short of memory; try again")
-        if client.is_trusted:
-            self.client_ip = proxy.way(fields, client.peer_ip).client_ip
-        plan = proxy.engine.decide(self)
-        if plan is None:
-            raise Refused(404, "no_route", "no route of the rules matches this request")
-        self.plan = plan
-        if host is None or client.is_trusted or self.version != "1.1":
-            added = self._odd_fields(plan, fields, has_host=host is not None)
-        else:
-            added = client.added_fields(host)
-        if proxy.request_ids is not None and not fields.request_id:
-            line = proxy.request_ids.line()
-            added += line
-            if self.entry is not None:
-                self.entry.request_id = proxy.request_ids.of(line)
-        start = b"%b %b HTTP/1.1" % (client.method, target)
-        ours = added + plan.cohort
-        if self.upgrade:
-            ours += upgrade_fields(self.upgrade)
-        if plan.targets:
-            self.rehearsal = rehearse(
-                proxy.mirror, plan, self, fields, start, added, is_upgrade=bool(self.upgrade)
-            )
-        length = fields.length
-        if length != UNSIZED:
-            ours += CHUNKED_FIELD if length == CHUNKED else b"Content-Length: %d\r\n" % length
-        return CRLF.join((start, *fields.lines, ours, b""))
-
-    def _odd_target(self, target: bytes) -> bytes:
-        """``*`` or absolute-form, whose authority replaces Host (RFC 9112 3.2.2)."""
-        target, authority = origin_form(target, self.method)
-        fields = self.fields
-        if authority and fields is not None:
-            self.host = valid_host(authority)
-            fields.host = authority
-            fields.lines = [
-                b"Host: " + authority if name_of(line) == b"host" else line for line in fields.lines
-            ]
-        return target
-
-    def _odd_fields(self, plan: Plan, fields: Fields, *, has_host: bool) -> bytes:
-        """The fields we add for a trusted peer, or for HTTP/1.0, where a Host that the service needs may
-        be missing (RFC 9112 3.2)."""
-        client = self._client
-        proxy = client.proxy
-        if client.is_trusted:
-            added = proxy.way(fields, client.peer_ip).lines
-        else:
-            added = client.added_fields(fields.host or b"")
-        if self.version == "1.0":
-            added = added.replace(proxy.via_field, b"Via: 1.0 %b\r\n" % proxy.via_id)
-        if not has_host:
-            added = b"Host: %b\r\n%b" % (fields.host or plan.authority, added)
-        return added
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body, transfer coding removed."""

@@ -7,11 +7,15 @@ import ipaddress
 import re
 from typing import Final
 
+from understudy.config.address import UNIX_PEERS
 from understudy.proxy.heads import Fields, Way
 
 X_FORWARDED: Final = "x-forwarded"
 RFC7239: Final = "rfc7239"
 BOTH: Final = "both"
+
+UNKNOWN: Final = b"unknown"
+"""RFC 7239 6.2: whose address nobody knows."""
 
 MOST_KNOWN: Final = 4096
 """Bound of the memory of who is trusted."""
@@ -30,7 +34,7 @@ class Hop:
 
     __slots__ = ("host", "node", "proto")
 
-    def __init__(self, node: bytes = b"unknown", proto: bytes = b"", host: bytes = b"") -> None:
+    def __init__(self, node: bytes = UNKNOWN, proto: bytes = b"", host: bytes = b"") -> None:
         self.node = node
         self.proto = proto
         self.host = host
@@ -44,7 +48,9 @@ class Forwarder:
     """
 
     def __init__(self, *, trusted: tuple[str, ...] = (), form: str = X_FORWARDED, via_field: bytes) -> None:
-        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
+        networks = [network for network in trusted if network != UNIX_PEERS]
+        self._trusted = [ipaddress.ip_network(network, strict=False) for network in networks]
+        self.trusts_unix = UNIX_PEERS in trusted
         self._known: dict[str, bool] = {}
         self._writes_x = form != RFC7239
         self._writes_rfc7239 = form != X_FORWARDED
@@ -131,7 +137,9 @@ class Forwarder:
             b"x-forwarded-host": client.host or own.host,
         }
         nodes = [hop.node if hops else named_node(hop.node) for hop in believed]
-        lines = [b"X-Forwarded-For: %b\r\n" % b", ".join([*nodes, own.node])]
+        if not nodes or own.node != UNKNOWN:  # a peer on a Unix socket adds none: the last stays the last
+            nodes.append(own.node)
+        lines = [b"X-Forwarded-For: %b\r\n" % b", ".join(nodes)]
         for name, value in given:
             dashed = name.lower().replace(b"_", b"-")
             if dashed != b"x-forwarded-for":
@@ -190,12 +198,12 @@ def read_forwarded(values: list[bytes]) -> list[Hop] | None:
 def node_of(text: bytes) -> bytes:
     """The node in a ``for`` parameter without brackets and port: an address, ``unknown``, ``_name``."""
     match = _PORT.fullmatch(text)
-    return (match[1] or match[2] if match is not None else b"") or b"unknown"
+    return (match[1] or match[2] if match is not None else b"") or UNKNOWN
 
 
 def named(peer: str) -> bytes:
     """How *peer* is named in X-Forwarded-For: its address, ``unknown`` for a Unix socket's."""
-    return peer.encode("ascii") or b"unknown"
+    return peer.encode("ascii") or UNKNOWN
 
 
 def named_node(node: bytes) -> bytes:
@@ -203,7 +211,7 @@ def named_node(node: bytes) -> bytes:
     try:
         ipaddress.ip_address(node.decode("latin-1"))
     except ValueError:
-        return b"unknown"
+        return UNKNOWN
     return node
 
 

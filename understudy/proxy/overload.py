@@ -23,7 +23,9 @@ class Overload:
 
     def weigh(self, resident_bytes: int) -> int:
         """The stage for so much resident memory, given the stage before."""
-        if self.limit_bytes:
+        if not self.limit_bytes:
+            self.stage = CALM
+        else:
             share = resident_bytes / self.limit_bytes
             while self.stage < NO_REQUESTS and share >= ENTERS[self.stage + 1]:
                 self.stage += 1

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import math
 import socket
+import ssl
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -14,21 +16,23 @@ from understudy.engine import Engine
 from understudy.forwarding import RequestSpellings
 from understudy.metrics import WorkerMetrics
 from understudy.proxy.access_log import AccessLog
-from understudy.proxy.connection import (
+from understudy.proxy.connection import ClientConnection
+from understudy.proxy.door import Door, Handshake
+from understudy.proxy.doors import Doors
+from understudy.proxy.exchange import Exchange
+from understudy.proxy.forwarded import X_FORWARDED, Forwarder
+from understudy.proxy.heads import Fields, Way
+from understudy.proxy.line import (
     ANSWERING,
     BODY,
     CLOSING,
+    ENDING,
     HEAD,
     IDLE,
     LINGERING,
     TUNNEL,
     WAITING,
-    ClientConnection,
 )
-from understudy.proxy.doors import Doors
-from understudy.proxy.exchange import Exchange
-from understudy.proxy.forwarded import X_FORWARDED, Forwarder
-from understudy.proxy.heads import Fields, Way
 from understudy.proxy.overload import NO_COPIES, NO_REQUESTS, Overload
 from understudy.shadow import Mirror
 from understudy.tracing import RequestIds
@@ -40,6 +44,9 @@ SWEEP_SECONDS: Final = 0.1
 """How often deadlines are looked at; far below the shortest of them (1 s)."""
 
 LINGER_SECONDS: Final = 1.0
+
+DRAIN_HANDSHAKE_SECONDS: Final = 2.0
+"""What a TLS client that connected before a drain has for its handshake: a few round trips anywhere."""
 
 DRAIN_IDLE_SECONDS: Final = 0.5
 """Longer than any way to us: a client cannot know that we are leaving before we say so."""
@@ -78,7 +85,6 @@ class Proxy:
         via_id: bytes,
         trusted_proxies: tuple[str, ...] = (),
         forwarded: str = X_FORWARDED,
-        scheme: str = "http",
         request_ids: RequestIds | None = None,
         access_log: AccessLog | None = None,
         memory_bytes: int = 0,
@@ -89,17 +95,15 @@ class Proxy:
         self.engine = engine
         self.mirror = mirror
         self.metrics = metrics
-        self.limits = limits
         self.clock = clock
         self.outgoing = outgoing
         self.via_id = via_id
         self.via_field = b"Via: 1.1 %b\r\n" % via_id
         self.connections: set[ClientConnection] = set()
+        self.handshakes: weakref.WeakSet[Handshake] = weakref.WeakSet()
         self.is_draining = False
         self.tunnels = 0
-        self.body_byte_seconds = 1 / limits.body_rate_bytes if limits.body_rate_bytes else math.inf
-        self._scheme = scheme.encode("ascii")
-        self.forwarder = Forwarder(trusted=trusted_proxies, form=forwarded, via_field=self.via_field)
+        self._forwarded = forwarded
         self.request_ids = request_ids
         self.spellings = RequestSpellings(b"" if request_ids is None else request_ids.name)
         self.access_log = access_log
@@ -107,11 +111,36 @@ class Proxy:
         self.overload = Overload(memory_bytes)
         self.doors = Doors(
             loop=loop,
-            protocol=lambda: ClientConnection(self),
             shut=metrics.accept_pauses,
             most_connections=client_connections,
             files=files,
         )
+        self._bind(limits, trusted_proxies)
+
+    def reload(
+        self,
+        limits: Limits,
+        trusted_proxies: tuple[str, ...],
+        *,
+        forwarded: str = X_FORWARDED,
+        request_ids: RequestIds | None = None,
+        memory_bytes: int = 0,
+        client_connections: int = 0,
+    ) -> None:
+        """From now on these apply, to connections that are open too."""
+        self._forwarded = forwarded
+        self.request_ids = request_ids
+        self.spellings = RequestSpellings(b"" if request_ids is None else request_ids.name)
+        self.overload.limit_bytes = memory_bytes
+        self.doors.limit(client_connections)
+        self._bind(limits, trusted_proxies)
+        for connection in self.connections:
+            connection.judge_peer()
+
+    def _bind(self, limits: Limits, trusted_proxies: tuple[str, ...]) -> None:
+        self.limits = limits
+        self.body_byte_seconds = 1 / limits.body_rate_bytes if limits.body_rate_bytes else math.inf
+        self.forwarder = Forwarder(trusted=trusted_proxies, form=self._forwarded, via_field=self.via_field)
         self._seconds = {
             IDLE: limits.keep_alive_timeout,
             HEAD: limits.head_timeout,
@@ -120,25 +149,34 @@ class Proxy:
             ANSWERING: limits.body_idle_timeout,
             LINGERING: LINGER_SECONDS,
             CLOSING: limits.body_idle_timeout,
+            ENDING: LINGER_SECONDS,
             TUNNEL: limits.tunnel_idle_timeout,
         }
 
-    async def serve(self, sockets: list[socket.socket]) -> None:
-        """Accept on *sockets*; returns once it does."""
-        await self.doors.open(sockets)
+    async def serve(self, sockets: list[socket.socket], *, tls: ssl.SSLContext | None = None) -> None:
+        """Accept on *sockets*, with *tls* if given; returns once it does."""
+        for bound in sockets:
+            is_unix = bound.family == socket.AF_UNIX
+            door = Door(proxy=self, is_unix=is_unix, tls=tls, handshake_seconds=self.limits.head_timeout)
+            await self.doors.open(bound, door)
 
-    async def drain(self, seconds: float, *, wait: Callable[[float], Awaitable[None]]) -> int:
+    async def drain(
+        self, seconds: float, *, wait: Callable[[float], Awaitable[None]], is_succeeded: bool = False
+    ) -> int:
         """Stop accepting, finish what runs for at most *seconds*; the number of requests cut off.
 
         Every answer from now on closes its connection. Who connected before the listeners close is
-        served, and an idle connection is left a moment for the request that may be on its way.
+        served, and an idle connection is left a moment for the request that may be on its way. With
+        *is_succeeded* somebody else accepts on the same sockets already, and gets who waits there.
         *wait* sleeps that many seconds.
         """
         self.is_draining = True
+        if is_succeeded:
+            self.doors.leave()
         await wait(SWEEP_SECONDS)
         await self.doors.close()
         left, quiet = seconds - SWEEP_SECONDS, DRAIN_IDLE_SECONDS
-        while self.connections and left > 0:
+        while (self.connections or self._are_shaking_hands()) and left > 0:
             if quiet <= 0:
                 for connection in list(self.connections):
                     connection.drain()
@@ -146,6 +184,8 @@ class Proxy:
             left -= SWEEP_SECONDS
             quiet -= SWEEP_SECONDS
         cut = len(self.connections)
+        if cut:
+            self.metrics.errors["cut_drain"] += cut
         for connection in list(self.connections):
             connection.cut()
         return cut
@@ -177,11 +217,19 @@ class Proxy:
         self.metrics.is_accepting = self.doors.is_open
 
     def _make_room(self) -> None:
-        """End connections that nobody uses while others wait outside, as NGINX does when it has none left."""
-        now = self.clock.now
-        idle = (c for c in self.connections if c.phase == IDLE and now - c.mark > IDLE_ENOUGH_SECONDS)
+        """End connections that nobody uses while others wait outside, as NGINX does when it has none left.
+
+        One that has never carried a request has the time of a head.
+        """
+        used = self.clock.now - IDLE_ENOUGH_SECONDS
+        unused = self.clock.now - self.limits.head_timeout
+        idle = (c for c in self.connections if c.phase == IDLE and c.mark < (used if c.method else unused))
         for connection in list(islice(idle, ROOM_AT_ONCE)):
             connection.drain()
+
+    def _are_shaking_hands(self) -> bool:
+        late = self.clock.now - DRAIN_HANDSHAKE_SECONDS
+        return any(handshake.since > late for handshake in self.handshakes)
 
     def sweep(self, now: float) -> None:
         """Move the clock and end what is late."""
@@ -206,15 +254,11 @@ class Proxy:
                 return exchange.plan.idle_seconds
         return self._seconds[phase]
 
-    def added_fields(self, peer: str, host: bytes) -> bytes:
-        """All forwarding fields of a request for *host* that an untrusted *peer* sends."""
-        return self.forwarder.lines(peer, self._scheme, host)
-
-    def way(self, fields: Fields, peer: str) -> Way:
+    def way(self, fields: Fields, peer: str, scheme: bytes) -> Way:
         """How a request that a trusted *peer* sends came to it: made once for its fields."""
         way = fields.way
         if way is None:
-            way = fields.way = self.forwarder.way(fields, peer, self._scheme)
+            way = fields.way = self.forwarder.way(fields, peer, scheme)
         return way
 
     def log_fault(self, error: BaseException) -> None:

@@ -46,7 +46,7 @@ class Assessor:
     def __init__(self, comparison: Comparison, redaction: Redaction, draws: Draws) -> None:
         self.comparison = comparison
         self.draws = draws
-        self._redaction = redaction
+        self.redaction = redaction
         self.noise: Collection[Key] = frozenset()
         """(service, endpoint, path, kind) of what the last report called noise."""
 
@@ -76,7 +76,7 @@ class Assessor:
         return [
             difference if path == difference.path else replace(difference, path=path)
             for difference in found
-            for path in (self._redaction.path(difference.path),)
+            for path in (self.redaction.path(difference.path),)
         ]
 
     def _result(self, pair: Pair, differences: list[Difference]) -> str:
@@ -95,7 +95,7 @@ class Assessor:
         return found
 
     def _found(self, pair: Pair, difference: Difference, priority: float) -> Found:
-        hide = self._redaction
+        hide = self.redaction
         at = difference.at or difference.path
 
         def side(value: object) -> object:

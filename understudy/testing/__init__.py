@@ -1,7 +1,8 @@
-"""What Understudy is tested with, for your own tests too: faults between two peers, and scripted services.
+"""What Understudy is tested with, for your own tests too: faults between two peers, scripted services, load.
 
 ``FaultProxy`` stands in a TCP connection and harms it as told; ``ScriptedServer`` answers raw bytes and
 records what it got. Both are for one event loop, as ``async with``, and need nothing but asyncio.
+``SteadyLoad`` asks at a fixed rate from a thread of its own, and counts what a restart must not cost.
 """
 
 from understudy.testing.faults import (
@@ -16,6 +17,7 @@ from understudy.testing.faults import (
     Timeout,
 )
 from understudy.testing.http1 import Fields, answer, chunked
+from understudy.testing.load import LoadTally, SteadyLoad
 from understudy.testing.proxy import FaultProxy, Recording
 from understudy.testing.server import Connection, End, Pause, Receive, Script, ScriptedServer, Send, Step
 
@@ -29,6 +31,7 @@ __all__ = [
     "Fields",
     "Latency",
     "LimitData",
+    "LoadTally",
     "Pause",
     "Receive",
     "Recording",
@@ -38,6 +41,7 @@ __all__ = [
     "Send",
     "Slicer",
     "SlowClose",
+    "SteadyLoad",
     "Step",
     "Timeout",
     "answer",

@@ -119,6 +119,7 @@ class UpstreamConnection(asyncio.Protocol):
         "headers",
         "health",
         "is_head",
+        "is_waiting",
         "keep",
         "known",
         "length",
@@ -144,6 +145,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.length = 0
         self.keep = True
         self.is_head = False
+        self.is_waiting = False
         self.answered = False
         self.served = 0
         self.freed_at = 0.0
@@ -204,6 +206,11 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._is_fresh:
             self._is_fresh = False
+            if self.is_waiting:  # it came before what it would answer (as `Exchange` sees for its own)
+                self.caller = None
+                self._drop()
+                caller.on_lost("closed", reused=True)
+                return
             if data == caller.twin:
                 # The same bytes were parsed as one whole answer: they mean the same here.
                 self._is_twin = True

@@ -16,7 +16,7 @@ PRIMARY = "primary"
 
 
 class UpstreamMaker:
-    """Everything of a worker that connections to services need.
+    """Everything of a worker that connections to services need; *before_opening* is told of each.
 
     Roles share nothing of a service but its active checks: what a shadow suffers is not held against
     an origin when it is asked for real.
@@ -30,12 +30,14 @@ class UpstreamMaker:
         clock: Callable[[], float],
         outgoing: Outgoing,
         chance: Callable[[], float],
+        before_opening: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._spawn = spawn
         self._clock = clock
         self._outgoing = outgoing
         self._chance = chance
+        self._before_opening = before_opening
         self._checks: dict[str, tuple[Service, Checks]] = {}
 
     def __call__(
@@ -75,6 +77,7 @@ class UpstreamMaker:
                 connect_seconds=service.connect_timeout,
                 idle_seconds=service.pool_idle,
                 checks=checks,
+                before_opening=self._before_opening,
             )
         return Balancer(room) if isinstance(room, BalancedRoom) else room.pools[0]
 

@@ -15,6 +15,12 @@ class Writer(Protocol):
     transport: asyncio.Transport | None
 
 
+class Copier(Writer, Protocol):
+    """A connection to a shadow, told whether something of it waits here."""
+
+    is_waiting: bool
+
+
 class Outgoing:
     """Call `flush` before closing a connection that may have something in here.
 
@@ -27,7 +33,7 @@ class Outgoing:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._first: list[tuple[Writer, bytes]] = []
-        self._copies: list[tuple[Writer, bytes]] = []
+        self._copies: list[tuple[Copier, bytes]] = []
         self.flushes = 0
 
     def add(self, writer: Writer, data: bytes) -> None:
@@ -37,11 +43,12 @@ class Outgoing:
             self._loop.call_soon(self.flush)
         first.append((writer, data))
 
-    def add_copy(self, writer: Writer, data: bytes) -> None:
+    def add_copy(self, writer: Copier, data: bytes) -> None:
         """Send *data* after everything that `add` took."""
         if not self._first and not self._copies:
             self._loop.call_soon(self.flush)
         self._copies.append((writer, data))
+        writer.is_waiting = True
 
     def take_back(self, writer: Writer) -> list[bytes]:
         """Remove what `add` took for *writer* and is not handed over yet, in order."""
@@ -53,12 +60,20 @@ class Outgoing:
     def flush(self) -> None:
         """Hand everything to the transports now."""
         self.flushes += 1
-        for queue in (self._first, self._copies):
-            for writer, data in queue:
-                transport = writer.transport
-                if transport is not None:
-                    try:
-                        transport.write(data)
-                    except RuntimeError:  # closed or half-closed under our hands
-                        transport.abort()
-            queue.clear()
+        for writer, data in self._first:
+            transport = writer.transport
+            if transport is not None:
+                try:
+                    transport.write(data)
+                except RuntimeError:  # closed or half-closed under our hands
+                    transport.abort()
+        self._first.clear()
+        for copier, data in self._copies:
+            copier.is_waiting = False
+            transport = copier.transport
+            if transport is not None:
+                try:
+                    transport.write(data)
+                except RuntimeError:
+                    transport.abort()
+        self._copies.clear()

@@ -51,6 +51,7 @@ class Pool:
         connect_seconds: float = 2.0,
         idle_seconds: float = 4.0,
         checks: Checks | None = None,
+        before_opening: Callable[[], None] = lambda: None,
     ) -> None:
         self.origin = origin
         self.health = health
@@ -65,6 +66,7 @@ class Pool:
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._checks = checks
+        self._before_opening = before_opening
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._is_leaving = False
@@ -211,6 +213,7 @@ class Pool:
 
     async def _connect(self, tried: "tuple[Pool, ...]") -> None:
         try:
+            self._before_opening()
             async with asyncio.timeout(self._connect_seconds):
                 connection = await self.origin.connect(
                     self._loop, lambda: UpstreamConnection(self, self._write)

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.admin import Change, Readiness
+from understudy.admin import Change, Readiness, Reload
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
 from understudy.store import StoredRules
 
@@ -41,6 +41,7 @@ class FakeControl:
     is_cleared: bool = False
     failure: Exception | None = None
     hangs: bool = False
+    follow: int = 2
 
     async def _answer(self) -> None:
         if self.hangs:
@@ -83,6 +84,16 @@ class FakeControl:
         change = await self.kill(flag, author=author, reason=reason)
         self.killed = [key for key in self.killed if key != flag]
         return change
+
+    async def reload(self) -> Reload:
+        await self._answer()
+        return Reload(
+            changed=("services",), waiting=("listen",), notes=("a note",), workers=2, applied=self.follow
+        )
+
+    async def restart_workers(self) -> int:
+        await self._answer()
+        return 2
 
     async def report(self) -> dict[str, Any]:
         await self._answer()

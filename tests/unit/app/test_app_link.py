@@ -44,6 +44,14 @@ class Ends:
         self.server: asyncio.Server | None = None
         self.links: list[WorkerLink] = []
         self.running: list[asyncio.Task[None]] = []
+        self.reloaded: list[Mapping[str, object]] = []
+        self.refusal: Exception | None = None
+
+    def reload(self, document: Mapping[str, object]) -> None:
+        """What every worker here does with reloaded settings."""
+        if self.refusal is not None:
+            raise self.refusal
+        self.reloaded.append(document)
 
     def fresh(self) -> Workers:
         return Workers(
@@ -76,6 +84,7 @@ class Ends:
             services=(),
             outbox=Outbox(),
             metrics=WorkerMetrics(),
+            reload=self.reload,
         )
         self.links.append(link)
         self.running.append(self.tasks.create_task(link.run()))
@@ -325,3 +334,45 @@ async def test_waiting_for_workers_ends(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(link, "_apply", lambda message: None)
         made.workers.set_rules(1, DOCUMENT)
         assert await made.workers.applied(1, seconds=0.05) == (1, 0)
+
+
+async def test_settings_reach_workers_that_are_there_and_that_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`settled` waits for all of them; who comes later gets them before any rules."""
+    async with ends(tmp_path, monkeypatch) as made:
+        first = made.worker("0")
+        await until(lambda: first.is_connected)
+        made.workers.set_settings(1, {"workers": 1})
+        assert await made.workers.settled(1, seconds=5.0) == (1, 1)
+        made.workers.set_rules(1, DOCUMENT)
+        second = made.worker("1")
+        await until(lambda: second.has_rules.is_set())
+        assert await made.workers.settled(1, seconds=5.0) == (2, 2)
+        assert made.reloaded == [{"workers": 1}, {"workers": 1}]
+
+
+async def test_a_worker_that_refuses_settings_is_no_follower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers at once and stays on the link, whether it was a refusal or a fault of ours."""
+    async with ends(tmp_path, monkeypatch) as made:
+        link = made.worker()
+        await until(lambda: link.is_connected)
+        made.refusal = UnderstudyError("no")
+        made.workers.set_settings(1, {})
+        assert await made.workers.settled(1, seconds=5.0) == (1, 0)
+        made.refusal = RecursionError("fault")
+        made.workers.set_settings(2, {})
+        assert await made.workers.settled(2, seconds=5.0) == (1, 0)
+        made.refusal = None
+        made.workers.set_settings(3, {})
+        assert await made.workers.settled(3, seconds=5.0) == (1, 1)
+
+
+async def test_nobody_waits_for_ever_for_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that says nothing is no follower when the time is over."""
+    async with ends(tmp_path, monkeypatch) as made:
+        link = made.worker()
+        await until(lambda: link.is_connected)
+        assert await made.workers.settled(1, seconds=0.01) == (1, 0)

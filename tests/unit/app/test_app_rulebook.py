@@ -131,3 +131,57 @@ class TestRulesThatDoNotFitAnyMore:
         assert (book.version, book.parsed.killed) == (2, ())
         await book.kill("shop", author="a", reason="", at=3.0)
         assert (book.version, book.parsed.killed) == (3, ("shop",))
+
+
+async def test_services_that_the_rules_need_may_not_go() -> None:
+    """The refusal names the version, the place and the mend; nothing has changed."""
+    book = await opened(MemoryStore())
+    with pytest.raises(ConfigError) as refused:
+        book.refit(seed=parse_rules({}, services=("old",)), services=("old",))
+    (problem,) = refused.value.problems
+    assert problem.path == "services"
+    assert problem.message.startswith(
+        "rules version 1 need what is gone: flags.shop.variants.canary.serve: unknown service"
+    )
+    assert problem.hint == "change the rules first, then reload"
+    await book.put(document(), expected=1, author="a", reason="r", at=2.0)
+
+
+async def test_other_services_are_in_force_once_they_are_put() -> None:
+    """Not before: whoever checks may still change his mind."""
+    book = await opened(MemoryStore())
+    put_in_force = book.refit(seed=parse_rules({}, services=()), services=("old", "new", "newer"))
+    with pytest.raises(ConfigError):
+        await book.put(document(canary="newer"), expected=1, author="a", reason="r", at=2.0)
+    put_in_force()
+    await book.put(document(canary="newer"), expected=1, author="a", reason="r", at=2.0)
+
+
+async def test_rules_that_did_not_fit_are_tried_again() -> None:
+    """The service is back: the stored version is in force, and the stand-in is gone."""
+    store = MemoryStore()
+    await store.open()
+    await store.put_rules(document(canary="gone"), expected=0, author="a", reason="r", at=0.0)
+    book = await opened(store)
+    assert book.trouble
+    services = (*SERVICES, "gone")
+    book.refit(seed=parse_rules(document(), services=services), services=services)()
+    assert book.trouble == ""
+    assert book.parsed.flags["shop"]["variants"]["canary"] == {"serve": "gone"}
+
+
+async def test_the_new_seed_stands_in_for_rules_that_still_do_not_fit() -> None:
+    """With every kill switch, as at the start."""
+    store = MemoryStore()
+    await store.open()
+    await store.put_rules(
+        document(canary="gone", killed=["shop"]), expected=0, author="a", reason="r", at=0.0
+    )
+    book = await opened(store)
+    seed = parse_rules(document(canary="old"), services=SERVICES)
+    book.refit(seed=seed, services=SERVICES)()
+    assert book.trouble
+    assert book.parsed.flags["shop"]["variants"]["canary"] == {"serve": "old"}
+    assert book.parsed.killed == ("shop",)
+    with pytest.raises(ConfigError, match="the rules in force need what is gone"):
+        book.refit(seed=parse_rules({}, services=()), services=("new",))

@@ -82,8 +82,8 @@ def test_a_good_address_is_normalised(read: Callable[[object], str], written: st
         (
             read_listen,
             "unix:/run/x",
-            "Unix sockets are not in this version",
-            "listen on an address such as 127.0.0.1:8080",
+            "a Unix socket cannot stand here",
+            "an address does, such as 127.0.0.1:8080",
         ),
         (
             read_origin,

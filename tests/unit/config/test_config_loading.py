@@ -59,6 +59,20 @@ def test_a_list_of_addresses_is_read() -> None:
     assert parse({"listen": ["127.0.0.1:1", "[::1]:1"]}).listen == ("127.0.0.1:1", "[::1]:1")
 
 
+def test_a_unix_socket_lies_beside_the_file() -> None:
+    """Unless its path is absolute; a trusted proxy may be whoever connects to it."""
+    settings = parse({"listen": ["unix:run.sock", "unix:/run/u.sock"], "trusted_proxies": ["unix"]})
+    assert settings.listen == ("unix:/etc/run.sock", "unix:/run/u.sock")
+    assert settings.trusted_proxies == ("unix",)
+
+
+def test_settings_keep_the_document_that_says_them() -> None:
+    """With what the environment changed and without rules, so that another process reads the same."""
+    settings = parse({"workers": 1, "routes": []}, {"UNDERSTUDY_WORKERS": "3"})
+    assert settings.document == {"services": SERVICES, "workers": 3}
+    assert parse_settings(settings.document, base=Path("/etc"), environ={}) == settings
+
+
 def test_a_service_is_read_in_full() -> None:
     """Times are seconds, credential names lower case, fields to set as spelled."""
     service = {
@@ -85,6 +99,10 @@ def test_a_service_is_read_in_full() -> None:
     )
 
 
+TLS_NAMES = [
+    'tls.cert: must be the name of a file, not ""',
+    "tls.key: must be the name of a file, not 1",
+]
 MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     ({"listn": 1}, ["listn: unknown key (did you mean listen?)"]),
     (
@@ -98,8 +116,34 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"tls": {"cert": "a", "key": "b"}},
-        ["tls: TLS on our own listener is not in this version (terminate TLS in front of Understudy)"],
+        ["tls.cert: there is no file /etc/a"],
     ),
+    (
+        {"tls": {"cert": "a"}},
+        ["tls.key: is missing (PEM file of its private key, unencrypted.)"],
+    ),
+    ({"tls": {"cert": "", "key": 1}}, TLS_NAMES),
+    (
+        {"listen": ["https://[::1]:80"]},
+        ["listen[0]: https://[::1]:80 needs a certificate (tls: {cert: cert.pem, key: key.pem})"],
+    ),
+    (
+        {"listen": "unix:" + "a" * 103},
+        [f"listen[0]: unix:/etc/{'a' * 103} is longer than the 107 bytes that a Unix socket's path may have"],
+    ),
+    (
+        {"listen": ["unix:/etc/a", "unix:a"]},
+        ["listen[1]: unix:a and listen[0], unix:/etc/a, cannot both be bound"],
+    ),
+    (
+        {"listen": ["http://127.0.0.1:80", "127.0.0.1:80"]},
+        ["listen[1]: 127.0.0.1:80 and listen[0], http://127.0.0.1:80, cannot both be bound"],
+    ),
+    (
+        {"listen": "http://127.0.0.1:9090"},
+        ["admin.listen: 127.0.0.1:9090 is taken by listen (give the admin API its own port)"],
+    ),
+    ({"trusted_proxies": ["unix:"]}, ['trusted_proxies[0]: "unix:" is not a network (did you mean unix?)']),
     ({"listen": []}, ["listen: must name at least one"]),
     ({"listen": ["127.0.0.1:80", "127.0.0.1:80"]}, ['listen[1]: "127.0.0.1:80" stands here twice']),
     (

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, ParamSpec, cast
+from typing import Any, ClassVar, ParamSpec, cast
 
 import uvloop
 
@@ -34,14 +34,19 @@ class House:
     def __init__(self, **bounds: int) -> None:
         self.guests: list[Guest] = []
         self.shut: Counter[str] = Counter()
-        self.doors = Doors(
-            loop=asyncio.get_running_loop(), protocol=lambda: Guest(self), shut=self.shut, **bounds
-        )
+        self.doors = Doors(loop=asyncio.get_running_loop(), shut=self.shut, **bounds)
         self.bound = socket.create_server(("127.0.0.1", 0))
         self.bound.setblocking(False)
         self.port = self.bound.getsockname()[1]
         self.callers: list[socket.socket] = []
         self.changed = asyncio.Event()
+
+    is_unix = False
+    options: ClassVar[dict[str, Any]] = {}
+
+    def client(self) -> "Guest":
+        """The next who comes in."""
+        return Guest(self)
 
     async def call(self, number: int) -> None:
         """So many clients connect; the kernel takes them, whether or not the doors are open."""
@@ -82,7 +87,7 @@ class Guest(asyncio.Protocol):
 async def house(**bounds: int) -> AsyncIterator[House]:
     """Open for business; everybody is thrown out at the end."""
     made = House(**bounds)
-    await made.doors.open([made.bound])
+    await made.doors.open(made.bound, made)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(made.doors.run())
         try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from understudy.proxy.connection import plain_address
+from understudy.proxy.line import plain_address
 from understudy.proxy.problems import DETAIL_OF, STATUS_OF, problem
 
 

@@ -212,6 +212,29 @@ def test_no_more_than_the_limit_is_in_flight() -> None:
     assert stage.targets[0].in_flight == 0
 
 
+@pytest.mark.parametrize("size", [0, 64 * 1024])
+def test_ten_thousand_slow_copies_wait_within_the_budget(size: int) -> None:
+    """However many may wait, their bytes are bounded; all end at their deadline and give everything back."""
+    budget = 64 * 1024 * 1024
+    stage = Rehearsal(limits=Limits(budget_bytes=budget))
+    slow = stage.targets[0]
+    slow.in_flight_limit = 20_000
+    stage.pools["v2"].is_full = True
+    for _ in range(10_000):
+        exchange = stage.begun("POST")
+        exchange.hold(size)
+        stage.mirror.send(exchange, a_copy("POST", body=b"b" * size), None)
+        primary_says(exchange)
+        assert stage.mirror.held <= budget
+    assert slow.sent + slow.outcomes["dropped", "budget"] == 10_000
+    assert slow.in_flight == len(stage.pools["v2"].waiting) == (10_000 if not size else slow.sent)
+    assert slow.sent > 500
+    stage.mirror.sweep(stage.seconds + 5.1)
+    assert slow.outcomes["failed", "timeout"] == slow.sent
+    assert not stage.pools["v2"].waiting
+    stage.assert_lawful()
+
+
 def test_a_deadline_is_total_and_ends_the_oldest_only() -> None:
     """A shadow that sends a byte a second is cut after the whole time, not after silence."""
     stage = Rehearsal()

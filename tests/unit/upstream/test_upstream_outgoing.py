@@ -31,6 +31,7 @@ class Writer:
 
     def __init__(self, transport: Transport | None) -> None:
         self.transport = cast(asyncio.Transport | None, transport)
+        self.is_waiting = False
 
 
 @pytest.fixture
@@ -48,7 +49,9 @@ async def test_copies_go_last(log: list[tuple[str, bytes]]) -> None:
     outgoing.add_copy(a, b"3")
     outgoing.add(b, b"4")
     assert log == []
+    assert [writer.is_waiting for writer in (a, b)] == [True, True]
     await asyncio.sleep(0)
+    assert [writer.is_waiting for writer in (a, b)] == [False, False]
     assert log == [("a", b"2"), ("b", b"4"), ("b", b"1"), ("a", b"3")]
     await asyncio.sleep(0)
     assert len(log) == 4
