@@ -67,7 +67,7 @@ def is_plain(text: str) -> bool:
         return False
     if _DIGITS.search(text.replace("-", "")) is not None:
         return False
-    for beginning in _BEGINNINGS:
+    for beginning in _BEGINNINGS:  # noqa: SIM110  a generator would take twice the time
         if beginning in text:
             return False
     return True
