@@ -77,14 +77,19 @@ ANSWER_SPICES: Final = (
 
 
 def a_habit(dice: random.Random, number: int) -> bytes:
-    """The fields that one client sends with every request that has no body."""
-    return b"Host: a.example\r\nX-Id: %d\r\nX-A: %d\r\n\r\n" % (number, dice.randrange(2))
+    """The fields that one client sends with every request that has no body; ``@`` is a value that changes."""
+    more = dice.choice([b"", b"", b"Cookie: @\r\n", b"Connection: keep-alive\r\n", b"Connection: x-a\r\n"])
+    return b"Host: a.example\r\nX-Id: %d\r\n%bX-A: @\r\n\r\n" % (number, more)
 
 
 def a_request(dice: random.Random, number: int, habit: bytes) -> bytes:
-    """A good request; often a repetition but for its target."""
-    if dice.random() < 0.3:
-        return b"GET /r%d HTTP/1.1\r\n" % number + habit
+    """A good request; often a repetition but for its target and a value."""
+    if dice.random() < 0.4:
+        value = dice.choice([b"0", b"0", b"1", b"two words", b"\x80", b"a,b;c"])
+        return b"GET /r%d HTTP/1.1\r\n" % number + habit.replace(b"@", value)
+    if dice.random() < 0.05:
+        fields = b"Host: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x"
+        return b"GET /r%d HTTP/1.1\r\n%b\r\n\r\n" % (number, fields)
     method = dice.choice([b"GET", b"GET", b"GET", b"HEAD", b"OPTIONS", b"POST", b"POST", b"PUT", b"DELETE"])
     target = dice.choice([b"/r%d", b"/r%d?q=1", b"/r%d//..%%2f", b"http://other.example/r%d"]) % number
     version = b"1.0" if dice.random() < 0.1 else b"1.1"
@@ -128,6 +133,9 @@ def a_request(dice: random.Random, number: int, habit: bytes) -> bytes:
 
 def an_answer(dice: random.Random, token: bytes, *, method: bytes) -> tuple[bytes, bool]:
     """A good answer that carries *token*, and whether its end is that of the connection."""
+    if dice.random() < 0.3:  # the same head again and again
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\nX-Kind: plain\r\n\r\n"
+        return head if method == b"HEAD" else head + token * 2, False
     body = token * dice.randrange(1, 4)
     start = dice.choice(
         [b"HTTP/1.1 200 OK", b"HTTP/1.1 404 No", b"HTTP/1.1 500 ", b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK"]

@@ -194,6 +194,11 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def all_gone(pids: list[int]) -> None:
+    """Wait until none of *pids* runs."""
+    wait_until(lambda: not any(map(is_alive, pids)), "the end of the old processes")
+
+
 def listens_on(pid: int, port: int) -> bool:
     """Whether *pid* holds a socket that listens on *port* of IPv4."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from serve_world import PATIENCE_SECONDS, always, config_text, flag, is_alive, wait_until
+from serve_world import PATIENCE_SECONDS, all_gone, always, children_of, config_text, flag, wait_until
 from servers import Serving, UnderstudyServe, free_port
 
 from understudy.testing import SteadyLoad
@@ -76,6 +76,14 @@ def certificates(serving: Serving, result: str) -> int:
     return int(float(found[1])) if found else 0
 
 
+def hand_over(serving: Serving) -> None:
+    """Take the configuration as it is now; only the new generation serves after it."""
+    former = children_of(serving.server.process.pid)
+    serving.server.process.send_signal(signal.SIGUSR2)
+    all_gone(former)
+    wait_until(serving.is_ready, "the new generation")
+
+
 TLS = {"cert": "cert.pem", "key": "key.pem"}
 
 
@@ -91,9 +99,7 @@ def test_every_kind_of_listener_serves(
         listen += f", 'https://[::1]:{six}', 'unix:u.sock']"
         file = tmp_path / "understudy.yaml"
         file.write_text(re.sub("^listen: .*", listen, file.read_text()))
-        serving.server.process.send_signal(signal.SIGUSR2)
-        wait_until(lambda: (tmp_path / "u.sock").exists(), "the Unix socket")
-        wait_until(serving.is_ready, "the new generation")
+        hand_over(serving)
         assert ask_securely(secure, authority, host="127.0.0.1") == (200, "http/1.1")
         assert ask_securely(six, authority, host="::1") == (200, "http/1.1")
         assert ask_path(tmp_path / "u.sock").startswith(b"HTTP/1.1 200")
@@ -131,9 +137,7 @@ def test_a_proxy_on_the_unix_socket_may_be_believed(
         file = tmp_path / "understudy.yaml"
         listen = f"listen: ['127.0.0.1:{serving.proxy_port}', 'unix:u.sock']"
         file.write_text(re.sub("^listen: .*", listen, file.read_text()))
-        serving.server.process.send_signal(signal.SIGUSR2)
-        wait_until(lambda: (tmp_path / "u.sock").exists(), "the Unix socket")
-        wait_until(serving.is_ready, "the new generation")
+        hand_over(serving)
         ask_path(tmp_path / "u.sock", "X-Forwarded-For: 9.9.9.9", "X-Forwarded-Proto: https")
         ask_path(tmp_path / "u.sock")
         (canary,) = shadow.requests()
@@ -213,7 +217,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
     with always().listening() as primary, always().listening() as shadow:
         config = config_text(primary.port, shadow.port, tls=TLS)
         serving = understudy_serve(config, folder=tmp_path)
-        workers_alive = [pid for pid in children(serving) if is_alive(pid)]
+        processes = children_of(serving.server.process.pid)
         old = http.client.HTTPSConnection(
             "localhost", serving.proxy_port, context=trusting(authority), timeout=10
         )
@@ -240,12 +244,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
         old.request("GET", "/")
         assert old.getresponse().status == 200
         old.close()
-        assert [pid for pid in children(serving) if is_alive(pid)] == workers_alive
-
-
-def children(serving: Serving) -> list[int]:
-    pid = serving.server.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        assert children_of(serving.server.process.pid) == processes
 
 
 def shows(port: int, authority: trustme.CA) -> bool:

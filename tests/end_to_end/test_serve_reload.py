@@ -14,6 +14,7 @@ import pytest
 from serve_world import (
     Load,
     Says,
+    all_gone,
     always,
     ask,
     config_text,
@@ -23,7 +24,7 @@ from serve_world import (
     workers_of,
 )
 from servers import Serving, UnderstudyServe
-from test_serve_restarts import all_gone, asked_for
+from test_serve_restarts import asked_for
 
 
 def rewrite(serving: Serving, found: str, put: str) -> None:

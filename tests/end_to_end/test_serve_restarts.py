@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from serve_world import (
     PATIENCE_SECONDS,
+    all_gone,
     ask,
     children_of,
     config_text,
     control_of,
     flag,
-    is_alive,
     wait_until,
     workers_of,
 )
@@ -83,11 +83,6 @@ def restarts(serving: Serving, process: str, reason: str) -> float:
 def asked_for(serving: Serving, workers: int) -> None:
     """Wait until so many workers have been replaced."""
     wait_until(lambda: restarts(serving, "worker", "asked") == workers, "new workers")
-
-
-def all_gone(pids: list[int]) -> None:
-    """Wait until none of *pids* runs."""
-    wait_until(lambda: not any(map(is_alive, pids)), "the end of the old processes")
 
 
 @pytest.mark.parametrize("_time", range(3))
