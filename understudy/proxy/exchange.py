@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.engine import Plan
 from understudy.forwarding import IDEMPOTENT
-from understudy.metrics import SECONDS
+from understudy.histogram import SECONDS
 from understudy.proxy.access_log import Entry
 from understudy.proxy.answer_heads import end_to_end, status_line
 from understudy.proxy.heads import (

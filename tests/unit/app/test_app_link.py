@@ -373,6 +373,6 @@ async def test_a_worker_that_refuses_settings_is_no_follower(
 async def test_nobody_waits_for_ever_for_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that says nothing is no follower when the time is over."""
     async with ends(tmp_path, monkeypatch) as made:
-        link = made.worker()
-        await until(lambda: link.is_connected)
+        made.worker()
+        await until(lambda: made.workers.at_version(0)[0] == 1)  # it has said who it is
         assert await made.workers.settled(1, seconds=0.01) == (1, 0)
