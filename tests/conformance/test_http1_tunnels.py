@@ -187,6 +187,21 @@ async def test_a_tunnel_is_never_mirrored() -> None:
 
 
 @scripted
+async def test_a_switch_is_an_answer() -> None:
+    """It ends the row of failures after which an origin is left out."""
+    async with stage() as s:
+        for _ in range(4):
+            client, service, _ = await s.asked(ASK)
+            service.reset()
+            assert (await client.message()).status == 502
+        await tunnel(s)
+        client, service, _ = await s.asked(ASK)
+        service.reset()
+        assert (await client.message()).status == 502
+        assert s.metrics.ejections == {}
+
+
+@scripted
 async def test_a_reader_too_slow_holds_the_writer() -> None:
     """What stands between them is bounded, both ways."""
     async with stage() as s:
