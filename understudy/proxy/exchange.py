@@ -287,7 +287,12 @@ class Exchange:
         return True
 
     def _may_repeat(self, *, reused: bool) -> bool:
-        """Whether the request may be sent again: to an origin that closed as it was asked, or to another."""
+        """Whether the request may be sent again: to an origin that closed as it was asked, or to another.
+
+        Not once an answer has begun, though nothing of it is out: what was told of it is not untold.
+        """
+        if self.status:
+            return False
         plan = self.plan
         is_elsewhere = plan is not None and plan.pool.spreads
         return (reused or is_elsewhere) and self.method in IDEMPOTENT and self._has_no_body()
