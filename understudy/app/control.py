@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from understudy.admin import Change, Readiness, Reload, create_admin
 from understudy.app.board import RELOADS, RESTARTS
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
+from understudy.app.past import Past
 from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
@@ -74,7 +75,8 @@ class Control:
         self._store: Store = open_store(settings.store)
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
-        self._workers = Workers(on_batch=self._on_batch, on_ahead=self._on_ahead)
+        past = Past(runtime.past_path)
+        self._workers = Workers(on_batch=self._on_batch, on_ahead=self._on_ahead, past=past)
         self._assessor = Assessor(
             Comparison(settings.rules.compare),
             self._redaction(settings),
@@ -298,7 +300,7 @@ class Control:
     def _has_heard_all(self) -> bool:
         """Whether each worker has told its counts to this process, or had the time to."""
         return (
-            len(self._workers.snapshots) >= self._settings.workers
+            self._workers.has_heard(self._settings.workers)
             or time.monotonic() - self._started_at > HEARD_SECONDS
         )
 

@@ -19,7 +19,7 @@ class Runtime:
     config_path: Path | None
     """The file that a reload reads, absolute; None when the settings came from elsewhere."""
     folder: Path
-    """Private to this user and this run: the link's socket, and settings for later children."""
+    """Private to this user and this run: the link's socket, and what later children are left."""
     link_socket: socket
     admin: Bound
     worker_sockets: list[list[Bound]]
@@ -52,6 +52,11 @@ class Runtime:
     def settings_path(self) -> Path:
         """Where the control process leaves reloaded settings for the supervisor."""
         return self.folder / "settings"
+
+    @property
+    def past_path(self) -> Path:
+        """Where the control process leaves the counts of workers that are gone for the one after it."""
+        return self.folder / "past"
 
     def listeners(self) -> list[Bound]:
         """The sockets of all workers, each once."""

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 import orjson
 
+from understudy.app.past import Past
 from understudy.link import Batch, Frames, Kind, LinkError, decode_batch, json_frame
 from understudy.metrics import fold
 
@@ -23,8 +24,9 @@ MOST_GONE: Final = 64
 class Workers:
     """Hands rules to every worker, now and when it connects; keeps the latest snapshot of each.
 
-    The last snapshot of a worker that is gone stays, marked ``gone``, so that sums never fall.
-    *on_ahead* is told of a worker whose rules are newer than those it would be handed.
+    The last snapshot of a worker that is gone stays, marked ``gone``, so that sums never fall; in *past* it
+    outlives this process too. *on_ahead* is told of a worker whose rules are newer than those it would be
+    handed.
     """
 
     def __init__(
@@ -32,8 +34,11 @@ class Workers:
         *,
         on_batch: Callable[[str, Batch], None],
         on_ahead: Callable[[int, Mapping[str, Any]], None],
+        past: Past,
     ) -> None:
-        self.snapshots: dict[str, dict[str, Any]] = {}
+        self.snapshots, awaited = past.load()
+        self._past = past
+        self._awaited = set(awaited)
         self._on_batch = on_batch
         self._on_ahead = on_ahead
         self._links: set[WorkerConnection] = set()
@@ -85,6 +90,10 @@ class Workers:
         named = [link for link in self._links if link.source]
         return len(named), sum(link.version >= version for link in named)
 
+    def has_heard(self, workers: int) -> bool:
+        """Whether so many told their counts to this process, and all who told them to the one before it."""
+        return not self._awaited and len(self._alive()) >= workers
+
     def acknowledge(self, source: str, sequence: int) -> None:
         """Tell *source* that its batch is stored."""
         for link in self._links:
@@ -106,6 +115,7 @@ class Workers:
         if snapshot is not None:
             self.snapshots[link.source] = {**snapshot, "gone": True}  # last of the gone
             self._fold_oldest()
+            self._keep()
         self._changed.set()
 
     def _fold_oldest(self) -> None:
@@ -115,6 +125,20 @@ class Workers:
             snapshot = self.snapshots.pop(source)
             past = PAST + snapshot["worker"]
             self.snapshots[past] = fold(self.snapshots.get(past, {}), snapshot)
+
+    def _told(self, link: "WorkerConnection", counts: Mapping[str, Any]) -> None:
+        is_new = link.source not in self._alive()
+        self.snapshots[link.source] = {**counts, "worker": link.name}
+        self._awaited.discard(link.source)
+        if is_new:
+            self._keep()
+
+    def _alive(self) -> list[str]:
+        return [source for source, snapshot in self.snapshots.items() if not snapshot.get("gone")]
+
+    def _keep(self) -> None:
+        gone = {source: snapshot for source, snapshot in self.snapshots.items() if snapshot.get("gone")}
+        self._past.keep(gone, self._alive())
 
     def heard(self, link: "WorkerConnection", kind: Kind, payload: bytes) -> None:
         if kind == Kind.BATCH:
@@ -138,7 +162,7 @@ class Workers:
                 log.error("worker %s refuses settings: %s", link.source, link.refusal)
             self._changed.set()
         elif kind == Kind.METRICS:
-            self.snapshots[link.source] = {**message, "worker": link.name}
+            self._told(link, message)
 
 
 class WorkerConnection(asyncio.Protocol):

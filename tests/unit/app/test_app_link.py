@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import pytest
 
+from understudy.app.past import Past
 from understudy.app.worker_link import WorkerLink
 from understudy.app.workers import MOST_GONE, Workers
 from understudy.engine import Engine
 from understudy.errors import UnderstudyError
-from understudy.link import Batch, Outbox, encode_batch
+from understudy.link import Batch, Kind, Outbox, encode_batch
 from understudy.messages import Answer, Pair
 from understudy.metrics import WorkerMetrics
 
@@ -57,6 +58,7 @@ class Ends:
         return Workers(
             on_batch=lambda source, batch: self.batches.append((source, batch)),
             on_ahead=lambda version, document: self.ahead.append((version, document)),
+            past=Past(self.path.with_name("past")),
         )
 
     async def listen(self) -> None:
@@ -134,7 +136,7 @@ async def test_rules_reach_workers_that_are_there_and_that_come(
     """`applied` waits for all of them, and says how many follow."""
     async with ends(tmp_path, monkeypatch) as made:
         first = made.worker("0")
-        await until(lambda: first.is_connected)
+        await until(lambda: made.workers.at_version(-1)[0] == 1)
         made.workers.set_rules(1, DOCUMENT)
         assert await made.workers.applied(1, seconds=5.0) == (1, 1)
         second = made.worker("1")
@@ -150,7 +152,7 @@ async def test_a_worker_that_refuses_is_no_follower(tmp_path: Path, monkeypatch:
     async with ends(tmp_path, monkeypatch) as made:
         engine = StandInEngine()
         link = made.worker(engine=engine)
-        await until(lambda: link.is_connected)
+        await until(lambda: made.workers.at_version(-1)[0] == 1)
         made.workers.set_rules(1, DOCUMENT)
         await made.workers.applied(1, seconds=5.0)
         for version, refusal in ((2, UnderstudyError("no")), (3, RecursionError("fault"))):
@@ -165,8 +167,8 @@ async def test_older_rules_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     """A store that was put back must not undo a kill; the worker tells what it has."""
     async with ends(tmp_path, monkeypatch) as made:
         engine = StandInEngine()
-        link = made.worker(engine=engine)
-        await until(lambda: link.is_connected)
+        made.worker(engine=engine)
+        await until(lambda: made.workers.at_version(-1)[0] == 1)
         made.workers.set_rules(5, DOCUMENT)
         assert await made.workers.applied(5, seconds=5.0) == (1, 1)
         await made.die()
@@ -326,6 +328,32 @@ async def test_a_worker_that_comes_back_is_counted_once(
         assert [s["mirror_errors"] for s in made.workers.snapshots.values()] == [3]
 
 
+async def test_the_counts_of_the_gone_outlive_the_control_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one starts with them, and knows of the living that they have not told theirs yet."""
+    async with ends(tmp_path, monkeypatch) as made:
+        gone, alive = made.worker("0"), made.worker("1")
+        await until(lambda: made.workers.at_version(-1)[0] == 2)
+        for link in (gone, alive):
+            link._metrics.errors["x"] = 3
+            link.send_metrics()
+        await until(lambda: made.workers.has_heard(2))
+        await gone.close()
+        await until(lambda: made.workers.snapshots["0-0"].get("gone"))
+        made.workers = made.fresh()
+        assert [(source, s["errors"]) for source, s in made.workers.snapshots.items()] == [
+            ("0-0", [["x", 3]])
+        ]
+        assert not made.workers.has_heard(0)
+        successor = made.workers.connection()
+        successor.source, successor.name = "1-1", "1"
+        made.workers.heard(successor, Kind.METRICS, b'{"errors": [["x", 4]]}')
+        assert made.workers.has_heard(1)
+        assert not made.workers.has_heard(2)
+        assert sum(n for s in made.workers.snapshots.values() for _, n in s["errors"]) == 7
+
+
 async def test_waiting_for_workers_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does not answer holds a change up for its deadline only."""
     async with ends(tmp_path, monkeypatch) as made:
@@ -341,8 +369,8 @@ async def test_settings_reach_workers_that_are_there_and_that_come(
 ) -> None:
     """`settled` waits for all of them; who comes later gets them before any rules."""
     async with ends(tmp_path, monkeypatch) as made:
-        first = made.worker("0")
-        await until(lambda: first.is_connected)
+        made.worker("0")
+        await until(lambda: made.workers.at_version(-1)[0] == 1)
         made.workers.set_settings(1, {"workers": 1})
         assert await made.workers.settled(1, seconds=5.0) == (1, 1)
         made.workers.set_rules(1, DOCUMENT)
@@ -357,8 +385,8 @@ async def test_a_worker_that_refuses_settings_is_no_follower(
 ) -> None:
     """It answers at once and stays on the link, whether it was a refusal or a fault of ours."""
     async with ends(tmp_path, monkeypatch) as made:
-        link = made.worker()
-        await until(lambda: link.is_connected)
+        made.worker()
+        await until(lambda: made.workers.at_version(-1)[0] == 1)
         made.refusal = UnderstudyError("no")
         made.workers.set_settings(1, {})
         assert await made.workers.settled(1, seconds=5.0) == (1, 0)
