@@ -20,6 +20,7 @@ HOT = (
     "understudy/forwarding.py",
     "understudy/messages.py",
     "understudy/tracing.py",
+    "understudy/histogram.py",
     "understudy/engine.py",
     "understudy/proxy/access_log.py",
     "understudy/proxy/heads.py",

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 TEMPLATE = Path(__file__).with_name("templates") / "chart.svg"
-WIDTH, LEFT, RIGHT = 900, 236, 84
+WIDTH, LEFT, RIGHT = 900, 250, 84
 TOP, BAR, BETWEEN, HEADING, GROUP = 106, 13, 10, 28, 12
 CHARACTER, SWATCHES, APART = 6.3, 34, 24
 """Of the legend, in pixels: about a letter's width, the coloured squares, and the room between entries."""
@@ -59,18 +59,17 @@ class Chart:
                     f'<text x="28" y="{y + 14}" font-weight="600" fill="#6b7280">{escape(title)}</text>'
                 )
                 y += HEADING
+            top = y - BETWEEN // 2
             for bars in some:
                 parts += self._bars(bars, y)
                 y += BAR * sum(value is not None for value in bars.values) + BETWEEN
+            parts.append(f'<path d="M{LEFT} {top}V{y - BETWEEN // 2}" stroke="#9ca3af" stroke-width="1"/>')
             y += GROUP
         values = {
             "title": escape(self.title),
             "subtitle": escape(self.subtitle),
             "width": WIDTH,
             "height": y + 4,
-            "left": LEFT,
-            "top": TOP - 6,
-            "bottom": y - 8,
             "legend": self._legend(),
             "bars": "\n  ".join(parts),
         }

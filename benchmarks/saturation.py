@@ -40,7 +40,7 @@ def measure_all(
             for scenario, target in turns:
                 tell(f"check and warm-up: {target.name}, {scenario.name}")
                 check(target, scenario.load, stage)
-                _measure(target, scenario, stage, seconds=1, connections=connections)
+                _warm_up(target, scenario, stage, connections=connections)
             for number in range(1, rounds + 1):
                 for scenario, target in turns:
                     tell(f"round {number} of {rounds}: {target.name}, {scenario.name}")
@@ -96,9 +96,21 @@ def _measure(target: Target, scenario: Scenario, stage: Stage, *, seconds: int, 
     )
 
 
+def _warm_up(target: Target, scenario: Scenario, stage: Stage, *, connections: int) -> None:
+    """One second that is not counted: caches, connection pools, the first allocations."""
+    send(
+        stage.processes,
+        target.port,
+        scenario.load,
+        seconds=1,
+        connections=connections,
+        cores=stage.client_cores,
+    )
+
+
 def capacity(target: Target, scenario: Scenario, stage: Stage, *, seconds: int, connections: int) -> float:
     """Requests that *target* answers in a second, after a warm-up. Raises `BenchError`."""
-    _measure(target, scenario, stage, seconds=1, connections=connections)
+    _warm_up(target, scenario, stage, connections=connections)
     return _measure(target, scenario, stage, seconds=seconds, connections=connections).per_second
 
 

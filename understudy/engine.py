@@ -9,8 +9,9 @@ from understudy.comparators import CompareRule, Endpoints
 from understudy.config import Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
+from understudy.histogram import DELTAS, Histogram, RequestStats
 from understudy.messages import Head
-from understudy.metrics import DELTAS, Histogram, RequestStats, WorkerMetrics
+from understudy.metrics import WorkerMetrics
 from understudy.shadow import Limits, Mirror, Target
 from understudy.upstream import Origin, Upstream
 

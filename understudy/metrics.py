@@ -4,7 +4,6 @@ A worker only adds integers (DESIGN 10); it sends cumulative snapshots, and the 
 the sum of the latest of every worker into Prometheus families.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
@@ -12,41 +11,7 @@ from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of duration buckets: prometheus-client's defaults, two finer and one coarser."""
-
-DELTAS: Final = tuple(sorted([-b for b in SECONDS[:-2]] + [0.0, *SECONDS[:-2]]))
-"""Bounds for shadow minus primary, which may be negative."""
-
-
-class Histogram:
-    """Counts by upper bound (the last is +Inf) and the sum, in seconds."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total += seconds
-
-    def add(self, counts: Sequence[int], total: float) -> None:
-        """Add another worker's counts of the same bounds."""
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, counts, strict=True)]
-        self.total += total
-
-
-class RequestStats:
-    """What one (route, flag, variant, service) did: answers by class of status, durations."""
-
-    __slots__ = ("codes", "duration")
-
-    def __init__(self) -> None:
-        self.codes = [0] * 6
-        self.duration = Histogram()
+from understudy.histogram import DELTAS, SECONDS, Bounds, Histogram, RequestStats
 
 
 class WorkerMetrics:
@@ -86,9 +51,7 @@ class WorkerMetrics:
     def fallback_stats(self, labels: tuple[str, str, str, str, str]) -> RequestStats:
         return self.fallbacks.setdefault(labels, RequestStats())
 
-    def histogram(
-        self, family: dict[str, Histogram], label: str, bounds: Sequence[float] = SECONDS
-    ) -> Histogram:
+    def histogram(self, family: dict[str, Histogram], label: str, bounds: Bounds = SECONDS) -> Histogram:
         """The histogram of *label* in *family*, made on first use."""
         return family.setdefault(label, Histogram(bounds))
 
@@ -131,7 +94,7 @@ class WorkerMetrics:
         }
 
 
-def _merge_histograms(rows: Iterable[Sequence[Any]], bounds: Sequence[float]) -> dict[str, Histogram]:
+def _merge_histograms(rows: Iterable[Sequence[Any]], bounds: Bounds) -> dict[str, Histogram]:
     merged: dict[str, Histogram] = {}
     for label, counts, total in rows:
         merged.setdefault(label, Histogram(bounds)).add(counts, total)

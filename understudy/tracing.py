@@ -4,6 +4,7 @@ Pure: random bits are an argument.
 """
 
 import re
+from binascii import hexlify
 from collections.abc import Callable
 
 Bits = Callable[[int], int]
@@ -63,7 +64,7 @@ class RequestIds:
 
     def line(self) -> bytes:
         """The field line of a new id, with CRLF."""
-        return b"%b%032x\r\n" % (self._start, self._bits(128))
+        return self._start + hexlify(self._bits(128).to_bytes(16, "big")) + b"\r\n"
 
     def of(self, line: bytes) -> bytes:
         """The id that `line` made."""

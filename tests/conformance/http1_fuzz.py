@@ -18,6 +18,8 @@ from http1_reader import Message, Reading, read_answers, read_requests
 from http1_words import ANSWER_SPICES, SPICES, a_habit, a_request, an_answer, cut, damaged
 from http1_world import PRIMARY, SHADOW, Wire, World
 
+from understudy.proxy.connection import ClientConnection
+from understudy.proxy.line import BODY, HEAD, IDLE
 from understudy.upstream import UpstreamConnection
 
 
@@ -44,6 +46,19 @@ class Speaker:
     heard: bytes = b""
     told: bytes = b""
     leaves: str = ""
+    is_polite: bool = False
+
+    @property
+    def may_speak(self) -> bool:
+        """Whether it has something to say, and is heard."""
+        phase = cast(ClientConnection, self.wire.protocol).phase
+        is_its_turn = not self.is_polite or phase in (IDLE, HEAD, BODY)
+        return (
+            not self.wire.is_lost
+            and self.wire.is_reading
+            and is_its_turn
+            and bool(self.leaves or self.pieces)
+        )
 
 
 @dataclass
@@ -78,13 +93,17 @@ class Dialogue:
     def _speaker(self, number: int) -> Speaker:
         dice = self.dice
         habit = a_habit(dice, number)
-        said = b"".join(a_request(dice, number * 10 + n, habit) for n in range(dice.randrange(1, 6)))
+        said = [a_request(dice, number * 10 + n, habit) for n in range(dice.randrange(1, 6))]
         if self.is_calm:  # a client of HTTP/1.0 is rightly closed after many an answer
-            said = said.replace(b" HTTP/1.0\r\n", b" HTTP/1.1\r\n")
+            said = [request.replace(b" HTTP/1.0\r\n", b" HTTP/1.1\r\n") for request in said]
         for _ in range(0 if self.is_calm else dice.choice([0, 1, 1, 2, 3])):
-            said = damaged(dice, said, SPICES)
+            at = dice.randrange(len(said))
+            said[at] = damaged(dice, said[at], SPICES)
+        is_polite = dice.random() < 0.4  # one request in a read, after the answer to the one before
         leaves = "" if self.is_calm else dice.choice(["", "", "", "eof", "reset"])
-        return Speaker(self.world.client(number), said, cut(dice, said), leaves=leaves)
+        whole = b"".join(said)
+        pieces = said if is_polite else cut(dice, whole)
+        return Speaker(self.world.client(number), whole, pieces, leaves=leaves, is_polite=is_polite)
 
     async def play(self) -> None:
         """Say everything, then wait until nobody waits."""
@@ -110,7 +129,7 @@ class Dialogue:
     def _moves(self) -> list[Move]:
         moves: list[Move] = []
         for speaker in self.speakers:
-            if not speaker.wire.is_lost and (speaker.leaves or speaker.pieces) and speaker.wire.is_reading:
+            if speaker.may_speak:
                 moves.append(partial(self._speak, speaker))
         if self.world.loop.asked:
             moves.append(self._connect)

@@ -365,6 +365,8 @@ async def test_a_final_answer_instead_of_100() -> None:
 
 UPGRADES = {
     "HTTP/2": (b"GET", b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", b""),
+    "HTTP/2 behind TLS": (b"GET", b"Upgrade: h2\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", b""),
+    "HTTP/2 without its version": (b"GET", b"Upgrade: HTTP\r\n", b""),
     "sized": (b"POST", b"Content-Length: 5\r\n", b"hello"),
     "empty": (b"POST", b"Content-Length: 0\r\n", b""),
     "empty, padded": (b"POST", b"Content-Length: 00 \r\n", b""),

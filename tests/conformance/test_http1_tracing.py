@@ -441,6 +441,29 @@ async def test_what_is_private_in_a_target_is_hidden(
     assert b"canary" not in lines.lines[0]
 
 
+@scripted
+async def test_other_rules_of_hiding_apply_from_the_next_line_on() -> None:
+    """After a reload; user agents that are remembered are looked at again."""
+    lines = Lines()
+    options = logged(lines)
+    request = get(b"/u/jo@example.org", b"User-Agent: jo@example.org")
+    async with stage(options=options) as s:
+        client, upstream, _ = await s.asked(request)
+        upstream.send(ok())
+        await client.message()
+        await s.turn()
+        options["access_log"].hide(Redaction(key=b"k" * 16, detectors=()))
+        client.send(request)
+        await upstream.message()
+        upstream.send(ok())
+        await client.message()
+        await s.turn()
+    first, second = (json.loads(line) for line in lines.lines)
+    assert first["path"].startswith("/u/[email ")
+    assert first["user_agent"].startswith("[email ")
+    assert (second["path"], second["user_agent"]) == ("/u/jo@example.org", "jo@example.org")
+
+
 @pytest.mark.parametrize(("sample", "lines_told"), [(1.0, 1), (0.6, 1), (0.5, 0), (0.0, 0)])
 @scripted
 async def test_a_sample_is_drawn_by_chance(sample: float, lines_told: int) -> None:

@@ -1,7 +1,7 @@
 """An upgrade becomes a tunnel on the service's own word and on nothing else (DESIGN 6, rule 9)."""
 
 import pytest
-from http1_harness import FLAGGED, Message, Peer, Stage, get, ok, scripted, stage
+from http1_harness import FLAGGED, Message, Peer, Stage, get, ok, scripted, settle, stage
 
 from understudy.proxy.upgrade import websocket_accept
 
@@ -104,6 +104,40 @@ async def test_a_service_that_does_not_switch() -> None:
         assert (await service.message()).start == b"GET /third HTTP/1.1"
 
 
+@scripted
+async def test_what_stands_behind_a_second_offer_waits_in_the_kernel() -> None:
+    """However often the service declines: nobody can fill the proxy's memory behind an offer."""
+    async with stage() as s:
+        client = await s.client()
+        client.send(ASK * 2)
+        service = await s.upstream.accepted()
+        await service.head()
+        service.send(ok(b"1"))
+        assert (await client.message()).body == b"1"
+        await service.head()
+        await s.turn()
+        client.send(bytes(16 * 1024 * 1024))
+        await settle(100)
+        assert client.transport.get_write_buffer_size() > 0
+        (connection,) = s.proxy.connections
+        assert len(connection._held or b"") < 512 * 1024
+        service.send(ok(b"2"))
+        assert (await client.message()).body == b"2"
+        assert (await client.message()).status == 400
+        s.advance(2)  # what still comes is thrown away for a second
+
+
+@scripted
+async def test_many_offers_that_the_proxy_declines_itself() -> None:
+    """Each gets its answer, however many stand in one read."""
+    async with stage(routes=[{"path": "/only", "serve": "a"}]) as s:
+        client = await s.client()
+        client.send(ASK * 1000)
+        for _ in range(1000):
+            assert (await client.message()).reason == "no_route"
+        assert s.errors == {"no_route": 1000}
+
+
 NO_TUNNEL = {
     "no proof": switched(accept=b""),
     "another's proof": switched(accept=websocket_accept(b"c29tZWJvZHkgZWxzZSE=")),
@@ -150,6 +184,21 @@ async def test_a_tunnel_is_never_mirrored() -> None:
         target = s.proxy.mirror.targets["mirror", "b"]
         assert target.outcomes["skipped", "upgrade"] == target.eligible == 1
         assert s.shadow.connections == []
+
+
+@scripted
+async def test_a_switch_is_an_answer() -> None:
+    """It ends the row of failures after which an origin is left out."""
+    async with stage() as s:
+        for _ in range(4):
+            client, service, _ = await s.asked(ASK)
+            service.reset()
+            assert (await client.message()).status == 502
+        await tunnel(s)
+        client, service, _ = await s.asked(ASK)
+        service.reset()
+        assert (await client.message()).status == 502
+        assert s.metrics.ejections == {}
 
 
 @scripted

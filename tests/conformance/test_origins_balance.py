@@ -170,6 +170,18 @@ async def test_a_reset_before_the_answer_counts_and_a_repeatable_request_goes_el
 
 
 @scripted
+async def test_an_answer_that_began_is_not_exchanged_for_another() -> None:
+    """Broken in its first read, nothing of it is out; but its framing and its copy are no other answer's."""
+    broken = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nZZ\r\n"
+    async with servers("x", "y") as made, stage(services=spread(made)) as s:
+        made[0].answer = lambda _: broken
+        client = await s.client()
+        assert (await answered(client, get())).reason == "bad_answer"
+        assert (await answered(client, get())).body == b"y"
+        assert client.received == b""
+
+
+@scripted
 async def test_silence_until_the_first_byte_is_due_counts() -> None:
     """Each late request gets its 504; the fifth ejects."""
     async with servers("x", "y") as made, stage(services=spread(made, first_byte_timeout="1s")) as s:

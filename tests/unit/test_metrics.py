@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from understudy.histogram import DELTAS, SECONDS, Histogram
 from understudy.metrics import (
-    DELTAS,
     FAMILIES,
-    SECONDS,
-    Histogram,
     WorkerMetrics,
     WorkersCollector,
     cumulative,
@@ -30,16 +28,6 @@ def test_a_histogram_counts_every_value_once(values: list[float]) -> None:
     for (bound, count), upper in zip(cumulative(histogram), [*SECONDS, float("inf")], strict=True):
         assert count == sum(value <= upper for value in values), bound
     assert histogram.total == pytest.approx(sum(values))
-
-
-def test_deltas_may_be_negative() -> None:
-    """A shadow may be the faster one."""
-    histogram = Histogram(DELTAS)
-    for value in (-20.0, -0.3, 0.0, 0.3, 20.0):
-        histogram.observe(value)
-    assert histogram.counts[0] == histogram.counts[-1] == 1
-    assert list(DELTAS) == sorted(DELTAS)
-    assert [-bound for bound in reversed(DELTAS)] == list(DELTAS)
 
 
 def worker(*, requests: int = 0, name: str = "0", **process: float) -> dict[str, Any]:

@@ -2,7 +2,14 @@
 
 import fcntl
 import os
+import struct
+import threading
 from enum import StrEnum
+from typing import Final
+
+F_SETOWN_EX: Final = 15
+F_OWNER_TID: Final = 0
+"""fcntl(2); Python has no names for them."""
 
 
 class Word(StrEnum):
@@ -23,13 +30,14 @@ def report(telling: int, word: Word) -> None:
 
 
 class Reports:
-    """The supervisor's end."""
+    """The supervisor's end; it rings in the thread that makes it."""
 
     def __init__(self, hearing: int) -> None:
         self._hearing = hearing
         self._rest = b""
         os.set_blocking(hearing, False)
-        fcntl.fcntl(hearing, fcntl.F_SETOWN, os.getpid())
+        # This thread, not the process: the signal would end it in any other one, which does not block it.
+        fcntl.fcntl(hearing, F_SETOWN_EX, struct.pack("ii", F_OWNER_TID, threading.get_native_id()))
         flags = fcntl.fcntl(hearing, fcntl.F_GETFL)
         fcntl.fcntl(hearing, fcntl.F_SETFL, flags | os.O_ASYNC)
 

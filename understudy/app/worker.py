@@ -160,24 +160,28 @@ class Worker:
         return proxy
 
     def _access_log(self, loop: asyncio.AbstractEventLoop) -> AccessLog | None:
-        settings, redact = self._settings.access_log, self._settings.redact
+        settings = self._settings.access_log
         if not settings.path:
             return None
         self._log_file = LineFile(settings.path)
         return AccessLog(
             self._log_file,
             call_soon=loop.call_soon,
-            redaction=Redaction(
-                key=self._runtime.redaction_key,
-                headers=redact.headers,
-                paths=redact.paths,
-                detectors=redact.detectors,
-            ),
+            redaction=self._redaction(self._settings),
             worker=f"{self._index}",
             sample=settings.sample,
             query=settings.query,
             wall=time.time,
             chance=random.random,
+        )
+
+    def _redaction(self, settings: Settings) -> Redaction:
+        redact = settings.redact
+        return Redaction(
+            key=self._runtime.redaction_key,
+            headers=redact.headers,
+            paths=redact.paths,
+            detectors=redact.detectors,
         )
 
     async def _first_rules(self, tasks: asyncio.TaskGroup, link: WorkerLink, proxy: Proxy) -> None:
@@ -206,6 +210,8 @@ class Worker:
                 memory_bytes=memory_limit(settings),
                 client_connections=client_connections(settings, file_limit()),
             )
+            if proxy.access_log is not None:
+                proxy.access_log.hide(self._redaction(settings))
             link.services = proxy.engine.services
             self._settings = settings
         if self._certificates is not None:

@@ -113,6 +113,11 @@ class AccessLog:
         self._told_at = -TOLD_SECONDS
         self._agent = lru_cache(maxsize=1024)(self._hidden)  # few, and long
 
+    def hide(self, redaction: Redaction) -> None:
+        """Hide by these rules from now on."""
+        self._redaction = redaction
+        self._agent = lru_cache(maxsize=1024)(self._hidden)
+
     def open(self) -> Entry | None:
         """The entry of a new request; None for one that the sample leaves out."""
         return Entry(self) if self._sample >= 1.0 or self._chance() < self._sample else None

@@ -540,14 +540,14 @@ class ClientConnection(ClientLine):
         self._held = rest
         self._hold(HOLD_SWITCH)
         if exchange.is_over:  # refused by ourselves
-            self._read_on()
+            self.proxy.loop.call_soon(self._read_on)  # not at once: many of them would recurse
 
     def _read_on(self) -> None:
-        """The service did not switch: what the client said since is HTTP."""
+        """The service did not switch: what the client said since is HTTP, and may ask to switch again."""
         held, self._held = self._held, None
+        self._release(HOLD_SWITCH)
         if held and not self._stopped:
             self.data_received(held)
-        self._release(HOLD_SWITCH)
 
     def _as_plain_request(self) -> None:
         """Go on after the head of an upgrade request as if it asked for none (RFC 9110 7.8).

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.engine import Plan
 from understudy.forwarding import IDEMPOTENT
-from understudy.metrics import SECONDS
+from understudy.histogram import SECONDS
 from understudy.proxy.access_log import Entry
 from understudy.proxy.answer_heads import end_to_end, status_line
 from understudy.proxy.heads import (
@@ -287,7 +287,12 @@ class Exchange:
         return True
 
     def _may_repeat(self, *, reused: bool) -> bool:
-        """Whether the request may be sent again: to an origin that closed as it was asked, or to another."""
+        """Whether the request may be sent again: to an origin that closed as it was asked, or to another.
+
+        Not once an answer has begun, though nothing of it is out: what was told of it is not untold.
+        """
+        if self.status:
+            return False
         plan = self.plan
         is_elsewhere = plan is not None and plan.pool.spreads
         return (reused or is_elsewhere) and self.method in IDEMPOTENT and self._has_no_body()

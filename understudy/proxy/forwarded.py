@@ -23,7 +23,8 @@ MOST_KNOWN: Final = 4096
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PAIR = re.compile(
     # RFC 7239 4, and what is written in practice: spaces around a pair, an unquoted address with colons.
-    rb"[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;]*)))?[ \t]*([;,]|\Z)",
+    # Nothing is given back once it is taken (++): a field full of spaces would take a minute.
+    rb"[ \t]*+(?:([!#$%&'*+.^_`|~0-9A-Za-z-]++)=(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s\",;]*+)))?[ \t]*+([;,]|\Z)",
     re.DOTALL,
 )
 _PORT = re.compile(rb"(?:\[([^\]]*)\]|([^:\[\]]*))(?::[0-9A-Za-z._-]+)?")

@@ -13,8 +13,9 @@ from understudy.forwarding import CONNECTION, UPGRADE, connection_options, kind_
 
 WEBSOCKET: Final = b"websocket"
 
-_NEVER: Final = (b"h2c", b"http/", b"tls/")
-"""HTTP inside the tunnel would pass every rule by (h2c smuggling); TLS ends at the listener."""
+_NEVER: Final = (b"h2", b"http", b"tls")
+"""HTTP inside the tunnel would pass every rule by (h2c smuggling; Apache takes ``h2`` behind TLS, too);
+TLS ends at the listener."""
 
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 1.3."""

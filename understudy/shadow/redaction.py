@@ -37,10 +37,10 @@ _CUT = re.compile(r"(?:\d(?:[ -]?\d){5,}|(?<![^\s\"'<>,;&=])[^\s\"'<>,;&=]{1,64}
 """Half a word before a cut: it may be half of something that would have been hidden."""
 
 _PLAIN = re.compile(r"[a-z/.~]*(?:\d{1,11}[a-z/.~]+)*\d{0,11}")
-_SUSPECT = re.compile(
-    r"[@:=%\s…]|eyJ|A[KS]IA|AIza|xox|(?<![A-Za-z0-9])(?:[psr]k|whsec|gh[opsur]|github_pat|glpat|npm)[-_]"
-    r"|\d(?:-?\d){12}"
-)
+_MARKS = re.compile(r"[@:=%\s…]")
+_DIGITS = re.compile(r"\d{13}")
+_BEGINNINGS = ("eyJ", "KIA", "SIA", "AIza", "xox", "k_", "k-", "sec_", "sec-", "pat_", "pat-", "npm_", "npm-")
+_GITHUB = re.compile(r"gh[opsur][-_]")
 
 MOST_PATHS: Final = 4096
 
@@ -61,7 +61,16 @@ def is_plain(text: str) -> bool:
 
     In a tenth of the time that looking takes. False only means that one has to look.
     """
-    return _PLAIN.fullmatch(text) is not None or _SUSPECT.search(text) is None
+    if _PLAIN.fullmatch(text) is not None:
+        return True
+    if _MARKS.search(text) is not None or _GITHUB.search(text) is not None:
+        return False
+    if _DIGITS.search(text.replace("-", "")) is not None:
+        return False
+    for beginning in _BEGINNINGS:  # noqa: SIM110  a generator would take twice the time
+        if beginning in text:
+            return False
+    return True
 
 
 @lru_cache(maxsize=MOST_PATHS)

@@ -6,7 +6,7 @@ from random import getrandbits
 from typing import Final
 
 from understudy.forwarding import CREDENTIALS, name_of, without
-from understudy.metrics import DELTAS, Histogram
+from understudy.histogram import DELTAS, Histogram
 from understudy.tracing import Bits, Trace
 from understudy.upstream import Upstream
 

@@ -453,6 +453,8 @@ class UpstreamConnection(asyncio.Protocol):
         if caller is None or not caller.on_switch(self, rest):
             self.caller = caller
             self._fail("unasked_upgrade")
+        else:
+            self.health.note(self.status)
 
     def _fail(self, reason: str) -> None:
         caller, self.caller = self.caller, None

@@ -402,5 +402,5 @@ async def test_nobody_waits_for_ever_for_settings(tmp_path: Path, monkeypatch: p
     """A worker that says nothing is no follower when the time is over."""
     async with ends(tmp_path, monkeypatch) as made:
         made.worker()
-        await until(lambda: made.workers.at_version(-1)[0] == 1)
+        await until(lambda: made.workers.at_version(0)[0] == 1)  # it has said who it is
         assert await made.workers.settled(1, seconds=0.01) == (1, 0)

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 
 from understudy.app.board import KEYS, RELOADS, RESTARTS, Board
@@ -24,8 +25,11 @@ def test_counts_are_shared_with_children() -> None:
 
 
 def test_a_word_rings_and_is_heard() -> None:
-    """SIGIO comes with it; words that came together are told apart."""
+    """SIGIO comes with it, to this thread and no other; words that came together are told apart."""
     hearing, telling = os.pipe()
+    is_over = threading.Event()
+    other = threading.Thread(target=is_over.wait)  # it does not block SIGIO, which would end the process
+    other.start()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
     try:
         reports = Reports(hearing)
@@ -39,6 +43,8 @@ def test_a_word_rings_and_is_heard() -> None:
         signal.sigtimedwait([signal.SIGIO], 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(hearing)
+        is_over.set()
+        other.join()
     report(telling, Word.READY)  # nobody hears it, and that is no trouble
     os.close(telling)
 

@@ -295,6 +295,13 @@ def test_reading_forwarded(value: bytes, hops: list[tuple[bytes, bytes, bytes]] 
     assert (None if found is None else [(hop.node, hop.proto, hop.host) for hop in found]) == hops
 
 
+@pytest.mark.parametrize("space", [b" ", b"\t"])
+@pytest.mark.parametrize("before", [b"", b"for=a,", b"for=a"])
+def test_reading_takes_a_time_in_proportion(before: bytes, space: bytes) -> None:
+    """A field of as many bytes as a head may have; a pattern that tries again and again takes minutes."""
+    assert read_forwarded([before + space * 32_000 + b"@"]) is None
+
+
 @pytest.mark.parametrize(
     ("text", "node"),
     [

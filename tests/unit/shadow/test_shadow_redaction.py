@@ -315,7 +315,7 @@ def test_no_secret_is_plain(secret: str, around: str) -> None:
         "/orders/123",
         "/api/v1/customers/8f14e45f-ceea-467f-a0e6-1b1d4b1c2d3e/orders/42",
         "8f14e45fceea467fa0e61b1d4b1c2d3e",
-        "/Task-list/Some_Name.html",
+        "/Tasks-list/Some_Name.html",
     ],
 )
 def test_what_is_usual_is_plain(text: str) -> None:
