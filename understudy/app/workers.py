@@ -39,6 +39,7 @@ class Workers:
         self.snapshots, awaited = past.load()
         self._past = past
         self._awaited = set(awaited)
+        self._heard = 0
         self._on_batch = on_batch
         self._on_ahead = on_ahead
         self._links: set[WorkerConnection] = set()
@@ -92,7 +93,7 @@ class Workers:
 
     def has_heard(self, workers: int) -> bool:
         """Whether so many told their counts to this process, and all who told them to the one before it."""
-        return not self._awaited and len(self._alive()) >= workers
+        return not self._awaited and self._heard >= workers
 
     def acknowledge(self, source: str, sequence: int) -> None:
         """Tell *source* that its batch is stored."""
@@ -131,6 +132,7 @@ class Workers:
         self.snapshots[link.source] = {**counts, "worker": link.name}
         self._awaited.discard(link.source)
         if is_new:
+            self._heard += 1
             self._keep()
 
     def _alive(self) -> list[str]:

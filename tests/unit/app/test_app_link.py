@@ -341,6 +341,7 @@ async def test_the_counts_of_the_gone_outlive_the_control_process(
         await until(lambda: made.workers.has_heard(2))
         await gone.close()
         await until(lambda: made.workers.snapshots["0-0"].get("gone"))
+        assert made.workers.has_heard(2)
         made.workers = made.fresh()
         assert [(source, s["errors"]) for source, s in made.workers.snapshots.items()] == [
             ("0-0", [["x", 3]])
