@@ -76,6 +76,7 @@ class ClientConnection(ClientLine):
         "_read_bytes",
         "_refusal",
         "_repeat",
+        "_switched",
         "_tunnel",
         "_upgrading",
         "_whole",
@@ -101,6 +102,7 @@ class ClientConnection(ClientLine):
         self._upgrading = False
         self._held: bytes | None = None
         self._tunnel: Tunnel | None = None
+        self._switched: Exchange | None = None
         self._begun = 0
         self._repeat = Repeat()
         self._whole: Exchange | None = None
@@ -343,15 +345,18 @@ class ClientConnection(ClientLine):
         elif self._stopped:
             self.close()
 
-    def switch(self, service: UpstreamConnection, rest: bytes) -> None:
-        """From here on this is a tunnel to *service*, which has sent *rest* already."""
+    def switch(self, exchange: Exchange, service: UpstreamConnection, rest: bytes) -> None:
+        """From here on this is a tunnel to *service*, as *exchange* asked, which has sent *rest* already."""
         held, self._held = self._held, None
         is_half_closed = self._stopped
         self._stop()
         if self.transport is None or service.transport is None:
+            exchange.tunnel_over(bytes_in=0, bytes_out=0)
             service.abandon()
             self.close()
             return
+        if exchange.entry is not None:
+            self._switched = exchange
         self.phase = TUNNEL
         self.mark = self.proxy.clock.now
         self.proxy.tunnels += 1
@@ -366,9 +371,12 @@ class ClientConnection(ClientLine):
             self.phase = CLOSING
             self.mark = self.proxy.clock.now
 
-    def tunnel_ended(self) -> None:
+    def tunnel_ended(self, *, bytes_in: int, bytes_out: int) -> None:
         self._tunnel = None
         self.proxy.tunnels -= 1
+        switched, self._switched = self._switched, None
+        if switched is not None:
+            switched.tunnel_over(bytes_in=bytes_in, bytes_out=bytes_out)
         self.connection_lost(None)
 
     def cut(self) -> None:
