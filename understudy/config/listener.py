@@ -42,6 +42,9 @@ def read_listener(value: object) -> str:
     for scheme in (PLAIN, TLS):
         if value.startswith(scheme):
             return scheme + read_listen(value.removeprefix(scheme).removesuffix("/"))
+    scheme, separator, rest = value.partition("://")
+    if separator:
+        raise Refused(f"{shown(value)}: a listener speaks http or https", f"did you mean {PLAIN}{rest}?")
     return read_listen(value)
 
 

@@ -38,6 +38,8 @@ def read_request_id(value: object) -> str:
     """The lower-case name of the field that carries a request's id; empty for ``off``."""
     if isinstance(value, str) and value.lower() == "off":
         return ""
+    if value is False:
+        raise Refused("must be the name of a header field, not false", "did you mean off?")
     name = read_field_name(value)
     dashed = name.replace("_", "-").encode()
     if dashed == b"traceparent" or kind_of(dashed) != PASS:

@@ -46,18 +46,19 @@ class Place:
         if len(self.problems) < MOST_PROBLEMS and problem not in self.problems:
             self.problems.append(problem)
 
-    def mapping(self, value: object) -> Mapping[str, object]:
-        """*value* if it is a mapping; else a problem and an empty one."""
+    def mapping(self, value: object, hint: str = "") -> Mapping[str, object]:
+        """*value* if it is a mapping; else a problem, with *hint*, and an empty one."""
         if isinstance(value, Mapping):
             return value
-        self.refuse(f"must be a mapping of keys to values, not {shown(value)}")
+        self.refuse(f"must be a mapping of keys to values, not {shown(value)}", hint)
         return {}
 
     def items(self, value: object) -> list[tuple["Place", object]]:
         """The entries of the list *value* with their places; a problem if it is no list."""
         if isinstance(value, list | tuple):
             return [(self.item(index), entry) for index, entry in enumerate(value)]
-        self.refuse(f"must be a list, not {shown(value)}")
+        is_entry = isinstance(value, str | int | float) and not isinstance(value, bool)
+        self.refuse(f"must be a list, not {shown(value)}", f"did you mean [{value}]?" if is_entry else "")
         return []
 
     def known_keys(self, value: Mapping[str, object], known: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from understudy.config.address import overlap
 from understudy.config.origin_tls import check_tls, client_context, located
 from understudy.config.origins import OriginTls
 from understudy.config.place import Place
@@ -38,7 +39,7 @@ def check_services(
         if service is not None:
             at = place.key(name)
             for where, origin in _origins(service, at):
-                if _bare(origin) in listening:
+                if _is_ours(_bare(origin), listening):
                     where.refuse("is the address this proxy listens on")
             _check_tls(service, at.key("tls"))
 
@@ -60,6 +61,14 @@ def _origins(service: Service, place: Place) -> Iterator[tuple[Place, str]]:
         yield place.key("url"), service.url
     for index, origin in enumerate(service.origins):
         yield place.key("origins").item(index), origin
+
+
+def _is_ours(bare: str, listening: Collection[str]) -> bool:
+    """A listener on all interfaces is there on loopback too; any other address may be another machine's."""
+    if bare in listening:
+        return True
+    is_here = bare.startswith(("127.", "[::1]:"))
+    return is_here and any(overlap(bare, address) for address in listening if not address.startswith("/"))
 
 
 def _bare(origin: str) -> str:

@@ -99,7 +99,7 @@ def read_values(
 
     Keys *beside* the settings are known, but somebody else's to read.
     """
-    given = place.mapping(value)
+    given = place.mapping(value, _instead_of(section, value))
     later: Mapping[str, tuple[str, str]] = getattr(section, "LATER", {})
     kinds = {key: (kind, entry) for key, kind, entry in settings_of(section)}
     place.known_keys({key: given[key] for key in given if key not in later}, (*kinds, *beside))
@@ -119,6 +119,13 @@ def read_values(
         except Refused as refused:
             place.key(key).refuse(refused.message, refused.hint)
     return values
+
+
+def _instead_of(section: type, value: object) -> str:
+    """What was probably meant by a *value* that is no mapping: the first alternative, else the keys."""
+    if isinstance(value, str) and alternatives_of(section):
+        return f"did you mean {{{alternatives_of(section)[0]}: {value}}}?"
+    return suggestion("", (key for key, _, _ in settings_of(section)))
 
 
 def alternatives_of(section: type) -> tuple[str, ...]:
@@ -244,7 +251,7 @@ def choice(names: Iterable[str], what: str) -> Kind:
 
     def read(value: object) -> str:
         if not isinstance(value, str):
-            raise Refused(f"must be {what}, not {shown(value)}", suggestion("", known))
+            raise Refused(f"must be a {what}, not {shown(value)}", suggestion("", known))
         if value.lower() not in known:
             raise Refused(f"unknown {what} {shown(value)}", suggestion(value, known))
         return value.lower()

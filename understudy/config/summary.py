@@ -11,6 +11,9 @@ from understudy.config.settings import Service, Settings
 from understudy.config.splits import Outcomes, needs_unit, outcomes
 from understudy.decide import Route
 
+AT_REST_BYTES = 64 * 1024 * 1024
+"""A worker at rest has about 50 MiB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantSummary:
@@ -153,6 +156,9 @@ def _warnings(settings: Settings) -> Iterator[str]:
     ours = listeners(settings.listen, has_tls=settings.tls is not None)
     if settings.tls is not None and not any(listener.is_tls for listener in ours):
         yield "tls is given, but no address in listen speaks it"
+    if 0 < settings.limits.memory_bytes < AT_REST_BYTES:
+        least = size_text(AT_REST_BYTES)
+        yield f"limits.memory is below {least}: a worker at rest holds some 50MiB, so it may refuse all"
     yield from _route_warnings(settings)
     yield from _flag_warnings(settings)
     mirrored = {name for _, _, variant in _routing_variants(settings) for name in variant.get("mirror", ())}

@@ -106,7 +106,16 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"access_log": {"query": 1}}, "access_log.query: must be true or false, not 1"),
     ({"access_log": {"file": "a"}}, "access_log.file: unknown key (known: path, query, sample)"),
-    ({"access_log": "access.log"}, 'access_log: must be a mapping of keys to values, not "access.log"'),
+    (
+        {"access_log": "access.log"},
+        'access_log: must be a mapping of keys to values, not "access.log" (known: path, query, sample)',
+    ),
+    ({"forwarded": False}, "forwarded: must be a form, not false (known: both, rfc7239, x-forwarded)"),
+    (
+        {"trusted_proxies": "10.0.0.0/8"},
+        'trusted_proxies: must be a list, not "10.0.0.0/8" (did you mean [10.0.0.0/8]?)',
+    ),
+    ({"request_id": False}, "request_id: must be the name of a header field, not false (did you mean off?)"),
     ({"forwarded": "x"}, 'forwarded: unknown form "x" (known: both, rfc7239, x-forwarded)'),
     ({"forwarded": "rfc-7239"}, 'forwarded: unknown form "rfc-7239" (did you mean rfc7239?)'),
     (

@@ -42,6 +42,11 @@ def test_an_address_is_read(text: str, expected: str) -> None:
         ),
         ("https://example.com:443", '"example.com" is not an IP address', None),
         ("http://127.0.0.1", '"127.0.0.1" has no port', "did you mean 127.0.0.1:8080?"),
+        (
+            "tcp://127.0.0.1:80",
+            '"tcp://127.0.0.1:80": a listener speaks http or https',
+            "did you mean http://127.0.0.1:80?",
+        ),
     ],
 )
 def test_what_is_no_address_is_refused(value: object, message: str, hint: str | None) -> None:

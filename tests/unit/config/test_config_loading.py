@@ -164,7 +164,10 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
             )
         ],
     ),
-    ({"admin": "127.0.0.1:9090"}, ['admin: must be a mapping of keys to values, not "127.0.0.1:9090"']),
+    (
+        {"admin": "127.0.0.1:9090"},
+        ['admin: must be a mapping of keys to values, not "127.0.0.1:9090" (there is only listen)'],
+    ),
     ({"workers": "four"}, ['workers: must be a whole number, not "four"']),
     ({"workers": 0}, ["workers: must be 1 to 256, not 0"]),
     ({"services": {}}, ["services: must name at least one service"]),
@@ -177,7 +180,15 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
             )
         ],
     ),
-    ({"services": {"v1": "http://a"}}, ['services.v1: must be a mapping of keys to values, not "http://a"']),
+    (
+        {"services": {"v1": "http://a"}},
+        [
+            (
+                'services.v1: must be a mapping of keys to values, not "http://a" '
+                "(did you mean {url: http://a}?)"
+            )
+        ],
+    ),
     (
         {"services": {"v 1": {"url": "http://a"}}},
         [
@@ -239,8 +250,14 @@ def test_a_wrong_setting_is_told(changes: dict[str, Any], expected: list[str]) -
 SERVICE_MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     ({"conect_timeout": 1}, ["conect_timeout: unknown key (did you mean connect_timeout?)"]),
     ({"connections": 0}, ["connections: must be 1 to 65535, not 0"]),
-    ({"tls": True}, ["tls: must be a mapping of keys to values, not true"]),
-    ({"forward_credentials": "cookie"}, ['forward_credentials: must be a list, not "cookie"']),
+    (
+        {"tls": True},
+        [("tls: must be a mapping of keys to values, not true (known: ca, cert, key, server_name, verify)")],
+    ),
+    (
+        {"forward_credentials": "cookie"},
+        ['forward_credentials: must be a list, not "cookie" (did you mean [cookie]?)'],
+    ),
     (
         {"forward_credentials": ["cookies"]},
         ['forward_credentials[0]: "cookies" is not stripped from copies anyway (did you mean cookie?)'],

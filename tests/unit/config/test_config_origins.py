@@ -69,7 +69,7 @@ def test_what_is_not_said_is_as_the_design_says() -> None:
     [
         ({"origins": []}, ["origins: must name at least one"]),
         ({**ONE, "origins": ["http://a"]}, ["origins: stands beside url (give one of them)"]),
-        ({"origins": "http://a"}, ['origins: must be a list, not "http://a"']),
+        ({"origins": "http://a"}, ['origins: must be a list, not "http://a" (did you mean [http://a]?)']),
         ({"origins": ["http://a", "http://a:80/"]}, ['origins[1]: "http://a:80/" stands here twice']),
         (
             {"origins": ["http://a", "b:1"]},
@@ -126,7 +126,19 @@ def test_what_is_not_said_is_as_the_design_says() -> None:
             {**ONE, "health": {"interval": 0}},
             ["health.interval: must be longer than 0, not 0 (every wait has an end)"],
         ),
-        ({**ONE, "health": True}, ["health: must be a mapping of keys to values, not true"]),
+        (
+            {**ONE, "health": True},
+            [
+                (
+                    "health: must be a mapping of keys to values, not true "
+                    "(known: healthy, interval, path, status, timeout, unhealthy)"
+                )
+            ],
+        ),
+        (
+            {**ONE, "health": {"status": 204}},
+            ["health.status: must be a list, not 204 (did you mean [204]?)"],
+        ),
         ({**ONE, "eject": {"failures": -1}}, ["eject.failures: must be 0 to 1000, not -1"]),
         ({**ONE, "eject": {"time": "30s"}}, ["eject.time: unknown key (known: failures, seconds)"]),
     ],
@@ -134,6 +146,21 @@ def test_what_is_not_said_is_as_the_design_says() -> None:
 def test_a_mistake_is_told_with_its_place(service: dict[str, Any], expected: list[str]) -> None:
     """One mistake, one problem, and what was probably meant."""
     assert refusals(service) == [f"services.v1.{problem}" for problem in expected]
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+        ("0.0.0.0:8080", "http://localhost:8080"),
+        ("[::]:8080", "http://[::1]:8080"),
+        ("http://[::]:8080", "http://127.0.0.1:8080"),
+    ],
+)
+def test_a_listener_on_all_interfaces_is_the_proxy_on_loopback_too(listen: str, url: str) -> None:
+    """Each request would come back; an address that may be another machine's is nobody's business."""
+    assert refusals({"url": url}, listen=listen) == ["services.v1.url: is the address this proxy listens on"]
+    assert parse({"url": "http://10.0.0.5:8080"}, listen=[listen, "unix:/run/u.sock"]).services
 
 
 def test_variables_override_what_is_a_scalar() -> None:

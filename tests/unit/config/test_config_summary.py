@@ -166,6 +166,11 @@ DEFAULT_FIRST = {"fractional": [["stable", 95], ["canary", 5]]}
             ],
         ),
         (
+            settings(targeting=SPLIT, limits={"memory": "48MiB"}),
+            ["limits.memory is below 64MiB: a worker at rest holds some 50MiB, so it may refuse all"],
+        ),
+        (settings(targeting=SPLIT, limits={"memory": "64MiB"}), []),
+        (
             settings(flag={"variants": {"stable": {"serve": "v1", "mirror": ["v1", "v2"]}}}),
             ["flags.shop.variants.stable mirrors to v1, which answers already"],
         ),
