@@ -147,7 +147,7 @@ class ClientConnection(ClientLine):
                 return
             self.phase = HEAD
             self.mark = self.proxy.clock.now
-            self._begun = 0
+        self._begun = 0 if self._incoming is None else 1
         size = self._read_bytes = len(data)
         if not self._in_body:
             self._head_bytes += size
@@ -271,7 +271,7 @@ class ClientConnection(ClientLine):
         if self._upgrading and version == "1.1":
             exchange.keep_alive = True
             exchange.upgrade = offered(headers)
-        if self._current is None and not self.is_paused:
+        if self._current is None and not self.is_paused and self._begun == 1:
             self._current = exchange
             self.method = method
             self.phase = BODY
@@ -455,9 +455,10 @@ class ClientConnection(ClientLine):
             return
         self._queue.append(exchange)
         self._hold(HOLD_PIPELINE)
-        if self._current is None:  # it waits for the client to read
+        if self._current is None:  # it waits for the client to read, or for its turn
             self.phase = IDLE
             self.mark = self.proxy.clock.now
+            self.proxy.loop.call_soon(self._next)
 
     def _next(self) -> None:
         if self._current is not None or not self._queue or self.is_paused:
