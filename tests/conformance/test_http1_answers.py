@@ -3,6 +3,8 @@
 import pytest
 from http1_harness import VIA, chunked, get, ok, post, scripted, stage
 
+from understudy.upstream.connection import MOST_INTERIM
+
 OK = b"HTTP/1.1 200 OK\r\n"
 
 BAD = {
@@ -240,6 +242,35 @@ async def test_interim_answers_go_on() -> None:
         assert (answer.status, answer.body) == (200, b"done")
         client.send(get(b"/next"))
         await upstream.message()
+
+
+@pytest.mark.parametrize("size", [1, MOST_INTERIM + 1])
+@scripted
+async def test_interim_answers_without_end(size: int) -> None:
+    """So many and no more, in one read or in many: who only announces holds nobody up."""
+    async with stage() as s:
+        client, upstream, _ = await s.asked(get())
+        for _ in range(0, MOST_INTERIM + 1, size):
+            upstream.send(b"HTTP/1.1 103 E\r\n\r\n" * size)
+            await s.turn()
+        for _ in range(MOST_INTERIM):
+            assert (await client.message()).status == 103
+        assert (await client.message()).reason == "bad_answer"
+        await upstream.ended()
+
+
+@scripted
+async def test_a_row_of_interim_answers_is_counted_for_its_answer_alone() -> None:
+    """A connection that has served many answers with some before each serves more."""
+    async with stage() as s:
+        client, upstream, _ = await s.asked(get())
+        for _ in range(3):
+            upstream.send(b"HTTP/1.1 103 E\r\n\r\n" * MOST_INTERIM + ok(b"x"))
+            for _ in range(MOST_INTERIM):
+                assert (await client.message()).status == 103
+            assert (await client.message()).body == b"x"
+            client.send(get())
+            await upstream.message()
 
 
 @scripted

@@ -115,6 +115,20 @@ async def test_the_pipeline_is_bounded() -> None:
 
 
 @scripted
+async def test_the_pipeline_is_bounded_for_what_the_proxy_answers_itself() -> None:
+    """One after another too, others between them: eight thousand in a read would hold the loop."""
+    async with stage() as s:
+        client = await s.client()
+        client.send(get(method=b"TRACE") * 1000)
+        for number in range(PIPELINE_DEPTH + 1):
+            answer = await client.message()
+            assert answer.status == 405
+            assert answer.field(b"connection") == (b"close" if number == PIPELINE_DEPTH else b"")
+        assert await client.rest() == "eof"
+        assert s.errors == {"bad_method": PIPELINE_DEPTH + 1, "pipeline_too_deep": 1}
+
+
+@scripted
 async def test_what_follows_a_last_request_is_not_answered() -> None:
     """After ``Connection: close`` nothing is a request."""
     async with stage() as s:

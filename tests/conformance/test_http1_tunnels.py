@@ -2,6 +2,7 @@
 
 import pytest
 from http1_harness import FLAGGED, Message, Peer, Stage, get, ok, scripted, settle, stage
+from test_http1_tracing import Lines, logged
 
 from understudy.proxy.upgrade import websocket_accept
 
@@ -184,6 +185,26 @@ async def test_a_tunnel_is_never_mirrored() -> None:
         target = s.proxy.mirror.targets["mirror", "b"]
         assert target.outcomes["skipped", "upgrade"] == target.eligible == 1
         assert s.shadow.connections == []
+
+
+@scripted
+async def test_a_tunnel_is_told_when_it_has_ended() -> None:
+    """One line of the access log, with the bytes that went each way, those behind the heads among them."""
+    lines = Lines()
+    async with stage(options=logged(lines)) as s:
+        client, service, _ = await s.asked(ASK)
+        service.send(switched() + b"hi")
+        assert (await client.head()).status == 101
+        client.send(b"hello")
+        assert await service.take(5) == b"hello"
+        assert lines.lines == []
+        service.close()
+        await client.ended()
+        client.close()
+        await s.idle()
+        told = lines.only()
+        assert (told["status"], told["path"], told["service"]) == (101, "/chat", "a")
+        assert (told["bytes_in"], told["bytes_out"], told["reason"]) == (5, 2, None)
 
 
 @scripted

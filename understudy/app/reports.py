@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import struct
 import threading
 from enum import StrEnum
@@ -29,6 +30,10 @@ def report(telling: int, word: Word) -> None:
         pass  # nobody hears: the supervisor is gone, or 64 KiB behind
 
 
+def _heard(_number: int, _frame: object) -> None:
+    """Nothing: who waits for words waits for the signal itself (sigtimedwait), and blocks it."""
+
+
 class Reports:
     """The supervisor's end; it rings in the thread that makes it."""
 
@@ -36,7 +41,9 @@ class Reports:
         self._hearing = hearing
         self._rest = b""
         os.set_blocking(hearing, False)
-        # This thread, not the process: the signal would end it in any other one, which does not block it.
+        # Without a handler it would end a process that does not block it. This thread, because another one
+        # would take it from the one that waits.
+        signal.signal(signal.SIGIO, _heard)
         fcntl.fcntl(hearing, F_SETOWN_EX, struct.pack("ii", F_OWNER_TID, threading.get_native_id()))
         flags = fcntl.fcntl(hearing, fcntl.F_GETFL)
         fcntl.fcntl(hearing, fcntl.F_SETFL, flags | os.O_ASYNC)

@@ -168,7 +168,7 @@ class Service:
     connections: int = setting(
         count(least=1, most=65535),
         default=1024,
-        what="Most connections of one worker to this service, over all its origins.",
+        what="Most connections of one worker to this service, over all its origins; a tunnel holds one.",
         why="1024, as Envoy's circuit breaker.",
     )
     queue: int = setting(
@@ -345,7 +345,8 @@ class RedactSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessLogSettings:
-    """A line of JSON for each request. Of its fields only the user agent is told, of its body the size."""
+    """A line of JSON for each request, once it has ended (a tunnel, too). Of its fields only the user agent
+    is told, of its body the size."""
 
     path: str = setting(
         _LOG,

@@ -76,6 +76,7 @@ class ClientConnection(ClientLine):
         "_read_bytes",
         "_refusal",
         "_repeat",
+        "_switched",
         "_tunnel",
         "_upgrading",
         "_whole",
@@ -101,6 +102,7 @@ class ClientConnection(ClientLine):
         self._upgrading = False
         self._held: bytes | None = None
         self._tunnel: Tunnel | None = None
+        self._switched: Exchange | None = None
         self._begun = 0
         self._repeat = Repeat()
         self._whole: Exchange | None = None
@@ -145,7 +147,7 @@ class ClientConnection(ClientLine):
                 return
             self.phase = HEAD
             self.mark = self.proxy.clock.now
-            self._begun = 0
+        self._begun = 0 if self._incoming is None else 1
         size = self._read_bytes = len(data)
         if not self._in_body:
             self._head_bytes += size
@@ -269,7 +271,7 @@ class ClientConnection(ClientLine):
         if self._upgrading and version == "1.1":
             exchange.keep_alive = True
             exchange.upgrade = offered(headers)
-        if self._current is None and not self.is_paused:
+        if self._current is None and not self.is_paused and self._begun == 1:
             self._current = exchange
             self.method = method
             self.phase = BODY
@@ -343,15 +345,18 @@ class ClientConnection(ClientLine):
         elif self._stopped:
             self.close()
 
-    def switch(self, service: UpstreamConnection, rest: bytes) -> None:
-        """From here on this is a tunnel to *service*, which has sent *rest* already."""
+    def switch(self, exchange: Exchange, service: UpstreamConnection, rest: bytes) -> None:
+        """From here on this is a tunnel to *service*, as *exchange* asked, which has sent *rest* already."""
         held, self._held = self._held, None
         is_half_closed = self._stopped
         self._stop()
         if self.transport is None or service.transport is None:
+            exchange.tunnel_over(bytes_in=0, bytes_out=0)
             service.abandon()
             self.close()
             return
+        if exchange.entry is not None:
+            self._switched = exchange
         self.phase = TUNNEL
         self.mark = self.proxy.clock.now
         self.proxy.tunnels += 1
@@ -366,9 +371,12 @@ class ClientConnection(ClientLine):
             self.phase = CLOSING
             self.mark = self.proxy.clock.now
 
-    def tunnel_ended(self) -> None:
+    def tunnel_ended(self, *, bytes_in: int, bytes_out: int) -> None:
         self._tunnel = None
         self.proxy.tunnels -= 1
+        switched, self._switched = self._switched, None
+        if switched is not None:
+            switched.tunnel_over(bytes_in=bytes_in, bytes_out=bytes_out)
         self.connection_lost(None)
 
     def cut(self) -> None:
@@ -447,9 +455,10 @@ class ClientConnection(ClientLine):
             return
         self._queue.append(exchange)
         self._hold(HOLD_PIPELINE)
-        if self._current is None:  # it waits for the client to read
+        if self._current is None:  # it waits for the client to read, or for its turn
             self.phase = IDLE
             self.mark = self.proxy.clock.now
+            self.proxy.loop.call_soon(self._next)
 
     def _next(self) -> None:
         if self._current is not None or not self._queue or self.is_paused:

@@ -342,8 +342,16 @@ class Exchange:
         )
         self._client.write(CRLF.join((*head, b"")))
         self._end(101)
-        self._client.switch(connection, rest)
+        self._client.switch(self, connection, rest)
         return True
+
+    def tunnel_over(self, *, bytes_in: int, bytes_out: int) -> None:
+        """The tunnel that this request became is gone: now it can be told what it carried, and how long."""
+        entry = self.entry
+        if entry is not None:
+            entry.bytes_in = bytes_in
+            entry.bytes_out = bytes_out
+            entry.end(self, 101, self._started_at)
 
     def on_answer(self, connection: UpstreamConnection) -> None:
         client = self._client
@@ -505,7 +513,7 @@ class Exchange:
         self.is_over = True
         plan = self.plan
         entry = self.entry
-        if entry is not None:
+        if entry is not None and status != 101:
             entry.end(self, status, self._started_at)
         if plan is not None:
             stats = plan.stats

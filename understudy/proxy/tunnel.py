@@ -15,8 +15,8 @@ class Owner(Protocol):
     def tunnel_closing(self) -> None:
         """One side is gone or told to go: what the other still has to get is being sent."""
 
-    def tunnel_ended(self) -> None:
-        """Both connections are gone."""
+    def tunnel_ended(self, *, bytes_in: int, bytes_out: int) -> None:
+        """Both connections are gone; so much has come from the client and from the service."""
 
 
 class TunnelEnd(asyncio.Protocol):
@@ -26,10 +26,12 @@ class TunnelEnd(asyncio.Protocol):
         self.transport: asyncio.Transport | None = transport
         self.other: TunnelEnd = self
         self.has_ended = False  # its peer sends no more
+        self.bytes = 0  # that its peer has sent
         self._tunnel = tunnel
 
     def data_received(self, data: bytes) -> None:
         self._tunnel.owner.tunnel_moved()
+        self.bytes += len(data)
         self.other.write(data)
 
     def write(self, data: bytes) -> None:
@@ -88,9 +90,9 @@ class Tunnel:
         *is_half_closed*: the client has said already that it sends no more.
         """
         if from_service:
-            self._near.write(from_service)
+            self._far.data_received(from_service)
         if from_client:
-            self._far.write(from_client)
+            self._near.data_received(from_client)
         if is_half_closed and not self._near.eof_received():
             return
         self._near.read_on()
@@ -115,7 +117,7 @@ class Tunnel:
             self._service.connection_lost(exc)
         other = end.other.transport
         if other is None:
-            self.owner.tunnel_ended()
+            self.owner.tunnel_ended(bytes_in=self._near.bytes, bytes_out=self._far.bytes)
         elif exc is not None:
             other.abort()
         else:

@@ -133,8 +133,10 @@ class Target:
         elif self.stripped:
             lines = [line for line in lines if name_of(line).replace(b"_", b"-") not in self.stripped]
         ours = copy.added + copy.cohort + mark
-        if self.own_lines:
-            ours += self.own_lines
+        if self.own_lines:  # they replace what we add, too: a request id, a forwarding field
+            added = copy.added.split(b"\r\n")
+            kept = [line for line in added if name_of(line).replace(b"_", b"-") not in self.stripped]
+            ours = b"\r\n".join(kept) + copy.cohort + mark + self.own_lines
         if copy.is_sized:
             ours += b"Content-Length: %d\r\n" % len(copy.body)
         return b"\r\n".join((copy.start, *lines, ours, copy.body))

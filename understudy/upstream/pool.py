@@ -24,8 +24,8 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 SWEPT_AT_MOST: Final = 64
 
-NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
-"""This process, or the machine, can open no more: that says nothing of the origin."""
+NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL})
+"""This process or the machine can open no more, or has no port left: that says nothing of the origin."""
 
 
 class Pool:

@@ -172,6 +172,17 @@ def test_own_fields_replace_the_clients() -> None:
     assert wire.count(b"Authorization:") == 1
 
 
+def test_own_fields_replace_ours() -> None:
+    """A service that brings its own request id does not see the one that the proxy made."""
+    made = target(stripped=CREDENTIALS | {b"x-request-id"}, own_lines=b"X-Request-Id: its-own\r\n")
+    copy = copy_of(b"Host: shop")
+    copy.added = b"X_Request_Id: ours\r\nVia: 1.1 here\r\n"
+    wire = made.wire(copy, SHADOW_MARK)
+    assert b"ours" not in wire
+    assert b"\r\nVia: 1.1 here\r\nX-Understudy-" in wire
+    assert wire.count(b"X-Request-Id:") == 1
+
+
 def test_a_control_copy_keeps_credentials_and_is_marked_as_control() -> None:
     """The control service is the one the credentials were meant for."""
     wire = target(stripped=frozenset()).wire(copy_of(b"Host: shop", b"Cookie: uid=7"), CONTROL_MARK)
