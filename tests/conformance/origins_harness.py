@@ -21,6 +21,8 @@ class Asked(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        if not self.server.is_listening:  # accepted in the turn in which it stopped
+            reset(self)
         self.server.connections.add(self)
         self.server.accepted += 1
 
@@ -90,6 +92,10 @@ class Server:
         held, self.held = self.held, []
         for connection in held:
             connection.send(self.answer(b""))
+
+    @property
+    def is_listening(self) -> bool:
+        return self._server is not None
 
     def stop(self) -> None:
         """Refuse connections; those accepted stay."""
