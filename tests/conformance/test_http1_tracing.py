@@ -557,11 +557,15 @@ async def test_over_the_limit_a_body_is_not_read() -> None:
 
 @scripted
 async def test_over_the_limit_copies_under_way_are_given_up() -> None:
-    """What they hold is needed; the client does not feel it, the service is not blamed."""
+    """What they hold is needed, before any request is refused; the service is not blamed."""
     async with stage(FLAGGED, options={"memory_bytes": 1000}) as s:
         client, upstream, _ = await s.asked(get(b"/", b"X-Beta: yes"))
         await (await s.shadow.accepted()).message()
-        hold(s)(2000)
+        assert not s.proxy.gave_up_copies(999)
+        assert s.proxy.gave_up_copies(2000)
+        assert not s.proxy.gave_up_copies(2000), "there are none left"
+        hold(s)(900)
+        assert not s.proxy.refuses
         target = s.proxy.mirror.targets["mirror", "b"]
         assert target.reasons == {("failed", "memory"): 1}
         assert target.failures == 0

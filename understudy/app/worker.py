@@ -235,7 +235,11 @@ class Worker:
             self._doors.is_short(self._gauge.next_file())
 
     def _guard(self, proxy: Proxy) -> None:
-        proxy.guard(resident_bytes=self._gauge.resident_bytes(), next_file=self._gauge.next_file())
+        resident_bytes = self._gauge.resident_bytes()
+        if proxy.gave_up_copies(resident_bytes):
+            give_back()
+            resident_bytes = self._gauge.resident_bytes()
+        proxy.guard(resident_bytes=resident_bytes, next_file=self._gauge.next_file())
 
     async def _flush(self, proxy: Proxy, link: WorkerLink) -> None:
         beat = 0

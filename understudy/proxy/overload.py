@@ -21,6 +21,10 @@ class Overload:
         self.limit_bytes = limit_bytes
         self.stage = CALM
 
+    def is_over(self, resident_bytes: int) -> bool:
+        """Whether so much resident memory is the limit or more."""
+        return bool(self.limit_bytes) and resident_bytes >= self.limit_bytes
+
     def weigh(self, resident_bytes: int) -> int:
         """The stage for so much resident memory, given the stage before."""
         if not self.limit_bytes:

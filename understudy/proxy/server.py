@@ -200,6 +200,16 @@ class Proxy:
         self.connections.discard(connection)
         self.doors.left(len(self.connections))
 
+    def gave_up_copies(self, resident_bytes: int) -> bool:
+        """Whether copies under way were given up, because so much is the limit: weigh again before `guard`.
+
+        Copies may fill what is left between two looks; no request is refused for what they hold.
+        """
+        if self.refuses or not self.overload.is_over(resident_bytes) or not self.mirror.held:
+            return False
+        self.mirror.cancel_all("memory")
+        return True
+
     def guard(self, *, resident_bytes: int, next_file: int) -> None:
         """Shed work by what the worker holds; call it every tenth of a second."""
         before = self.overload.stage
@@ -209,8 +219,6 @@ class Proxy:
         self.refuses = stage == NO_REQUESTS
         if stage > before:
             log.warning("%d MiB of memory held: %s", resident_bytes >> 20, SHED[stage])
-        if self.refuses and before != stage:
-            self.mirror.cancel_all("memory")
         if self.doors.is_shut:
             self._make_room()
         self.metrics.overload_stage = stage
