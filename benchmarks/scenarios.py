@@ -88,7 +88,7 @@ LATENCY_PEERS = (
     ("nginx", "nginx+mirror"),
     ("envoy", "envoy+mirror"),
     ("naive", "naive+mirror"),
-    ("understudy", "understudy+mirror"),
+    ("understudy", "understudy+mirror+control"),
 )
 """Who is measured at a fixed rate: without a mirror, and with one where there is one."""
 
