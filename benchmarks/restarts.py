@@ -213,7 +213,9 @@ SCENARIOS = {"sigterm": terminated, "rolling": rolled, "handover": handed_over, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="all when none is named")
+    parser.add_argument(
+        "scenario", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)}; all when none"
+    )
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--rate", type=float, default=1000.0, help="requests a second")
     parser.add_argument("--workers", type=int, default=2)
@@ -222,6 +224,8 @@ def main() -> None:
     if given.origin:
         asyncio.run(serve_origin(given.origin))
         return
+    if unknown := [name for name in given.scenario if name not in SCENARIOS]:
+        parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     failed = 0
     for name in given.scenario or SCENARIOS:
         failed += run(name, times=given.times, rate=given.rate, workers=given.workers)

@@ -62,7 +62,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=_positive, help="length of a run (default 2, quick 1)")
     parser.add_argument("--rounds", type=_positive, help="runs of each proxy in turns (default 3, quick 1)")
     parser.add_argument("--latency-seconds", type=_positive, help="length of a run at a fixed rate (3, 1)")
-    parser.add_argument("--latency-rounds", type=_positive, help="and how many of them (default 2, quick 1)")
+    parser.add_argument("--latency-rounds", type=_positive, help="and how many of them (default 7, quick 1)")
     parser.add_argument(
         "--connections", type=_positive, default=64, help="keep-alive connections (default 64)"
     )
@@ -73,7 +73,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         help="write RESULTS.md and the charts in benchmarks/ (default: yes, for a whole run)",
     )
     options = parser.parse_args(arguments)
-    defaults = (1, 1, 1, 1) if options.quick else (2, 3, 3, 2)
+    defaults = (1, 1, 1, 1) if options.quick else (2, 3, 3, 7)
     for name, value in zip(("seconds", "rounds", "latency_seconds", "latency_rounds"), defaults, strict=True):
         setattr(options, name, getattr(options, name) or value)
     if options.write is None:
