@@ -1,5 +1,6 @@
 """`understudy report`: formats, files and exit codes, against a scripted admin API on a real socket."""
 
+import errno
 import json
 import os
 import re
@@ -121,6 +122,27 @@ def test_the_exit_code_follows_the_verdict(
 
     assert run(admin, "--fail-on", fail_on, "--format", "json").exit_code == code
     assert exit_code(admin.reports[0] or {}, read_fail_on(fail_on)) == code
+
+
+@pytest.mark.parametrize(
+    ("verdict", "late", "fail_on", "why"),
+    [
+        ("clean", "regression", "latency", "exit 1 though the answers are clean: --fail-on latency"),
+        ("undecided", "clean", "undecided", "exit 1 though the verdict is undecided: --fail-on undecided"),
+        ("regression", "clean", "never", "exit 0 though the verdict is regression: --fail-on never"),
+        ("regression", "clean", "latency", ""),
+        ("undecided", "clean", "regression", ""),
+    ],
+)
+def test_an_exit_code_that_may_surprise_is_explained(
+    admin: Admin, verdict: str, late: str, fail_on: str, why: str
+) -> None:
+    """Who sees CLEAN and a job that failed shall not have to guess."""
+    admin.reports = [report(verdict, late=late)]
+    result = run(admin, "--fail-on", fail_on)
+
+    assert result.stderr.startswith(why)
+    assert bool(result.stderr) == bool(why)
 
 
 @pytest.mark.parametrize("text", ["", "regresion", "undecided,,latency", "never,latency"])
@@ -259,6 +281,21 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
 
     assert read == ["new"]
     assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_a_file_that_cannot_be_replaced_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is mounted alone into a container cannot be renamed over."""
+    path = tmp_path / "r.txt"
+    path.write_text("old and longer")
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", str(target))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    write_file(path, "new")
+
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:

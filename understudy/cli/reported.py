@@ -115,7 +115,22 @@ def finish(
             print_document(_drawn(report, output, failing))
     if not shown:
         typer.echo(one_line(read_report(report)), err=True)
-    return exit_code(report, fail_on)
+    code = exit_code(report, fail_on)
+    surprise = _surprise(str(report.get("verdict")), code)
+    if surprise:
+        typer.echo(surprise, err=True)
+    return code
+
+
+def _surprise(verdict: str, code: ExitCode) -> str:
+    """Why the exit code is not the one that the verdict has without options; empty when it is."""
+    if code is ExitCode.OK and verdict != "clean":
+        return f"exit 0 though the verdict is {verdict}: --fail-on never"
+    if code is ExitCode.REFUSED and verdict == "clean":
+        return "exit 1 though the answers are clean: --fail-on latency, and the shadow is slower"
+    if code is ExitCode.REFUSED and verdict != "regression":
+        return f"exit 1 though the verdict is {verdict}: --fail-on undecided, or latency and it is slower"
+    return ""
 
 
 def _drawn(report: Mapping[str, Any], output: Output, failing: Collection[str]) -> str:

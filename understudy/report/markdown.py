@@ -26,7 +26,7 @@ _NAME_CHARACTERS = 200
 _CURL_CHARACTERS = 2000
 _FOOT_CHARACTERS = 400  # kept free for the sentence that says what was left out
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>&#|~$@\"']")
-_REFERS = re.compile(r"[@#!~$%&](?=[\w\"])|:(?=[/\w])|www\.", re.IGNORECASE)
+_REFERS = re.compile(r"[@#!~$%&](?=[\w\"])|:(?=//|[a-z_+][\w+-]*:)|www\.", re.IGNORECASE)
 _JOINER = "&#8288;"  # a word joiner: of no width, but no name, link or number goes on behind it
 
 

@@ -184,7 +184,7 @@ def _regression(view: View) -> str:
         parts.append(f"{be} slower at {plural(len(view.slower), 'endpoint')}")
     if not parts:
         parts.append(f"{differs} from the primary")
-    return f"{_compared(view)}; {it} {' and '.join(parts)}."
+    return f"{_compared(view)}; {it} {', and '.join(parts)}."
 
 
 def _undecided(view: View) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from understudy.report import summary
 from understudy.report.marks import Side, mark
 from understudy.report.numbers import count, moment, percent, plural
+from understudy.report.shell import command_lines
 from understudy.report.view import Endpoint, Finding, Sample, View, read_report
 from understudy.report.visible import clip, value_text, visible
 
@@ -29,6 +30,7 @@ _MOST_QUIET = 20
 _MOST_LATENCIES = 10
 _PATH_CHARACTERS = 300
 _CURL_CHARACTERS = 1000
+_COMMAND_INDENT = 14
 
 
 def render_text(report: Mapping[str, Any], console: Console) -> None:
@@ -156,10 +158,10 @@ def _print_finding(number: int, finding: Finding, console: Console, *, with_serv
         body.append(f"; {needed}", style="yellow")
     console.print(Padding(body, (0, 0, 0, 3)))
     if finding.samples:
-        console.print(Padding(_sample_grid(finding.samples[0]), (0, 0, 0, 3)))
+        console.print(Padding(_sample_grid(finding.samples[0], console.width), (0, 0, 0, 3)))
 
 
-def _sample_grid(sample: Sample) -> Table:
+def _sample_grid(sample: Sample, width: int) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -169,7 +171,8 @@ def _sample_grid(sample: Sample) -> Table:
     grid.add_row(Text("primary"), _side_text(sides[0], "green", absent=sample.primary_absent))
     grid.add_row(Text("shadow"), _side_text(sides[1], "red", absent=sample.shadow_absent))
     if sample.curl.isprintable() and 0 < len(sample.curl) <= _CURL_CHARACTERS:
-        grid.add_row(Text("repeat"), Text(sample.curl))
+        lines = command_lines(sample.curl, width - _COMMAND_INDENT)
+        grid.add_row(Text("repeat"), Text("\n".join(lines)))
     if sample.id:
         grid.add_row(Text("sample"), Text(_clip(sample.id)))
     return grid

@@ -217,7 +217,7 @@ def test_without_control_answers_the_reader_is_warned() -> None:
 @pytest.mark.parametrize(
     ("change", "line", "below"),
     [
-        ({}, "shop-v2 is not ready", "4 ways of its own, at 3 of 5 endpoints and is slower at 1 endpoint"),
+        ({}, "shop-v2 is not ready", "4 ways of its own, at 3 of 5 endpoints, and is slower at 1 endpoint"),
         ({"verdict": "clean"}, "shop-v2 answers like the primary", "without a difference of its own"),
         (
             {"verdict": "undecided"},
@@ -252,7 +252,7 @@ def test_a_manager_understands_the_verdict(change: dict[str, Any], line: str, be
             full(),
             (
                 "Regression: shop-v2 is not ready. 1,200 mirrored requests compared; it differs from the "
-                "primary in 4 ways of its own, at 3 of 5 endpoints and is slower at 1 endpoint."
+                "primary in 4 ways of its own, at 3 of 5 endpoints, and is slower at 1 endpoint."
             ),
         ),
         (
