@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from understudy.cli.frame import CommandError, ExitCode, complain
 from understudy.cli.remote import AdminApi
@@ -195,7 +196,7 @@ class Bar:
 
     def away(self, why: str) -> None:
         """Above the bar."""
-        self._progress.console.print(is_away(why), style="yellow", soft_wrap=True)
+        self._progress.console.print(Text(is_away(why), style="yellow"), soft_wrap=True)
 
     def back(self) -> None:
         """Above the bar."""

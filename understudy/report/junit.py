@@ -101,6 +101,7 @@ def _message(endpoint: Endpoint) -> str:
 
 
 def _evidence(endpoint: Endpoint) -> Iterator[str]:
+    yield from summary.endpoint_notes(endpoint)
     if endpoint.latency.delta.is_known:
         yield f"latency, shadow minus primary: {summary.slowness(endpoint)}"
     shown = [item for item in endpoint.findings if item.verdict in ("regression", "undecided")]

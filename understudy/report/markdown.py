@@ -77,6 +77,9 @@ def _endpoint_blocks(view: View) -> Iterator[str]:
     hidden = len(view.endpoints) - _MOST_ENDPOINTS
     if hidden > 0:
         yield f"… and {plural(hidden, 'more endpoint')}."
+    for endpoint in view.endpoints[:_MOST_ENDPOINTS]:
+        for note in summary.endpoint_notes(endpoint):
+            yield f"> {_code(endpoint.endpoint)}: {_words(note)}"
     yield from _latency_block(view)
 
 

@@ -64,6 +64,11 @@ def notes(view: View) -> tuple[str, ...]:
     return tuple(clip(note, _NOTE_CHARACTERS) for note in found[:_MOST_NOTES])
 
 
+def endpoint_notes(endpoint: Endpoint) -> tuple[str, ...]:
+    """What a reader must know to trust the verdict of *endpoint*."""
+    return tuple(clip(note, _NOTE_CHARACTERS) for note in endpoint.notes[:_MOST_NOTES])
+
+
 def subject(view: View) -> str:
     """The shadow service or services, by name."""
     names = [clip(name, _NAME_CHARACTERS) for name in view.services]
@@ -98,7 +103,10 @@ def slowness(endpoint: Endpoint) -> str:
         f"{name} {_longer(quantile)}" for name, quantile in latency.delta.named if quantile.value is not None
     ]
     share = "" if latency.slower is None else f"; the shadow took longer in {percent(latency.slower)}"
-    return ", ".join(parts) + share
+    more = ""
+    if latency.verdict == "undecided" and latency.needed:
+        more = f"; about {plural(latency.needed, 'more answer')} to say whether it is slower"
+    return ", ".join(parts) + share + more
 
 
 def _longer(quantile: Quantile) -> str:

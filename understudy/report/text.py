@@ -92,6 +92,9 @@ def _print_endpoints(view: View, console: Console) -> None:
     if hidden:
         verdicts = ", ".join(sorted({summary.badge(endpoint.verdict).lower() for endpoint in hidden}))
         console.print(Text(f"… and {plural(len(hidden), 'more endpoint')} ({verdicts})", style="dim"))
+    for endpoint in view.endpoints[:_MOST_ENDPOINTS]:
+        for note in summary.endpoint_notes(endpoint):
+            console.print(Text(f"! {_clip(endpoint.endpoint)}: {note}", style="yellow"))
 
 
 def _endpoint_cells(endpoint: Endpoint, *, with_service: bool) -> Iterable[Text]:

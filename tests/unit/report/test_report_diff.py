@@ -61,7 +61,7 @@ def test_many_lines_are_a_screen() -> None:
     assert any("more" in line for line in lines)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.text(), st.text())
 def test_no_line_holds_more_than_a_line(primary: str, shadow: str) -> None:
     """Every line is printable and marked, so none of them ends a fence or steers a terminal."""

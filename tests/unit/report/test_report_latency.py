@@ -65,6 +65,14 @@ def test_slowness_in_words() -> None:
     }
 
 
+def test_undecided_says_what_it_waits_for() -> None:
+    """As findings do."""
+    waiting = latency("undecided") | {"needed": 340}
+    view = read_report(full() | {"endpoints": [endpoint("GET /", latency=waiting)]})
+
+    assert slowness(view.endpoints[0]).endswith("in 98%; about 340 more answers to say whether it is slower")
+
+
 @pytest.mark.parametrize(
     ("verdict", "late", "word"),
     [

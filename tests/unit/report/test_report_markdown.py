@@ -194,3 +194,11 @@ def test_a_note_is_a_quotation() -> None:
     report: dict[str, Any] = full() | {"notes": ["*2* copies of @everyone were lost"]}
 
     assert "> &#42;2&#42; copies of &#64;&#8288;everyone were lost" in render_markdown(report)
+
+
+def test_a_note_on_an_endpoint_names_it() -> None:
+    """Below the table."""
+    report = full()
+    report["endpoints"][1]["notes"] = ["few requests came"]
+
+    assert "> `GET /search`: few requests came" in render_markdown(report)

@@ -28,7 +28,7 @@ def test_a_command_breaks_between_words(command: str, lines: tuple[str, ...]) ->
     assert command_lines(command, 26) == lines
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(WORDS, st.integers(10, 80))
 def test_the_lines_are_the_same_command(words: list[str], width: int) -> None:
     """A shell reads the same words from the lines as from the one."""

@@ -161,3 +161,11 @@ def test_a_command_that_cannot_be_copied_is_not_shown() -> None:
     report["endpoints"][0]["findings"][0]["samples"][0] |= {"curl": "curl --data-raw 'a\nb' http://h/"}
 
     assert "repeat" not in printed(report, width=110)
+
+
+def test_a_note_stands_below_the_endpoints() -> None:
+    """It is about one of them, and says which."""
+    report = full()
+    report["endpoints"][1]["notes"] = ["few requests came"]
+
+    assert "! GET /search: few requests came" in printed(report)

@@ -129,7 +129,7 @@ def test_anchors_are_stable_and_distinct() -> None:
     assert len({item.anchor for item in one.findings}) == len(one.findings)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSON)),
     st.fixed_dictionaries({}, optional=dict.fromkeys(INNER, JSON)),
