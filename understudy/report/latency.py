@@ -17,10 +17,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantile:
-    """A quantile in seconds and the interval it surely lies in; None when unknown."""
+    """A quantile in seconds and where it surely lies; None when unknown.
+
+    Few answers bound a high quantile on one side alone: then there is no ``interval``, but ``at_least`` or
+    ``at_most``.
+    """
 
     value: float | None = None
     interval: Interval | None = None
+    at_least: float | None = None
+    at_most: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +95,34 @@ def read_latency(item: object) -> Latency:
 
 def read_interval(item: object) -> Interval | None:
     """``[low, high]``; None when it is no such pair of numbers."""
+    low, high = _ends(item)
+    return None if low is None or high is None else Interval(low=low, high=high)
+
+
+def _ends(item: object) -> tuple[float | None, float | None]:
+    """Both ends of an interval, None where it is open; both None when they are in no order."""
     ends = [tolerant.number(end) for end in tolerant.items(item)]
-    if len(ends) != 2 or ends[0] is None or ends[1] is None or ends[0] > ends[1]:
-        return None
-    return Interval(low=ends[0], high=ends[1])
+    if len(ends) != 2:
+        return None, None
+    low, high = ends
+    if low is not None and high is not None and low > high:
+        return None, None
+    return low, high
 
 
 def _quantiles(side: Mapping[str, Any]) -> Quantiles:
     intervals = tolerant.mapping(side.get("intervals"))
     p50, p90, p99 = (
-        Quantile(value=tolerant.number(side.get(name)), interval=read_interval(intervals.get(name)))
-        for name in ("p50", "p90", "p99")
+        _quantile(tolerant.number(side.get(name)), intervals.get(name)) for name in ("p50", "p90", "p99")
     )
     return Quantiles(p50=p50, p90=p90, p99=p99, buckets=_buckets(side.get("buckets")))
+
+
+def _quantile(value: float | None, interval: object) -> Quantile:
+    low, high = _ends(interval)
+    if low is not None and high is not None:
+        return Quantile(value=value, interval=Interval(low=low, high=high))
+    return Quantile(value=value, at_least=low, at_most=high)
 
 
 def _buckets(item: object) -> tuple[Bucket, ...]:
