@@ -100,3 +100,9 @@ def test_a_slower_shadow_shows_in_the_ruling(verdict: str, late: str, word: str)
     row = endpoint("GET /", verdict, latency=latency(late))
 
     assert ruling(read_report(full() | {"endpoints": [row]}).endpoints[0]) == word
+
+
+@pytest.mark.parametrize(("given", "read"), [(1e308, None), (-1e10, None), (5e-324, 0.0), (0.0123, 0.0123)])
+def test_a_time_can_be_drawn(given: float, read: float | None) -> None:
+    """What no axis could hold is unknown; what no clock could measure is nothing."""
+    assert read_latency({"primary": {"p50": given}}).primary.p50.value == read
