@@ -4,13 +4,17 @@
 """
 
 from understudy.comparators.comparison import Comparison
+from understudy.comparators.covered import covered
 from understudy.comparators.difference import KINDS, Difference
+from understudy.comparators.doubts import doubts
 from understudy.comparators.endpoints import Endpoints
 from understudy.comparators.evidence import Evidence, Key, bucket, merge, observe, quantile
 from understudy.comparators.headers import UNCOMPARED_HEADERS, VOLATILE_HEADERS
 from understudy.comparators.identifiers import ISSUED
 from understudy.comparators.report import report
 from understudy.comparators.rules import CompareRule, parse_compare_rules
+from understudy.comparators.suggest import suggest
+from understudy.comparators.templates import read_template
 from understudy.comparators.tolerance import Tolerance
 
 __all__ = [
@@ -26,9 +30,13 @@ __all__ = [
     "Key",
     "Tolerance",
     "bucket",
+    "covered",
+    "doubts",
     "merge",
     "observe",
     "parse_compare_rules",
     "quantile",
+    "read_template",
     "report",
+    "suggest",
 ]

@@ -2,10 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from understudy.comparators.noise import most_unseen
+from understudy.comparators.rules import CompareRule
+from understudy.comparators.templates import is_meant
 from understudy.comparators.verdict import CLEAN, IGNORED, TOLERANCE, UNDECIDED, Judgement, Place
+
+MOST_NAMED: Final = 3
 
 Totals = Mapping[str, int]
 Services = Mapping[str, Mapping[str, Any]]
@@ -94,6 +98,21 @@ def notes_on_thin_endpoints(verdict: str, endpoints: Sequence[Mapping[str, Any]]
     """Under a clean verdict: how many endpoints had too little traffic for one of their own."""
     thin = sum(item["verdict"] == UNDECIDED for item in endpoints) if verdict == CLEAN else 0
     return [f"{number_of(thin, 'endpoint')} had too few exchanges to be judged alone."] if thin else []
+
+
+def notes_on_rules(rules: Sequence[CompareRule], endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which compare rules mean no endpoint that was seen: a typing error, or no traffic yet."""
+    seen = {item["endpoint"] for item in endpoints}
+    idle = [
+        f"compare[{i}] ({rule.endpoint})"
+        for i, rule in enumerate(rules)
+        if not any(is_meant(rule.endpoint, endpoint) for endpoint in seen)
+    ]
+    if not idle or not seen:
+        return []
+    more = f" and {len(idle) - MOST_NAMED} more" if len(idle) > MOST_NAMED else ""
+    verb = "means" if len(idle) == 1 else "mean"
+    return [f"{', '.join(idle[:MOST_NAMED])}{more} {verb} no endpoint that was seen so far."]
 
 
 def reasons(counts: Mapping[str, int]) -> str:

@@ -5,17 +5,21 @@ from dataclasses import dataclass
 from math import ceil, exp
 from typing import Any, Final
 
+from understudy.comparators.covered import covered_places
 from understudy.comparators.evidence import Key, quantile
+from understudy.comparators.folding import fold
 from understudy.comparators.latency import log_slower
 from understudy.comparators.noise import EPSILON, exchanges_for, flagged, most_unseen, rate_interval
 from understudy.comparators.notes import (
     notes_on_control,
     notes_on_failures,
     notes_on_missed,
+    notes_on_rules,
     notes_on_thin_endpoints,
     notes_on_tolerance,
     number_of,
 )
+from understudy.comparators.rules import CompareRule
 from understudy.comparators.verdict import (
     CLEAN,
     IGNORED,
@@ -66,6 +70,8 @@ def report(
     fdr: float = 0.05,
     control_share: float = 0.1,
     epsilon: float = EPSILON,
+    rules: Sequence[CompareRule] = (),
+    templates: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The report of all *evidence*, ready for `json.dumps`. Seconds for times, shares for rates.
 
@@ -73,15 +79,18 @@ def report(
     most so many of the findings called a regression are none. *epsilon*: the run is clean once fewer than
     that share of its exchanges can differ without an explanation (95 % certain), every difference
     seen is noise or ignored, and hardly a copy went without being compared. The verdict of latency stands
-    at its endpoint and does not change the others.
+    at its endpoint and does not change the others. *rules* in force and *templates* of endpoints hold for
+    what was counted before them, too: see `covered` and `fold`.
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
     ``not_compared``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
     ``with_control``, ``ignored``, ``needed``, ``at_most``; finding: ``exchanges``, ``with_control``,
     ``control_rate``, ``interval``, ``ignored``, ``basis``, ``weight``.
     """
-    terms = _Terms(samples=samples or {}, control_share=control_share, fdr=fdr, epsilon=epsilon)
-    judgements = judge(evidence, control_share=control_share, fdr=fdr, epsilon=epsilon)
+    evidence, samples = fold(evidence, samples or {}, [*templates, *(rule.endpoint for rule in rules)])
+    terms = _Terms(samples=samples, control_share=control_share, fdr=fdr, epsilon=epsilon)
+    covered = covered_places(evidence, rules)
+    judgements = judge(evidence, control_share=control_share, fdr=fdr, epsilon=epsilon, covered=covered)
     endpoints = _endpoints(evidence, judgements, terms)
     flows = {key: n for key, n in evidence.items() if key[0] in ("mirror", "control")}
     services = _services(flows)
@@ -102,6 +111,7 @@ def report(
             *notes_on_tolerance(judgements, totals, control_share=control_share, epsilon=epsilon),
             *(text for text, _ in blind),
             *notes_on_thin_endpoints(verdict, endpoints),
+            *notes_on_rules(rules, endpoints),
         ],
         "needed": needed,
         **totals,
