@@ -14,6 +14,7 @@ from understudy.admin.problems import HANDLED, answer
 from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
+from understudy.admin.suggestions import SuggestionEndpoints
 
 
 def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starlette:
@@ -25,7 +26,7 @@ def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starl
     """
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control)
-    processes = ProcessEndpoints(control)
+    processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
     app = Starlette(
         routes=[
             Route("/healthz", health.healthz),
@@ -33,6 +34,7 @@ def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starl
             Route("/metrics", health.metrics),
             Route("/api/v1/rules", rules.document, methods=["GET", "PUT"]),
             Route("/api/v1/rules/history", rules.history),
+            Route("/api/v1/rules/suggestions", suggested.suggestions),
             Route("/api/v1/flags/{key:path}/kill", flags.kill, methods=["POST"]),
             Route("/api/v1/flags/{key:path}/revive", flags.revive, methods=["POST"]),
             Route("/api/v1/reload", processes.reload, methods=["POST"]),

@@ -282,7 +282,11 @@ class Control:
             key = (sample.service, sample.endpoint, sample.path, sample.kind)
             samples.setdefault(key, []).append(dict(sample.body))
         whole = evidence_report(
-            self._intake.evidence, samples=samples, control_share=self._settings.shadow.control
+            self._intake.evidence,
+            samples=samples,
+            control_share=self._settings.shadow.control,
+            rules=self._book.parsed.compare,
+            templates=self._settings.endpoints.templates,
         )
         return {**whole, "rules_version": self._book.version, "generated_at": time.time()}
 

@@ -54,6 +54,14 @@ class DocumentFormat(StrEnum):
     JSON = "json"
 
 
+class SuggestionFormat(StrEnum):
+    """How `rules suggest` writes."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+
+
 class ReportFormat(StrEnum):
     """How `report` writes."""
 
@@ -293,6 +301,34 @@ def put_rules(
     answer = api.put("/api/v1/rules", document, if_match=replaced, reason=reason)
     _print_change("the rules are replaced", api.json(answer, key="version"))
     _warn_of_gaps(before, document)
+
+
+@rules_app.command("suggest")
+def suggest_rules(
+    admin: Admin = _DEFAULT_ADMIN,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="A report as JSON, instead of asking the admin API."),
+    ] = None,
+    form: Annotated[
+        SuggestionFormat, typer.Option("--format", help="How to print them; yaml can be pasted.")
+    ] = SuggestionFormat.TEXT,
+    include_regressions: Annotated[
+        bool,
+        typer.Option("--include-regressions", help="Also for regressions: values that shall differ now."),
+    ] = False,
+) -> None:
+    """Propose compare rules that forgive the noise seen so far, and say where none is proposed and why."""
+    from understudy.cli import suggested
+    from understudy.cli.remote import AdminApi
+
+    if report_file is not None:
+        found = suggested.from_file(report_file, include_regressions=include_regressions)
+    else:
+        api = AdminApi(admin)
+        asked = "?include_regressions=true" if include_regressions else ""
+        found = api.json(api.get(f"/api/v1/rules/suggestions{asked}"), key="suggestions")
+    suggested.write(found, form=form.value)
 
 
 def _warn_of_gaps(before: dict[str, Any], after: dict[str, Any]) -> None:
