@@ -101,6 +101,9 @@ class Plane:
         self._fail()
         return self.evidence
 
+    def revision(self) -> int:
+        return 0
+
     async def clear_evidence(self) -> None:
         self.evidence = {}
 

@@ -74,6 +74,12 @@ class ControlPlane(Protocol):
     async def report(self) -> dict[str, Any]:
         """The report as JSON (DESIGN §8)."""
 
+    def revision(self) -> int:
+        """A number that is another one whenever the report may be: evidence, samples or rules changed.
+
+        Cheap, and never the same as in a process before this one.
+        """
+
     async def clear_evidence(self) -> None:
         """Forget all evidence, so that the report starts anew."""
 

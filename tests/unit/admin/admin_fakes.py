@@ -42,6 +42,7 @@ class FakeControl:
     failure: Exception | None = None
     hangs: bool = False
     follow: int = 2
+    changes: int = 0
 
     async def _answer(self) -> None:
         if self.hangs:
@@ -98,6 +99,9 @@ class FakeControl:
     async def report(self) -> dict[str, Any]:
         await self._answer()
         return self.evidence
+
+    def revision(self) -> int:
+        return self.changes
 
     async def clear_evidence(self) -> None:
         await self._answer()
