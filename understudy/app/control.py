@@ -24,6 +24,7 @@ from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
+from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
@@ -87,7 +88,7 @@ class Control:
             self._store,
             self._assessor,
             trouble=self._trouble,
-            acknowledge=self._workers.acknowledge,
+            acknowledge=self._taken,
             control_share=settings.shadow.control,
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
@@ -99,6 +100,7 @@ class Control:
         )
         self._registry.register(ControlCollector(self))
         self._started_at = time.monotonic()
+        self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
@@ -132,7 +134,7 @@ class Control:
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         server = Server(
             uvicorn.Config(
-                create_admin(self),
+                create_admin(self, stopping=self._stop),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
@@ -205,6 +207,10 @@ class Control:
     def _on_batch(self, source: str, batch: Batch) -> None:
         self._intake.offer(source, batch)
 
+    def _taken(self, source: str, sequence: int) -> None:
+        self._revision += 1
+        self._workers.acknowledge(source, sequence)
+
     def _on_ahead(self, version: int, document: Mapping[str, Any]) -> None:
         self._ahead.put_nowait((version, document))
 
@@ -242,6 +248,7 @@ class Control:
 
     def _put_in_force(self) -> None:
         rules = self._book.parsed
+        self._revision += 1
         self._assessor.comparison = Comparison(rules.compare)
         self._workers.set_rules(self._book.version, rules.document)
 
@@ -290,7 +297,15 @@ class Control:
             rules=self._book.parsed.compare,
             templates=self._settings.endpoints.templates,
         )
-        return {**whole, "rules_version": self._book.version, "generated_at": time.time()}
+        return {
+            **whole,
+            "rules_version": self._book.version,
+            "generated_at": time.time(),
+            "traffic": traffic(self._workers.snapshots.values()),
+        }
+
+    def revision(self) -> int:
+        return self._revision
 
     async def sample(self, name: str) -> Sample | None:
         with self._trouble.watched():
@@ -310,6 +325,7 @@ class Control:
     async def clear_evidence(self) -> None:
         with self._trouble.watched(is_write=True):
             await self._intake.clear()
+        self._revision += 1
 
     def _has_heard_all(self) -> bool:
         """Whether each worker has told its counts to this process, or had the time to."""
