@@ -27,18 +27,15 @@ from understudy.forwarding import (
 from understudy.messages import Headers
 
 REASONS: Final = {
-    "no_request": "hold no request",
-    "not_http": "have a URL that is not http:// or https:// (data:, blob:, an extension's)",
-    "websocket": "are WebSockets",
-    "method": "have a method that was not asked for (--methods, --all-methods)",
-    "other_host": "went to another host (--from)",
-    "body_missing": "had a body that the file lacks",
-    "body_too_large": "have a body over the cap",
-    "primary_failed": "got no answer from the primary, so the candidate was not asked",
-    "interrupted": "were not reached before the replay was interrupted",
-    "gave_up": "were not reached before the replay gave up",
+    "no_request": "without a request",
+    "not_http": "with a URL that is not http:// or https:// (data:, blob:, an extension's)",
+    "websocket": "of a WebSocket",
+    "method": "with a method that was not asked for (--methods, --all-methods)",
+    "other_host": "to another host (--from)",
+    "body_missing": "with a body that the file lacks",
+    "body_too_large": "with a body over the cap",
 }
-"""Why a request is not asked of the candidate, in words that follow a number."""
+"""Why an entry is not asked again, in words that follow a number."""
 
 DECODED: Final = frozenset({"gzip", "deflate", "br", "identity"})
 """The content codings that answers are compared in; others would be compared as bytes."""

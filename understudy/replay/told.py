@@ -72,7 +72,7 @@ def _notes_on_recording(recording: Recording) -> list[str]:
     if recording.broken:
         notes.append(
             f"{recording.name} breaks off: {recording.broken}. "
-            f"The {recording.entries:,} entries before that were used."
+            f"The entries before that, {recording.entries:,}, were used."
         )
     skipped = {reason: n for reason, n in recording.skipped.items() if n}
     if skipped:
@@ -92,7 +92,7 @@ def _notes_on_course(course: Course) -> list[str]:
     notes = []
     if course.withheld and not course.sends_credentials:
         notes.append(
-            f"{_requests(course.withheld)} were recorded with credentials, which were not sent: "
+            f"{_requests(course.withheld)} came with credentials, which are not sent on: "
             "--credentials sends them, --header 'Authorization: …' sets your own."
         )
     failed = sum(course.primary_failures.values())

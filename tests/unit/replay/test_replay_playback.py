@@ -194,7 +194,7 @@ async def test_requests_arrive_as_recorded_and_alike() -> None:
         + b"\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 5\r\n\r\nhello"
     ]
     assert candidate.asked[0].split(b"\r\n")[2:] == primary.asked[0].split(b"\r\n")[2:]
-    assert any("1 request were recorded with credentials" in note for note in report["notes"])
+    assert any("1 request came with credentials" in note for note in report["notes"])
     assert report["with_control"] == 0, "what may change something is not asked of the primary twice"
 
 
@@ -349,11 +349,11 @@ async def test_skipped_entries_stand_in_the_books() -> None:
     assert report["mirror"]["eligible"] == 9
     assert report["mirror"]["skipped"] == {"websocket": 1, "method": 3}
     assert any(
-        note.startswith("4 of 9 entries are not replayed: 3 have a method that was not asked for")
+        note.startswith("4 of 9 entries are not replayed: 3 with a method that was not asked for")
         for note in report["notes"]
     )
     assert any(
-        "some.har breaks off: it ends at x. The 9 entries before that were used." in n
+        "some.har breaks off: it ends at x. The entries before that, 9, were used." in n
         for n in report["notes"]
     )
 
