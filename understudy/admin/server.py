@@ -14,6 +14,7 @@ from understudy.admin.problems import HANDLED, answer
 from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
+from understudy.admin.samples import SampleEndpoints
 
 
 def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starlette:
@@ -25,7 +26,7 @@ def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starl
     """
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control)
-    processes = ProcessEndpoints(control)
+    processes, samples = ProcessEndpoints(control), SampleEndpoints(control)
     app = Starlette(
         routes=[
             Route("/healthz", health.healthz),
@@ -39,6 +40,8 @@ def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starl
             Route("/api/v1/restart", processes.restart, methods=["POST"]),
             Route("/api/v1/report", report.report, methods=["GET", "DELETE"]),
             Route("/api/v1/report.html", report.file),
+            Route("/api/v1/samples", samples.forget, methods=["DELETE"]),
+            Route("/api/v1/samples/{id}", samples.sample),
             Route("/static/{name}", report.static),
             Route("/", report.page),
         ],
