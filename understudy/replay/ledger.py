@@ -5,12 +5,13 @@ The books hold here too: eligible = sent + skipped + dropped, and sent = answere
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from understudy.comparators import Comparison, bucket, report
-from understudy.messages import Answer, Pair
+from understudy.messages import NOTHING_ASKED, Answer, Asked, Pair
 from understudy.replay.ask import Reply
 from understudy.replay.entry import Recorded
 from understudy.shadow import Assessor, Draws, Found, Redaction
@@ -40,11 +41,20 @@ class Ledger:
     """*shadow* and *control* name the services in the report; *redaction* hides before anything is kept.
 
     The lottery of samples depends on *seed* and the number of the exchange alone, so that the order in
-    which answers come does not matter.
+    which answers come does not matter. *asked* and *origins* (the URL of each service) are for the commands
+    that ask a sample's request again.
     """
 
     def __init__(
-        self, comparison: Comparison, redaction: Redaction, *, shadow: str, control: str, seed: int
+        self,
+        comparison: Comparison,
+        redaction: Redaction,
+        *,
+        shadow: str,
+        control: str,
+        seed: int,
+        asked: Callable[[Recorded], Asked] = lambda _request: NOTHING_ASKED,
+        origins: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.evidence: Counter[tuple[str, ...]] = Counter()
         self.primary_failures: Counter[str] = Counter()
@@ -57,6 +67,8 @@ class Ledger:
         self._places = Bounds().samples_per_key
         draws = Draws(chance=lambda: self._dice.random(), places=self._places)
         self._assessor = Assessor(comparison, redaction, draws)
+        self._assessor.origins = origins
+        self._asked = asked
         self._samples: dict[Place, list[tuple[float, int, dict[str, object]]]] = {}
 
     @property
@@ -117,6 +129,7 @@ class Ledger:
                 primary=primary,
                 shadow=comparable(primary, shadow),
                 control=None if control is None else comparable(primary, control),
+                asked=self._asked(played.request),
             )
         )
         self.evidence.update(assessment.counts)

@@ -94,6 +94,8 @@ class Playback:
             shadow=CANDIDATE,
             control=CONTROL if replay.control else PRIMARY,
             seed=replay.seed,
+            asked=lambda request: replay.wording.asked(request, primary=PRIMARY),
+            origins={PRIMARY: replay.primary.url, CANDIDATE: replay.candidate.url},
         )
         for reason, number in replay.recording.skipped.items():
             self._ledger.skip(reason, number)

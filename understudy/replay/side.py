@@ -3,14 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from understudy.forwarding import CONTENT_LENGTH, HOST, kind_of
-from understudy.messages import Headers
+from understudy.forwarding import CONTENT_LENGTH, CREDENTIAL, HOST, kind_of
+from understudy.messages import Asked, Headers
 from understudy.replay.ask import Ask, Reply
 from understudy.replay.entry import Recorded
 from understudy.upstream import Upstream
 
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 """With these a length is told even of an empty body (RFC 9110 8.6)."""
+
+TOLD_BODY_BYTES = 16 * 1024
+"""A longer body is not made part of a command line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,21 +25,38 @@ class Wording:
 
     def wire(self, request: Recorded, authority: bytes) -> bytes:
         """The bytes of *request*, to a service called *authority* unless an own Host says otherwise."""
-        replaced = {name.lower() for name, _ in self.own}
-        recorded: Sequence[tuple[bytes, bytes]] = request.headers
-        if self.sends_credentials:
-            recorded = (*recorded, *request.credentials)
         target = request.path + (f"?{request.query}" if request.query else "")
-        fields = [f for f in recorded if f[0].lower() not in replaced]
-        if b"host" not in replaced:
+        fields = self._fields(request)
+        if not any(kind_of(name) == HOST for name, _ in fields):
             fields.insert(0, (b"Host", authority))
-        fields += [f for f in self.own if kind_of(f[0]) != CONTENT_LENGTH]
         fields.sort(key=lambda field: kind_of(field[0]) != HOST)  # first, as RFC 9110 7.2 asks
         if request.body or request.method in BODY_METHODS:
             fields.append((b"Content-Length", str(len(request.body)).encode("ascii")))
         start = f"{request.method} {target} HTTP/1.1".encode("latin-1")
         lines = [start, *(name + b": " + value for name, value in fields)]
         return b"\r\n".join((*lines, b"", request.body))
+
+    def asked(self, request: Recorded, *, primary: str) -> Asked:
+        """How it was asked, for the command in a sample that asks it again; no credential is told."""
+        lines = [
+            name + (b":" if kind_of(name) == CREDENTIAL else b": " + value)
+            for name, value in self._fields(request)
+        ]
+        return Asked(
+            primary=primary,
+            lines=b"\r\n".join(lines) or b"Accept: */*",
+            body=request.body if len(request.body) <= TOLD_BODY_BYTES else b"",
+            body_bytes=len(request.body),
+        )
+
+    def _fields(self, request: Recorded) -> list[tuple[bytes, bytes]]:
+        """Recorded fields, then our own, which replace those of their names."""
+        replaced = {name.lower() for name, _ in self.own}
+        recorded: Sequence[tuple[bytes, bytes]] = request.headers
+        if self.sends_credentials:
+            recorded = (*recorded, *request.credentials)
+        fields = [f for f in recorded if f[0].lower() not in replaced]
+        return fields + [f for f in self.own if kind_of(f[0]) != CONTENT_LENGTH]
 
 
 class Side:

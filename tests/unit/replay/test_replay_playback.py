@@ -64,6 +64,8 @@ async def test_a_fault_is_a_regression_and_noise_is_not() -> None:
     assert report["verdict"] == "regression"
     sample = report["endpoints"][0]["findings"][0]["samples"][0]
     assert (sample["primary"], sample["shadow"], sample["request"]) == (9.5, 8.5, "GET /orders/17")
+    assert primary.url in sample["curl"]
+    assert candidate.url in sample["curl"]
 
 
 async def test_too_few_requests_are_undecided_and_say_how_to_get_more() -> None:
@@ -261,7 +263,7 @@ async def test_the_same_seed_gives_the_same_report() -> None:
             del item["latency"]
             for finding in item["findings"]:
                 for sample in finding["samples"]:
-                    del sample["seen"]
+                    del sample["seen"], sample["id"]
         del report["replay"]["seconds"]
         return json.dumps(report, sort_keys=True)
 
