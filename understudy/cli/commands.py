@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from understudy.cli.frame import CommandError, Commands, ExitCode, complain, end
+from understudy.cli.replay_command import replay
 from understudy.cli.report_options import ReportFailOn, ReportFiles, ReportForm
 
 app = typer.Typer(
@@ -380,3 +381,6 @@ def report(
     api = AdminApi(admin)
     told = waiting.wait_for_report(api, limit) if wait else api.json(api.get("/api/v1/report"), key="verdict")
     end(reported.finish(told, outputs=outputs, fail_on=conditions))
+
+
+app.command()(replay)
