@@ -11,18 +11,23 @@ from understudy.report.page import (
     file_policy,
     render_html,
     render_live_html,
+    render_sample_html,
     static_file,
 )
+from understudy.report.search import Search, read_search
 from understudy.report.text import render_text
 
 __all__ = [
     "LIVE_POLICY",
     "STATIC",
+    "Search",
     "file_policy",
+    "read_search",
     "render_html",
     "render_junit",
     "render_live_html",
     "render_markdown",
+    "render_sample_html",
     "render_text",
     "static_file",
 ]

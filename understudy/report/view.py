@@ -267,7 +267,7 @@ def _finding(item: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Finding:
         else control_differing / with_control,
         e_value=tolerant.number(item.get("e_value")) or 0.0,
         needed=tolerant.whole(item.get("needed")),
-        samples=_distinct(_sample(sample, kind) for sample in tolerant.mappings(item.get("samples"))),
+        samples=_distinct(read_sample(sample, kind) for sample in tolerant.mappings(item.get("samples"))),
         interval=read_interval(item.get("interval")),
         ignored=tolerant.count(item.get("ignored")),
         units=tolerant.whole(item.get("units")),
@@ -275,7 +275,8 @@ def _finding(item: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Finding:
     )
 
 
-def _sample(item: Mapping[str, Any], kind: str) -> Sample:
+def read_sample(item: Mapping[str, Any], kind: str) -> Sample:
+    """One entry of ``samples``; *kind* is its finding's."""
     primary, shadow = item.get("primary"), item.get("shadow")
     return Sample(
         primary=primary,
