@@ -42,6 +42,7 @@ HOT = (
     "understudy/link/outbox.py",
     "understudy/shadow/assess.py",
     "understudy/shadow/call.py",
+    "understudy/shadow/confirm.py",
     "understudy/shadow/draws.py",
     "understudy/shadow/exchange.py",
     "understudy/shadow/mirror.py",

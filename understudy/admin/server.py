@@ -17,6 +17,7 @@ from understudy.admin.problems import HANDLED, answer
 from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
+from understudy.admin.samples import SampleEndpoints
 
 
 def create_admin(
@@ -31,8 +32,8 @@ def create_admin(
     """
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control)
-    processes, compare = ProcessEndpoints(control), CompareEndpoints(control)
-    events = EventEndpoints(control, stopping=stopping)
+    processes, samples = ProcessEndpoints(control), SampleEndpoints(control)
+    compare, events = CompareEndpoints(control), EventEndpoints(control, stopping=stopping)
     app = Starlette(
         routes=[
             Route("/healthz", health.healthz),
@@ -48,6 +49,9 @@ def create_admin(
             Route("/api/v1/report.html", report.file),
             Route("/api/v1/report/events", events.events),
             Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
+            Route("/api/v1/samples", samples.forget, methods=["DELETE"]),
+            Route("/api/v1/samples/{id}", samples.sample),
+            Route("/samples/{id}", samples.page),
             Route("/static/{name}", report.static),
             Route("/", report.page),
         ],

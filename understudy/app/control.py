@@ -34,7 +34,7 @@ from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
 from understudy.shadow import Assessor, Draws, Redaction
-from understudy.store import Bounds, MemoryStore, Store, StoredRules, open_store
+from understudy.store import Bounds, MemoryStore, Sample, Store, StoredRules, open_store
 
 log = logging.getLogger("understudy.control")
 
@@ -83,6 +83,7 @@ class Control:
             self._redaction(settings),
             Draws(chance=random.random, places=Bounds().samples_per_key),
         )
+        self._assessor.origins = origins(settings)
         self._intake = Intake(
             self._store,
             self._assessor,
@@ -112,6 +113,7 @@ class Control:
     def _apply(self, settings: Settings) -> None:
         """Put reloaded *settings* in force here; the rules may fit again, or be another stand-in now."""
         self._assessor.redaction = self._redaction(settings)
+        self._assessor.origins = origins(settings)
         self._intake.control_share = settings.shadow.control
         if self._is_loaded.is_set():
             self._put_in_force()
@@ -287,7 +289,7 @@ class Control:
             stored = await self._store.samples()
         for sample in stored:
             key = (sample.service, sample.endpoint, sample.path, sample.kind)
-            samples.setdefault(key, []).append(dict(sample.body))
+            samples.setdefault(key, []).append({**sample.body, "id": sample.name})
         whole = evidence_report(
             self._intake.evidence, samples=samples, control_share=self._settings.shadow.control
         )
@@ -300,6 +302,16 @@ class Control:
 
     def revision(self) -> int:
         return self._revision
+
+    async def sample(self, name: str) -> Sample | None:
+        with self._trouble.watched():
+            return await self._store.sample(name)
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        with self._trouble.watched(is_write=True):
+            forgotten = await self._intake.forget_samples(unit=unit)
+        self._revision += 1
+        return forgotten
 
     async def reload(self) -> Reload:
         return await self._reloader.reload()
@@ -370,6 +382,11 @@ class Control:
         trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
         trouble.add_metric([], 1.0 if self._trouble.text else 0.0)
         yield trouble
+
+
+def origins(settings: Settings) -> dict[str, str]:
+    """Where each service is asked, for the commands in samples."""
+    return {name: service.all_origins[0] for name, service in settings.services.items()}
 
 
 class ControlCollector:

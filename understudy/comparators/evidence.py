@@ -9,12 +9,14 @@ Keys (all texts), and what they count:
     unpaired (the primary's answer failed, so there is nothing to compare with)
 ``("difference", service, endpoint, path, kind, what)``  differing, control_differing,
     b (the shadow differs, the control does not), c (the reverse),
-    differing_with_control, ignored (forgiven by a rule)
+    differing_with_control, ignored (forgiven by a rule),
+    differing_again, control_again (the part of differing and control_differing that came from units
+    which had counted there before)
 ``("latency", service, endpoint, side, bucket)``  side is primary or shadow
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from math import ceil, log
 from typing import Final
 
@@ -35,10 +37,14 @@ def observe(
     endpoint: str,
     differences: Sequence[Difference],
     control_differences: Sequence[Difference] | None,
+    repeated: Collection[tuple[str, str]] = (),
 ) -> None:
     """Add one exchange to *evidence*: what `compare` gave for the shadow, and for the control if asked.
 
     An exchange without any difference counts as matched, one with only forgiven ones as ignored.
+    *repeated*: the (path, kind) at which an earlier exchange of the same unit differed, in the shadow or in
+    the control. There, this one counts for the rates, but not as evidence: b and c stay as they are, and
+    differing_again and control_again say what to leave out of the other test.
     """
     has_control = control_differences is not None
     shadow = {(d.path, d.kind) for d in differences if not d.ignored}
@@ -49,17 +55,22 @@ def observe(
         _add(evidence, (*exchange, "with_control"))
     if not shadow:
         _add(evidence, (*exchange, "ignored" if differences else "matched"))
-    for path, kind in shadow | control:
-        difference = ("difference", service, endpoint, path, kind)
-        if (path, kind) in shadow:
+    for place in shadow | control:
+        difference = ("difference", service, endpoint, *place)
+        is_new = place not in repeated
+        if place in shadow:
             _add(evidence, (*difference, "differing"))
             if has_control:
                 _add(evidence, (*difference, "differing_with_control"))
-                if (path, kind) not in control:
-                    _add(evidence, (*difference, "b"))
-        if (path, kind) in control:
+            if not is_new:
+                _add(evidence, (*difference, "differing_again"))
+            elif has_control and place not in control:
+                _add(evidence, (*difference, "b"))
+        if place in control:
             _add(evidence, (*difference, "control_differing"))
-            if (path, kind) not in shadow:
+            if not is_new:
+                _add(evidence, (*difference, "control_again"))
+            elif place not in shadow:
                 _add(evidence, (*difference, "c"))
     for path, kind in {(d.path, d.kind) for d in differences if d.ignored}:
         _add(evidence, ("difference", service, endpoint, path, kind, "ignored"))
