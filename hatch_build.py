@@ -52,10 +52,17 @@ HOT = (
     "understudy/decide/fractional.py",
     "understudy/comparators/body.py",
     "understudy/comparators/comparison.py",
+    "understudy/comparators/content.py",
+    "understudy/comparators/difference.py",
+    "understudy/comparators/elements.py",
     "understudy/comparators/evidence.py",
+    "understudy/comparators/formats.py",
     "understudy/comparators/found.py",
     "understudy/comparators/headers.py",
+    "understudy/comparators/html.py",
     "understudy/comparators/json_tree.py",
+    "understudy/comparators/walk.py",
+    "understudy/comparators/xml.py",
     "understudy/comparators/endpoints.py",
 )
 

@@ -1,8 +1,10 @@
-"""The report for people: in a terminal, as one HTML file, and as the live page.
+"""The report for people: in a terminal, as Markdown, as JUnit XML, as one HTML file, and as the live page.
 
 Everything is drawn from the report as JSON (DESIGN §8), so any source of that JSON will do.
 """
 
+from understudy.report.junit import render_junit
+from understudy.report.markdown import render_markdown
 from understudy.report.page import (
     LIVE_POLICY,
     STATIC,
@@ -22,7 +24,9 @@ __all__ = [
     "file_policy",
     "read_search",
     "render_html",
+    "render_junit",
     "render_live_html",
+    "render_markdown",
     "render_sample_html",
     "render_text",
     "static_file",

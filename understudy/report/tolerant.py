@@ -29,12 +29,14 @@ def mappings(item: object) -> Iterable[Mapping[str, Any]]:
 
 
 def text(item: object) -> str:
-    """*item* as text; empty when absent. A number too long to be written (PEP 682) is named as such."""
+    """*item* if it is text, a number as text, else empty."""
     if isinstance(item, str):
         return item
+    if isinstance(item, bool) or not isinstance(item, int | float):
+        return ""
     try:
-        return "" if item is None else str(item)
-    except ValueError:
+        return str(item)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
         return "(a number of thousands of digits)"
 
 
