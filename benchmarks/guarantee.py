@@ -1,21 +1,23 @@
-"""What the verdicts promise, simulated: how often noise is called a regression, and how soon a fault is found.
+"""What the verdicts promise, simulated: how often noise is called a regression, how soon a fault is found.
 
-Symmetric noise is watched after every event for 20,000 requests on 50 paths at once, beside Diffy's rule in the
-same runs; faults are planted and the requests until their verdict counted. Needs nothing but Python; seeded.
-Writes GUARANTEE.md beside this file, unless --runs makes it a taste.
+Symmetric noise is watched after every event for 20,000 requests on 50 paths at once, beside Diffy's rule in
+the same runs; faults are planted and the requests until their verdict counted. Needs nothing but Python;
+seeded. Writes GUARANTEE.md beside this file, unless --runs makes it a taste.
 """
 
 import argparse
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, log, log1p
+from math import ceil, log, log1p, sqrt
 from pathlib import Path
 from random import Random
 from statistics import median
 
+from understudy.comparators.evidence import bucket, forgiven
+from understudy.comparators.latency import Slowness
 from understudy.comparators.noise import (
     FEWEST_KEYS,
     ODDS,
@@ -32,10 +34,14 @@ REQUESTS = 20_000
 PATHS = 50
 RUNS = 100
 BLOCK = 100
-"""e-values of paths that pass within so many requests count as passing together: more flags than there are."""
+"""e-values that are high within so many requests count as high together: more flags than there are."""
 
 DIFFY_RELATIVE, DIFFY_ABSOLUTE, DIFFY_FROM = 0.20, 0.0003, 100
 """Diffy's defaults (JoinedDifferences.scala): percent 20 and 0.03; looked at from the hundredth request."""
+
+STEPS = 200
+MEANS = (0.5, 2.0, 9.0)
+LATENCY_EXCHANGES = 3000
 
 PAGE = Path(__file__).with_name("GUARANTEE.md")
 
@@ -43,7 +49,7 @@ PAGE = Path(__file__).with_name("GUARANTEE.md")
 class Border:
     """For so many events of the control, with how many of the shadow a mixture may first reach *level*.
 
-    A mean of likelihood ratios is at most the largest of them, so below the border nothing has to be computed.
+    A mean of likelihood ratios is at most the largest of them: below the border nothing has to be computed.
     """
 
     def __init__(self, share: float, level: float, most: int) -> None:
@@ -139,27 +145,39 @@ def noise(rate: float, q: float, runs: int, *, requests: int = REQUESTS, paths: 
 # -- paths that show up one after another
 
 
-def growing(keys: int, steps: int, runs: int, level: Callable[[int], float]) -> tuple[int, float]:
-    """Paths that show up one by one, each with noise in pairs: (runs with a flag, flags a run).
+class Walks:
+    """Noise in pairs: unequal ones fall to either side alike. Exact, over the first *steps* of them."""
+
+    def __init__(self, steps: int) -> None:
+        self._logs = [[log_events(b, n - b, 1.0) for b in range(n + 1)] for n in range(steps + 1)]
+
+    def reaching(self, level: float) -> float:
+        """The probability that ln of the e-value ever reaches *level*."""
+        reached, alive = 0.0, [1.0]
+        for row in self._logs[1:]:
+            after = [0.0] * len(row)
+            for b, probability in enumerate(alive):
+                after[b] += probability / 2
+                after[b + 1] += probability / 2
+            for b in range(len(row) // 2, len(row)):
+                if row[b] >= level:
+                    reached += after[b]
+                    after[b] = 0.0
+            alive = after
+        return reached
+
+
+def growing(keys: int, level: Callable[[int], float], walks: Walks) -> float:
+    """How many of *keys* paths, that show up one by one and have noise alone, are ever flagged, expected.
 
     *level*: ln of the e-value at which a path is flagged while so many are known.
     """
-    bad = flags = 0
-    for run in range(runs):
-        chance, mine = Random(f"growing/{run}"), 0
-        for known in range(1, keys + 1):
-            needed = level(known)
-            bits, b = chance.getrandbits(steps), 0
-            for step in range(1, steps + 1):
-                b += bits & 1
-                bits >>= 1
-                # ln 2 a step is the most that a pair can give
-                if b * 0.6931 + (step - b) * -0.18 >= needed and log_events(b, step - b, 1.0) >= needed:
-                    mine += 1
-                    break
-        bad += mine > 0
-        flags += mine
-    return bad, flags / runs
+    expected, first = 0.0, 1
+    while first <= keys:
+        next_first = min(keys + 1, max(first + 1, int(first * 1.1)))
+        expected += (next_first - first) * walks.reaching(level(first))
+        first = next_first
+    return expected
 
 
 def plain(known: int) -> float:
@@ -333,45 +351,101 @@ def fault_table(runs: int) -> str:
     return table(["the shadow", "control share", "mirrored requests (median)", "control answers"], rows)
 
 
+def growing_table() -> str:
+    """Paths that show up late."""
+    walks = Walks(STEPS)
+    rows = [
+        [f"{keys:,}", *(f"{growing(keys, level, walks):.3f}" for level in (plain, ours))]
+        for keys in (50, 1000, 20_000, 100_000)
+    ]
+    return table(["paths", "paths known so far", "ours"], rows)
+
+
+def unit_table(once: Mapping[float, Sequence[int]], runs: int) -> str:
+    """Units that repeat."""
+    rows = [[f"{mean:g}", *(of(bad, runs) for bad in found)] for mean, found in once.items()]
+    return table(["m", "every exchange counts", "each unit once"], rows)
+
+
+def loss_table(losses: Sequence[int], runs: int) -> str:
+    """Control calls that are lost."""
+    words = ("not counted", "count as differing (ours)")
+    rows = [[word, of(bad, runs)] for word, bad in zip(words, losses, strict=True)]
+    return table(["lost control calls", "runs with a flag"], rows)
+
+
+def exchanges_until_slower(factor: float, shared: float, chance: Random) -> int:
+    """Exchanges until a shadow that takes *factor* as long is called slower; beyond the last: never."""
+    level, late = threshold(1, FDR), 0
+    mine: Counter[int] = Counter()
+    theirs: Counter[int] = Counter()
+    rest = sqrt(0.36 - shared**2)
+    for n in range(1, LATENCY_EXCHANGES + 1):
+        request = chance.lognormvariate(log(0.08), shared)
+        one, other = (
+            request * chance.lognormvariate(0, rest),
+            factor * request * chance.lognormvariate(0, rest),
+        )
+        mine[bucket(one)] += 1
+        theirs[bucket(other)] += 1
+        late += other > forgiven(one)
+        if n % 25 == 0 and Slowness(mine, theirs, late, n).log_e() >= level:
+            return n
+    return LATENCY_EXCHANGES + 1
+
+
+def latency_table(runs: int) -> str:
+    """How often, and how soon, a shadow is called slower."""
+    rows = []
+    for factor in (1.0, 1.1, 1.2, 1.5):
+        for shared in (0.0, 0.5):
+            found = [
+                exchanges_until_slower(factor, shared, Random(f"{factor}/{shared}/{run}"))
+                for run in range(runs)
+            ]
+            alarms = [n for n in found if n <= LATENCY_EXCHANGES]
+            after = f"{median(alarms):,.0f}" if alarms else "-"
+            rows.append([f"x {factor:g}", "most" if shared else "none", of(len(alarms), runs), after])
+    return table(["the shadow", "spread in the request", "called slower", "after (median)"], rows)
+
+
 def page(runs: int) -> tuple[str, bool]:
     """The page, and whether every promise was kept in these runs."""
     noisy, worst = noise_table(runs)
     found, diffy, soon = hidden(runs)
-    grown = [
-        (name, *growing(5000, 48, max(4, runs // 5), level))
-        for name, level in (("plain", plain), ("ours", ours))
-    ]
+    grown = growing_table()
     few = max(10, runs // 2)
-    once = {
-        mean: (repeated(mean, runs, is_once=False), repeated(mean, runs, is_once=True))
-        for mean in (0.5, 2.0, 9.0)
-    }
+    once = {mean: [repeated(mean, runs, is_once=is_once) for is_once in (False, True)] for mean in MEANS}
     losses = [lost_control(few, is_counted=False), lost_control(few, is_counted=True)]
     text = f"""# What the verdicts promise, simulated
 
-Written by `.venv/bin/python benchmarks/guarantee.py`; seeded, so it comes out the same. {runs} runs where nothing
-else is said. Simulations, with constant rates and independent requests unless the row says otherwise; Diffy's rule
-(20 % relative, 0.03 % absolute) is simulated beside ours on the same events, not run.
+Written by `.venv/bin/python benchmarks/guarantee.py`; seeded, so it comes out the same. {runs} runs where
+nothing else is said. Simulations, with constant rates and independent requests unless the row says otherwise; Diffy's
+rule (20 % relative, 0.03 % absolute) is simulated beside ours on the same events, not run.
 
 ## Noise that is called a regression
 
-{PATHS} paths differ by themselves, as often between primary and control as between primary and shadow; {REQUESTS:,}
-requests, looked at after every one. Runs in which any path was flagged at any time; promised: at most {FDR:.0%}.
+{PATHS} paths differ by themselves, as often between primary and control as between primary and shadow;
+{REQUESTS:,} requests, looked at after every one. Runs in which any path was flagged at any time; promised: at
+most {FDR:.0%}.
 
 {noisy}
 
-Paths that show up one after another, 5,000 of them, each watched for its first 48 unequal pairs: with e-BH over the
-paths known so far (at least 50) and with the level that rises as `keys_counted` has it.
+Paths that show up one after another and have noise alone, looked at after every unequal pair: how many are
+ever flagged, expected (exact, over the first {STEPS} unequal pairs of each). With e-BH over the paths known
+so far, and with the level that rises as `keys_counted` has it; promised: at most {FDR:g}.
 
-{table(["level", "runs with a flag", "flags a run"], [[name, of(bad, max(4, runs // 5)), f"{flags:.2f}"] for name, bad, flags in grown])}
+{grown}
 
-A unit that meets a difference meets it 1 + Poisson(m) times, on the side that chance gave it; one path, 600 units:
+A unit that meets a difference meets it 1 + Poisson(m) times, on the side that chance gave it; one path, 600
+units:
 
-{table(["m", "every exchange counts", "each unit once"], [[f"{mean:g}", of(every, runs), of(each, runs)] for mean, (every, each) in once.items()])}
+{unit_table(once, runs)}
 
-Noise comes in busy times (30 %, else 1 %), and so do losses: four of five control calls. 8,000 requests, q = 1:
+Noise comes in busy times (30 %, else 1 %), and so do losses: four of five control calls. 8,000 requests,
+q = 1:
 
-{table(["lost control calls", "runs with a flag"], [["not counted", of(losses[0], few)], ["count as differing (ours)", of(losses[1], few)]])}
+{loss_table(losses, few)}
 
 ## Faults, until they are a regression
 
@@ -379,6 +453,13 @@ Noise comes in busy times (30 %, else 1 %), and so do losses: four of five contr
 
 Diffy's hidden case, the shadow always against the control in nine of ten, within 1,000 requests: found in
 {of(found, runs)} runs, after {soon:,.0f} requests (median); by Diffy's rule in {of(diffy, runs)}.
+
+## Latency
+
+Times spread by 0.6 (of their logarithm) around 80 ms; where it says so, most of that lies in the request, so
+that both answers to it share it. Looked at every 25 exchanges, up to {LATENCY_EXCHANGES:,}.
+
+{latency_table(max(10, runs // 5))}
 """
     kept = worst <= FDR * runs and found == runs and once[2.0][1] <= FDR * runs and losses[1] <= FDR * few
     return text, kept
