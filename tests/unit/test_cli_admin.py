@@ -102,14 +102,14 @@ class Plane:
         self._fail()
         return self.evidence
 
-    def revision(self) -> int:
-        return 0
-
     async def sample(self, name: str) -> Sample | None:
         return self.samples.get(name)
 
     async def forget_samples(self, *, unit: str | None) -> int:
         return 2 if unit == "alice" else 5 if unit is None else 1
+
+    def revision(self) -> int:
+        return 0
 
     async def clear_evidence(self) -> None:
         self.evidence = {}

@@ -18,6 +18,7 @@ from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
 from understudy.admin.samples import SampleEndpoints
+from understudy.admin.suggestions import SuggestionEndpoints
 
 
 def create_admin(
@@ -32,8 +33,9 @@ def create_admin(
     """
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control)
-    processes, samples = ProcessEndpoints(control), SampleEndpoints(control)
-    compare, events = CompareEndpoints(control), EventEndpoints(control, stopping=stopping)
+    processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
+    samples, compare = SampleEndpoints(control), CompareEndpoints(control)
+    events = EventEndpoints(control, stopping=stopping)
     app = Starlette(
         routes=[
             Route("/healthz", health.healthz),
@@ -41,17 +43,18 @@ def create_admin(
             Route("/metrics", health.metrics),
             Route("/api/v1/rules", rules.document, methods=["GET", "PUT"]),
             Route("/api/v1/rules/history", rules.history),
+            Route("/api/v1/rules/suggestions", suggested.suggestions),
             Route("/api/v1/flags/{key:path}/kill", flags.kill, methods=["POST"]),
             Route("/api/v1/flags/{key:path}/revive", flags.revive, methods=["POST"]),
             Route("/api/v1/reload", processes.reload, methods=["POST"]),
             Route("/api/v1/restart", processes.restart, methods=["POST"]),
             Route("/api/v1/report", report.report, methods=["GET", "DELETE"]),
             Route("/api/v1/report.html", report.file),
-            Route("/api/v1/report/events", events.events),
-            Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
             Route("/api/v1/samples", samples.forget, methods=["DELETE"]),
             Route("/api/v1/samples/{id}", samples.sample),
             Route("/samples/{id}", samples.page),
+            Route("/api/v1/report/events", events.events),
+            Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
             Route("/static/{name}", report.static),
             Route("/", report.page),
         ],

@@ -291,7 +291,11 @@ class Control:
             key = (sample.service, sample.endpoint, sample.path, sample.kind)
             samples.setdefault(key, []).append({**sample.body, "id": sample.name})
         whole = evidence_report(
-            self._intake.evidence, samples=samples, control_share=self._settings.shadow.control
+            self._intake.evidence,
+            samples=samples,
+            control_share=self._settings.shadow.control,
+            rules=self._book.parsed.compare,
+            templates=self._settings.endpoints.templates,
         )
         return {
             **whole,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from understudy.cli.frame import CommandError, Commands, ExitCode, complain, end
+from understudy.cli.replay_command import replay
 from understudy.cli.report_options import ReportFailOn, ReportFiles, ReportForm
 
 app = typer.Typer(
@@ -53,6 +54,14 @@ class DocumentFormat(StrEnum):
 
     YAML = "yaml"
     JSON = "json"
+
+
+class SuggestionFormat(StrEnum):
+    """How `rules suggest` writes."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
 
 
 def main() -> None:
@@ -288,6 +297,34 @@ def put_rules(
     _warn_of_gaps(before, document)
 
 
+@rules_app.command("suggest")
+def suggest_rules(
+    admin: Admin = _DEFAULT_ADMIN,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="A report as JSON, instead of asking the admin API."),
+    ] = None,
+    form: Annotated[
+        SuggestionFormat, typer.Option("--format", help="How to print them; yaml can be pasted.")
+    ] = SuggestionFormat.TEXT,
+    include_regressions: Annotated[
+        bool,
+        typer.Option("--include-regressions", help="Also for regressions: values that shall differ now."),
+    ] = False,
+) -> None:
+    """Propose compare rules that forgive the noise seen so far, and say where none is proposed and why."""
+    from understudy.cli import suggested
+    from understudy.cli.remote import AdminApi
+
+    if report_file is not None:
+        found = suggested.from_file(report_file, include_regressions=include_regressions)
+    else:
+        api = AdminApi(admin)
+        asked = "?include_regressions=true" if include_regressions else ""
+        found = api.json(api.get(f"/api/v1/rules/suggestions{asked}"), key="suggestions")
+    suggested.write(found, form=form.value)
+
+
 def _warn_of_gaps(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Tell what left with the old document and was hardly meant to: a whole one replaces a whole one."""
     if not after.get("routes"):
@@ -344,3 +381,6 @@ def report(
     api = AdminApi(admin)
     told = waiting.wait_for_report(api, limit) if wait else api.json(api.get("/api/v1/report"), key="verdict")
     end(reported.finish(told, outputs=outputs, fail_on=conditions))
+
+
+app.command()(replay)

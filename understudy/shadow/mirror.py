@@ -139,6 +139,7 @@ class Mirror:
         exchange = None
         if not reason:
             exchange = MirroredExchange(self, targets, method, path, query, flag)
+            exchange.override = override
             if override and override not in SAFE:
                 exchange.is_repeatable = False
         for target in targets:
@@ -247,7 +248,12 @@ class Mirror:
                 self._settle_call(exchange, call, control)
 
     def _settle_call(self, exchange: MirroredExchange, call: ShadowCall, control: ShadowCall | None) -> None:
-        endpoint = self.endpoints.of(exchange.method, exchange.path)
+        endpoint = self.endpoints.of(
+            exchange.override or exchange.method,
+            exchange.path,
+            exchange.query,
+            0 if exchange.primary_failed else exchange.primary_status,
+        )
         key = (call.target.service, endpoint, exchange.flag)
         tally = self._tallies.get(key)
         if tally is None:

@@ -47,6 +47,9 @@ _SEE = _seen.on_conflict_do_update(
 )
 
 
+PAGE = 5000
+"""Counts are read so many at a time."""
+
 _samples = schema.samples.c
 _ROW = (
     _samples.key,
@@ -57,9 +60,6 @@ _ROW = (
     _samples.name,
     _samples.unit,
 )
-
-PAGE = 5000
-"""Counts are read so many at a time."""
 
 
 class SqliteStore:

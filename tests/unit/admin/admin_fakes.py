@@ -102,9 +102,6 @@ class FakeControl:
         await self._answer()
         return self.evidence
 
-    def revision(self) -> int:
-        return self.changes
-
     async def sample(self, name: str) -> Sample | None:
         await self._answer()
         return self.samples.get(name)
@@ -113,6 +110,9 @@ class FakeControl:
         await self._answer()
         self.forgotten.append(unit)
         return 3
+
+    def revision(self) -> int:
+        return self.changes
 
     async def clear_evidence(self) -> None:
         await self._answer()
