@@ -1,4 +1,4 @@
-"""What much evidence costs the control process: memory, the time to start with it, and the time to report on it.
+"""What much evidence costs the control process: memory, the time to start with it and to report on it.
 
 1,000 endpoints with 100 places each, every place with its usual counts, and latencies. They are encoded as a
 worker sends them, and a process with all that the control process imports decodes them, stores them in SQLite

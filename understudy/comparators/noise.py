@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import exp, inf, lgamma, log, log1p, sqrt
 from typing import Final
 
-ODDS: Final = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
+ODDS: Final[tuple[float, ...]] = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
 """How many times likelier a difference is on the shadow's side: the alternatives, averaged."""
 
 NOISE_ODDS: Final = 3.0
