@@ -291,7 +291,7 @@ def test_a_run_without_any_difference_says_so() -> None:
 
 
 def test_a_run_whose_copies_were_held_back_is_not_clean() -> None:
-    """A shadow that fails opens the breaker: few copies fail, most are never sent. Half dropped blinds too."""
+    """A shadow that fails opens the breaker: few copies fail, most are never sent. Half are too many."""
     flow = {
         ("mirror", SERVICE, "sent", ""): 505,
         ("mirror", SERVICE, "failed", "refused"): 5,
