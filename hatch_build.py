@@ -51,10 +51,15 @@ HOT = (
     "understudy/decide/fractional.py",
     "understudy/comparators/body.py",
     "understudy/comparators/comparison.py",
+    "understudy/comparators/distribution.py",
     "understudy/comparators/evidence.py",
     "understudy/comparators/found.py",
     "understudy/comparators/headers.py",
     "understudy/comparators/json_tree.py",
+    "understudy/comparators/latency.py",
+    "understudy/comparators/ledger.py",
+    "understudy/comparators/noise.py",
+    "understudy/comparators/verdict.py",
     "understudy/comparators/endpoints.py",
 )
 
