@@ -55,6 +55,7 @@ HOT = (
     "understudy/comparators/content.py",
     "understudy/comparators/difference.py",
     "understudy/comparators/elements.py",
+    "understudy/comparators/distribution.py",
     "understudy/comparators/evidence.py",
     "understudy/comparators/formats.py",
     "understudy/comparators/found.py",
@@ -63,6 +64,10 @@ HOT = (
     "understudy/comparators/json_tree.py",
     "understudy/comparators/walk.py",
     "understudy/comparators/xml.py",
+    "understudy/comparators/latency.py",
+    "understudy/comparators/ledger.py",
+    "understudy/comparators/noise.py",
+    "understudy/comparators/verdict.py",
     "understudy/comparators/endpoints.py",
 )
 
