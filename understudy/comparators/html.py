@@ -11,8 +11,8 @@ from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_TAGS, Open, na
 from understudy.comparators.json_tree import ABSENT
 
 MEDIA: Final = frozenset({"text/html"})
-ONCE: Final = frozenset({("html", "head"), ("html", "body"), ("head", "title")})
-"""Children that stand at most once in their parent, so that no position is shown."""
+ONCE: Final = {"head": "html", "body": "html", "title": "head"}
+"""Children that stand at most once in the parent named, so that no position is shown."""
 
 NAMED: Final = frozenset({"meta", "input", "select", "textarea", "button"})
 """Told from their siblings by a name: one more field in a form moves none of the others."""
@@ -80,7 +80,7 @@ class Page:
             return
         if self._open:
             around = self._open[-1]
-            around.add(closed.name, closed.close(), is_single=(around.name, tag) in ONCE)
+            around.add(closed.name, closed.close(), is_single=ONCE.get(tag) == around.name)
         elif closed.seen or not self.top.seen:  # what follows </html> gets a new one around it
             self.top.add(closed.name, closed.close(), is_single=True)
 
