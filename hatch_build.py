@@ -53,7 +53,6 @@ HOT = (
     "understudy/comparators/body.py",
     "understudy/comparators/comparison.py",
     "understudy/comparators/content.py",
-    "understudy/comparators/difference.py",
     "understudy/comparators/elements.py",
     "understudy/comparators/distribution.py",
     "understudy/comparators/evidence.py",
