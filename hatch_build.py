@@ -56,6 +56,8 @@ HOT = (
     "understudy/comparators/headers.py",
     "understudy/comparators/json_tree.py",
     "understudy/comparators/endpoints.py",
+    "understudy/comparators/learned.py",
+    "understudy/comparators/templates.py",
 )
 
 

@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from understudy.cli import app
 from understudy.comparators import parse_compare_rules
+from understudy.comparators.suggest import BY_HAND
 from understudy.config import parse_yaml
+
+ESCAPED = "/body/\\u001b[2J"
 
 REPORT: dict[str, Any] = {
     "endpoints": [
@@ -70,9 +73,8 @@ def test_the_text_has_the_reasons(file: str) -> None:
         "  hides 5: hexadecimal on both sides in 1 sample",
         "",
         "Not suggested:",
-        "  STRUCTURAL  GET /orders/{id}  /body/\\u001b[2J  (missing)",
-        "    what is gone breaks clients; whoever knows that it does not matter writes ignore:"
-        " [/body/\\u001b[2J]",
+        f"  STRUCTURAL  GET /orders/{{id}}  {ESCAPED}  (missing)",
+        f"    what is gone breaks clients{BY_HAND.format(path=ESCAPED)}",
     ]
 
 

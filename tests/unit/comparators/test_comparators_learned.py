@@ -152,5 +152,5 @@ def test_folding_renames_samples_and_leaves_the_rest() -> None:
 
 def test_nothing_to_fold_costs_no_copy() -> None:
     """The report of a run with templates of its own reads the evidence as it is."""
-    evidence = {("exchange", "v2", "GET /o/{id}", "exchanges"): 3}
+    evidence: dict[tuple[str, ...], int] = {("exchange", "v2", "GET /o/{id}", "exchanges"): 3}
     assert fold(evidence, {})[0] is evidence
