@@ -68,6 +68,8 @@ HOT = (
     "understudy/comparators/noise.py",
     "understudy/comparators/verdict.py",
     "understudy/comparators/endpoints.py",
+    "understudy/comparators/learned.py",
+    "understudy/comparators/templates.py",
 )
 
 
