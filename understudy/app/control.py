@@ -286,7 +286,12 @@ class Control:
         whole = evidence_report(
             self._intake.evidence, samples=samples, control_share=self._settings.shadow.control
         )
-        return {**whole, "rules_version": self._book.version, "generated_at": time.time()}
+        return {
+            **whole,
+            "confirm": self._intake.second_answers(),
+            "rules_version": self._book.version,
+            "generated_at": time.time(),
+        }
 
     async def sample(self, name: str) -> Sample | None:
         with self._trouble.watched():

@@ -170,6 +170,23 @@ def test_secrets_are_hidden_wherever_they_stand(body: str, kind: str) -> None:
     assert "redacted" in told
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"…type=hidden name='csrf_token' value='{SECRET}'><p>",
+        f"…hidden value='{SECRET}'><p>",
+        f'…e" value="{SECRET}…',
+        f"…{SECRET}</password><user>x</user>",
+        f'--B\r\nContent-Disposition: form-data; name="pin"\r\nX: text/plain\r\n\r\n{SECRET}\r\n--B--',
+        f'name="password"\n\n{SECRET}',
+    ],
+)
+def test_what_is_left_of_a_tag_or_a_part_is_hidden(text: str) -> None:
+    """A difference in a page is shown with what stands around it, which is cut."""
+    assert SECRET not in HIDE.text(text)
+    assert "redacted" in HIDE.text(text)
+
+
 def test_what_stands_beside_a_secret_stays() -> None:
     """Hiding takes no more than it must."""
     page = b'<form><input name="q" value="tea"><input name="password" value="hunter2xyz"><b>ok</b></form>'
