@@ -137,10 +137,11 @@ class Assessor:
         if not won:
             return []
         hide = self._hiding(pair)
+        places = [difference.at for difference, _ in won]
         # Once for all places of one pair: it takes longer than to compare it.
         whole: dict[str, object] = {
-            "primary": shown_answer(pair.primary, hide),
-            "shadow": shown_answer(pair.shadow, hide),
+            "primary": shown_answer(pair.primary, hide, places),
+            "shadow": shown_answer(pair.shadow, hide, places),
         }
         command = curl(pair, hide, self.origins)
         return [self._found(pair, difference, priority, hide, whole, command) for difference, priority in won]

@@ -242,7 +242,10 @@ async def test_second_answers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many exchanges were confirmed, how many could not be, and what became of the requests."""
     async with desk(monkeypatch) as made:
         confirmed = pair()._replace(again=Again(answer(b"1"), answer(b"2"), None))
-        counts = {("confirm", "v1", "sent", ""): 2, ("confirm", "v2", "sent", ""): 3}
+        counts: dict[tuple[str, ...], int] = {
+            ("confirm", "v1", "sent", ""): 2,
+            ("confirm", "v2", "sent", ""): 3,
+        }
         counts["confirm", "v2", "failed", "timeout"] = 1
         pairs = [confirmed, pair()._replace(unconfirmed="timeout"), pair()]
         await made.take(Batch(sequence=1, counts=counts, pairs=pairs))

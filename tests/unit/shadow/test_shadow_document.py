@@ -104,6 +104,19 @@ def test_sixteen_kilobytes_at_most(value: object) -> None:
     assert told != "[too long to be shown]"
 
 
+def test_what_differs_is_shown_first() -> None:
+    """However far down a list or an object it stands, and however long what comes before it is."""
+    items = [{"n": number, "pad": "x" * 500} for number in range(900)]
+    body = json.dumps({"first": "y" * 30_000, "items": items, "a/b": {"last": 1}}).encode()
+    places = ["/body/items/700/n", "/body/a~1b/last", "/headers/x", "", "/body/items/9999", "/body/items/-/x"]
+    told: Any = shown_answer(answer(body), HIDE, places)["body"]
+    assert told["a/b"] == {"last": 1}
+    assert {"n": 700, "pad": "x" * 500} in told["items"]
+    assert list(told) == ["first", "items", "a/b"]
+    assert told["items"][0] == "… 700 more items" or told["items"][0]["n"] == 0
+    assert told["items"][-1] == "… 199 more items"
+
+
 def test_fields_are_bounded() -> None:
     """A hundred of a kilobyte."""
     many = answer(b"", "a/b", *[(b"X-%d" % n, b"v" * 5000) for n in range(500)])
