@@ -124,7 +124,7 @@ class Engine:
             metadata=rules.metadata,
             killed=rules.killed,
         )
-        endpoints = Endpoints(templates(rules.compare))
+        endpoints = self._endpoints(rules, self._settings)
         self.collect_errors()
         self._rules = rules
         self._compiled = compiled
@@ -143,6 +143,8 @@ class Engine:
         """
         if self._rules is not None:
             parse_rules(self._rules.document, services=settings.services)
+            if settings.endpoints != self._settings.endpoints:
+                self._mirror.endpoints = self._endpoints(self._rules, settings)
         before, self._settings = self._settings, settings
         for name in before.services.keys() - settings.services.keys():
             self._metrics.origins.pop(name, None)
@@ -171,6 +173,11 @@ class Engine:
         except IndexError:
             plan = None
         return plan if plan is not None else self._plan(decision)
+
+    def _endpoints(self, rules: Rules, settings: Settings) -> Endpoints:
+        """How requests are named from now on; those of the settings first, so that rules rename nothing."""
+        named = [*settings.endpoints.templates, *templates(rules.compare)]
+        return Endpoints(named, before=self._mirror.endpoints)
 
     def collect_errors(self) -> None:
         """Move the rules' run-time errors into the metrics."""

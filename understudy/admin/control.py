@@ -80,6 +80,12 @@ class ControlPlane(Protocol):
     async def forget_samples(self, *, unit: str | None) -> int:
         """Forget the samples of *unit* (its text), or all when that is None; how many there were."""
 
+    def revision(self) -> int:
+        """A number that is another one whenever the report may be: evidence, samples or rules changed.
+
+        Cheap, and never the same as in a process before this one.
+        """
+
     async def clear_evidence(self) -> None:
         """Forget all evidence, so that the report starts anew."""
 

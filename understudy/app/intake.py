@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from understudy.app.trouble import Trouble
-from understudy.comparators import report
+from understudy.comparators import Ledger, noise_at
 from understudy.errors import StoreError
 from understudy.link import Batch
 from understudy.messages import Pair
@@ -22,7 +22,10 @@ MOST_BATCHES: Final = 1024
 """A worker has one batch under way at a time, so there are never more than workers and their ghosts."""
 
 JUDGED_SECONDS: Final = 2.0
-"""How old the memory of what is noise may grow, while pairs come in."""
+"""How often what is noise is judged anew, while pairs come in."""
+
+JUDGED_AT_ONCE: Final = 1000
+"""About so many places each time, in turns: a hundredth of a second, however many there are."""
 
 SLICE_SECONDS: Final = 0.001
 """How long comparing may hold the control process before somebody else's turn; one pair may take longer."""
@@ -48,7 +51,7 @@ class Intake:
         acknowledge: Callable[[str, int], None],
         control_share: float,
     ) -> None:
-        self.evidence: Counter[Key] = Counter()
+        self.evidence = Ledger()
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
         """Pairs by (flag, service, result), for the metrics."""
         self.differences: Counter[tuple[str, str]] = Counter()
@@ -59,6 +62,9 @@ class Intake:
         self._acknowledge = acknowledge
         self.control_share = control_share
         self._judged_at = 0.0
+        self._unjudged: list[tuple[str, str]] = []
+        self._noise: set[Key] = set()
+        assessor.noise = self._noise
         self._drawn_at = time.monotonic()
         self._batches: asyncio.Queue[tuple[str, Batch]] = asyncio.Queue(maxsize=MOST_BATCHES)
 
@@ -71,12 +77,15 @@ class Intake:
 
     async def load(self) -> None:
         """Start from what the store has. Raises `StoreError`."""
-        self.evidence = Counter(await self._store.evidence())
+        self.evidence = await self._store.evidence()
+        self._unjudged.clear()
 
     async def clear(self) -> None:
         """Forget all evidence. Raises `StoreError`."""
         await self._store.clear_evidence()
         self.evidence.clear()
+        self._unjudged.clear()
+        self._noise.clear()
         self._assessor.draws.forget()
 
     def second_answers(self) -> dict[str, Any]:
@@ -135,7 +144,7 @@ class Intake:
                 counts.update(assessment.counts)
         samples = [sample for _, assessment in assessed if assessment for sample in samples_of(assessment)]
         if await self._add(source, batch.sequence, counts, samples):
-            self.evidence.update(counts)
+            self.evidence.add(counts)
             for pair, assessment in assessed:
                 self._count(pair, assessment)
         else:
@@ -194,17 +203,21 @@ class Intake:
             return
         self._judged_at = now
         try:
-            whole = report(self.evidence, control_share=self.control_share)
+            self._judge_some()
         except Exception:
             # Only a label of metrics hangs on it.
             log.exception("what is noise could not be judged")
-            return
-        self._assessor.noise = frozenset(
-            (endpoint["service"], endpoint["endpoint"], finding["path"], finding["kind"])
-            for endpoint in whole["endpoints"]
-            for finding in endpoint["findings"]
-            if finding["verdict"] == "noise"
-        )
+
+    def _judge_some(self) -> None:
+        """Judge the endpoints whose turn it is; when all have had theirs, start again."""
+        if not self._unjudged:
+            self._unjudged = self.evidence.endpoints()
+        judged = 0
+        while self._unjudged and judged < JUDGED_AT_ONCE:
+            places = noise_at(self.evidence, self._unjudged.pop(), self.control_share)
+            self._noise.difference_update(places)
+            self._noise.update(place for place, is_noise in places.items() if is_noise)
+            judged += len(places) + 1
 
 
 def samples_of(assessment: Assessment) -> list[Sample]:

@@ -6,13 +6,15 @@ Keys (all texts), and what they count:
 ``("control", service, outcome, reason)``  the same for control calls; the service is the one asked
 ``("exchange", service, endpoint, what)``  exchanges, matched (equal), ignored (only forgiven differences),
     with_control, not_compared (both answers came, but no room was left, or mirroring broke),
-    unpaired (the primary's answer failed, so there is nothing to compare with)
+    unpaired (the primary's answer failed, so there is nothing to compare with),
+    late (the shadow took longer than the primary by more than is forgiven)
 ``("difference", service, endpoint, path, kind, what)``  differing, control_differing,
     b (the shadow differs, the control does not), c (the reverse),
     differing_with_control, ignored (forgiven by a rule),
     differing_again, control_again (the part of differing and control_differing that came from units
     which had counted there before)
-``("latency", service, endpoint, side, bucket)``  side is primary or shadow
+``("latency", service, endpoint, side, bucket)``  side is primary or shadow: how long the answer took; or
+    slower or faster: by how much the shadow took longer, or not longer, than the primary of its exchange
 """
 
 from collections import Counter
@@ -28,6 +30,18 @@ Evidence = MutableMapping[Key, int]
 RELATIVE_ERROR: Final = 0.01  # as DDSketch (PVLDB 2019) has it by default
 GAMMA: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 LOG_GAMMA: Final = log(GAMMA)
+MOST_BUCKETS: Final = 2048
+"""Far beyond any time: the last one ends after centuries."""
+
+TOLERANCE: Final = 0.10
+"""How much longer, as a share, a shadow may take. With none, any real 1 % would alarm in the end."""
+
+FLOOR_SECONDS: Final = 0.005
+"""Forgiven at least: a copy is sent after the primary's request and shares the machine with it.
+
+It counts below 50 ms. There, one turn of a busy event loop or one slice of the scheduler (some
+milliseconds) is more than a tenth of an answer's time, and says nothing about the version.
+"""
 
 
 def observe(
@@ -96,6 +110,11 @@ def bucket(seconds: float) -> int:
 def bound(index: int) -> float:
     """The upper bound of bucket *index*, in seconds."""
     return float(GAMMA**index) / 1e6
+
+
+def forgiven(seconds: float) -> float:
+    """How long a shadow may take where the primary takes *seconds*."""
+    return seconds + max(seconds * TOLERANCE, FLOOR_SECONDS)
 
 
 def quantile(buckets: Mapping[int, int], q: float) -> float:

@@ -5,14 +5,23 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
-from understudy.comparators.difference import Difference, Token, brief, escape, pointer
-from understudy.comparators.identifiers import identify
+from understudy.comparators.difference import (
+    LONGEST_TEXT,
+    Difference,
+    Token,
+    brief,
+    escape,
+    pointer,
+)
+from understudy.comparators.excerpt import around
+from understudy.comparators.identifiers import LONGEST_NAME, identify
 
 MOST_DIFFERENCES: Final = 200  # an exchange with more is broken as a whole; a report of them helps nobody
 MOST_NOTES: Final = 20_000  # places looked at one by one before the walk gives up: ~50 ms
 WIDE: Final = 50  # DESIGN §8, after Diffy: more siblings of one shape are a map, not a record
 MORE_PATH: Final = "/body/{more}"
-FORGIVABLE: Final = frozenset({"value", "header"})
+FORGIVABLE: Final = frozenset({"value", "header", "status", "content_type"})
+"""Kinds of two values that stand side by side, which a pattern or a tolerance may forgive."""
 
 
 class Forgiving(Protocol):
@@ -23,6 +32,9 @@ class Forgiving(Protocol):
 
     def forgives(self, tokens: Sequence[Token], primary: object, shadow: object) -> bool:
         """Whether two values may differ like this."""
+
+    def is_unordered(self, tokens: Sequence[Token]) -> bool:
+        """Whether order means nothing in this list."""
 
 
 class Found:
@@ -66,6 +78,8 @@ class Found:
         if seen is None and len(self._by_key) >= MOST_DIFFERENCES:
             self.is_full = True
             return
+        if type(primary) is str and type(shadow) is str and max(len(primary), len(shadow)) > LONGEST_TEXT:
+            primary, shadow = around(primary, shadow)
         self._by_key[path, kind] = Difference(
             path=path,
             kind=kind,
@@ -89,17 +103,18 @@ class Found:
 
     def _group(self, tokens: Sequence[Token], parents: Sequence[object]) -> str:
         parts = []
+        known = len(parents)
         for i, token in enumerate(tokens):
             if isinstance(token, int):
                 parts.append("/*")
-            elif 0 < i <= len(parents) and self._is_map(parents[i - 1]):
+            elif 0 < i <= known and self._is_map(parents[i - 1]):
                 parts.append("/{key}")
             else:
-                parts.append(_group_token(token))
+                parts.append(_group_token(token) if len(token) <= LONGEST_NAME else "/{key}")
         return "".join(parts)
 
     def _is_map(self, parent: object) -> bool:
-        if not isinstance(parent, Mapping) or len(parent) <= WIDE:
+        if not isinstance(parent, dict) or len(parent) <= WIDE:
             return False
         known = self._shapes.get(id(parent))
         if known is None:

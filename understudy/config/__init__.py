@@ -1,6 +1,7 @@
 """Text → values: the configuration file becomes settings and a rules document, or a list of problems."""
 
 from understudy.config.certificate import CertificateError, server_context
+from understudy.config.endpoints import EndpointSettings
 from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.origin_tls import client_context
@@ -8,6 +9,7 @@ from understudy.config.origins import Ejection, HealthCheck, OriginTls
 from understudy.config.reloading import Reloaded, reloaded
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
+from understudy.config.services import first_origins
 from understudy.config.settings import (
     AUTO,
     AccessLogSettings,
@@ -29,6 +31,7 @@ __all__ = [
     "AdminSettings",
     "CertificateError",
     "Ejection",
+    "EndpointSettings",
     "HealthCheck",
     "Limits",
     "Listener",
@@ -42,6 +45,7 @@ __all__ = [
     "Summary",
     "TlsSettings",
     "client_context",
+    "first_origins",
     "json_schema",
     "listeners",
     "load",

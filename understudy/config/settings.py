@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from understudy.config.endpoints import EndpointSettings
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
     NAME_PATTERN,
@@ -429,6 +430,9 @@ class Settings:
     )
     shadow: ShadowSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(ShadowSettings), factory=ShadowSettings, what="What mirroring may cost."
+    )
+    endpoints: EndpointSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(EndpointSettings), factory=EndpointSettings, what="How requests are told apart."
     )
     limits: Limits = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(Limits), factory=Limits, what="What one client may ask of a worker."

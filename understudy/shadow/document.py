@@ -185,9 +185,9 @@ def _cut_object(
         return f"{{… {len(value)} fields}}"
     below = _below(wanted)
     shown: dict[object, object] = {}
-    first = [key for key in below if key in value]
-    for number, key in enumerate(first):
-        shown[key] = _cut_share(value[key], room, below[key], depth, len(first) - number + 1)
+    first = [name for name in below if name in value]
+    for number, name in enumerate(first):
+        shown[name] = _cut_share(value[name], room, below[name], depth, len(first) - number + 1)
     for key, item in value.items():
         if room[0] <= 0:
             break

@@ -47,6 +47,7 @@ class MirroredExchange:
         "is_repeatable",
         "is_starved",
         "method",
+        "override",
         "path",
         "primary_body",
         "primary_done",
@@ -67,6 +68,7 @@ class MirroredExchange:
         self._mirror = mirror
         self.targets = targets
         self.method = method
+        self.override = ""  # the method that the request asks to be taken for
         self.is_head = method == "HEAD"
         self.is_repeatable = method in SAFE
         self.path = path

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from understudy.comparators import Endpoints, bucket
-from understudy.comparators.evidence import bound
+from understudy.comparators.evidence import bound, forgiven
 from understudy.forwarding import CONTROL_MARK, SHADOW_MARK
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
@@ -40,10 +40,13 @@ class Tally:
     __slots__ = (
         "controlled",
         "exchanges",
+        "faster",
+        "late",
         "matched",
         "primary",
         "shadow",
         "shadow_seconds",
+        "slower",
         "uncompared",
         "unpaired",
     )
@@ -54,8 +57,11 @@ class Tally:
         self.controlled = 0
         self.uncompared = 0
         self.unpaired = 0
+        self.late = 0
         self.primary: dict[int, int] = {}
         self.shadow: dict[int, int] = {}
+        self.slower: dict[int, int] = {}
+        self.faster: dict[int, int] = {}
         self.shadow_seconds = 0.0
 
 
@@ -133,6 +139,7 @@ class Mirror:
         exchange = None
         if not reason:
             exchange = MirroredExchange(self, targets, method, path, query, flag)
+            exchange.override = override
             if override and override not in SAFE:
                 exchange.is_repeatable = False
         for target in targets:
@@ -241,7 +248,12 @@ class Mirror:
                 self._settle_call(exchange, call, control)
 
     def _settle_call(self, exchange: MirroredExchange, call: ShadowCall, control: ShadowCall | None) -> None:
-        endpoint = self.endpoints.of(exchange.method, exchange.path)
+        endpoint = self.endpoints.of(
+            exchange.override or exchange.method,
+            exchange.path,
+            exchange.query,
+            0 if exchange.primary_failed else exchange.primary_status,
+        )
         key = (call.target.service, endpoint, exchange.flag)
         tally = self._tallies.get(key)
         if tally is None:
@@ -257,7 +269,13 @@ class Mirror:
                 at = bucket(theirs)
                 tally.shadow[at] = tally.shadow.get(at, 0) + 1
                 tally.shadow_seconds += theirs
-                call.target.deltas.observe(theirs - mine)
+                delta = theirs - mine
+                sizes = tally.slower if delta > 0 else tally.faster
+                at = bucket(abs(delta))
+                sizes[at] = sizes.get(at, 0) + 1
+                if theirs > forgiven(mine):
+                    tally.late += 1
+                call.target.deltas.observe(delta)
             if exchange.equals(call) and (control is None or exchange.equals(control)):
                 tally.exchanges += 1
                 tally.matched += 1
@@ -376,9 +394,15 @@ class Mirror:
             ("with_control", tally.controlled),
             ("not_compared", tally.uncompared),
             ("unpaired", tally.unpaired),
+            ("late", tally.late),
         ):
             counts["exchange", service, endpoint, what] += n
-        for side, buckets in (("primary", tally.primary), ("shadow", tally.shadow)):
+        for side, buckets in (
+            ("primary", tally.primary),
+            ("shadow", tally.shadow),
+            ("slower", tally.slower),
+            ("faster", tally.faster),
+        ):
             for index, n in buckets.items():
                 counts["latency", service, endpoint, side, str(index)] += n
         results = self._metrics.comparisons

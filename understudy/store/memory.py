@@ -2,12 +2,12 @@
 
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
-from understudy.store.evidence import Key, check_sequence, count_key, count_rows
+from understudy.store.evidence import Key, check_sequence, count_rows
 from understudy.store.rules import StoredRules, document_text, stored_rules
 from understudy.store.sample import (
     SECRET_BYTES,
@@ -29,7 +29,7 @@ class MemoryStore:
         self._is_open = False
         self._versions: list[dict[str, Any]] = []
         self._forgotten = 0
-        self._counts: Counter[str] = Counter()
+        self._counts = Ledger()
         self._sources: dict[str, int] = {}
         self._samples: list[SampleRow] = []
         self._secrets: dict[str, bytes] = {}
@@ -82,19 +82,19 @@ class MemoryStore:
         """See Store.add_evidence."""
         self._check_open()
         check_sequence(sequence)
-        rows = count_rows(counts)
+        count_rows(counts)  # what no store can take, this one does not take either
         fresh = [sample_row(sample) for sample in samples]
         if self._sources.get(source, sequence - 1) >= sequence:
             return False
         self._remember(source, sequence)
-        self._counts.update(rows)
+        self._counts.add(counts)
         self._keep(self._samples + fresh)
         return True
 
-    async def evidence(self) -> dict[Key, int]:
+    async def evidence(self) -> Ledger:
         """See Store.evidence."""
         self._check_open()
-        return {count_key(text): n for text, n in self._counts.items()}
+        return Ledger(self._counts)
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""

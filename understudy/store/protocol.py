@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from understudy.comparators import Ledger
 from understudy.store.evidence import Key
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
@@ -51,8 +52,8 @@ class Store(Protocol):
         a body that is no JSON), so that nobody sends it again.
         """
 
-    async def evidence(self) -> dict[Key, int]:
-        """All counts; keys in no particular order, no zeros."""
+    async def evidence(self) -> Ledger:
+        """All counts; the caller's own, to add to. Counts that are added meanwhile may be missing."""
 
     async def samples(self) -> list[Sample]:
         """The samples kept, by key, lowest priority first; without their ``whole``."""

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import schema
 from understudy.store.database import Database
@@ -45,6 +46,9 @@ _SEE = _seen.on_conflict_do_update(
     index_elements=["source"], set_={"sequence": _seen.excluded.sequence, "seen": _seen.excluded.seen}
 )
 
+
+PAGE = 5000
+"""Counts are read so many at a time."""
 
 _samples = schema.samples.c
 _ROW = (
@@ -143,11 +147,18 @@ class SqliteStore:
             await self._keep(connection, fresh)
         return True
 
-    async def evidence(self) -> dict[Key, int]:
+    async def evidence(self) -> Ledger:
         """See Store.evidence."""
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(select(schema.evidence.c.key, schema.evidence.c.n))).all()
-        return {count_key(text): n for text, n in rows}
+        table, ledger, last = schema.evidence.c, Ledger(), ""
+        page = select(table.key, table.n).order_by(table.key).limit(PAGE)
+        while True:
+            # A page is a transaction of its own: a deadline then bounds a page, and memory holds one.
+            async with self._database.transaction() as connection:
+                rows = (await connection.execute(page.where(table.key > last))).all()
+            ledger.add({count_key(text): n for text, n in rows})
+            if len(rows) < PAGE:
+                return ledger
+            last = rows[-1][0]
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""

@@ -44,6 +44,7 @@ class FakeControl:
     failure: Exception | None = None
     hangs: bool = False
     follow: int = 2
+    changes: int = 0
 
     async def _answer(self) -> None:
         if self.hangs:
@@ -109,6 +110,9 @@ class FakeControl:
         await self._answer()
         self.forgotten.append(unit)
         return 3
+
+    def revision(self) -> int:
+        return self.changes
 
     async def clear_evidence(self) -> None:
         await self._answer()
