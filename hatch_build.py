@@ -42,6 +42,7 @@ HOT = (
     "understudy/link/outbox.py",
     "understudy/shadow/assess.py",
     "understudy/shadow/call.py",
+    "understudy/shadow/confirm.py",
     "understudy/shadow/draws.py",
     "understudy/shadow/exchange.py",
     "understudy/shadow/mirror.py",
@@ -53,6 +54,7 @@ HOT = (
     "understudy/comparators/comparison.py",
     "understudy/comparators/content.py",
     "understudy/comparators/elements.py",
+    "understudy/comparators/distribution.py",
     "understudy/comparators/evidence.py",
     "understudy/comparators/formats.py",
     "understudy/comparators/found.py",
@@ -61,6 +63,10 @@ HOT = (
     "understudy/comparators/json_tree.py",
     "understudy/comparators/walk.py",
     "understudy/comparators/xml.py",
+    "understudy/comparators/latency.py",
+    "understudy/comparators/ledger.py",
+    "understudy/comparators/noise.py",
+    "understudy/comparators/verdict.py",
     "understudy/comparators/endpoints.py",
 )
 

@@ -175,7 +175,8 @@ def _note_whole(found: Found, a: bytes, b: bytes, mine: ContentType, theirs: Con
     if x is None or y is None:
         _note_bytes(found, a, b)
     elif x != y:
-        found.add(BODY, "body", *around(x, y))
+        is_forgiven = found.rules is not None and found.rules.forgives(BODY, x, y)
+        found.add(BODY, "body", *around(x, y), ignored=is_forgiven)
 
 
 def _note_bytes(found: Found, a: bytes, b: bytes) -> None:

@@ -20,7 +20,8 @@ MOST_DIFFERENCES: Final = 200  # an exchange with more is broken as a whole; a r
 MOST_NOTES: Final = 20_000  # places looked at one by one before the walk gives up: ~50 ms
 WIDE: Final = 50  # DESIGN §8, after Diffy: more siblings of one shape are a map, not a record
 MORE_PATH: Final = "/body/{more}"
-FORGIVABLE: Final = frozenset({"value", "header"})
+FORGIVABLE: Final = frozenset({"value", "header", "status", "content_type"})
+"""Kinds of two values that stand side by side, which a pattern or a tolerance may forgive."""
 
 
 class Forgiving(Protocol):
@@ -31,6 +32,9 @@ class Forgiving(Protocol):
 
     def forgives(self, tokens: Sequence[Token], primary: object, shadow: object) -> bool:
         """Whether two values may differ like this."""
+
+    def is_unordered(self, tokens: Sequence[Token]) -> bool:
+        """Whether order means nothing in this list."""
 
 
 class Found:

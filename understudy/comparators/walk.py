@@ -31,8 +31,8 @@ BRACKETS: Final = frozenset({"{", "["})
 class ListRules(Protocol):
     """How the lists of one endpoint are matched."""
 
-    def key_of(self, tokens: Sequence[Token]) -> tuple[str, ...] | None:
-        """The path, inside an item, of the field that names it; None: by position."""
+    def key_of(self, tokens: Sequence[Token]) -> tuple[tuple[str, ...], ...] | None:
+        """The paths, inside an item, of the fields that name it; None: by position."""
 
     def is_unordered(self, tokens: Sequence[Token]) -> bool:
         """Whether order means nothing in this list."""
@@ -169,9 +169,9 @@ class Walk:
     def _lists(self, a: list[object], b: list[object]) -> None:
         rules = self.rules
         if rules is not None:
-            field = rules.key_of(self.tokens)
-            if field is not None:
-                self._keyed(a, b, field)
+            fields = rules.key_of(self.tokens)
+            if fields is not None:
+                self._keyed(a, b, fields)
                 return
             if rules.is_unordered(self.tokens):
                 self._unordered(a, b)
@@ -212,15 +212,15 @@ class Walk:
         for i, j in zip(only_a, only_b, strict=False):
             self._below(i, a, a[i], b[j])
 
-    def _keyed(self, a: list[object], b: list[object], field: tuple[str, ...]) -> None:
-        """Match items by what stands at *field*; items without it, or of a repeated name, by their order."""
+    def _keyed(self, a: list[object], b: list[object], fields: tuple[tuple[str, ...], ...]) -> None:
+        """Match items by what stands at *fields*; items without any, or of a repeated name, by order."""
         theirs: dict[Hashable, list[int]] = {}
         for j, y in enumerate(b):
-            theirs.setdefault(_frozen_at(y, field), []).append(j)
+            theirs.setdefault(_name_of(y, fields), []).append(j)
         is_moved = False
         matched = 0
         for i, x in enumerate(a):
-            same_name = theirs.get(_frozen_at(x, field))
+            same_name = theirs.get(_name_of(x, fields))
             if not same_name:
                 self._below(i, a, x, ABSENT)
                 continue
@@ -251,8 +251,17 @@ def _freeze_counted(value: object, tokens: list[Token], rules: ListRules) -> Has
         fields = ((key, _freeze_counted(item, [*tokens, key], rules)) for key, item in value.items())
         return ("object", frozenset(fields))
     if isinstance(value, list):
-        return ("list", tuple(_freeze_counted(item, [*tokens, i], rules) for i, item in enumerate(value)))
+        items = [_freeze_counted(item, [*tokens, i], rules) for i, item in enumerate(value)]
+        if rules.is_unordered(tokens) or rules.key_of(tokens) is not None:
+            return ("items", frozenset(Counter(items).items()))
+        return ("list", tuple(items))
     return freeze(value)
+
+
+def _name_of(item: object, fields: tuple[tuple[str, ...], ...]) -> Hashable:
+    """What tells an item from others; `ABSENT` when it has none of the fields."""
+    parts = tuple([_frozen_at(item, field) for field in fields])
+    return ABSENT if all(part is ABSENT for part in parts) else parts
 
 
 def _frozen_at(item: object, field: tuple[str, ...]) -> Hashable:
