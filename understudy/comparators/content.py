@@ -14,9 +14,9 @@ import brotli
 from understudy.messages import Answer
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    import compression.zstd as zstd
 else:
-    from backports import zstd
+    import backports.zstd as zstd
 
 MOST_DECODED_BYTES: Final = 8 * 1024 * 1024
 """A body that decodes to more is compared as it came: 8 times the largest copy that is kept (DESIGN §7)."""

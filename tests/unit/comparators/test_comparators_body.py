@@ -18,9 +18,9 @@ from understudy.comparators.excerpt import first_difference
 from understudy.messages import Answer
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    import compression.zstd as zstd
 else:
-    from backports import zstd
+    import backports.zstd as zstd
 
 JSON = "application/json"
 raw_deflate = zlib.compressobj(wbits=-15)
