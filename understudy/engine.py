@@ -5,7 +5,7 @@ A new rules document is compiled first and swapped whole; requests under way kee
 
 from collections.abc import Callable, Collection
 
-from understudy.comparators import CompareRule, Endpoints
+from understudy.comparators import CompareRule, Comparison, Endpoints
 from understudy.config import Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
@@ -124,12 +124,13 @@ class Engine:
             metadata=rules.metadata,
             killed=rules.killed,
         )
-        endpoints = Endpoints(templates(rules.compare))
+        endpoints = self._endpoints(rules, self._settings)
         self.collect_errors()
         self._rules = rules
         self._compiled = compiled
         self._plans = []
         self._mirror.endpoints = endpoints
+        self._mirror.confirming.comparison = Comparison(rules.compare)
         self.version = version
         self._metrics.rules_version = version
 
@@ -142,6 +143,8 @@ class Engine:
         """
         if self._rules is not None:
             parse_rules(self._rules.document, services=settings.services)
+            if settings.endpoints != self._settings.endpoints:
+                self._mirror.endpoints = self._endpoints(self._rules, settings)
         before, self._settings = self._settings, settings
         for name in before.services.keys() - settings.services.keys():
             self._metrics.origins.pop(name, None)
@@ -170,6 +173,11 @@ class Engine:
         except IndexError:
             plan = None
         return plan if plan is not None else self._plan(decision)
+
+    def _endpoints(self, rules: Rules, settings: Settings) -> Endpoints:
+        """How requests are named from now on; those of the settings first, so that rules rename nothing."""
+        named = [*settings.endpoints.templates, *templates(rules.compare)]
+        return Endpoints(named, before=self._mirror.endpoints)
 
     def collect_errors(self) -> None:
         """Move the rules' run-time errors into the metrics."""
@@ -273,6 +281,7 @@ def mirror_limits(shadow: ShadowSettings) -> Limits:
         timeout_seconds=shadow.timeout,
         budget_bytes=shadow.budget_bytes,
         cap_bytes=shadow.body_cap_bytes,
+        confirm=shadow.confirm,
     )
 
 

@@ -12,7 +12,7 @@ from understudy.comparators import Ledger, noise_at
 from understudy.errors import StoreError
 from understudy.link import Batch
 from understudy.messages import Pair
-from understudy.shadow import Assessment, Assessor
+from understudy.shadow import Assessment, Assessor, unit_digest
 from understudy.store import Sample, Store
 
 log = logging.getLogger("understudy.control")
@@ -32,6 +32,9 @@ SLICE_SECONDS: Final = 0.001
 
 DRAWN_SECONDS: Final = 3600.0
 """How long a draw stands against later ones; samples grow too old for the store in days."""
+
+UNIT_KEY: Final = "units"
+"""The secret of the store that names units."""
 
 Key = tuple[str, ...]
 
@@ -85,6 +88,13 @@ class Intake:
         self._noise.clear()
         self._assessor.draws.forget()
 
+    async def forget_samples(self, *, unit: str | None) -> int:
+        """Forget the samples of *unit* (its text), or all; how many there were. Raises `StoreError`."""
+        digest = None if unit is None else unit_digest(await self._store.secret(UNIT_KEY), unit)
+        forgotten = await self._store.forget_samples(unit=digest)
+        self._assessor.draws.forget()
+        return forgotten
+
     async def run(self) -> None:
         """Take batches for ever; one that the store cannot take now is tried until it can."""
         while True:
@@ -105,6 +115,8 @@ class Intake:
 
     async def _take(self, source: str, batch: Batch) -> None:
         self._refresh_noise()
+        if batch.pairs and not self._assessor.unit_key:
+            self._assessor.unit_key = await self._unit_key()
         rest_at = time.monotonic() + SLICE_SECONDS
         assessed: list[tuple[Pair, Assessment | None]] = []
         for pair in batch.pairs:
@@ -125,6 +137,15 @@ class Intake:
                 self._count(pair, assessment)
         else:
             self._assessor.draws.forget()  # what this batch drew stands nowhere
+
+    async def _unit_key(self) -> bytes:
+        """What units are named with in samples: the store's own, so that they are found after a restart."""
+        while True:
+            try:
+                return await self._store.secret(UNIT_KEY)
+            except StoreError as error:
+                self._trouble.met(error)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _add(self, source: str, sequence: int, counts: Counter[Key], samples: list[Sample]) -> bool:
         """Store one batch; False when nothing is to be added to what is known here."""
@@ -198,6 +219,9 @@ def samples_of(assessment: Assessment) -> list[Sample]:
             priority=found.priority,
             at=found.at,
             body=found.body,
+            name=found.name,
+            unit=found.unit,
+            whole=found.whole,
         )
         for found in assessment.found
     ]

@@ -59,6 +59,7 @@ def print_summary(summary: Summary, *, subject: str) -> None:
         *(("service", f"{name} → {url}") for name, url in summary.services.items()),
         ("shadow", _shadow_line(summary.shadow)),
         ("compare", f"{summary.compare_rules} rule{'' if summary.compare_rules == 1 else 's'}"),
+        *([("endpoints", summary.endpoints)] if summary.endpoints != "learned" else []),
     ]
     _print_columns(screen, facts)
     for index, route in enumerate(summary.routes):
@@ -73,6 +74,7 @@ def _shadow_line(shadow: Mapping[str, str]) -> str:
     return (
         f"{shadow['control']} asked twice, {shadow['timeout']} each, "
         f"at most {shadow['in_flight']} in flight, {shadow['budget']} in all, {shadow['body_cap']} a body"
+        f"{', differences confirmed' if shadow['confirm'] == 'on' else ''}"
     )
 
 

@@ -8,8 +8,9 @@ from understudy.comparators.body import compare_bodies
 from understudy.comparators.difference import Difference, Token, pointer
 from understudy.comparators.found import Found
 from understudy.comparators.headers import compare_content_types, compare_headers
-from understudy.comparators.pattern import Pattern, covers, is_at, leads_to, parse_pattern
+from understudy.comparators.pattern import Pattern, covers, is_at, leads_to, parse_field, parse_pattern
 from understudy.comparators.rules import CompareRule
+from understudy.comparators.templates import is_meant
 from understudy.comparators.tolerance import Tolerance
 from understudy.messages import Answer
 
@@ -19,9 +20,19 @@ MOST_PATHS: Final = 500
 
 OTHER: Final = "{other}"
 
+LONGEST_MATCHED: Final = 64 * 1024
+"""A longer text is not held against a pattern: some patterns take for ever on it."""
+
+ItemKey = tuple[Pattern, ...]
+"""Paths, inside an item, of the fields that name it together."""
+
 
 class EndpointRules:
-    """The compare rules of one endpoint, compiled: what they say about a place."""
+    """The compare rules of one endpoint, compiled: what they say about a place.
+
+    They add up, whatever their order: what any of them forgives is forgiven, and ``only`` of several names
+    what any of them names. Where a list has a key, ``unordered`` says nothing more.
+    """
 
     __slots__ = ("_ignore", "_keys", "_matching", "_only", "_parts", "_tolerances", "_unordered")
 
@@ -30,10 +41,10 @@ class EndpointRules:
         self._unordered = [parse_pattern(path) for rule in rules for path in rule.unordered]
         self._only = [parse_pattern(path) for rule in rules for path in rule.only]
         self._parts = {pattern[0] for pattern in self._only}
-        self._keys: list[tuple[Pattern, tuple[str, ...]]] = [
-            (parse_pattern(path), tuple(field.strip("/").split("/")))
+        self._keys: list[tuple[Pattern, ItemKey]] = [
+            (parse_pattern(path), tuple(map(parse_field, fields)))
             for rule in rules
-            for path, field in rule.key.items()
+            for path, fields in rule.key.items()
         ]
         self._tolerances: list[tuple[Pattern, Tolerance]] = [
             (parse_pattern(path), tolerance) for rule in rules for path, tolerance in rule.tolerance.items()
@@ -54,7 +65,14 @@ class EndpointRules:
         return 0
 
     def forgives(self, tokens: Sequence[Token], primary: object, shadow: object) -> bool:
-        """Whether two values may differ like this: both match a pattern, or they are close enough."""
+        """Whether two values may differ like this: both match a pattern, or they are close enough.
+
+        Lists, as a header field that comes several times gives them, value by value.
+        """
+        if isinstance(primary, list) and isinstance(shadow, list):
+            return len(primary) == len(shadow) and all(
+                a == b or self.forgives(tokens, a, b) for a, b in zip(primary, shadow, strict=True)
+            )
         for pattern, expression in self._matching:
             if is_at(pattern, tokens) and _both_match(expression, primary, shadow):
                 return True
@@ -63,11 +81,11 @@ class EndpointRules:
             for pattern, tolerance in self._tolerances
         )
 
-    def key_of(self, tokens: Sequence[Token]) -> tuple[str, ...] | None:
-        """The path, inside an item, of the field that names it; None: by position."""
-        for pattern, field in self._keys:
+    def key_of(self, tokens: Sequence[Token]) -> ItemKey | None:
+        """The paths, inside an item, of the fields that name it; None: by position."""
+        for pattern, fields in self._keys:
             if is_at(pattern, tokens):
-                return field
+                return fields
         return None
 
     def is_unordered(self, tokens: Sequence[Token]) -> bool:
@@ -77,7 +95,9 @@ class EndpointRules:
 
 def _both_match(expression: re.Pattern[str], primary: object, shadow: object) -> bool:
     return all(
-        isinstance(value, str | int | float) and expression.fullmatch(str(value)) is not None
+        isinstance(value, str | int | float)
+        and len(text := str(value)) <= LONGEST_MATCHED
+        and expression.fullmatch(text) is not None
         for value in (primary, shadow)
     )
 
@@ -162,29 +182,3 @@ def _fold(differences: list[Difference], known: set[str]) -> list[Difference]:
                 ignored=difference.ignored,
             )
     return list(kept.values())
-
-
-def is_meant(pattern: str, endpoint: str) -> bool:
-    """Whether an endpoint pattern of a rule means *endpoint* (``"METHOD /template"``).
-
-    ``{name}`` and ``*`` stand for one segment, whatever its text; a ``*`` at the end for one or more.
-    """
-    if pattern == "*":
-        return True
-    method, _, path = pattern.partition(" ")
-    given_method, _, given_path = endpoint.partition(" ")
-    if not path:
-        method, path = "*", method
-    if method not in ("*", given_method):
-        return False
-    return path == "*" or _segments_fit(path.split("/"), given_path.split("/"))
-
-
-def _segments_fit(pattern: list[str], given: list[str]) -> bool:
-    is_open = pattern[-1] == "*"
-    if len(given) < len(pattern) if is_open else len(given) != len(pattern):
-        return False
-    return all(
-        part == text or (bool(text) and (part == "*" or (part[:1] == "{" and part[-1:] == "}")))
-        for part, text in zip(pattern, given, strict=False)
-    )

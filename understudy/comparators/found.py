@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
-from understudy.comparators.difference import Difference, Token, brief, escape, pointer
+from understudy.comparators.difference import LONGEST_TEXT, Difference, Token, brief, escape, pointer
+from understudy.comparators.excerpt import around
 from understudy.comparators.identifiers import identify
 
 MOST_DIFFERENCES: Final = 200  # an exchange with more is broken as a whole; a report of them helps nobody
 MOST_NOTES: Final = 20_000  # places looked at one by one before the walk gives up: ~50 ms
 WIDE: Final = 50  # DESIGN §8, after Diffy: more siblings of one shape are a map, not a record
 MORE_PATH: Final = "/body/{more}"
-FORGIVABLE: Final = frozenset({"value", "header"})
+FORGIVABLE: Final = frozenset({"value", "header", "status", "content_type"})
+"""Kinds of two values that stand side by side, which a pattern or a tolerance may forgive."""
 
 
 class Forgiving(Protocol):
@@ -23,6 +25,9 @@ class Forgiving(Protocol):
 
     def forgives(self, tokens: Sequence[Token], primary: object, shadow: object) -> bool:
         """Whether two values may differ like this."""
+
+    def is_unordered(self, tokens: Sequence[Token]) -> bool:
+        """Whether order means nothing in this list."""
 
 
 class Found:
@@ -66,6 +71,8 @@ class Found:
         if seen is None and len(self._by_key) >= MOST_DIFFERENCES:
             self.is_full = True
             return
+        if type(primary) is str and type(shadow) is str and max(len(primary), len(shadow)) > LONGEST_TEXT:
+            primary, shadow = around(primary, shadow)
         self._by_key[path, kind] = Difference(
             path=path,
             kind=kind,

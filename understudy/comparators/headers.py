@@ -74,7 +74,7 @@ def compare_content_types(found: Found, primary: Answer, shadow: Answer) -> None
     if a == b:
         return
     mine, theirs = content_type(a), content_type(b)
-    if mine != theirs:
+    if mine.media != theirs.media or mine.charset != theirs.charset:
         found.add(("headers", "content-type"), "content_type", mine.shown, theirs.shown)
 
 
@@ -132,12 +132,26 @@ def _compare_values(found: Found, name: bytes, mine: list[bytes], theirs: list[b
     elif name in LIST_HEADERS:
         if _members(mine) != _members(theirs):
             _note(found, name, mine, theirs)
+    elif found.rules is not None and found.rules.is_unordered(("headers", _text(name))):
+        _compare_unordered(found, name, mine, theirs)
     elif sorted(mine) != sorted(theirs):
         _note(found, name, mine, theirs)
 
 
+def _compare_unordered(found: Found, name: bytes, mine: list[bytes], theirs: list[bytes]) -> None:
+    """Like `LIST_HEADERS`, because a rule says so; the case of a member may mean something here."""
+    if _split(mine) != _split(theirs):
+        _note(found, name, mine, theirs)
+    else:
+        found.add(("headers", _text(name)), "order", _shown(mine), _shown(theirs), ignored=True)
+
+
 def _members(values: list[bytes]) -> list[bytes]:
-    return sorted(part.strip().lower() for part in b",".join(values).split(b",") if part.strip())
+    return sorted(member.lower() for member in _split(values))
+
+
+def _split(values: list[bytes]) -> list[bytes]:
+    return sorted(part.strip() for part in b",".join(values).split(b",") if part.strip())
 
 
 def _note(found: Found, name: bytes, mine: list[bytes], theirs: list[bytes]) -> None:

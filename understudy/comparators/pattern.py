@@ -1,5 +1,6 @@
 """Name places in an answer: a path pattern as people write it, the tokens it means, and matching them."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,6 +26,8 @@ def parse_pattern(text: str) -> Pattern:
     if not text.startswith("/"):
         raise ValueError("a path starts with /")
     tokens = [_unescape(token) for token in text[1:].split("/")]
+    if "**" in tokens:
+        raise ValueError("** is no wildcard: * is one position or key, and what lies below is covered")
     if tokens[0] == "headers":
         if len(tokens) < 2 or not tokens[1]:
             raise ValueError("a header needs its name: /headers/NAME")
@@ -33,6 +36,25 @@ def parse_pattern(text: str) -> Pattern:
     if tokens[0] == "status" and len(tokens) > 1:
         raise ValueError("a status has nothing below it; for a field of the body write /body/status/…")
     return tuple(tokens) if tokens[0] in PARTS else ("body", *tokens)
+
+
+def parse_field(text: str) -> Pattern:
+    """The tokens of a field inside an item: ``sku``, ``/meta/id`` or ``meta/id``. Raises ValueError."""
+    return tuple(_unescape(token) for token in text.strip("/").split("/"))
+
+
+def tokens_of(path: str) -> tuple[str, ...]:
+    """The tokens of a path as a report writes it; what cannot be unescaped stands as it is."""
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in path[1:].split("/"))
+
+
+def meant(text: str) -> str:
+    """The pattern that was probably meant by *text*, which may be in JSONPath or with dots; else empty."""
+    path = re.sub(r"\[\s*(['\"]?)([^\]'\"]*)\1\s*\]", r"/\2", text.strip().removeprefix("$"))
+    if not path.startswith("/"):
+        path = "/" + path.lstrip(".").replace(".", "/")
+    path = path.replace("**", "*").replace("./", "/").replace("/.", "/")
+    return path if path not in ("/", text) else ""
 
 
 def _unescape(token: str) -> str:

@@ -7,7 +7,9 @@ from heapq import nsmallest
 from math import ceil, exp
 from typing import Any, Final
 
+from understudy.comparators.covered import covered_places
 from understudy.comparators.evidence import Key
+from understudy.comparators.folding import fold
 from understudy.comparators.latency import latencies
 from understudy.comparators.ledger import Ledger, Name, ledger_of
 from understudy.comparators.noise import (
@@ -24,11 +26,13 @@ from understudy.comparators.notes import (
     notes_on_failures,
     notes_on_missed,
     notes_on_omitted,
+    notes_on_rules,
     notes_on_thin_endpoints,
     notes_on_tolerance,
     notes_on_units,
     number_of,
 )
+from understudy.comparators.rules import CompareRule
 from understudy.comparators.verdict import (
     CLEAN,
     IGNORED,
@@ -83,6 +87,8 @@ def report(
     control_share: float = 0.1,
     epsilon: float = EPSILON,
     most_findings: int = MOST_FINDINGS,
+    rules: Sequence[CompareRule] = (),
+    templates: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The report of all *evidence*, ready for `json.dumps`. Seconds for times, shares for rates.
 
@@ -90,7 +96,8 @@ def report(
     most so many of the findings called a regression are none. *epsilon*: the run is clean once fewer than
     that share of its exchanges can differ without an explanation (95 % certain), every difference
     seen is noise or ignored, and hardly a copy went without being compared. The verdict of latency stands
-    at its endpoint and does not change the others. *most_findings* are listed, the heaviest.
+    at its endpoint and does not change the others. *most_findings* are listed, the heaviest. *rules* in force
+    and *templates* of endpoints hold for what was counted before them, too: see `covered` and `fold`.
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
     ``not_compared``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
@@ -99,15 +106,18 @@ def report(
     ``weight``, ``units`` (where some repeat: how often it counted, each unit once); latency: see
     `latencies`.
     """
+    ledger, samples = fold(
+        ledger_of(evidence), samples or {}, [*templates, *(rule.endpoint for rule in rules)]
+    )
     terms = _Terms(
-        samples=samples or {},
+        samples=samples,
         control_share=control_share,
         fdr=fdr,
         epsilon=epsilon,
         most_findings=most_findings,
     )
-    ledger = ledger_of(evidence)
-    judgements = judge(ledger, control_share=control_share, fdr=fdr, epsilon=epsilon)
+    covered = covered_places(ledger, rules)
+    judgements = judge(ledger, control_share=control_share, fdr=fdr, epsilon=epsilon, covered=covered)
     endpoints = _endpoints(ledger, judgements, terms)
     flows = {key: n for key, n in ledger.others().items() if key[0] in ("mirror", "control")}
     services = _services(flows)
@@ -133,6 +143,7 @@ def report(
             *(text for text, _ in blind),
             *notes_on_thin_endpoints(verdict, endpoints),
             *notes_on_omitted(endpoints),
+            *notes_on_rules(rules, endpoints),
         ],
         "needed": needed,
         **totals,

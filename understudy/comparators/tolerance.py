@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Final
 
 UNITS: Final = ("absolute", "relative", "seconds")
-MILLISECONDS_FROM: Final = 1e11  # seconds reach this in the year 5138, milliseconds did in 1973
+FRACTIONS: Final = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+"""From so large on a time since 1970 is in nano-, micro- or milliseconds: seconds reach 1e11 in the year
+5138, milliseconds did in 1973, and so on for each next thousandth."""
+
 ROUNDING: Final = 1e-9  # 0.1 + 0.2 is not 0.3; a tolerance of 0.1 means it anyway
 
 
@@ -14,8 +18,8 @@ ROUNDING: Final = 1e-9  # 0.1 + 0.2 is not 0.3; a tolerance of 0.1 means it anyw
 class Tolerance:
     """``absolute`` and ``seconds`` in units of the value; ``relative`` as a share of the larger magnitude.
 
-    Numbers may be written as text ("9.99"). Times are seconds or milliseconds since 1970, ISO 8601, or
-    an HTTP date; without a zone they are UTC.
+    Numbers may be written as text ("9.99"). Times are seconds since 1970 or thousandths of them, down to
+    nanoseconds, ISO 8601, or an HTTP date; without a zone they are UTC.
     """
 
     unit: str
@@ -23,7 +27,7 @@ class Tolerance:
 
     def accepts(self, a: object, b: object) -> bool:
         """Whether *a* and *b* are close enough. False when either is no number or time."""
-        read = _seconds if self.unit == "seconds" else _number
+        read = seconds_of if self.unit == "seconds" else number_of
         x, y = read(a), read(b)
         if x is None or y is None:
             return False
@@ -31,19 +35,22 @@ class Tolerance:
         return abs(x - y) <= most * (1 + ROUNDING)
 
 
-def _number(value: object) -> float | None:
+def number_of(value: object) -> float | None:
+    """The finite number that *value* is or is written as; None when it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return float(value)
+        number = float(value)
     except (ValueError, OverflowError):
         return None
+    return number if isfinite(number) else None
 
 
-def _seconds(value: object) -> float | None:
-    number = _number(value)
+def seconds_of(value: object) -> float | None:
+    """The time that *value* says, in seconds since 1970; None when it says none."""
+    number = number_of(value)
     if number is not None:
-        return number / 1000 if abs(number) >= MILLISECONDS_FROM else number
+        return next((number / unit for least, unit in FRACTIONS if abs(number) >= least), number)
     if not isinstance(value, str):
         return None
     moment = _moment(value)

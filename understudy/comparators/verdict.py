@@ -1,6 +1,6 @@
 """Judge each (service, endpoint, path, kind): regression, noise, undecided or ignored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -54,13 +54,18 @@ class Judgement:
 
 
 def judge(
-    evidence: Mapping[Key, int], *, control_share: float, fdr: float, epsilon: float
+    evidence: Mapping[Key, int],
+    *,
+    control_share: float,
+    fdr: float,
+    epsilon: float,
+    covered: Collection[Place] = frozenset(),
 ) -> dict[Place, Judgement]:
     """Judge every place that differed. Kinds are places of their own: noise of one excuses no other.
 
     Where no control can be had (*control_share* 0, or a method that is never asked twice) and none
     came, a place is a regression once it differs in more than *epsilon* of the exchanges. Where control
-    is asked but does not answer, it stays undecided.
+    is asked but does not answer, it stays undecided. What is *covered* by a rule is ignored.
     """
     ledger = ledger_of(evidence)
     lost = lost_control_calls(ledger.others())
@@ -71,7 +76,11 @@ def judge(
             basis = _basis(name, counts, control_share)
             log_e = _log_e(counts, basis, control_share, epsilon)
             known[*name, path, kind] = counts, numbers[AT["ignored"]], basis, log_e
-    seen = [place for place, (counts, *_) in known.items() if counts.differing or counts.control_differing]
+    seen = [
+        place
+        for place, (counts, *_) in known.items()
+        if place not in covered and (counts.differing or counts.control_differing)
+    ]
     is_flagged = dict(zip(seen, flagged([known[place][3] for place in seen], fdr), strict=True))
     level = threshold(len(seen), fdr)
     judgements = {}

@@ -1,6 +1,7 @@
 """Text → values: the configuration file becomes settings and a rules document, or a list of problems."""
 
 from understudy.config.certificate import CertificateError, server_context
+from understudy.config.endpoints import EndpointSettings
 from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.origin_tls import client_context
@@ -29,6 +30,7 @@ __all__ = [
     "AdminSettings",
     "CertificateError",
     "Ejection",
+    "EndpointSettings",
     "HealthCheck",
     "Limits",
     "Listener",

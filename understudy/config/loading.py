@@ -8,6 +8,7 @@ from typing import Any
 
 from understudy.config.address import is_loopback, overlap, resolve_store
 from understudy.config.certificate import CertificateError, server_context
+from understudy.config.endpoints import EndpointSettings, in_document, with_openapi
 from understudy.config.environ import override
 from understudy.config.listener import Listener, check_listeners, clash, listeners, resolve_listen
 from understudy.config.place import Place
@@ -44,12 +45,13 @@ def parse_settings(document: object, *, base: Path, environ: Mapping[str, str]) 
     _check_listeners(values, base, place)
     _check_certificate(values, base, place)
     _check_shadow(values, place)
-    values = _located(values, base)
+    endpoints = with_openapi(values.get("endpoints") or EndpointSettings(), base, place.key("endpoints"))
+    values = {**_located(values, base), "endpoints": endpoints}
     ours = {listener.address for listener in _listeners(values, base)}
     check_services(values.get("services", {}), place.key("services"), listening=ours)
     if place.problems:
         raise ConfigError(tuple(_from_variable(problem, origins) for problem in place.problems))
-    document = {key: value for key, value in changed.items() if key not in RULES_KEYS}
+    document = {key: value for key, value in in_document(changed, endpoints).items() if key not in RULES_KEYS}
     return _settings(values, rules, base, document)
 
 

@@ -172,22 +172,30 @@ def _compare() -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "endpoint": {"type": "string", "description": "METHOD /template, or * for all."},
+            "endpoint": {
+                "type": "string",
+                "description": "METHOD /template, with ?name=value where the query matters, or * for all.",
+            },
             "ignore": {**_POINTERS, "description": "Paths that may differ, with all below."},
             "matching": {
                 "type": "object",
                 "description": "Path → the pattern that both values match, however they differ.",
                 "additionalProperties": {"type": "string"},
             },
-            "unordered": {**_POINTERS, "description": "Lists whose order means nothing."},
+            "unordered": {**_POINTERS, "description": "Lists, also in a header, whose order means nothing."},
             "key": {
                 "type": "object",
-                "description": "List → the field that names an item.",
-                "additionalProperties": {"type": "string"},
+                "description": "List → the field that names an item, or the fields that do so together.",
+                "additionalProperties": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                    ]
+                },
             },
             "tolerance": {
                 "type": "object",
-                "description": "Path → how far apart two values may be: 0.01, {relative: 0.05}.",
+                "description": "Path → how far apart values may be: 0.01, {relative: 0.05}, {seconds: 5}.",
                 "additionalProperties": _TOLERANCE,
             },
             "only": {**_POINTERS, "description": "When given, nothing else of the same part counts."},

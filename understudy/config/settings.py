@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from understudy.config.endpoints import EndpointSettings
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
     NAME_PATTERN,
@@ -243,6 +244,12 @@ class ShadowSettings:
         what="Most bytes kept of one request body or answer.",
         why="1MiB, as NGINX's client_max_body_size and Envoy's buffer limit.",
     )
+    confirm: bool = setting(
+        SWITCH,
+        default=False,
+        what="Ask all sides of a safe request once more when they differ: what differs twice counts.",
+        why="off: each difference costs the primary's version one more request, two with a control answer.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,6 +430,9 @@ class Settings:
     )
     shadow: ShadowSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(ShadowSettings), factory=ShadowSettings, what="What mirroring may cost."
+    )
+    endpoints: EndpointSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(EndpointSettings), factory=EndpointSettings, what="How requests are told apart."
     )
     limits: Limits = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(Limits), factory=Limits, what="What one client may ask of a worker."

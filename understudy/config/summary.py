@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from understudy.comparators import doubts
 from understudy.config.listener import listeners
 from understudy.config.quantity import duration_text, size_text
 from understudy.config.settings import Service, Settings
@@ -59,6 +60,7 @@ class Summary:
     shadow: Mapping[str, str]
     compare_rules: int
     warnings: tuple[str, ...]
+    endpoints: str = "learned"
 
 
 def summary(settings: Settings) -> Summary:
@@ -73,7 +75,13 @@ def summary(settings: Settings) -> Summary:
         shadow=_shadow(settings),
         compare_rules=len(settings.rules.compare),
         warnings=tuple(_warnings(settings)),
+        endpoints=_endpoints(settings),
     )
+
+
+def _endpoints(settings: Settings) -> str:
+    named = len(settings.endpoints.templates)
+    return f"{named} template{'' if named == 1 else 's'}, others learned" if named else "learned"
 
 
 def _service(service: Service) -> Iterator[str]:
@@ -102,6 +110,7 @@ def _shadow(settings: Settings) -> dict[str, str]:
         "in_flight": str(shadow.in_flight),
         "budget": size_text(shadow.budget_bytes),
         "body_cap": size_text(shadow.body_cap_bytes),
+        "confirm": "on" if shadow.confirm else "off",
     }
 
 
@@ -169,10 +178,22 @@ def _warnings(settings: Settings) -> Iterator[str]:
     for name, service in settings.services.items():
         if service.tls is not None and not service.tls.verify:
             yield f"services.{name}.tls.verify is false: whoever answers there is believed"
+    yield from doubts(settings.rules.compare)
+    yield from _compare_warnings(settings)
     used = mirrored | set(_serving(settings))
     for name in settings.services:
         if name not in used:
             yield f"services.{name} is used by no variant and no route"
+
+
+def _compare_warnings(settings: Settings) -> Iterator[str]:
+    """Compare rules for methods that no route mirrors, so that they never hold."""
+    routes = [route for route in settings.rules.routes if route.flag]
+    mirrored = {method for route in routes for method in route.mirror_methods}
+    for index, rule in enumerate(settings.rules.compare):
+        method, _, path = rule.endpoint.partition(" ")
+        if mirrored and path and method != "*" and method not in mirrored:
+            yield f"compare[{index}]: no route mirrors {method}, so there is nothing to compare"
 
 
 def _route_warnings(settings: Settings) -> Iterator[str]:

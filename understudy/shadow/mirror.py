@@ -17,6 +17,7 @@ from understudy.forwarding import CONTROL_MARK, SHADOW_MARK
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
 from understudy.shadow.call import ShadowCall
+from understudy.shadow.confirm import Confirming
 from understudy.shadow.exchange import SAFE, MirroredExchange
 from understudy.shadow.target import Copy, Target
 
@@ -72,6 +73,8 @@ class Limits:
     timeout_seconds: float = 5.0
     budget_bytes: int = 64 * 1024 * 1024
     cap_bytes: int = 1024 * 1024
+    confirm: bool = False
+    """Ask both sides once more before a difference counts."""
 
 
 class Mirror:
@@ -108,6 +111,7 @@ class Mirror:
         self._retired: list[Target] = []
         self._running: dict[ShadowCall, None] = {}
         self._tallies: dict[tuple[str, str, str], Tally] = {}
+        self.confirming = Confirming(self, now=now)
 
     # -- called by a front door, which hands what is raised to `broke` ----------------------------
 
@@ -135,6 +139,7 @@ class Mirror:
         exchange = None
         if not reason:
             exchange = MirroredExchange(self, targets, method, path, query, flag)
+            exchange.override = override
             if override and override not in SAFE:
                 exchange.is_repeatable = False
         for target in targets:
@@ -172,15 +177,23 @@ class Mirror:
             if asked:
                 exchange.control = asked[0]
                 calls = [*calls, asked[0]]
+        exchange.copy = copy
+        exchange.same_version = control
+        exchange.body_bytes = len(copy.body)
+        copy.body = b""  # it stands in each call's bytes
         exchange.expect(len(calls))
         for call in calls:
-            self._running[call] = None
-            try:
-                call.start()
-            except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-                self.broke()
-                call.cancel("error")
+            self.start(call)
         return True
+
+    def start(self, call: ShadowCall) -> None:
+        """Send *call*, which is booked and awaited, and watch its deadline."""
+        self._running[call] = None
+        try:
+            call.start()
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self.broke()
+            call.cancel("error")
 
     def give_up(self, exchange: MirroredExchange) -> None:
         """An exception broke the mirroring of this request: count it, keep the books whole."""
@@ -235,7 +248,12 @@ class Mirror:
                 self._settle_call(exchange, call, control)
 
     def _settle_call(self, exchange: MirroredExchange, call: ShadowCall, control: ShadowCall | None) -> None:
-        endpoint = self.endpoints.of(exchange.method, exchange.path)
+        endpoint = self.endpoints.of(
+            exchange.override or exchange.method,
+            exchange.path,
+            exchange.query,
+            0 if exchange.primary_failed else exchange.primary_status,
+        )
         key = (call.target.service, endpoint, exchange.flag)
         tally = self._tallies.get(key)
         if tally is None:
@@ -263,12 +281,28 @@ class Mirror:
                 tally.matched += 1
                 if control is not None:
                     tally.controlled += 1
-            elif exchange.is_starved or not self._recorder.offer(
-                self._pair(exchange, call, control, endpoint)
-            ):
+            elif exchange.is_starved or not self._hand_on(exchange, call, control, endpoint):
                 tally.uncompared += 1
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self.broke()
+            tally.uncompared += 1
+
+    def _hand_on(
+        self, exchange: MirroredExchange, call: ShadowCall, control: ShadowCall | None, endpoint: str
+    ) -> bool:
+        """Let unequal answers be compared, now or once they are confirmed; False: there is no room."""
+        pair: Pair | None = self._pair(exchange, call, control, endpoint)
+        if self.limits.confirm and pair is not None:
+            pair = self.confirming.confirm(pair, exchange, call, control)
+        return pair is None or self._recorder.offer(pair)
+
+    def confirmed(self, pair: Pair) -> None:
+        """Second answers came, or will not: *pair* can be compared."""
+        if not self._recorder.offer(pair):
+            key = (pair.service, pair.endpoint, pair.flag)
+            tally = self._tallies.get(key)
+            if tally is None:
+                tally = self._tallies[key] = Tally()
             tally.uncompared += 1
 
     def _pair(
@@ -286,6 +320,7 @@ class Mirror:
             primary=primary,
             shadow=call.as_answer(primary.length_bytes),
             control=None if control is None else control.as_answer(primary.length_bytes),
+            asked=exchange.asked(),
         )
 
     def broke(self) -> None:
@@ -326,8 +361,9 @@ class Mirror:
 
     def cancel_all(self, reason: str = "shutdown") -> None:
         """End every call: the worker is leaving, or needs what they hold."""
-        for call in list(self._running):
-            call.cancel(reason)
+        for _ in range(2):  # what ends first may have been about to be asked once more
+            for call in list(self._running):
+                call.cancel(reason)
 
     def drain(self) -> dict[tuple[str, ...], int]:
         """The evidence counted since the last call, by the keys of `understudy.comparators`."""
@@ -338,13 +374,15 @@ class Mirror:
                 self._drain_tally(counts, service, endpoint, flag, tally)
             except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
                 self.broke()
-        flows = {"mirror": self._metrics.mirror, "control": self._metrics.control}
-        for target in (*self.targets.values(), *self._retired):
+        metrics = self._metrics
+        flows = {"mirror": metrics.mirror, "control": metrics.control, "confirm": metrics.confirm}
+        for target in (*self.targets.values(), *self._retired, *self.confirming.targets):
             flow = flows[target.role]
             for (outcome, reason), n in target.drain().items():
                 counts[target.role, target.service, outcome, reason] += n
                 flow[target.service, f"{outcome}_{reason}" if reason else outcome] += n
         self._retired = [target for target in self._retired if not target.is_settled]
+        self.confirming.forget_retired()
         return {key: n for key, n in counts.items() if n}
 
     def _drain_tally(

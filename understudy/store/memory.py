@@ -1,5 +1,6 @@
 """A store that lives and ends with its process."""
 
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,7 +9,15 @@ from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
 from understudy.store.evidence import Key, check_sequence, count_rows
 from understudy.store.rules import StoredRules, document_text, stored_rules
-from understudy.store.sample import Bounds, Sample, SampleRow, keep, sample_row, stored_sample
+from understudy.store.sample import (
+    SECRET_BYTES,
+    Bounds,
+    Sample,
+    SampleRow,
+    keep,
+    sample_row,
+    stored_sample,
+)
 
 
 class MemoryStore:
@@ -23,6 +32,7 @@ class MemoryStore:
         self._counts = Ledger()
         self._sources: dict[str, int] = {}
         self._samples: list[SampleRow] = []
+        self._secrets: dict[str, bytes] = {}
 
     async def open(self) -> None:
         """See Store.open."""
@@ -90,7 +100,26 @@ class MemoryStore:
         """See Store.samples."""
         self._check_open()
         self._keep(self._samples)
-        return [stored_sample(row) for row in sorted(self._samples)]
+        return [stored_sample(row._replace(whole="")) for row in sorted(self._samples)]
+
+    async def sample(self, name: str) -> Sample | None:
+        """See Store.sample."""
+        self._check_open()
+        self._keep(self._samples)
+        return next((stored_sample(row) for row in self._samples if row.name == name), None)
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        """See Store.forget_samples."""
+        self._check_open()
+        kept = [row for row in self._samples if unit is not None and row.unit != unit]
+        forgotten = len(self._samples) - len(kept)
+        self._samples = kept
+        return forgotten
+
+    async def secret(self, name: str) -> bytes:
+        """See Store.secret."""
+        self._check_open()
+        return self._secrets.setdefault(name, secrets.token_bytes(SECRET_BYTES))
 
     async def clear_evidence(self) -> None:
         """See Store.clear_evidence."""

@@ -6,7 +6,7 @@ import pytest
 from comparators_examples import answer, compare, compare_json, forgiven, json_answer, named
 
 from understudy.comparators import CompareRule, Comparison, Tolerance, parse_compare_rules
-from understudy.comparators.comparison import is_meant
+from understudy.comparators.templates import is_meant
 
 
 @pytest.mark.parametrize(

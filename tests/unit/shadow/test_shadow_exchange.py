@@ -249,6 +249,7 @@ def test_times_are_counted_for_both_sides() -> None:
 def test_a_lost_primary_is_counted_as_unpaired() -> None:
     """The shadow answered and there was nothing to lay beside it."""
     stage = Rehearsal()
+    stage.mirror.endpoints.of("GET", "/orders/1")
     exchange, (call,) = stage.sent()
     exchange.primary_lost()
     stage.connection_of(call).data_received(OK_JSON)
