@@ -7,8 +7,8 @@ from figures import Row
 from grids import titles
 from latency import SHADOWS, Latency
 
-VIOLETS = ("#4c1d95", "#7c3aed", "#c4b5fd")
-GREYS = ("#374151", "#7b8494", "#c3c8d0")
+VIOLETS = ("#4c1d95", "#7c3aed", "#a78bfa", "#c4b5fd")
+GREYS = ("#374151", "#6b7280", "#9ca3af", "#c3c8d0")
 """Dark to light; all stand out on the light background in either theme."""
 
 HEADERS = ("get", "get-changing", "noisy")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from figures import Row
-from latency import Latency, hung_minus_none_ms
+from latency import Latency, rise_ms
 
 PLAIN, MIRROR, CONTROL = "understudy", "understudy+mirror", "understudy+mirror+control"
 
@@ -38,6 +38,9 @@ RATIOS = (
 HUNG_MS = 1.0
 """What a hung shadow may add to the 99th percentile, against no shadow, at half the capacity."""
 
+DIFFERENT_MS = 1.0
+"""What it may add that every answer differs and is compared, against answers that are all equal."""
+
 
 def goals(tables: Mapping[str, Sequence[Row]], latencies: Sequence[Latency]) -> list[Goal]:
     """Every goal, reached or not."""
@@ -51,13 +54,20 @@ def goals(tables: Mapping[str, Sequence[Row]], latencies: Sequence[Latency]) -> 
     ]
     ours = [one for one in latencies if one.peer == PLAIN]
     failed = float(sum(one.failed for one in ours)) if ours else None
-    hung = hung_minus_none_ms(latencies, PLAIN)
+    hung = rise_ms(latencies, PLAIN, "hung", "none")
+    different = rise_ms(latencies, PLAIN, "different", "healthy")
     return [
         *found,
         Goal(
             what="half load: p99, hung shadow minus none, median of the rounds",
             value=hung,
             at_most=HUNG_MS,
+            unit=" ms",
+        ),
+        Goal(
+            what="half load: p99, every answer different minus all equal, median of the rounds",
+            value=different,
+            at_most=DIFFERENT_MS,
             unit=" ms",
         ),
         Goal(what="half load: failed requests, whatever the shadow does", value=failed, at_most=0.0),

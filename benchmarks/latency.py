@@ -10,13 +10,16 @@ from peers import PEER_BY_NAME, Target
 from saturation import Tell, capacity
 from scenarios import LATENCY_PEERS, SCENARIOS
 from stage import Stage
+from traffic import Load
 
 COPY_SECONDS = 2.0
 """The life of a copy in these runs, so that time-outs of a hung shadow fall within them."""
 
 LOAD_SHARE = 0.5
 CAPACITY_SECONDS = 1
-SHADOWS = ("none", "healthy", "hung")
+DIFFERENT = Load(path="/noisy")
+SHADOWS = ("none", "healthy", "hung", "different")
+"""What stands behind the mirror; `different`: healthy, and no answer of it equals the primary's."""
 SHARES = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
 
 
@@ -48,6 +51,7 @@ class _Cell:
     shadow: str
     port: int
     rate: float
+    load: Load
 
 
 def steps(rounds: int) -> int:
@@ -86,7 +90,7 @@ def measure_latency(
                     pace(
                         stage.processes,
                         cell.port,
-                        SCENARIOS[0].load,
+                        cell.load,
                         rate=cell.rate,
                         seconds=seconds,
                         connections=connections,
@@ -115,12 +119,19 @@ def _cells(
         return []
     tell(f"capacity: {(mirror or plain).name}")
     most = capacity(mirror or plain, SCENARIOS[0], stage, seconds=CAPACITY_SECONDS, connections=connections)
-    ports = zip(SHADOWS, (plain, mirror, hung), strict=True)
+    ports = zip(SHADOWS, (plain, mirror, hung, mirror), strict=True)
     asked = [("direct", "none", stage.upstreams.primary)]
     asked += [(plain.name, shadow, target.port) for shadow, target in ports if target is not None]
     rate = most * LOAD_SHARE
     return [
-        _Cell(peer=peer, beside=plain.name, shadow=shadow, port=port, rate=rate)
+        _Cell(
+            peer=peer,
+            beside=plain.name,
+            shadow=shadow,
+            port=port,
+            rate=rate,
+            load=DIFFERENT if shadow == "different" else SCENARIOS[0].load,
+        )
         for peer, shadow, port in asked
     ]
 
@@ -149,14 +160,14 @@ def added_ms(some: Sequence[Latency], one: Latency, what: str) -> float:
     return float(getattr(one, what)) - float(getattr(direct, what))
 
 
-def hung_minus_none_ms(some: Sequence[Latency], peer: str) -> float | None:
-    """What a hung shadow adds to the 99th percentile of *peer*; None when that was not measured.
+def rise_ms(some: Sequence[Latency], peer: str, shadow: str, against: str) -> float | None:
+    """What *shadow* adds to the 99th percentile of *peer*, against another one; None when not measured.
 
     The median over the rounds: within a round the two runs are seconds apart, between rounds a shared machine
     wavers by more than what is asked here.
     """
     by_shadow = {each.shadow: each.p99s_ms for each in some if each.peer == peer}
-    if not {"none", "hung"} <= by_shadow.keys():
+    if not {shadow, against} <= by_shadow.keys():
         return None
-    pairs = zip(by_shadow["none"], by_shadow["hung"], strict=True)
-    return median(hung - none for none, hung in pairs)
+    pairs = zip(by_shadow[against], by_shadow[shadow], strict=True)
+    return median(more - less for less, more in pairs)

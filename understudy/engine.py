@@ -5,7 +5,7 @@ A new rules document is compiled first and swapped whole; requests under way kee
 
 from collections.abc import Callable, Collection
 
-from understudy.comparators import CompareRule, Endpoints
+from understudy.comparators import CompareRule, Comparison, Endpoints
 from understudy.config import Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
@@ -130,6 +130,7 @@ class Engine:
         self._compiled = compiled
         self._plans = []
         self._mirror.endpoints = endpoints
+        self._mirror.confirming.comparison = Comparison(rules.compare)
         self.version = version
         self._metrics.rules_version = version
 
@@ -280,6 +281,7 @@ def mirror_limits(shadow: ShadowSettings) -> Limits:
         timeout_seconds=shadow.timeout,
         budget_bytes=shadow.budget_bytes,
         cap_bytes=shadow.body_cap_bytes,
+        confirm=shadow.confirm,
     )
 
 

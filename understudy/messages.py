@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Fields in the order they came, names as spelled on the wire, values without outer space."""
@@ -82,8 +82,41 @@ class Answer(NamedTuple):
         return b""
 
 
+class Asked(NamedTuple):
+    """What was asked, for whoever wants to ask it again.
+
+    ``unit`` is the targeting unit (empty: none) and ``unit_at`` where the route finds it (``header:x-user``).
+    ``primary`` is the service that answered the client. ``lines`` are the field lines as they went on, joined
+    by CRLF; those of credentials have no value. ``body`` is empty when it was longer than is kept, while
+    ``body_bytes`` counts all of it.
+    """
+
+    unit: str = ""
+    unit_at: str = ""
+    primary: str = ""
+    lines: bytes = b""
+    body: bytes = b""
+    body_bytes: int = 0
+
+
+NOTHING_ASKED: Final = Asked()
+"""Nobody knows how it was asked."""
+
+
+class Again(NamedTuple):
+    """The answers to the same request, asked of all sides once more."""
+
+    primary: Answer
+    shadow: Answer
+    control: Answer | None
+
+
 class Pair(NamedTuple):
-    """One answered copy that is not byte-equal, on its way to the comparators."""
+    """One answered copy that is not byte-equal, on its way to the comparators.
+
+    ``again`` holds the second answers when they were asked for and came; ``unconfirmed`` says why they did
+    not. Neither is set when nobody asked twice.
+    """
 
     service: str
     endpoint: str
@@ -95,3 +128,6 @@ class Pair(NamedTuple):
     primary: Answer
     shadow: Answer
     control: Answer | None
+    asked: Asked = NOTHING_ASKED
+    again: Again | None = None
+    unconfirmed: str = ""

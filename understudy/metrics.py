@@ -30,6 +30,7 @@ class WorkerMetrics:
         self.delta: dict[str, Histogram] = {}
         self.mirror: Counter[tuple[str, str]] = Counter()
         self.control: Counter[tuple[str, str]] = Counter()
+        self.confirm: Counter[tuple[str, str]] = Counter()
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
         self.errors: Counter[str] = Counter()
         self.certificates: Counter[str] = Counter()
@@ -75,6 +76,7 @@ class WorkerMetrics:
             },
             "mirror": [[*labels, n] for labels, n in self.mirror.items()],
             "control": [[*labels, n] for labels, n in self.control.items()],
+            "confirm": [[*labels, n] for labels, n in self.confirm.items()],
             "comparisons": [[*labels, n] for labels, n in self.comparisons.items()],
             "errors": list(self.errors.items()),
             "ejections": list(self.ejections.items()),
@@ -133,6 +135,7 @@ FAMILIES: Final = (
     "delta",
     "mirror",
     "control",
+    "confirm",
     "comparisons",
     "errors",
     "ejections",
@@ -222,6 +225,12 @@ class WorkersCollector:
         yield self._counter("understudy_mirror", "Copies by outcome.", ["service", "outcome"], "mirror")
         yield self._counter(
             "understudy_control", "Control calls by outcome.", ["service", "outcome"], "control"
+        )
+        yield self._counter(
+            "understudy_confirm",
+            "Second requests after a difference (shadow.confirm), by outcome.",
+            ["service", "outcome"],
+            "confirm",
         )
         yield self._counter(
             "understudy_comparisons",

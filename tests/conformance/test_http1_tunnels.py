@@ -2,7 +2,7 @@
 
 import pytest
 from http1_harness import FLAGGED, Message, Peer, Stage, get, ok, scripted, settle, stage
-from test_http1_tracing import Lines, logged
+from test_http1_access_log import Lines, logged
 
 from understudy.proxy.upgrade import websocket_accept
 

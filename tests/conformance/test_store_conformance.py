@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -507,3 +508,112 @@ async def test_a_store_opens_again(make: Make) -> None:
 
     assert newest is not None
     assert newest.document == {"a": 1}
+
+
+def whole_sample(priority: float, *, unit: str = "", path: str = "/body/price") -> Sample:
+    """A sample with a name of 16 digits, made of its priority."""
+    return replace(
+        sample(priority, path=path),
+        name=f"{int(priority * 1e6):016x}",
+        unit=unit,
+        whole={"primary": {"body": "x" * 50}, "shadow": {"body": [priority]}},
+    )
+
+
+async def test_a_sample_is_found_by_its_name(store: Store) -> None:
+    """Whole; a list of samples goes without what only one reader at a time wants."""
+    kept = whole_sample(0.5, unit="abc")
+    await add(store, 1, kept, whole_sample(0.25))
+
+    assert await store.sample(kept.name) == kept
+    assert [(found.name, found.unit, found.whole) for found in await store.samples()] == [
+        (whole_sample(0.25).name, "", None),
+        (kept.name, "abc", None),
+    ]
+    for unknown in ("", "ffffffffffffffff", "\ud800", "%"):
+        assert await store.sample(unknown) is None
+
+
+async def test_an_old_sample_is_not_found(store: Store, clock: Clock) -> None:
+    """What the list does not show any more is not there by name either."""
+    kept = whole_sample(0.5)
+    await add(store, 1, kept)
+    clock.now += 8 * DAY
+
+    assert await store.sample(kept.name) is None
+
+
+async def test_the_whole_counts_against_the_bound(make: Make) -> None:
+    """Bodies and wholes share the bytes that samples may take."""
+    store = make(Bounds(sample_bytes=300))
+    await store.open()
+    await add(store, 1, *(whole_sample(priority) for priority in (0.3, 0.1, 0.2)))
+
+    assert await priorities(store) == [0.1, 0.2]
+    await store.close()
+
+
+async def test_samples_are_forgotten_by_unit(store: Store) -> None:
+    """Those of one unit, wherever they are; counts and everybody else's stay."""
+    await add(
+        store,
+        1,
+        whole_sample(0.1, unit="alice"),
+        whole_sample(0.2, unit="bob"),
+        whole_sample(0.3),
+        whole_sample(0.4, unit="alice", path="/status"),
+    )
+
+    assert await store.forget_samples(unit="alice") == 2
+    assert await store.forget_samples(unit="alice") == 0
+    assert await priorities(store) == [0.2, 0.3]
+    assert await store.evidence() == {("exchange", "shop-v2"): 1}
+    assert await store.forget_samples(unit=None) == 2
+    assert await store.samples() == []
+    assert await add(store, 1, whole_sample(0.1)) is False
+
+
+async def test_a_secret_is_made_once(store: Store, make: Make) -> None:
+    """32 bytes that nobody chose; the same at every later call, and each name has its own."""
+    first = await store.secret("units")
+
+    assert len(first) == 32
+    assert await store.secret("units") == first
+    assert await store.secret("others") != first
+    await store.clear_evidence()
+    assert await store.secret("units") == first
+
+
+async def test_a_secret_survives_a_restart(tmp_path: Path) -> None:
+    """Else nobody would find a unit's samples again."""
+    made = []
+    for _ in range(2):
+        store = SqliteStore(tmp_path / "understudy.db")
+        await store.open()
+        made.append(await store.secret("units"))
+        await store.close()
+    assert made[0] == made[1]
+
+
+async def test_what_is_forgotten_stands_in_no_file(tmp_path: Path) -> None:
+    """Not in a free page, not in the write-ahead log."""
+    store = SqliteStore(tmp_path / "understudy.db", clock=Clock())
+    await store.open()
+    marks = [f"forget-me-{number}" for number in range(20)]
+    wholes = [
+        replace(
+            whole_sample(0.01 * (number + 1), unit="alice", path=f"/{number}"), whole={"primary": mark * 200}
+        )
+        for number, mark in enumerate(marks)
+    ]
+    await add(store, 1, *wholes)
+
+    def files() -> bytes:
+        return b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    assert all(mark.encode() in files() for mark in marks)
+
+    assert await store.forget_samples(unit="alice") == 20
+
+    assert not any(mark.encode() in files() for mark in marks)
+    await store.close()

@@ -20,7 +20,7 @@ from understudy.admin import Change, Readiness, Reload, create_admin
 from understudy.cli import app
 from understudy.config import parse_rules, parse_yaml
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
-from understudy.store import StoredRules
+from understudy.store import Sample, StoredRules
 
 FLAG = {"state": "ENABLED", "variants": {"on": {"serve": "v1"}}, "defaultVariant": "on"}
 DOCUMENT: dict[str, Any] = {
@@ -56,6 +56,7 @@ class Plane:
             changed=("services", "limits"), waiting=(), notes=(), workers=2, applied=2
         )
     )
+    samples: dict[str, Sample] = field(default_factory=dict)
     failure: Exception | None = None
 
     def _fail(self) -> None:
@@ -100,6 +101,15 @@ class Plane:
     async def report(self) -> dict[str, Any]:
         self._fail()
         return self.evidence
+
+    async def sample(self, name: str) -> Sample | None:
+        return self.samples.get(name)
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        return 2 if unit == "alice" else 5 if unit is None else 1
+
+    def revision(self) -> int:
+        return 0
 
     async def clear_evidence(self) -> None:
         self.evidence = {}
@@ -323,7 +333,7 @@ def test_the_report_is_written(url: str, form: str, start: str, tmp_path: Path) 
 def test_a_file_that_cannot_be_written_is_told(url: str, tmp_path: Path) -> None:
     """One line, with the name."""
     result = run("report", "--admin", url, "--output", str(tmp_path / "none" / "report.txt"))
-    assert result.exit_code == 1
+    assert result.exit_code == 73
     assert result.stderr == f"error: {tmp_path}/none/report.txt: No such file or directory\n"
 
 
@@ -507,3 +517,55 @@ def test_rules_are_suggested_by_the_server(url: str, plane: Plane) -> None:
         0,
         {"compare": [{"endpoint": "GET /x", "matching": {"/body/a": "(?s).*"}}]},
     )
+
+
+SAMPLE = Sample(
+    service="v2",
+    endpoint="GET /orders/{id}",
+    path="/body/price",
+    kind="value",
+    priority=0.5,
+    at=1_800_000_000.0,
+    name="0123456789abcdef",
+    body={
+        "at": "/body/price",
+        "request": "GET /orders/7",
+        "flag": "shop",
+        "seen": 1.0,
+        "curl": "curl 'http://v1'",
+    },
+    whole={
+        "primary": {"status": 200, "headers": [["X-A", "1"]], "body": {"price": 1, "note": "\x1b[31m"}},
+        "shadow": {"status": 200, "headers": [["X-A", "1"]], "body": {"price": 2, "note": "\x1b[31m"}},
+    },
+)
+
+
+def test_a_sample_is_shown(url: str, plane: Plane) -> None:
+    """Both answers, where they differ, the command that asks again; no content steers the terminal."""
+    plane.samples[SAMPLE.name] = SAMPLE
+    shown = run("samples", "show", SAMPLE.name, "--admin", url)
+    assert shown.exit_code == 0
+    for part in ("GET /orders/{id}", "X-A: 1", "  /body/price  value  1 → 2", "curl 'http://v1'"):
+        assert part in shown.stdout
+    assert "\x1b" not in shown.stdout
+    told = json.loads(run("samples", "show", SAMPLE.name, "--admin", url, "--json").stdout)
+    assert told["explanation"] == [{"path": "/body/price", "change": "value", "primary": 1, "shadow": 2}]
+
+
+@pytest.mark.parametrize("name", ["0123456789abcdef", "nothing", "a/b", "%2e%2e", ""])
+def test_a_sample_that_is_not_there_is_told(url: str, name: str) -> None:
+    """Exit 1, in words."""
+    shown = run("samples", "show", name, "--admin", url)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert "there is no" in shown.stderr or "nothing at this path" in shown.stderr or "method" in shown.stderr
+
+
+def test_samples_are_forgotten_by_unit(url: str) -> None:
+    """One unit's, or all; never all by leaving the unit out."""
+    assert run("samples", "purge", "--unit", "alice", "--admin", url).stdout == "2 samples are forgotten\n"
+    assert run("samples", "purge", "--unit", "bob", "--admin", url).stdout == "1 sample is forgotten\n"
+    assert run("samples", "purge", "--all", "--admin", url).stdout == "5 samples are forgotten\n"
+    for wrong in ([], ["--unit", ""], ["--unit", "alice", "--all"]):
+        refused = run("samples", "purge", *wrong, "--admin", url)
+        assert (refused.exit_code, refused.stdout) == (64, "")

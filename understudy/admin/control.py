@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from understudy.store import StoredRules
+from understudy.store import Sample, StoredRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,18 @@ class ControlPlane(Protocol):
 
     async def report(self) -> dict[str, Any]:
         """The report as JSON (DESIGN §8)."""
+
+    async def sample(self, name: str) -> Sample | None:
+        """The sample called *name*, with its ``whole``; None when there is none (any more)."""
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        """Forget the samples of *unit* (its text), or all when that is None; how many there were."""
+
+    def revision(self) -> int:
+        """A number that is another one whenever the report may be: evidence, samples or rules changed.
+
+        Cheap, and never the same as in a process before this one.
+        """
 
     async def clear_evidence(self) -> None:
         """Forget all evidence, so that the report starts anew."""

@@ -12,6 +12,7 @@ from understudy.report import (
     LIVE_POLICY,
     STATIC,
     file_policy,
+    read_search,
     render_html,
     render_live_html,
     static_file,
@@ -31,11 +32,13 @@ class ReportEndpoints:
             return Response(status_code=204)
         return json_answer(await within(self._control.report()))
 
-    async def page(self, _: Request) -> Response:
-        """The live page."""
+    async def page(self, request: Request) -> Response:
+        """The live page, narrowed by ``?q=`` (words) and ``?verdict=``."""
+        search = read_search(request.query_params.get("q", ""), request.query_params.get("verdict", ""))
+        revision = self._control.revision()  # before the report, lest a change in between be missed
         report = await within(self._control.report())
         # In a thread: a page of megabytes takes longer than a probe may wait.
-        text = await asyncio.to_thread(render_live_html, report)
+        text = await asyncio.to_thread(render_live_html, report, search=search, revision=revision)
         return _page(text, LIVE_POLICY)
 
     async def file(self, _: Request) -> Response:

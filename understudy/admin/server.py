@@ -1,12 +1,15 @@
 """The admin server as one ASGI application: which path leads to which endpoint."""
 
+import asyncio
 from collections.abc import Collection
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from understudy.admin.compare import CompareEndpoints
 from understudy.admin.control import ControlPlane
+from understudy.admin.events import EventEndpoints
 from understudy.admin.flags import FlagEndpoints
 from understudy.admin.guard import Guard
 from understudy.admin.health import HealthEndpoints
@@ -14,19 +17,25 @@ from understudy.admin.problems import HANDLED, answer
 from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
+from understudy.admin.samples import SampleEndpoints
 from understudy.admin.suggestions import SuggestionEndpoints
 
 
-def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starlette:
+def create_admin(
+    control: ControlPlane, *, hosts: Collection[str] = (), stopping: asyncio.Event | None = None
+) -> Starlette:
     """Return the admin server in front of *control*, to be run by any ASGI server.
 
     There is no authentication: bind it to a loopback address. Host fields other than ``localhost``,
     names below ``.localhost``, addresses and *hosts* (names without port) are refused with 421, except
-    on the probes; writes that a browser calls cross-site are refused with 403.
+    on the probes; writes that a browser calls cross-site are refused with 403. Once *stopping* is set, no
+    stream of events keeps the server from ending.
     """
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control)
     processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
+    samples, compare = SampleEndpoints(control), CompareEndpoints(control)
+    events = EventEndpoints(control, stopping=stopping)
     app = Starlette(
         routes=[
             Route("/healthz", health.healthz),
@@ -41,6 +50,10 @@ def create_admin(control: ControlPlane, *, hosts: Collection[str] = ()) -> Starl
             Route("/api/v1/restart", processes.restart, methods=["POST"]),
             Route("/api/v1/report", report.report, methods=["GET", "DELETE"]),
             Route("/api/v1/report.html", report.file),
+            Route("/api/v1/samples", samples.forget, methods=["DELETE"]),
+            Route("/api/v1/samples/{id}", samples.sample),
+            Route("/api/v1/report/events", events.events),
+            Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
             Route("/static/{name}", report.static),
             Route("/", report.page),
         ],

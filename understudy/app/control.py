@@ -24,6 +24,7 @@ from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
+from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
@@ -33,7 +34,7 @@ from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
 from understudy.shadow import Assessor, Draws, Redaction
-from understudy.store import Bounds, MemoryStore, Store, StoredRules, open_store
+from understudy.store import Bounds, MemoryStore, Sample, Store, StoredRules, open_store
 
 log = logging.getLogger("understudy.control")
 
@@ -82,11 +83,12 @@ class Control:
             self._redaction(settings),
             Draws(chance=random.random, places=Bounds().samples_per_key),
         )
+        self._assessor.origins = origins(settings)
         self._intake = Intake(
             self._store,
             self._assessor,
             trouble=self._trouble,
-            acknowledge=self._workers.acknowledge,
+            acknowledge=self._taken,
             control_share=settings.shadow.control,
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
@@ -98,6 +100,7 @@ class Control:
         )
         self._registry.register(ControlCollector(self))
         self._started_at = time.monotonic()
+        self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
@@ -110,6 +113,7 @@ class Control:
     def _apply(self, settings: Settings) -> None:
         """Put reloaded *settings* in force here; the rules may fit again, or be another stand-in now."""
         self._assessor.redaction = self._redaction(settings)
+        self._assessor.origins = origins(settings)
         self._intake.control_share = settings.shadow.control
         if self._is_loaded.is_set():
             self._put_in_force()
@@ -130,7 +134,7 @@ class Control:
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         server = Server(
             uvicorn.Config(
-                create_admin(self),
+                create_admin(self, stopping=self._stop),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
@@ -203,6 +207,10 @@ class Control:
     def _on_batch(self, source: str, batch: Batch) -> None:
         self._intake.offer(source, batch)
 
+    def _taken(self, source: str, sequence: int) -> None:
+        self._revision += 1
+        self._workers.acknowledge(source, sequence)
+
     def _on_ahead(self, version: int, document: Mapping[str, Any]) -> None:
         self._ahead.put_nowait((version, document))
 
@@ -240,6 +248,7 @@ class Control:
 
     def _put_in_force(self) -> None:
         rules = self._book.parsed
+        self._revision += 1
         self._assessor.comparison = Comparison(rules.compare)
         self._workers.set_rules(self._book.version, rules.document)
 
@@ -280,7 +289,7 @@ class Control:
             stored = await self._store.samples()
         for sample in stored:
             key = (sample.service, sample.endpoint, sample.path, sample.kind)
-            samples.setdefault(key, []).append(dict(sample.body))
+            samples.setdefault(key, []).append({**sample.body, "id": sample.name})
         whole = evidence_report(
             self._intake.evidence,
             samples=samples,
@@ -288,7 +297,23 @@ class Control:
             rules=self._book.parsed.compare,
             templates=self._settings.endpoints.templates,
         )
-        return {**whole, "rules_version": self._book.version, "generated_at": time.time()}
+        return {
+            **whole,
+            "rules_version": self._book.version,
+            "generated_at": time.time(),
+            "traffic": traffic(self._workers.snapshots.values()),
+        }
+
+    def revision(self) -> int:
+        return self._revision
+
+    async def sample(self, name: str) -> Sample | None:
+        with self._trouble.watched():
+            return await self._store.sample(name)
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        with self._trouble.watched(is_write=True):
+            return await self._intake.forget_samples(unit=unit)
 
     async def reload(self) -> Reload:
         return await self._reloader.reload()
@@ -300,6 +325,7 @@ class Control:
     async def clear_evidence(self) -> None:
         with self._trouble.watched(is_write=True):
             await self._intake.clear()
+        self._revision += 1
 
     def _has_heard_all(self) -> bool:
         """Whether each worker has told its counts to this process, or had the time to."""
@@ -358,6 +384,11 @@ class Control:
         trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
         trouble.add_metric([], 1.0 if self._trouble.text else 0.0)
         yield trouble
+
+
+def origins(settings: Settings) -> dict[str, str]:
+    """Where each service is asked, for the commands in samples."""
+    return {name: service.all_origins[0] for name, service in settings.services.items()}
 
 
 class ControlCollector:

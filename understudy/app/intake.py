@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from understudy.app.trouble import Trouble
-from understudy.comparators import report
+from understudy.comparators import Ledger, noise_at
 from understudy.errors import StoreError
 from understudy.link import Batch
 from understudy.messages import Pair
-from understudy.shadow import Assessment, Assessor
+from understudy.shadow import Assessment, Assessor, unit_digest
 from understudy.store import Sample, Store
 
 log = logging.getLogger("understudy.control")
@@ -22,13 +22,19 @@ MOST_BATCHES: Final = 1024
 """A worker has one batch under way at a time, so there are never more than workers and their ghosts."""
 
 JUDGED_SECONDS: Final = 2.0
-"""How old the memory of what is noise may grow, while pairs come in."""
+"""How often what is noise is judged anew, while pairs come in."""
+
+JUDGED_AT_ONCE: Final = 1000
+"""About so many places each time, in turns: a hundredth of a second, however many there are."""
 
 SLICE_SECONDS: Final = 0.001
 """How long comparing may hold the control process before somebody else's turn; one pair may take longer."""
 
 DRAWN_SECONDS: Final = 3600.0
 """How long a draw stands against later ones; samples grow too old for the store in days."""
+
+UNIT_KEY: Final = "units"
+"""The secret of the store that names units."""
 
 Key = tuple[str, ...]
 
@@ -45,7 +51,7 @@ class Intake:
         acknowledge: Callable[[str, int], None],
         control_share: float,
     ) -> None:
-        self.evidence: Counter[Key] = Counter()
+        self.evidence = Ledger()
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
         """Pairs by (flag, service, result), for the metrics."""
         self.differences: Counter[tuple[str, str]] = Counter()
@@ -56,6 +62,9 @@ class Intake:
         self._acknowledge = acknowledge
         self.control_share = control_share
         self._judged_at = 0.0
+        self._unjudged: list[tuple[str, str]] = []
+        self._noise: set[Key] = set()
+        assessor.noise = self._noise
         self._drawn_at = time.monotonic()
         self._batches: asyncio.Queue[tuple[str, Batch]] = asyncio.Queue(maxsize=MOST_BATCHES)
 
@@ -68,13 +77,23 @@ class Intake:
 
     async def load(self) -> None:
         """Start from what the store has. Raises `StoreError`."""
-        self.evidence = Counter(await self._store.evidence())
+        self.evidence = await self._store.evidence()
+        self._unjudged.clear()
 
     async def clear(self) -> None:
         """Forget all evidence. Raises `StoreError`."""
         await self._store.clear_evidence()
         self.evidence.clear()
+        self._unjudged.clear()
+        self._noise.clear()
         self._assessor.draws.forget()
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        """Forget the samples of *unit* (its text), or all; how many there were. Raises `StoreError`."""
+        digest = None if unit is None else unit_digest(await self._store.secret(UNIT_KEY), unit)
+        forgotten = await self._store.forget_samples(unit=digest)
+        self._assessor.draws.forget()
+        return forgotten
 
     async def run(self) -> None:
         """Take batches for ever; one that the store cannot take now is tried until it can."""
@@ -96,6 +115,8 @@ class Intake:
 
     async def _take(self, source: str, batch: Batch) -> None:
         self._refresh_noise()
+        if batch.pairs and not self._assessor.unit_key:
+            self._assessor.unit_key = await self._unit_key()
         rest_at = time.monotonic() + SLICE_SECONDS
         assessed: list[tuple[Pair, Assessment | None]] = []
         for pair in batch.pairs:
@@ -111,11 +132,20 @@ class Intake:
                 counts.update(assessment.counts)
         samples = [sample for _, assessment in assessed if assessment for sample in samples_of(assessment)]
         if await self._add(source, batch.sequence, counts, samples):
-            self.evidence.update(counts)
+            self.evidence.add(counts)
             for pair, assessment in assessed:
                 self._count(pair, assessment)
         else:
             self._assessor.draws.forget()  # what this batch drew stands nowhere
+
+    async def _unit_key(self) -> bytes:
+        """What units are named with in samples: the store's own, so that they are found after a restart."""
+        while True:
+            try:
+                return await self._store.secret(UNIT_KEY)
+            except StoreError as error:
+                self._trouble.met(error)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _add(self, source: str, sequence: int, counts: Counter[Key], samples: list[Sample]) -> bool:
         """Store one batch; False when nothing is to be added to what is known here."""
@@ -161,17 +191,21 @@ class Intake:
             return
         self._judged_at = now
         try:
-            whole = report(self.evidence, control_share=self.control_share)
+            self._judge_some()
         except Exception:
             # Only a label of metrics hangs on it.
             log.exception("what is noise could not be judged")
-            return
-        self._assessor.noise = frozenset(
-            (endpoint["service"], endpoint["endpoint"], finding["path"], finding["kind"])
-            for endpoint in whole["endpoints"]
-            for finding in endpoint["findings"]
-            if finding["verdict"] == "noise"
-        )
+
+    def _judge_some(self) -> None:
+        """Judge the endpoints whose turn it is; when all have had theirs, start again."""
+        if not self._unjudged:
+            self._unjudged = self.evidence.endpoints()
+        judged = 0
+        while self._unjudged and judged < JUDGED_AT_ONCE:
+            places = noise_at(self.evidence, self._unjudged.pop(), self.control_share)
+            self._noise.difference_update(places)
+            self._noise.update(place for place, is_noise in places.items() if is_noise)
+            judged += len(places) + 1
 
 
 def samples_of(assessment: Assessment) -> list[Sample]:
@@ -185,6 +219,9 @@ def samples_of(assessment: Assessment) -> list[Sample]:
             priority=found.priority,
             at=found.at,
             body=found.body,
+            name=found.name,
+            unit=found.unit,
+            whole=found.whole,
         )
         for found in assessment.found
     ]

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from understudy.cli.frame import CommandError, Commands, ExitCode, complain, end
+from understudy.cli.replay_command import replay
+from understudy.cli.report_options import ReportFailOn, ReportFiles, ReportForm
 
 app = typer.Typer(
     cls=Commands,
@@ -60,14 +62,6 @@ class SuggestionFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     YAML = "yaml"
-
-
-class ReportFormat(StrEnum):
-    """How `report` writes."""
-
-    TEXT = "text"
-    JSON = "json"
-    HTML = "html"
 
 
 def main() -> None:
@@ -365,16 +359,28 @@ def _if_match(option: str, inside: object) -> str:
 @app.command()
 def report(
     admin: Admin = _DEFAULT_ADMIN,
-    form: Annotated[ReportFormat, typer.Option("--format", help="How to write it.")] = ReportFormat.TEXT,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there instead.")
-    ] = None,
+    form: ReportForm = None,
+    output: ReportFiles = None,
+    fail_on: ReportFailOn = "regression",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for a verdict that is not undecided, and show how far it is.")
+    ] = False,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="DURATION", help="The longest to wait.", show_default="10m")
+    ] = "",
 ) -> None:
     """Show what differs. Exit 0: clean, 1: regression, 2: undecided, 3: no answer from the admin API."""
-    from understudy.cli import reported
+    from understudy.cli import reported, waiting
     from understudy.cli.remote import AdminApi
 
+    outputs = reported.read_outputs(output or [], form)
+    conditions = reported.read_fail_on(fail_on)
+    if timeout and not wait:
+        raise CommandError("--timeout says how long to --wait", code=ExitCode.USAGE)
+    limit = waiting.read_timeout(timeout)
     api = AdminApi(admin)
-    told = api.json(api.get("/api/v1/report"), key="verdict")
-    reported.write(told, form=form.value, output=output)
-    end(reported.exit_code(told))
+    told = waiting.wait_for_report(api, limit) if wait else api.json(api.get("/api/v1/report"), key="verdict")
+    end(reported.finish(told, outputs=outputs, fail_on=conditions))
+
+
+app.command()(replay)

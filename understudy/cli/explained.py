@@ -19,7 +19,7 @@ _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z", re.DOT
 def request_head(*, path: str, method: str, host: str, fields: Sequence[str], ip: str) -> RequestHead:
     """The head that the arguments describe. Raises: CommandError when they describe none."""
     _check_path(path)
-    headers = [_field(text) for text in fields]
+    headers = [read_field(text) for text in fields]
     named = [value for name, value in headers if name.lower() == b"host"]
     if host:
         headers.insert(0, (b"Host", os.fsencode(host)))
@@ -36,7 +36,8 @@ def request_head(*, path: str, method: str, host: str, fields: Sequence[str], ip
     )
 
 
-def _field(text: str) -> tuple[bytes, bytes]:
+def read_field(text: str) -> tuple[bytes, bytes]:
+    """The field in a `--header` option. Raises: CommandError when it is none."""
     match = _FIELD.match(text)
     if not match or re.search(r"[\r\n\0]", match[2]):
         raise _usage(f"--header {text!r} is not a field", "for example --header 'Cookie: uid=7'")

@@ -29,6 +29,8 @@ class ExitCode(IntEnum):
     """The admin API did not answer, or failed."""
     USAGE = 64
     """Wrong arguments (EX_USAGE of sysexits.h); not the usual 2, which a pipeline would read as undecided."""
+    CANNOT_WRITE = 73
+    """A file could not be written (EX_CANTCREAT of sysexits.h); 1 would read as a regression."""
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     """The reader of our output has gone (128 + SIGPIPE)."""

@@ -32,6 +32,10 @@ class AdminApi:
         """The answer to POST *path*. Raises: CommandError."""
         return self._ask("POST", path, json=document)
 
+    def delete(self, path: str, **parameters: str) -> httpx.Response:
+        """The answer to DELETE *path*. Raises: CommandError."""
+        return self._ask("DELETE", path, params=parameters)
+
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         try:

@@ -74,6 +74,7 @@ def _shadow_line(shadow: Mapping[str, str]) -> str:
     return (
         f"{shadow['control']} asked twice, {shadow['timeout']} each, "
         f"at most {shadow['in_flight']} in flight, {shadow['budget']} in all, {shadow['body_cap']} a body"
+        f"{', differences confirmed' if shadow['confirm'] == 'on' else ''}"
     )
 
 

@@ -11,11 +11,13 @@ from understudy.comparators.endpoints import Endpoints
 from understudy.comparators.evidence import Evidence, Key, bucket, merge, observe, quantile
 from understudy.comparators.headers import UNCOMPARED_HEADERS, VOLATILE_HEADERS
 from understudy.comparators.identifiers import ISSUED
+from understudy.comparators.ledger import Ledger
 from understudy.comparators.report import report
 from understudy.comparators.rules import CompareRule, parse_compare_rules
 from understudy.comparators.suggest import suggest
 from understudy.comparators.templates import read_template
 from understudy.comparators.tolerance import Tolerance
+from understudy.comparators.verdict import noise_at
 
 __all__ = [
     "ISSUED",
@@ -28,11 +30,13 @@ __all__ = [
     "Endpoints",
     "Evidence",
     "Key",
+    "Ledger",
     "Tolerance",
     "bucket",
     "covered",
     "doubts",
     "merge",
+    "noise_at",
     "observe",
     "parse_compare_rules",
     "quantile",

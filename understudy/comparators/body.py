@@ -5,12 +5,10 @@ from typing import Final
 
 import orjson
 
+from understudy.comparators.binary import describe, described
 from understudy.comparators.content import (
     BYTES,
-    EVENTS,
-    FORM,
     JSON,
-    LINES,
     ContentType,
     beginning,
     codings_of,
@@ -18,9 +16,12 @@ from understudy.comparators.content import (
     decoded,
     text_of,
 )
+from understudy.comparators.excerpt import around
+from understudy.comparators.formats import READERS, read_json, sniffed, whole_text
 from understudy.comparators.found import Found
-from understudy.comparators.json_tree import ABSENT, ListRules, compare_trees, load
-from understudy.comparators.text import around, read_events, read_form, read_json_lines, read_lines
+from understudy.comparators.json_tree import ABSENT
+from understudy.comparators.text import read_json_lines
+from understudy.comparators.walk import ListRules, compare_trees
 from understudy.messages import Answer
 
 BODY: Final = ("body",)
@@ -60,26 +61,32 @@ def _compare_content(
             _note_empty(found, a, b, mine, theirs)
         return
     reading = _reading(mine, theirs, a, b)
-    if reading == JSON and _compare_json(found, a, b, mine, theirs, rules):
-        return
-    if reading in (LINES, EVENTS, FORM) and _compare_lists(found, reading, a, b, mine, theirs, rules):
-        return
+    if reading == JSON:
+        if _compare_json(found, a, b, mine, theirs, rules):
+            return
+    elif reading in READERS:
+        read = READERS[reading]
+        x, y = read(a, mine), read(b, theirs)
+        if x is not ABSENT and y is not ABSENT:
+            compare_trees(found, x, y, rules=rules)
+            return
     _note_whole(found, a, b, mine, theirs)
 
 
 def _reading(mine: ContentType, theirs: ContentType, a: bytes, b: bytes) -> str:
     if mine.media and mine.reading == theirs.reading:
         return mine.reading
-    if JSON in (mine.reading, theirs.reading) or (a[:1] in b"{[" and b[:1] in b"{["):
+    if JSON in (mine.reading, theirs.reading):
         return JSON
-    return BYTES
+    looks = sniffed(a)
+    return looks if looks and looks == sniffed(b) else BYTES
 
 
 def _compare_json(
     found: Found, a: bytes, b: bytes, mine: ContentType, theirs: ContentType, rules: ListRules | None
 ) -> bool:
     """Compare two JSON texts; False when they are not both JSON."""
-    x, y = _load(a, mine), _load(b, theirs)
+    x, y = read_json(a, mine), read_json(b, theirs)
     if x is ABSENT or y is ABSENT:
         return _compare_json_lines(found, a, b, mine, theirs, rules)
     has_booleans = b"true" in a or b"false" in a or b"true" in b or b"false" in b
@@ -99,13 +106,6 @@ def _is_equal(x: object, y: object, *, has_booleans: bool) -> bool:
         return False
 
 
-def _load(body: bytes, kind: ContentType) -> object:
-    if kind.charset in ("", "utf-8", "us-ascii", "ascii"):
-        return load(body)
-    text = text_of(body, kind.charset)
-    return ABSENT if text is None else load(text)
-
-
 def _compare_json_lines(
     found: Found, a: bytes, b: bytes, mine: ContentType, theirs: ContentType, rules: ListRules | None
 ) -> bool:
@@ -116,29 +116,6 @@ def _compare_json_lines(
     if lines is None or other_lines is None:
         return False
     compare_trees(found, lines, other_lines, rules=rules)
-    return True
-
-
-def _compare_lists(
-    found: Found,
-    reading: str,
-    a: bytes,
-    b: bytes,
-    mine: ContentType,
-    theirs: ContentType,
-    rules: ListRules | None,
-) -> bool:
-    x, y = text_of(a, mine.charset), text_of(b, theirs.charset)
-    if x is None or y is None:
-        return False
-    if reading == FORM:
-        form, other_form = read_form(x), read_form(y)
-        if not form or not other_form:
-            return False
-        compare_trees(found, form, other_form, rules=rules)
-        return True
-    read = read_events if reading == EVENTS else read_lines
-    compare_trees(found, read(x), read(y), rules=rules)
     return True
 
 
@@ -166,7 +143,7 @@ def _compare_truncated(found: Found, primary: Answer, shadow: Answer, *, whole: 
     elif not is_coded:
         mine, theirs = _digest(primary), _digest(shadow)
         if mine and theirs and mine != theirs:
-            found.add(BODY, "body", *(_describe(primary.length_bytes, digest) for digest in (mine, theirs)))
+            found.add(BODY, "body", *(described(primary.length_bytes, digest) for digest in (mine, theirs)))
 
 
 def _goes_on(answer: Answer, kept: bytes, other: bytes) -> bool:
@@ -182,7 +159,7 @@ def _digest(answer: Answer) -> str:
 def _describe_beginning(kept: bytes, answer: Answer) -> str:
     digest = hashlib.sha256(kept).hexdigest()
     return (
-        _describe(len(kept), digest) if not answer.is_truncated else f"first {_describe(len(kept), digest)}"
+        described(len(kept), digest) if not answer.is_truncated else f"first {described(len(kept), digest)}"
     )
 
 
@@ -194,7 +171,7 @@ def _note_empty(found: Found, a: bytes, b: bytes, mine: ContentType, theirs: Con
 
 
 def _note_whole(found: Found, a: bytes, b: bytes, mine: ContentType, theirs: ContentType) -> None:
-    x, y = _text(a, mine), _text(b, theirs)
+    x, y = whole_text(a, mine), whole_text(b, theirs)
     if x is None or y is None:
         _note_bytes(found, a, b)
     elif x != y:
@@ -203,21 +180,10 @@ def _note_whole(found: Found, a: bytes, b: bytes, mine: ContentType, theirs: Con
 
 
 def _note_bytes(found: Found, a: bytes, b: bytes) -> None:
-    if a == b:
-        return
-    mine, theirs = (_describe(len(body), hashlib.sha256(body).hexdigest()) for body in (a, b))
-    found.add(BODY, "body", mine, theirs)
+    if a != b:
+        found.add(BODY, "body", describe(a), describe(b))
 
 
 def _shown(body: bytes, kind: ContentType) -> str:
-    text = _text(body, kind)
-    return _describe(len(body), hashlib.sha256(body).hexdigest()) if text is None else text
-
-
-def _text(body: bytes, kind: ContentType) -> str | None:
-    return None if kind.reading == BYTES and kind.media else text_of(body, kind.charset)
-
-
-def _describe(length: int, digest: str) -> str:
-    # 12 digits cannot be taken for a card number when samples are redacted.
-    return f"{length} bytes, sha256 {digest[:12]}"
+    text = whole_text(body, kind)
+    return describe(body) if text is None else text

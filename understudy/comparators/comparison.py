@@ -34,7 +34,7 @@ class EndpointRules:
     what any of them names. Where a list has a key, ``unordered`` says nothing more.
     """
 
-    __slots__ = ("_ignore", "_keys", "_matching", "_only", "_parts", "_reach", "_tolerances", "_unordered")
+    __slots__ = ("_ignore", "_keys", "_matching", "_only", "_parts", "_tolerances", "_unordered")
 
     def __init__(self, rules: Sequence[CompareRule]) -> None:
         self._ignore = [parse_pattern(path) for rule in rules for path in rule.ignore]
@@ -52,13 +52,6 @@ class EndpointRules:
         self._matching: list[tuple[Pattern, re.Pattern[str]]] = [
             (parse_pattern(path), re.compile(text)) for rule in rules for path, text in rule.matching.items()
         ]
-        named = (self._keys, self._tolerances, self._matching)
-        self._reach: list[Pattern] = [
-            *self._ignore,
-            *self._unordered,
-            *self._only,
-            *(entry[0] for entries in named for entry in entries),
-        ]
 
     def ignored(self, tokens: Sequence[Token]) -> int:
         """How many leading tokens name the ignored branch; 0 when the place counts."""
@@ -70,10 +63,6 @@ class EndpointRules:
         ):
             return len(tokens)
         return 0
-
-    def reaches(self, tokens: Sequence[Token]) -> bool:
-        """Whether any rule names what lies below this place."""
-        return any(leads_to(pattern, tokens) for pattern in self._reach)
 
     def forgives(self, tokens: Sequence[Token], primary: object, shadow: object) -> bool:
         """Whether two values may differ like this: both match a pattern, or they are close enough.

@@ -1,6 +1,8 @@
 """What a body holds once its content coding is undone, and how it is to be read."""
 
+import codecs
 import re
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,17 +13,30 @@ import brotli
 
 from understudy.messages import Answer
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 MOST_DECODED_BYTES: Final = 8 * 1024 * 1024
 """A body that decodes to more is compared as it came: 8 times the largest copy that is kept (DESIGN §7)."""
 
 MOST_CODINGS: Final = 3
+MOST_MEMBERS: Final = 1000
+"""Members of a gzip file, frames of zstd: each costs a decoder, and an empty one takes 9 bytes."""
+
 GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS  # zlib.h: 32 detects the header
 RAW: Final = -zlib.MAX_WBITS
+LARGEST_WINDOW: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
+"""2**23 bytes: RFC 9659 lets no sender of the coding use more."""
 
 JSON: Final = "json"
 LINES: Final = "lines"
 EVENTS: Final = "events"
 FORM: Final = "form"
+MULTIPART: Final = "multipart"
+HTML: Final = "html"
+XML: Final = "xml"
 TEXT: Final = "text"
 BYTES: Final = "bytes"
 
@@ -36,10 +51,12 @@ KNOWN: Final = {
     "application/json-seq": LINES,
     "text/event-stream": EVENTS,
     "application/x-www-form-urlencoded": FORM,
+    "text/html": HTML,
+    "application/xml": XML,
+    "text/xml": XML,
     "application/javascript": TEXT,
     "application/x-javascript": TEXT,
     "application/ecmascript": TEXT,
-    "application/xml": TEXT,
     "application/yaml": TEXT,
     "application/x-yaml": TEXT,
     "application/toml": TEXT,
@@ -47,10 +64,22 @@ KNOWN: Final = {
     "application/sql": TEXT,
     "application/x-sh": TEXT,
 }
+SUFFIXES: Final = (("+json", JSON), ("+xml", XML))  # RFC 6839
+PREFIXES: Final = (("multipart/", MULTIPART), ("text/", TEXT))
+
 SLOW_CHARSETS: Final = frozenset({"punycode"})
 """Python decodes it in quadratic time: 1 MiB would hold the control process for minutes."""
 
+MARKS: Final = (
+    # UTF-32 first: its little-endian mark begins with that of UTF-16.
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+MARKED: Final = frozenset({b"\xff", b"\xfe", b"\0"})
 CHARSET: Final = re.compile(r"""(?:^|;)\s*charset\s*=\s*["']?([^"';\s,]+)""", re.IGNORECASE)
+BOUNDARY: Final = re.compile(r"""(?:^|;)\s*boundary\s*=\s*(?:"([^"]*)"|([^";\s]+))""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +89,10 @@ class ContentType:
     media: str
     charset: str
     reading: str
-    """How a body of this type is read: one of json, lines, events, form, text, bytes."""
+    """How a body of this type is read: json, lines, events, form, multipart, html, xml, text or bytes."""
+
+    boundary: str = ""
+    """Of a multipart type, as spelled: it frames, and is never compared."""
 
     @property
     def shown(self) -> str | None:
@@ -77,17 +109,50 @@ def content_type(field: bytes) -> ContentType:
     media = text.partition(";")[0].strip().lower()
     found = CHARSET.search(text[len(media) :])
     charset = found[1].lower() if found else ""
+    reading = _reading(media)
+    frame = BOUNDARY.search(text[len(media) :]) if reading == MULTIPART else None
     return ContentType(
-        media=media, charset="utf-8" if charset == "utf8" else charset, reading=_reading(media)
+        media=media,
+        charset="utf-8" if charset == "utf8" else charset,
+        reading=reading,
+        boundary=(frame[1] or frame[2] or "") if frame else "",
     )
 
 
 def _reading(media: str) -> str:
     if media in KNOWN:
         return KNOWN[media]
-    if media.endswith("+json"):
-        return JSON
-    return TEXT if media.startswith("text/") or media.endswith("+xml") else BYTES
+    for suffix, reading in SUFFIXES:
+        if media.endswith(suffix):
+            return reading
+    for prefix, reading in PREFIXES:
+        if media.startswith(prefix):
+            return reading
+    return BYTES
+
+
+def text_of(body: bytes, charset: str) -> str | None:
+    """*body* as text; None when it is not text in *charset*: UTF-8 when not given and not marked as other."""
+    if charset in SLOW_CHARSETS:
+        return None
+    if not charset and body[:1] in MARKED:
+        charset = next((name for mark, name in MARKS if body.startswith(mark)), "")
+    try:
+        return body.decode(charset or "utf-8").removeprefix("\ufeff")
+    except (LookupError, UnicodeError, ValueError):
+        # ValueError: a charset with a NUL in its name. LookupError: unknown, or not a text encoding.
+        return None
+
+
+def codings_of(answer: Answer) -> tuple[str, ...]:
+    """The content codings in the order applied, lower case, without ``identity``."""
+    fields = [
+        value for name, value in answer.headers if len(name) == 16 and name.lower() == b"content-encoding"
+    ]
+    if not fields:
+        return ()
+    names = (part.strip().lower() for part in b",".join(fields).decode("latin-1").split(","))
+    return tuple(name for name in names if name and name != "identity")
 
 
 def decoded(answer: Answer, codings: Sequence[str]) -> bytes | None:
@@ -117,24 +182,7 @@ def beginning(answer: Answer) -> bytes | None:
     return begin(answer.body) if begin is not None and len(codings) == 1 else None
 
 
-def codings_of(answer: Answer) -> tuple[str, ...]:
-    """The content codings in the order applied, lower case, without ``identity``."""
-    field = b",".join(value for name, value in answer.headers if name.lower() == b"content-encoding")
-    if not field:
-        return ()
-    names = (part.strip().lower() for part in field.decode("latin-1").split(","))
-    return tuple(name for name in names if name and name != "identity")
-
-
-def text_of(body: bytes, charset: str) -> str | None:
-    """*body* as text; None when it is not text in *charset* (UTF-8 when not given)."""
-    if charset in SLOW_CHARSETS:
-        return None
-    try:
-        return body.decode(charset or "utf-8").removeprefix("\ufeff")
-    except (LookupError, UnicodeError, ValueError):
-        # ValueError: a charset with a NUL in its name. LookupError: unknown, or not a text encoding.
-        return None
+# -- zlib: gzip and deflate
 
 
 def _undo_gzip(body: bytes) -> bytes | None:
@@ -143,7 +191,7 @@ def _undo_gzip(body: bytes) -> bytes | None:
     left = MOST_DECODED_BYTES
     while body.strip(b"\0"):
         part, rest = _inflate(body, GZIP_OR_ZLIB, left)
-        if part is None:
+        if part is None or len(whole) >= MOST_MEMBERS:
             return None
         whole.append(part)
         left -= len(part)
@@ -171,6 +219,18 @@ def _inflate(body: bytes, window: int, most: int) -> tuple[bytes | None, bytes]:
     return part, decoder.unused_data
 
 
+def _begin_zlib(body: bytes) -> bytes | None:
+    for window in (GZIP_OR_ZLIB, RAW):
+        try:
+            return zlib.decompressobj(window).decompress(body, MOST_DECODED_BYTES)
+        except zlib.error:
+            continue
+    return None
+
+
+# -- brotli
+
+
 def _undo_brotli(body: bytes) -> bytes | None:
     decoder = brotli.Decompressor()
     whole: list[bytes] = []
@@ -190,19 +250,46 @@ def _undo_brotli(body: bytes) -> bytes | None:
     return b"".join(whole) if decoder.is_finished() else None
 
 
-def _begin_zlib(body: bytes) -> bytes | None:
-    for window in (GZIP_OR_ZLIB, RAW):
-        try:
-            return zlib.decompressobj(window).decompress(body, MOST_DECODED_BYTES)
-        except zlib.error:
-            continue
-    return None
-
-
 def _begin_brotli(body: bytes) -> bytes | None:
     try:
         part: bytes = brotli.Decompressor().process(body, output_buffer_limit=MOST_DECODED_BYTES)
     except brotli.error:
+        return None
+    return part
+
+
+# -- zstd
+
+
+def _undo_zstd(body: bytes) -> bytes | None:
+    """All frames (RFC 8878 3.1), skippable ones among them; none that needs a dictionary."""
+    whole: list[bytes] = []
+    left = MOST_DECODED_BYTES
+    while body or not whole:
+        part, rest = _unframe(body, left)
+        if part is None or len(whole) >= MOST_MEMBERS:
+            return None
+        whole.append(part)
+        left -= len(part)
+        body = rest
+    return b"".join(whole)
+
+
+def _unframe(body: bytes, most: int) -> tuple[bytes | None, bytes]:
+    decoder = zstd.ZstdDecompressor(options=LARGEST_WINDOW)
+    try:
+        part: bytes = decoder.decompress(body, most + 1)
+    except zstd.ZstdError:
+        return None, b""
+    if not decoder.eof or len(part) > most:
+        return None, b""
+    return part, decoder.unused_data
+
+
+def _begin_zstd(body: bytes) -> bytes | None:
+    try:
+        part: bytes = zstd.ZstdDecompressor(options=LARGEST_WINDOW).decompress(body, MOST_DECODED_BYTES)
+    except zstd.ZstdError:
         return None
     return part
 
@@ -212,10 +299,12 @@ BEGINNINGS: Final[dict[str, Callable[[bytes], bytes | None]]] = {
     "x-gzip": _begin_zlib,
     "deflate": _begin_zlib,
     "br": _begin_brotli,
+    "zstd": _begin_zstd,
 }
 CODINGS: Final[dict[str, Callable[[bytes], bytes | None]]] = {
     "gzip": _undo_gzip,
     "x-gzip": _undo_gzip,
     "deflate": _undo_deflate,
     "br": _undo_brotli,
+    "zstd": _undo_zstd,
 }

@@ -1,8 +1,8 @@
 """Say what the compare rules in force cover, though it was counted before they came."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from understudy.comparators.evidence import Key
+from understudy.comparators.ledger import Ledger
 from understudy.comparators.pattern import ANY, Pattern, covers, fits, is_at, parse_pattern, tokens_of
 from understudy.comparators.rules import CompareRule
 from understudy.comparators.templates import is_meant
@@ -21,16 +21,14 @@ def covered(rules: Sequence[CompareRule], endpoint: str, path: str, kind: str) -
     return _Cover([rule for rule in rules if is_meant(rule.endpoint, endpoint)]).has(path, kind)
 
 
-def covered_places(keys: Iterable[Key], rules: Sequence[CompareRule]) -> frozenset[Place]:
-    """The places among the *keys* of evidence that are covered by *rules*; see `covered`."""
-    if not rules:
-        return frozenset()
-    covers_of: dict[str, _Cover] = {}
-    places = {(key[1], key[2], key[3], key[4]) for key in keys if key[0] == "difference" and len(key) == 6}
-    for _, endpoint, _, _ in places:
-        if endpoint not in covers_of:
-            covers_of[endpoint] = _Cover([rule for rule in rules if is_meant(rule.endpoint, endpoint)])
-    return frozenset(place for place in places if covers_of[place[1]].has(place[2], place[3]))
+def covered_places(ledger: Ledger, rules: Sequence[CompareRule]) -> frozenset[Place]:
+    """The places of *ledger* that are covered by *rules*; see `covered`."""
+    found: list[Place] = []
+    for name in ledger.endpoints() if rules else ():
+        cover = _Cover([rule for rule in rules if is_meant(rule.endpoint, name[1])])
+        if not cover.is_empty:
+            found += [(*name, *spot) for spot in ledger.places(name) if cover.has(*spot)]
+    return frozenset(found)
 
 
 class _Cover:
@@ -40,6 +38,10 @@ class _Cover:
         self._ignore = [parse_pattern(path) for rule in rules for path in rule.ignore]
         self._only = [parse_pattern(path) for rule in rules for path in rule.only]
         self._lists = [parse_pattern(path) for rule in rules for path in (*rule.unordered, *rule.key)]
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._ignore or self._only or self._lists)
 
     def has(self, path: str, kind: str) -> bool:
         tokens = tokens_of(path)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from understudy.comparators.elements import Element
+
 KINDS: Final = (
     "status",
     "content_type",
@@ -75,10 +77,12 @@ def brief(value: object, depth: int = 0) -> object:
         return _brief_mapping(value, depth)
     if isinstance(value, list | tuple):
         return _brief_list(value, depth)
+    if isinstance(value, Element):
+        return _brief_element(value, depth)
     return brief(str(value))
 
 
-def _brief_mapping(value: Mapping[object, object], depth: int) -> object:
+def _brief_mapping(value: Mapping[str, object], depth: int) -> object:
     if depth >= DEEPEST_SAMPLE:
         return f"{{… {len(value)} fields}}"
     short: dict[str, object] = {}
@@ -88,6 +92,12 @@ def _brief_mapping(value: Mapping[object, object], depth: int) -> object:
             break
         short[printable(str(key)[:LONGEST_TEXT])] = brief(item, depth + 1)
     return short
+
+
+def _brief_element(value: Element, depth: int) -> object:
+    if not value.fields:
+        return brief(value.text)
+    return _brief_mapping({**value.fields, "#text": value.text} if value.text else value.fields, depth)
 
 
 def _brief_list(value: Sequence[object], depth: int) -> object:

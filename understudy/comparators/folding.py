@@ -1,11 +1,10 @@
 """Fold what was counted under several names of one endpoint: workers learn apart, and learn in time."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from understudy.comparators.evidence import Key
 from understudy.comparators.learned import Learned
+from understudy.comparators.ledger import Ledger
 from understudy.comparators.templates import Templates
 
 BY_ENDPOINT: Final = frozenset({"exchange", "difference", "latency"})
@@ -40,22 +39,19 @@ def fold_names(names: Collection[str], templates: Sequence[str] = ()) -> dict[st
     return {name: new for name, new in folded.items() if new != name}
 
 
-def fold(
-    evidence: Mapping[Key, int], samples: Samples, templates: Sequence[str] = ()
-) -> tuple[Mapping[Key, int], Samples]:
-    """*evidence* and *samples* under the names that endpoints have now; counts are added.
+def fold(ledger: Ledger, samples: Samples, templates: Sequence[str] = ()) -> tuple[Ledger, Samples]:
+    """What *ledger* counts, and *samples*, under the names that endpoints have now; counts are added.
 
     The same as if every worker had known these names from the start.
     """
-    names = {key[2] for key in evidence if key[0] in BY_ENDPOINT}
-    new = fold_names(names, templates)
+    new = fold_names({endpoint for _, endpoint in ledger.endpoints()}, templates)
     if not new:
-        return evidence, samples
-    whole: Counter[Key] = Counter()
-    for key, n in evidence.items():
+        return ledger, samples
+    whole = Ledger()
+    for key, n in ledger.items():
         if key[0] in BY_ENDPOINT and key[2] in new:
             key = (*key[:2], new[key[2]], *key[3:])
-        whole[key] += n
+        whole.add({key: n})
     kept: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     for (service, endpoint, path, kind), found in samples.items():
         place = (service, new.get(endpoint, endpoint), path, kind)

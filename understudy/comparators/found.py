@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
-from understudy.comparators.difference import Difference, Token, brief, escape, pointer
+from understudy.comparators.difference import LONGEST_TEXT, Difference, Token, brief, escape, pointer
+from understudy.comparators.excerpt import around
 from understudy.comparators.identifiers import identify
 
 MOST_DIFFERENCES: Final = 200  # an exchange with more is broken as a whole; a report of them helps nobody
@@ -70,6 +71,8 @@ class Found:
         if seen is None and len(self._by_key) >= MOST_DIFFERENCES:
             self.is_full = True
             return
+        if type(primary) is str and type(shadow) is str and max(len(primary), len(shadow)) > LONGEST_TEXT:
+            primary, shadow = around(primary, shadow)
         self._by_key[path, kind] = Difference(
             path=path,
             kind=kind,

@@ -74,7 +74,7 @@ def compare_content_types(found: Found, primary: Answer, shadow: Answer) -> None
     if a == b:
         return
     mine, theirs = content_type(a), content_type(b)
-    if mine != theirs:
+    if mine.media != theirs.media or mine.charset != theirs.charset:
         found.add(("headers", "content-type"), "content_type", mine.shown, theirs.shown)
 
 

@@ -18,15 +18,14 @@ NOISE_ODDS: Final = 3.0
 
 NOISE_ALPHA: Final = 0.05
 FEWEST_KEYS: Final = 50
-"""e-BH counts at least so many keys: those not seen yet may differ tomorrow, and early looks are as safe.
-
-Up to so many, in whatever order they first differ, the rate holds however often one looks (union bound)."""
+"""So many keys may show up before another one costs more; see `keys_counted`."""
 
 EPSILON: Final = 0.01
 """The share of differing exchanges below which a clean verdict lets an endpoint pass, and without control
 the share that is not worth a regression."""
 
 MOST_NEEDED: Final = 10_000_000
+LARGEST_LOG: Final = 690.0  # exp beyond is no JSON number
 MOST_STEPS: Final = 50
 PRECISION: Final = 1e-9
 
@@ -36,7 +35,9 @@ class Counts:
     """What was counted for one (service, endpoint, path, kind). Numbers may be projections.
 
     ``lost``: control answers that may have belonged here and were not compared: calls that were dropped
-    or failed, pairs that nobody looked at. Any of them might have differed.
+    or failed, pairs that nobody looked at. Any of them might have differed. ``differing_again`` and
+    ``control_again``: the part of ``differing`` and ``control_differing`` from units that had counted here
+    before; b and c have none of it.
     """
 
     exchanges: float
@@ -46,6 +47,18 @@ class Counts:
     b: float
     c: float
     lost: float = 0
+    differing_again: float = 0
+    control_again: float = 0
+
+    @property
+    def first(self) -> float:
+        """Differing exchanges, each unit once."""
+        return self.differing - self.differing_again
+
+    @property
+    def control_first(self) -> float:
+        """Exchanges whose control differed, each unit once."""
+        return self.control_differing - self.control_again
 
     def scaled(self, times: float) -> "Counts":
         """The counts after *times* as much of the same."""
@@ -57,6 +70,8 @@ class Counts:
             b=self.b * times,
             c=self.c * times,
             lost=self.lost * times,
+            differing_again=self.differing_again * times,
+            control_again=self.control_again * times,
         )
 
 
@@ -107,7 +122,7 @@ def slopes(counts: Counts, share: float) -> list[float]:
     if q <= 0:
         return [0.0]
     paired = events_slopes(counts.b, counts.c, 1.0)
-    return paired + events_slopes(counts.differing, counts.control_differing + counts.lost, q)
+    return paired + events_slopes(counts.first, counts.control_first + counts.lost, q)
 
 
 def log_e_value(counts: Counts, share: float) -> float:
@@ -120,13 +135,17 @@ def log_e_value(counts: Counts, share: float) -> float:
     The two-stream test needs control answers that are a fair sample. A control call that is lost more
     often where answers differ (slow requests time out, a busy hour drops them) would make the control
     look calm, so each lost one counts as differing there. The paired test does not look at them.
+
+    Of a unit, only the first exchange that differs at the place counts, on whichever side: what one unit
+    meets again and again has one cause. Whether it has counted is known before the exchange, so what is
+    left of the sequence keeps the guarantee.
     """
     return log_mean_exp(slopes(counts, share))
 
 
 def excess_slopes(counts: Counts, epsilon: float) -> list[float]:
     """ln of every likelihood ratio of `log_excess`; linear in the counts."""
-    x, rest = counts.differing, counts.exchanges - counts.differing
+    x, rest = counts.first, counts.exchanges - counts.differing
     terms = []
     for r in ODDS:
         p = r * epsilon / (r * epsilon + 1 - epsilon)
@@ -143,19 +162,39 @@ def log_excess(counts: Counts, epsilon: float) -> float:
 
 
 def leans(counts: Counts, share: float) -> bool:
-    """Whether either test, lost control calls aside, leans to the shadow, by however little."""
+    """Whether any test, lost control calls aside, leans to the shadow, by however little.
+
+    Where units repeat, the rates must not lean either: a difference that stays with its unit is met by
+    every exchange of the shadow but by few of the control, which so has more chances to count once.
+    """
     q = sampling(counts, share)
-    return log_events(counts.b, counts.c, 1.0) > 0 or (
-        q > 0 and log_events(counts.differing, counts.control_differing, q) > 0
-    )
+    if log_events(counts.b, counts.c, 1.0) > 0:
+        return True
+    if q <= 0:
+        return False
+    pairs = {(counts.first, counts.control_first), (counts.differing, counts.control_differing)}
+    return any(log_events(shadow, control, q) > 0 for shadow, control in pairs)
+
+
+def log_refuted(shadow: float, control: float, share: float, odds: float) -> float:
+    """ln of the likelihood ratio of "as often" to "the shadow's events come *odds* times as often".
+
+    An e-value against *odds* or more; see `events_slopes` for *share*.
+    """
+    r, q = odds, share
+    return shadow * log((r + q) / (r * (1 + q))) + control * log((r + q) / (1 + q))
 
 
 def log_noise(counts: Counts) -> float:
-    """ln of the e-value against "the shadow differs at least `NOISE_ODDS` times as often as the control"."""
+    """ln of the e-value against "the shadow differs at least `NOISE_ODDS` times as often as the control".
+
+    The lesser of two where units repeat: each unit once tells how much is known, the rates tell which way.
+    """
     if not counts.with_control or not counts.exchanges:
         return 0.0
-    q, r = counts.with_control / counts.exchanges, NOISE_ODDS
-    return counts.differing * log((r + q) / (r * (1 + q))) + counts.control_differing * log((r + q) / (1 + q))
+    q = counts.with_control / counts.exchanges
+    once = log_refuted(counts.first, counts.control_first, q, NOISE_ODDS)
+    return min(once, log_refuted(counts.differing, counts.control_differing, q, NOISE_ODDS))
 
 
 def noisy_after(counts: Counts, share: float) -> float:
@@ -174,14 +213,28 @@ def is_noise(counts: Counts, share: float) -> bool:
     )
 
 
+def keys_counted(seen: int) -> float:
+    """As how many keys e-BH counts *seen* ones, so that the rate holds although keys show up over time.
+
+    The j-th key to show up is never flagged below an e-value of keys_counted(j) / (fdr · k), k the number
+    flagged with it, and the sum of 1 / keys_counted(j) over all j is at most 1: half of it for the first
+    `FEWEST_KEYS`, half for all that may follow, 1 / (2j (1 + ln(j / 50))²) each. So the expected share of
+    false ones among the flagged is at most *fdr* whenever one looks, however many keys there come to be.
+    With the plain number of keys, watched while 20,000 noisy ones show up, it would be 7 times that.
+    """
+    if seen <= FEWEST_KEYS:
+        return 2.0 * FEWEST_KEYS
+    return 2.0 * seen * (1 + log(seen / FEWEST_KEYS)) ** 2
+
+
 def flagged(logs: Sequence[float], fdr: float) -> list[bool]:
     """e-BH: which of the keys, given ln of their e-values, are regressions at false discovery rate *fdr*.
 
     Valid under any dependence. Keys that never differ have no e-value and cost nothing.
     """
-    keys = max(len(logs), FEWEST_KEYS)
+    level = threshold(len(logs), fdr)
     falling = sorted(logs, reverse=True)
-    passing = [k for k, value in enumerate(falling, 1) if value >= log(keys / (fdr * k))]
+    passing = [k for k, value in enumerate(falling, 1) if value >= level - log(k)]
     if not passing:
         return [False] * len(logs)
     least = falling[passing[-1] - 1]
@@ -190,13 +243,14 @@ def flagged(logs: Sequence[float], fdr: float) -> list[bool]:
 
 def threshold(keys: int, fdr: float) -> float:
     """ln of the e-value at which one key is a regression by itself."""
-    return log(max(keys, FEWEST_KEYS) / fdr)
+    return log(keys_counted(keys) / fdr)
 
 
 # -- how often at most, how often at least
 
 
-def _log_beta(a: float, b: float) -> float:
+def log_beta(a: float, b: float) -> float:
+    """ln of the beta function."""
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
@@ -210,7 +264,7 @@ def most_unseen(exchanges: int, missed: int = 0, alpha: float = 0.05) -> float:
         return 1.0
     if missed:
         return rate_interval(missed, exchanges + missed, alpha)[1]
-    mixture = _log_beta(0.5, 50 + exchanges) - _log_beta(0.5, 50)
+    mixture = log_beta(0.5, 50 + exchanges) - log_beta(0.5, 50)
     return 1 - exp((log(alpha) + mixture) / exchanges)
 
 
@@ -256,7 +310,7 @@ def rate_interval(count: int, total: int, alpha: float = 0.05) -> tuple[float, f
     """A confidence interval for a rate, valid at any time (Beta(½, ½) mixture)."""
     if total <= 0:
         return 0.0, 1.0
-    least = _log_beta(0.5 + count, 0.5 + total - count) - _log_beta(0.5, 0.5) + log(alpha)
+    least = log_beta(0.5 + count, 0.5 + total - count) - log_beta(0.5, 0.5) + log(alpha)
     low = 0.0 if not count else _border(count, total, least, -1)
     high = 1.0 if count == total else _border(count, total, least, 1)
     return low, high

@@ -9,6 +9,9 @@ from understudy.comparators.rules import CompareRule
 from understudy.comparators.templates import is_meant
 from understudy.comparators.verdict import CLEAN, IGNORED, TOLERANCE, UNDECIDED, Judgement, Place
 
+BREAKER: Final = "breaker"
+"""Why a copy is dropped while a shadow fails: see `understudy.shadow`."""
+
 MOST_NAMED: Final = 3
 
 Totals = Mapping[str, int]
@@ -62,19 +65,57 @@ def notes_on_tolerance(
     return [text]
 
 
+def notes_on_units(judgements: Mapping[Place, Judgement]) -> list[str]:
+    """Whether differences wait for more units rather than for more requests."""
+    waiting = sum(
+        item.verdict == UNDECIDED and 2 * item.counts.differing_again > item.counts.differing
+        for item in judgements.values()
+    )
+    if not waiting:
+        return []
+    text = (
+        f"{number_of(waiting, 'undecided difference')} came mostly from units that had met it before. A unit "
+        "counts once: what decides is requests of other units."
+    )
+    return [text]
+
+
 def notes_on_failures(services: Services, epsilon: float) -> list[tuple[str, bool]]:
-    """Copies without an answer, beyond *epsilon*; True: a clean verdict would be blind."""
+    """Copies without an answer, beyond *epsilon*; True: a clean verdict would be blind.
+
+    A copy that was held back because the ones before it had failed would most likely have failed too.
+    """
     notes = []
     for name, service in services.items():
         flow = service["mirror"]
-        failed = sum(flow["failed"].values())
-        if failed > epsilon * max(1, flow["sent"]):
-            sent = number_of(flow["sent"], "copy", "copies")
+        lost = Counter(flow["failed"])
+        lost.update({BREAKER: flow["dropped"][BREAKER]} if BREAKER in flow["dropped"] else {})
+        due = flow["sent"] + flow["dropped"].get(BREAKER, 0)
+        if lost.total() > epsilon * max(1, due):
             text = (
-                f"{name} gave no answer to {failed:,} of {sent} ({reasons(flow['failed'])}): "
-                "they were not compared, so the run cannot be clean."
+                f"{name} gave no answer to {lost.total():,} of {number_of(due, 'copy', 'copies')} "
+                f"({reasons(lost)}): they were not compared, so the run cannot be clean."
             )
             notes.append((text, True))
+    return notes
+
+
+def notes_on_drops(services: Services, epsilon: float) -> list[tuple[str, bool]]:
+    """Copies that Understudy itself held back, beyond *epsilon*; True: half and more, so that what was
+    compared is no fair sample."""
+    notes = []
+    for name, service in services.items():
+        flow = service["mirror"]
+        dropped = Counter({reason: n for reason, n in flow["dropped"].items() if reason != BREAKER})
+        due = flow["sent"] + dropped.total()
+        if dropped.total() > epsilon * max(1, due):
+            is_blind = 2 * dropped.total() >= due
+            text = (
+                f"{dropped.total():,} of {number_of(due, 'copy', 'copies')} for {name} were dropped "
+                f"({reasons(dropped)})"
+            )
+            end = ", half and more: the run cannot be clean." if is_blind else ": busy times count for less."
+            notes.append((text + end, is_blind))
     return notes
 
 
@@ -98,6 +139,12 @@ def notes_on_thin_endpoints(verdict: str, endpoints: Sequence[Mapping[str, Any]]
     """Under a clean verdict: how many endpoints had too little traffic for one of their own."""
     thin = sum(item["verdict"] == UNDECIDED for item in endpoints) if verdict == CLEAN else 0
     return [f"{number_of(thin, 'endpoint')} had too few exchanges to be judged alone."] if thin else []
+
+
+def notes_on_omitted(endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many findings are judged and counted, but not listed."""
+    omitted = sum(item["omitted"] for item in endpoints)
+    return [f"{number_of(omitted, 'lighter finding')} judged but not listed."] if omitted else []
 
 
 def notes_on_rules(rules: Sequence[CompareRule], endpoints: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,22 +1,35 @@
 """The report as JSON (DESIGN §8): verdicts, findings by weight, and what was not looked at."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from math import ceil, exp
 from typing import Any, Final
 
 from understudy.comparators.covered import covered_places
-from understudy.comparators.evidence import Key, quantile
+from understudy.comparators.evidence import Key
 from understudy.comparators.folding import fold
-from understudy.comparators.latency import log_slower
-from understudy.comparators.noise import EPSILON, exchanges_for, flagged, most_unseen, rate_interval
+from understudy.comparators.latency import latencies
+from understudy.comparators.ledger import Ledger, Name, ledger_of
+from understudy.comparators.noise import (
+    EPSILON,
+    LARGEST_LOG,
+    Counts,
+    exchanges_for,
+    most_unseen,
+    rate_interval,
+)
 from understudy.comparators.notes import (
     notes_on_control,
+    notes_on_drops,
     notes_on_failures,
     notes_on_missed,
+    notes_on_omitted,
     notes_on_rules,
     notes_on_thin_endpoints,
     notes_on_tolerance,
+    notes_on_units,
     number_of,
 )
 from understudy.comparators.rules import CompareRule
@@ -48,7 +61,9 @@ SEVERITY: Final = {
     "header": 1.0,
     "extra": 0.5,
 }
-LARGEST_LOG: Final = 690.0  # exp beyond is no JSON number
+MOST_FINDINGS: Final = 5000
+"""A report lists so many, the heaviest: more are megabytes that nobody reads. All of them are judged."""
+
 OUTCOMES: Final = ("eligible", "sent", "skipped", "dropped", "answered", "failed")
 BY_REASON: Final = frozenset({"skipped", "dropped", "failed"})
 
@@ -84,33 +99,42 @@ def report(
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
     ``not_compared``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
-    ``with_control``, ``ignored``, ``needed``, ``at_most``; finding: ``exchanges``, ``with_control``,
-    ``control_rate``, ``interval``, ``ignored``, ``basis``, ``weight``.
+    ``with_control``, ``ignored``, ``needed``, ``at_most``, ``omitted`` (findings that are not listed);
+    finding: ``exchanges``, ``with_control``, ``control_rate``, ``interval``, ``ignored``, ``basis``,
+    ``weight``, ``units`` (where some repeat: how often it counted, each unit once); latency: see
+    `latencies`.
     """
-    evidence, samples = fold(evidence, samples or {}, [*templates, *(rule.endpoint for rule in rules)])
+    ledger, samples = fold(
+        ledger_of(evidence), samples or {}, [*templates, *(rule.endpoint for rule in rules)]
+    )
     terms = _Terms(samples=samples, control_share=control_share, fdr=fdr, epsilon=epsilon)
-    covered = covered_places(evidence, rules)
-    judgements = judge(evidence, control_share=control_share, fdr=fdr, epsilon=epsilon, covered=covered)
-    endpoints = _endpoints(evidence, judgements, terms)
-    flows = {key: n for key, n in evidence.items() if key[0] in ("mirror", "control")}
+    covered = covered_places(ledger, rules)
+    judgements = judge(ledger, control_share=control_share, fdr=fdr, epsilon=epsilon, covered=covered)
+    endpoints = _endpoints(ledger, judgements, terms)
+    flows = {key: n for key, n in ledger.others().items() if key[0] in ("mirror", "control")}
     services = _services(flows)
     totals = {
-        what: sum(n for key, n in evidence.items() if key[0] == "exchange" and key[3] == what)
+        what: sum(ledger.exchange(name).get(what, 0) for name in ledger.endpoints())
         for what in ("exchanges", "matched", "ignored", "with_control", "not_compared", "unpaired")
     }
-    blind = notes_on_failures(services, epsilon) + notes_on_missed(totals, epsilon)
+    blind = [
+        *notes_on_failures(services, epsilon),
+        *notes_on_drops(services, epsilon),
+        *notes_on_missed(totals, epsilon),
+    ]
     lacking = _lacking(endpoints, services, epsilon)
-    verdict, needed = _run_verdict(
-        endpoints, totals, lacking, is_blind=any(is_blind for _, is_blind in blind)
-    )
+    is_blind = any(stops for _, stops in blind)
+    verdict, needed = _run_verdict(judgements, totals, lacking, is_blind=is_blind)
     return {
         "verdict": verdict,
-        "summary": _summary(verdict, needed, endpoints, totals),
+        "summary": _summary(verdict, needed, judgements, endpoints, totals),
         "notes": [
             *notes_on_control(services, totals, control_share=control_share, epsilon=epsilon),
             *notes_on_tolerance(judgements, totals, control_share=control_share, epsilon=epsilon),
+            *notes_on_units(judgements),
             *(text for text, _ in blind),
             *notes_on_thin_endpoints(verdict, endpoints),
+            *notes_on_omitted(endpoints),
             *notes_on_rules(rules, endpoints),
         ],
         "needed": needed,
@@ -126,20 +150,36 @@ def report(
 # -- endpoints and findings
 
 
-def _endpoints(
-    evidence: Mapping[Key, int], judgements: Mapping[Place, Judgement], terms: _Terms
-) -> list[dict[str, Any]]:
-    by_endpoint: dict[tuple[str, str], list[tuple[Place, Judgement]]] = {}
-    for key in evidence:
-        if key[0] in ("exchange", "latency"):
-            by_endpoint.setdefault((key[1], key[2]), [])
+def _endpoints(ledger: Ledger, judgements: Mapping[Place, Judgement], terms: _Terms) -> list[dict[str, Any]]:
+    by_endpoint: dict[Name, list[tuple[Place, Judgement]]] = {name: [] for name in ledger.endpoints()}
     for place, judgement in judgements.items():
-        by_endpoint.setdefault((place[0], place[1]), []).append((place, judgement))
-    latencies = _latencies(evidence, list(by_endpoint), terms)
+        by_endpoint[place[:2]].append((place, judgement))
+    slowness = latencies(ledger, list(by_endpoint), terms.fdr)
+    listed = _listed(judgements)
     endpoints = [
-        _endpoint(evidence, name, found, latencies[name], terms) for name, found in by_endpoint.items()
+        _endpoint(ledger, name, found, slowness[name], terms, listed) for name, found in by_endpoint.items()
     ]
     return sorted(endpoints, key=_endpoint_order)
+
+
+def _listed(judgements: Mapping[Place, Judgement]) -> Collection[Place]:
+    """The places whose findings the report lists."""
+    if len(judgements) <= MOST_FINDINGS:
+        return judgements
+
+    def order(place: Place) -> tuple[int, float, Place]:
+        judgement = judgements[place]
+        return ORDER[judgement.verdict], -_weight(place, judgement), place
+
+    return frozenset(nsmallest(MOST_FINDINGS, judgements, key=order))
+
+
+def _weight(place: Place, judgement: Judgement) -> float:
+    """How much a reader should care: how bad the kind is, times how much oftener than by itself."""
+    counts = judgement.counts
+    rate = counts.differing / counts.exchanges if counts.exchanges else 0.0
+    control_rate = counts.control_differing / counts.with_control if counts.with_control else 0.0
+    return round(SEVERITY.get(place[3], 1.0) * max(0.0, rate - control_rate), 6)
 
 
 def _endpoint_order(item: Mapping[str, Any]) -> tuple[int, float, str, str]:
@@ -148,29 +188,31 @@ def _endpoint_order(item: Mapping[str, Any]) -> tuple[int, float, str, str]:
 
 
 def _endpoint(
-    evidence: Mapping[Key, int],
-    name: tuple[str, str],
+    ledger: Ledger,
+    name: Name,
     found: Sequence[tuple[Place, Judgement]],
     latency: dict[str, Any],
     terms: _Terms,
+    listed: Collection[Place],
 ) -> dict[str, Any]:
     service, endpoint = name
     counts = {
-        what: evidence.get(("exchange", service, endpoint, what), 0)
+        what: ledger.exchange(name).get(what, 0)
         for what in ("exchanges", "matched", "ignored", "with_control", "not_compared")
     }
     missed = counts["not_compared"]
     findings = sorted(
-        (_finding(place, judgement, missed, terms) for place, judgement in found), key=_finding_order
+        (_finding(place, judgement, missed, terms) for place, judgement in found if place in listed),
+        key=_finding_order,
     )
-    verdict = worst([finding["verdict"] for finding in findings])
+    verdict = worst([judgement.verdict for _, judgement in found])
     lacking = max(0, exchanges_for(terms.epsilon) - counts["exchanges"])
     at_most = most_unseen(counts["exchanges"], missed)
     needed = None
     if verdict == CLEAN and at_most > terms.epsilon:
         verdict = UNDECIDED
     if verdict == UNDECIDED:
-        needed = max([lacking, *(finding["needed"] or 0 for finding in findings)]) or None
+        needed = max([lacking, *(judgement.needed or 0 for _, judgement in found)]) or None
     return {
         "endpoint": endpoint,
         "service": service,
@@ -180,6 +222,7 @@ def _endpoint(
         "at_most": round(at_most, 6),
         "latency": latency,
         "findings": findings,
+        "omitted": len(found) - len(findings),
     }
 
 
@@ -214,50 +257,17 @@ def _finding(place: Place, judgement: Judgement, missed: int, terms: _Terms) -> 
         "e_value": exp(min(judgement.log_e, LARGEST_LOG)),
         "basis": judgement.basis,
         "needed": judgement.needed,
-        "weight": round(SEVERITY.get(kind, 1.0) * max(0.0, rate - (control_rate or 0.0)), 6),
+        "weight": _weight(place, judgement),
+        "units": _units(counts),
         "samples": [dict(sample) for sample in terms.samples.get(place, ())],
     }
 
 
-# -- latency
-
-
-def _latencies(
-    evidence: Mapping[Key, int], names: Sequence[tuple[str, str]], terms: _Terms
-) -> dict[tuple[str, str], dict[str, Any]]:
-    sides: dict[tuple[str, str], dict[str, dict[int, int]]] = {
-        name: {"primary": {}, "shadow": {}} for name in names
-    }
-    for key, number in evidence.items():
-        if key[0] == "latency" and len(key) == 5 and key[3] in ("primary", "shadow") and number > 0:
-            sides[key[1], key[2]][key[3]][int(key[4])] = number
-    logs = [log_slower(side["primary"], side["shadow"]) for side in sides.values()]
-    slower = flagged(logs, terms.fdr)
-    enough = exchanges_for(terms.epsilon)
-    return {
-        name: _latency(side, log_e, is_slower=is_slower, enough=enough)
-        for (name, side), log_e, is_slower in zip(sides.items(), logs, slower, strict=True)
-    }
-
-
-def _latency(
-    sides: Mapping[str, Mapping[int, int]], log_e: float, *, is_slower: bool, enough: int
-) -> dict[str, Any]:
-    """Simple for now: slower by the e-value, else clean once the exchanges suffice for a clean verdict."""
-    answered = sum(sides["shadow"].values())
-    calm = CLEAN if answered >= enough else UNDECIDED
-    return {
-        **{side: _quantiles(buckets) for side, buckets in sides.items()},
-        "verdict": REGRESSION if is_slower else calm,
-        "e_value": exp(min(log_e, LARGEST_LOG)),
-        "answers": answered,
-    }
-
-
-def _quantiles(buckets: Mapping[int, int]) -> dict[str, float | None]:
-    if not buckets:
-        return {"p50": None, "p99": None}
-    return {name: round(quantile(buckets, q), 7) for name, q in (("p50", 0.5), ("p99", 0.99))}
+def _units(counts: Counts) -> dict[str, int] | None:
+    """How many differences count as evidence, each unit once; None when no unit came again."""
+    if not counts.differing_again and not counts.control_again:
+        return None
+    return {"differing": int(counts.first), "control_differing": int(counts.control_first)}
 
 
 # -- what was sent and what became of it
@@ -300,29 +310,29 @@ def _lacking(
 
 
 def _run_verdict(
-    endpoints: Sequence[Mapping[str, Any]], totals: Mapping[str, int], lacking: int, *, is_blind: bool
+    judgements: Mapping[Place, Judgement], totals: Mapping[str, int], lacking: int, *, is_blind: bool
 ) -> tuple[str, int | None]:
-    findings = [(item, finding) for item in endpoints for finding in item["findings"]]
-    verdict = worst([finding["verdict"] for _, finding in findings])
+    verdict = worst([judgement.verdict for judgement in judgements.values()])
     if verdict == REGRESSION:
         return verdict, None
     if verdict == CLEAN and not lacking and not is_blind:
         return CLEAN, None
     shares = [
-        finding["needed"] * totals["exchanges"] / max(1, item["exchanges"])
-        for item, finding in findings
-        if finding["verdict"] == UNDECIDED and finding["needed"]
+        judgement.needed * totals["exchanges"] / max(1, judgement.counts.exchanges)
+        for judgement in judgements.values()
+        if judgement.needed
     ]
     return UNDECIDED, int(max([lacking, *shares])) or None
 
 
 def _summary(
-    verdict: str, needed: int | None, endpoints: Sequence[Mapping[str, Any]], totals: Mapping[str, int]
+    verdict: str,
+    needed: int | None,
+    judgements: Mapping[Place, Judgement],
+    endpoints: Sequence[Mapping[str, Any]],
+    totals: Mapping[str, int],
 ) -> str:
-    counted = dict.fromkeys(ORDER, 0)
-    for item in endpoints:
-        for finding in item["findings"]:
-            counted[finding["verdict"]] += 1
+    counted = Counter(judgement.verdict for judgement in judgements.values())
     broken = sum(item["verdict"] == REGRESSION for item in endpoints)
     slower = sum(item["latency"]["verdict"] == REGRESSION for item in endpoints)
     seen = f"{number_of(totals['exchanges'], 'exchange')}, {totals['with_control']:,} with control"

@@ -6,6 +6,7 @@ from math import ceil
 from typing import Final
 
 from understudy.comparators.evidence import Key
+from understudy.comparators.ledger import AT, Ledger, Name, ledger_of
 from understudy.comparators.noise import (
     MOST_NEEDED,
     Counts,
@@ -66,14 +67,15 @@ def judge(
     came, a place is a regression once it differs in more than *epsilon* of the exchanges. Where control
     is asked but does not answer, it stays undecided. What is *covered* by a rule is ignored.
     """
-    places = _places(evidence)
-    lost = lost_control_calls(evidence)
+    ledger = ledger_of(evidence)
+    lost = lost_control_calls(ledger.others())
     known: dict[Place, tuple[Counts, int, str, float]] = {}
-    for place, whats in places.items():
-        counts = _counts(evidence, place, whats, lost)
-        basis = _basis(place, counts, control_share)
-        log_e = _log_e(counts, basis, control_share, epsilon)
-        known[place] = counts, whats.get("ignored", 0), basis, log_e
+    for name in ledger.endpoints():
+        for (path, kind), numbers in ledger.places(name).items():
+            counts = _counts(ledger, name, numbers, lost)
+            basis = _basis(name, counts, control_share)
+            log_e = _log_e(counts, basis, control_share, epsilon)
+            known[*name, path, kind] = counts, numbers[AT["ignored"]], basis, log_e
     seen = [
         place
         for place, (counts, *_) in known.items()
@@ -93,13 +95,19 @@ def judge(
     return judgements
 
 
-def _places(evidence: Mapping[Key, int]) -> dict[Place, dict[str, int]]:
-    places: dict[Place, dict[str, int]] = {}
-    for key, number in evidence.items():
-        if key[0] == "difference" and len(key) == 6 and number > 0:
-            _, service, endpoint, path, kind, what = key
-            places.setdefault((service, endpoint, path, kind), {})[what] = number
-    return places
+def noise_at(ledger: Ledger, name: Name, control_share: float) -> dict[Place, bool]:
+    """For every place of one endpoint, whether `judge` would call it noise.
+
+    What is noise leans nowhere, so its e-value is at most 1 and no number of other places makes it a
+    regression: an endpoint can be asked about alone.
+    """
+    lost = lost_control_calls(ledger.others())
+    found = {}
+    for (path, kind), numbers in ledger.places(name).items():
+        counts = _counts(ledger, name, numbers, lost)
+        is_judged_by_control = _basis(name, counts, control_share) == CONTROL
+        found[*name, path, kind] = is_judged_by_control and is_noise(counts, control_share or 1.0)
+    return found
 
 
 def lost_control_calls(evidence: Mapping[Key, int]) -> int:
@@ -107,23 +115,25 @@ def lost_control_calls(evidence: Mapping[Key, int]) -> int:
     return sum(n for key, n in evidence.items() if key[0] == "control" and key[2] in ("dropped", "failed"))
 
 
-def _counts(evidence: Mapping[Key, int], place: Place, whats: Mapping[str, int], lost: int) -> Counts:
-    service, endpoint, _, _ = place
+def _counts(ledger: Ledger, name: Name, numbers: Sequence[int], lost: int) -> Counts:
+    exchange = ledger.exchange(name)
     return Counts(
-        exchanges=evidence.get(("exchange", service, endpoint, "exchanges"), 0),
-        with_control=evidence.get(("exchange", service, endpoint, "with_control"), 0),
-        differing=whats.get("differing", 0),
-        control_differing=whats.get("control_differing", 0),
-        b=whats.get("b", 0),
-        c=whats.get("c", 0),
-        lost=lost + evidence.get(("exchange", service, endpoint, "not_compared"), 0),
+        exchanges=exchange.get("exchanges", 0),
+        with_control=exchange.get("with_control", 0),
+        differing=numbers[AT["differing"]],
+        control_differing=numbers[AT["control_differing"]],
+        b=numbers[AT["b"]],
+        c=numbers[AT["c"]],
+        lost=lost + exchange.get("not_compared", 0),
+        differing_again=numbers[AT["differing_again"]],
+        control_again=numbers[AT["control_again"]],
     )
 
 
-def _basis(place: Place, counts: Counts, control_share: float) -> str:
+def _basis(name: Name, counts: Counts, control_share: float) -> str:
     if counts.with_control:
         return CONTROL
-    method = place[1].partition(" ")[0]
+    method = name[1].partition(" ")[0]
     return CONTROL if control_share > 0 and method in SAFE_METHODS else TOLERANCE
 
 
@@ -169,9 +179,10 @@ def _with_expected_control(counts: Counts, control_share: float) -> Counts:
         with_control=counts.exchanges * control_share,
         differing=counts.differing,
         control_differing=0,
-        b=counts.differing * control_share,
+        b=counts.first * control_share,
         c=0,
         lost=counts.lost,
+        differing_again=counts.differing_again,
     )
 
 

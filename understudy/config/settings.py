@@ -244,6 +244,12 @@ class ShadowSettings:
         what="Most bytes kept of one request body or answer.",
         why="1MiB, as NGINX's client_max_body_size and Envoy's buffer limit.",
     )
+    confirm: bool = setting(
+        SWITCH,
+        default=False,
+        what="Ask all sides of a safe request once more when they differ: what differs twice counts.",
+        why="off: each difference costs the primary's version one more request, two with a control answer.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

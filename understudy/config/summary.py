@@ -110,6 +110,7 @@ def _shadow(settings: Settings) -> dict[str, str]:
         "in_flight": str(shadow.in_flight),
         "budget": size_text(shadow.budget_bytes),
         "body_cap": size_text(shadow.body_cap_bytes),
+        "confirm": "on" if shadow.confirm else "off",
     }
 
 

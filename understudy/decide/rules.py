@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from understudy.decide.coercion import Json
-from understudy.decide.context import RequestResolver, unit_field
+from understudy.decide.context import Field, RequestResolver, unit_field
 from understudy.decide.explain import Explanation, Trace, bucket_text, trace
 from understudy.decide.flags import (
     Flag,
@@ -39,6 +39,7 @@ class Decision:
     ``reason``: STATIC, DEFAULT, TARGETING_MATCH, DISABLED, ERROR, KILLED, or ROUTE (no flag).
     ``control`` is the service asked for the second answer of the same version. ``fallback`` is the
     default variant's decision, None when this is it. ``index`` counts from 0 within one document.
+    ``unit`` reads the unit from a request, ``unit_at`` says where (the route's ``unit``).
     """
 
     route: str
@@ -52,6 +53,8 @@ class Decision:
     fallback: "Decision | None"
     index: int
     error: str = ""
+    unit: Field | None = None
+    unit_at: str = ""
 
 
 Target = Callable[[Head], Decision]
@@ -227,6 +230,8 @@ class CompiledRules:
                 fallback=fallback,
                 index=len(self.decisions),
                 error=found.error,
+                unit=unit_field(route.unit),
+                unit_at=route.unit or "",
             )
             self._known[key] = decision
             self.decisions.append(decision)

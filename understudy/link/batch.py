@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from understudy.link.frames import LinkError
-from understudy.messages import Answer, Pair
+from understudy.messages import Again, Answer, Asked, Pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,26 @@ def encode_batch(batch: Batch) -> bytes:
             pair.query,
             pair.at,
             [_answer(answer, blobs) for answer in (pair.primary, pair.shadow, pair.control)],
+            _asked(pair.asked, blobs),
+            None if pair.again is None else [_answer(answer, blobs) for answer in pair.again],
+            pair.unconfirmed,
         ]
         for pair in batch.pairs
     ]
     head = orjson.dumps([batch.sequence, [[*key, n] for key, n in batch.counts.items()], pairs])
     return b"".join((len(head).to_bytes(4, "big"), head, *blobs))
+
+
+def _asked(asked: Asked, blobs: list[bytes]) -> list[Any]:
+    blobs += (asked.lines, asked.body)
+    return [
+        asked.unit,
+        asked.unit_at,
+        asked.primary,
+        len(asked.lines),
+        len(asked.body),
+        asked.body_bytes,
+    ]
 
 
 def _answer(answer: Answer | None, blobs: list[bytes]) -> list[Any] | None:
@@ -64,10 +79,8 @@ def decode_batch(payload: bytes) -> Batch:
 
 
 def _pair(row: list[Any], cursor: "_Cursor") -> Pair:
-    service, endpoint, flag, method, path, query, at, answers = row
-    primary, shadow, control = [cursor.answer(meta) for meta in answers]
-    if primary is None or shadow is None:
-        raise ValueError("a pair without both answers")
+    service, endpoint, flag, method, path, query, at, answers, asked, again, unconfirmed = row
+    primary, shadow, control = cursor.answers(answers)
     return Pair(
         service=service,
         endpoint=endpoint,
@@ -79,6 +92,9 @@ def _pair(row: list[Any], cursor: "_Cursor") -> Pair:
         primary=primary,
         shadow=shadow,
         control=control,
+        asked=cursor.asked(asked),
+        again=None if again is None else Again(*cursor.answers(again)),
+        unconfirmed=unconfirmed,
     )
 
 
@@ -92,6 +108,23 @@ class _Cursor:
         if size < 0 or self._at > len(self._payload):
             raise ValueError("cut short")
         return self._payload[start : self._at]
+
+    def answers(self, metas: list[Any]) -> tuple[Answer, Answer, Answer | None]:
+        primary, shadow, control = [self.answer(meta) for meta in metas]
+        if primary is None or shadow is None:
+            raise ValueError("a pair without both answers")
+        return primary, shadow, control
+
+    def asked(self, meta: list[Any]) -> Asked:
+        unit, unit_at, primary, lines_size, body_size, body_bytes = meta
+        return Asked(
+            unit=unit,
+            unit_at=unit_at,
+            primary=primary,
+            lines=self.take(lines_size),
+            body=self.take(body_size),
+            body_bytes=body_bytes,
+        )
 
     def answer(self, meta: list[Any] | None) -> Answer | None:
         if meta is None:

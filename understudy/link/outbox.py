@@ -83,8 +83,13 @@ class Outbox:
 
 def pair_bytes(pair: Pair) -> int:
     """Roughly what *pair* holds in memory: bodies and fields, plus a flat kilobyte for the rest."""
-    size = 1024 + len(pair.path) + len(pair.query) + answer_bytes(pair.primary) + answer_bytes(pair.shadow)
-    return size if pair.control is None else size + answer_bytes(pair.control)
+    size = 1024 + len(pair.path) + len(pair.query) + len(pair.asked.lines) + len(pair.asked.body)
+    size += answer_bytes(pair.primary) + answer_bytes(pair.shadow)
+    if pair.control is not None:
+        size += answer_bytes(pair.control)
+    if pair.again is not None:
+        size += sum(answer_bytes(answer) for answer in pair.again if answer is not None)
+    return size
 
 
 def answer_bytes(answer: Answer) -> int:

@@ -35,6 +35,8 @@ def rehearse(
         )
         if exchange is None:
             return None
+        exchange.head = head
+        exchange.decision = decision
         copy = Copy(start, fields.lines, fields.credentials, added, plan.cohort)
         if fields.traceparent is not None:
             _continue_trace(copy, fields.traceparent, fields.trace_at)

@@ -71,7 +71,7 @@ def time_scale(endpoints: Iterable[Endpoint]) -> Scale | None:
     ]
     if not times:
         return None
-    low, high = _round_down(min(times)), _round_up(max(times))
+    low, high = round_down(min(times)), round_up(max(times))
     return Scale(low=low, high=high if high > low * 1.5 else low * 10)
 
 
@@ -109,11 +109,13 @@ def stacked(parts: Iterable[tuple[str, int]]) -> tuple[Bar, ...]:
     return tuple(bars)
 
 
-def _round_down(seconds: float) -> float:
+def round_down(seconds: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is not above *seconds*."""
     power = 10.0 ** math.floor(math.log10(seconds))
     return max(step * power for step in _STEPS if step * power <= seconds * 1.0001)
 
 
-def _round_up(seconds: float) -> float:
+def round_up(seconds: float) -> float:
+    """The smallest of 1, 2 and 5 times a power of ten that is not below *seconds*."""
     power = 10.0 ** math.floor(math.log10(seconds))
     return min(step * power for step in (*_STEPS, 10) if step * power >= seconds * 0.9999)

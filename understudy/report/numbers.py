@@ -6,8 +6,8 @@ UNKNOWN = "\N{EN DASH}"
 
 
 def count(number: int) -> str:
-    """``12345`` → ``"12,345"``."""
-    return f"{number:,}"
+    """``12345`` → ``"12,345"``; beyond all that is counted, ``"1.2e+17"``."""
+    return f"{number:,}" if abs(number) < 10**15 else f"{number:.1e}"
 
 
 def percent(share: float | None) -> str:
@@ -32,7 +32,16 @@ def duration(seconds: float | None) -> str:
         return f"{seconds * 1e3:.1f} ms"
     if seconds < 0.9995:
         return f"{seconds * 1e3:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 99.95 else f"{seconds:,.0f} s"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    return f"{seconds:,.0f} s" if seconds < 1e9 else f"{seconds:.1e} s"
+
+
+def signed(seconds: float | None) -> str:
+    """A difference in seconds → ``"+3.0 ms"``, ``"-850 µs"``."""
+    if seconds is None:
+        return UNKNOWN
+    return f"{'-' if seconds < 0 else '+'}{duration(abs(seconds))}"
 
 
 def plural(number: int, one: str, many: str = "") -> str:

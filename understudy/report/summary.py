@@ -1,10 +1,13 @@
 """The sentences of a report: what a manager reads first, and the books of the mirroring."""
 
-from understudy.report.numbers import count, percent, plural
-from understudy.report.view import Finding, Flow, View
-from understudy.report.visible import visible
+from understudy.report.latency import Interval, Quantile
+from understudy.report.numbers import UNKNOWN, count, duration, percent, plural, signed
+from understudy.report.view import Endpoint, Finding, Flow, View
+from understudy.report.visible import clip
 
 _MOST_NOTES = 10
+_NOTE_CHARACTERS = 500
+_NAME_CHARACTERS = 60
 
 
 def badge(verdict: str) -> str:
@@ -30,6 +33,11 @@ def headline(view: View) -> str:
     return f"{who} {'answer' if _many(view) else 'answers'} like the primary"
 
 
+def one_line(view: View) -> str:
+    """The verdict, what it means and what it rests on, in one line."""
+    return f"{badge(view.verdict)}: {headline(view)}. {summary(view)}"
+
+
 def summary(view: View) -> str:
     """One or two sentences below the headline: how much, where, and what is still needed."""
     if not view.exchanges and view.verdict != "regression":
@@ -40,12 +48,8 @@ def summary(view: View) -> str:
     if view.verdict == "regression":
         return _regression(view)
     if view.verdict == "undecided":
-        return _undecided(view)
-    quiet = len(view.having("noise"))
-    if not quiet:
-        return f"{_compared(view)}, without a difference of its own."
-    noise = f"{plural(quiet, 'difference')} {_is(quiet)} noise: the primary differs from itself there too."
-    return f"{_compared(view)}, without a difference of its own. {noise}"
+        return f"{_undecided(view)}{_but_slower(view)}"
+    return f"{_compared(view)}, without a difference of its own.{_noise(view)}{_but_slower(view)}"
 
 
 def notes(view: View) -> tuple[str, ...]:
@@ -57,12 +61,17 @@ def notes(view: View) -> tuple[str, ...]:
         found.append(
             f"The books do not balance: {plural(view.mirror.unaccounted, 'copy', 'copies')} unaccounted for."
         )
-    return tuple(visible(note) for note in found[:_MOST_NOTES])
+    return tuple(clip(note, _NOTE_CHARACTERS) for note in found[:_MOST_NOTES])
+
+
+def endpoint_notes(endpoint: Endpoint) -> tuple[str, ...]:
+    """What a reader must know to trust the verdict of *endpoint*."""
+    return tuple(clip(note, _NOTE_CHARACTERS) for note in endpoint.notes[:_MOST_NOTES])
 
 
 def subject(view: View) -> str:
     """The shadow service or services, by name."""
-    names = [visible(name) for name in view.services]
+    names = [clip(name, _NAME_CHARACTERS) for name in view.services]
     if not names:
         return "The shadow"
     if len(names) > 3:
@@ -72,8 +81,57 @@ def subject(view: View) -> str:
 
 def evidence(finding: Finding) -> str:
     """How often the shadow differs, and how often the control does."""
-    share = f"{count(finding.differing)} of {plural(finding.exchanges, 'answer')} ({percent(finding.rate)})"
-    return f"{share}, {control(finding)}"
+    of_how_many = f"{count(finding.differing)} of {plural(finding.exchanges, 'answer')}"
+    share = f"{of_how_many} ({percent(finding.rate)}{_within(finding.interval)})"
+    units = f" to {plural(finding.units, 'unit')}" if finding.units else ""
+    return f"{share}{units}, {control(finding)}"
+
+
+def _within(interval: Interval | None) -> str:
+    """``; 95% interval 7.2% to 13%``. The level is that of the report's rate intervals."""
+    if interval is None:
+        return ""
+    return f"; 95% interval {percent(interval.low)} to {percent(interval.high)}"
+
+
+def slowness(endpoint: Endpoint) -> str:
+    """How much longer the shadow took, exchange by exchange; empty when nobody measured it."""
+    latency = endpoint.latency
+    if not latency.delta.is_known:
+        return ""
+    parts = [
+        f"{name} {_longer(quantile)}" for name, quantile in latency.delta.named if quantile.value is not None
+    ]
+    share = "" if latency.slower is None else f"; the shadow took longer in {percent(latency.slower)}"
+    more = ""
+    if latency.verdict == "undecided" and latency.needed:
+        more = f"; about {plural(latency.needed, 'more answer')} to say whether it is slower"
+    return ", ".join(parts) + share + more
+
+
+def _longer(quantile: Quantile) -> str:
+    """``+3.0 ms (+2.1 ms to +3.9 ms)``."""
+    if quantile.interval is None:
+        return signed(quantile.value)
+    return f"{signed(quantile.value)} ({signed(quantile.interval.low)} to {signed(quantile.interval.high)})"
+
+
+def times(primary: float | None, shadow: float | None) -> str:
+    """``12→15 ms``: how long the primary and the shadow took."""
+    if primary is None and shadow is None:
+        return UNKNOWN
+    left, right = duration(primary), duration(shadow)
+    number, _, unit = left.partition(" ")
+    is_alike = unit and unit == right.partition(" ")[2]
+    return f"{number if is_alike else left}→{right}"
+
+
+def ruling(endpoint: Endpoint) -> str:
+    """The verdict of an endpoint in a word or two, its latency included."""
+    word = badge(endpoint.verdict).lower()
+    if endpoint.latency_verdict != "regression":
+        return word
+    return "slower" if endpoint.verdict == "clean" else f"{word}, slower"
 
 
 def control(finding: Finding) -> str:
@@ -111,24 +169,30 @@ def books(flow: Flow) -> tuple[str, str]:
 
 def why(reasons: tuple[tuple[str, int], ...]) -> str:
     """`` (timeout 2, connect 1)``; empty without named reasons."""
-    named = [f"{visible(reason).replace('_', ' ')} {count(number)}" for reason, number in reasons if reason]
+    named = [
+        f"{clip(reason, _NAME_CHARACTERS).replace('_', ' ')} {count(number)}"
+        for reason, number in reasons
+        if reason
+    ]
     return f" ({', '.join(named)})" if named else ""
 
 
 def _regression(view: View) -> str:
     found = view.having("regression")
     places = len({(finding.service, finding.endpoint) for finding in found})
+    it, differs, be = ("they", "differ", "are") if _many(view) else ("it", "differs", "is")
     parts = []
     if found:
+        own = "their own" if _many(view) else "its own"
         parts.append(
-            f"differs from the primary in {plural(len(found), 'way')} of its own, "
+            f"{differs} from the primary in {plural(len(found), 'way')} of {own}, "
             f"at {count(places)} of {plural(len(view.endpoints), 'endpoint')}"
         )
     if view.slower:
-        parts.append(f"is slower at {plural(len(view.slower), 'endpoint')}")
+        parts.append(f"{be} slower at {plural(len(view.slower), 'endpoint')}")
     if not parts:
-        parts.append("differs from the primary")
-    return f"{_compared(view)}; it {' and '.join(parts)}."
+        parts.append(f"{differs} from the primary")
+    return f"{_compared(view)}; {it} {', and '.join(parts)}."
 
 
 def _undecided(view: View) -> str:
@@ -140,7 +204,25 @@ def _undecided(view: View) -> str:
     )
     if waiting:
         return f"{_compared(view)}; {plural(waiting, 'difference')} may or may not be noise. {need}"
+    if not view.needed and view.mirror.failed_count:
+        lost = f"{plural(view.mirror.failed_count, 'copy', 'copies')} got no answer"
+        return f"{_compared(view)}, but {lost}: what those would have shown, nobody knows."
     return f"{_compared(view)}, too few to rule out a rare difference. {need}"
+
+
+def _noise(view: View) -> str:
+    quiet = len(view.having("noise"))
+    if not quiet:
+        return ""
+    return f" {plural(quiet, 'difference')} {_is(quiet)} noise: the primary differs from itself there too."
+
+
+def _but_slower(view: View) -> str:
+    """A verdict on answers says nothing of time; who reads one line shall not take it for more."""
+    if not view.slower:
+        return ""
+    who = "They are" if _many(view) else "It is"
+    return f" {who} slower at {plural(len(view.slower), 'endpoint')}."
 
 
 def _compared(view: View) -> str:

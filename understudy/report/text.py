@@ -10,9 +10,10 @@ from rich.text import Text
 
 from understudy.report import summary
 from understudy.report.marks import Side, mark
-from understudy.report.numbers import UNKNOWN, count, duration, moment, percent, plural
+from understudy.report.numbers import count, moment, percent, plural
+from understudy.report.shell import command_lines
 from understudy.report.view import Endpoint, Finding, Sample, View, read_report
-from understudy.report.visible import value_text, visible
+from understudy.report.visible import clip, value_text, visible
 
 _COLOURS = {
     "regression": "red",
@@ -22,12 +23,14 @@ _COLOURS = {
     "clean": "green",
     "": "default",
 }
-_SLOWER = "slower"
 # A terminal is for reading, not for scrolling: what lies beyond is counted, and stands in the JSON and HTML.
 _MOST_ENDPOINTS = 40
 _MOST_FINDINGS = 50
 _MOST_QUIET = 20
+_MOST_LATENCIES = 10
 _PATH_CHARACTERS = 300
+_CURL_CHARACTERS = 1000
+_COMMAND_INDENT = 14
 
 
 def render_text(report: Mapping[str, Any], console: Console) -> None:
@@ -40,6 +43,7 @@ def render_text(report: Mapping[str, Any], console: Console) -> None:
     _print_books(view, console)
     if view.endpoints:
         _print_endpoints(view, console)
+        _print_latencies(view, console)
     _print_findings(view, console)
     _print_quiet(view, console)
 
@@ -88,34 +92,45 @@ def _print_endpoints(view: View, console: Console) -> None:
     if hidden:
         verdicts = ", ".join(sorted({summary.badge(endpoint.verdict).lower() for endpoint in hidden}))
         console.print(Text(f"… and {plural(len(hidden), 'more endpoint')} ({verdicts})", style="dim"))
+    for endpoint in view.endpoints[:_MOST_ENDPOINTS]:
+        for note in summary.endpoint_notes(endpoint):
+            console.print(Text(f"! {_clip(endpoint.endpoint)}: {note}", style="yellow"))
 
 
 def _endpoint_cells(endpoint: Endpoint, *, with_service: bool) -> Iterable[Text]:
-    name = _clip(endpoint.endpoint) + (f" → {_clip(endpoint.service)}" if with_service else "")
-    slower = endpoint.latency_verdict == "regression"
-    verdict = Text(summary.badge(endpoint.verdict).lower(), style=_COLOURS[endpoint.verdict])
-    if slower:
-        verdict.append(f", {_SLOWER}" if endpoint.verdict != "clean" else "")
-        verdict = verdict if endpoint.verdict != "clean" else Text(_SLOWER, style="red")
-    style = "red" if slower else ""
-    yield Text(name)
+    is_slower = endpoint.latency_verdict == "regression"
+    times = "red" if is_slower else ""
+    colour = "red" if is_slower and endpoint.verdict == "clean" else _COLOURS[endpoint.verdict]
+    yield Text(_endpoint_name(endpoint, with_service=with_service))
     yield Text(count(endpoint.exchanges))
     yield Text(percent(endpoint.matched_share))
-    yield Text(_pair(endpoint.primary_p50, endpoint.shadow_p50), style=style)
-    yield Text(_pair(endpoint.primary_p99, endpoint.shadow_p99), style=style)
-    yield verdict
+    yield Text(summary.times(endpoint.primary_p50, endpoint.shadow_p50), style=times)
+    yield Text(summary.times(endpoint.primary_p99, endpoint.shadow_p99), style=times)
+    yield Text(summary.ruling(endpoint), style=colour)
 
 
-def _pair(primary: float | None, shadow: float | None) -> str:
-    if primary is None and shadow is None:
-        return UNKNOWN
-    left, right = duration(primary), duration(shadow)
-    number, _, unit = left.partition(" ")
-    return (
-        f"{number}→{right}"
-        if unit and right.endswith(unit) and unit == right.partition(" ")[2]
-        else f"{left}→{right}"
-    )
+def _endpoint_name(endpoint: Endpoint, *, with_service: bool) -> str:
+    return _clip(endpoint.endpoint) + (f" → {_clip(endpoint.service)}" if with_service else "")
+
+
+def _print_latencies(view: View, console: Console) -> None:
+    """How much longer the shadow took, where it was measured pair by pair: the slowest endpoints first."""
+    known = [endpoint for endpoint in view.endpoints if endpoint.latency.delta.is_known]
+    if not known:
+        return
+    known.sort(key=lambda endpoint: endpoint.latency_verdict != "regression")
+    tolerance = known[0].latency.tolerance
+    allowed = f", {percent(tolerance)} tolerated" if tolerance is not None else ""
+    title = f"How much longer the shadow took, exchange by exchange (95% intervals{allowed})"
+    console.print(Padding(Text(title, style="dim"), (1, 0, 0, 0)))
+    for endpoint in known[:_MOST_LATENCIES]:
+        line = Text(f"{_endpoint_name(endpoint, with_service=len(view.services) > 1)}  ", overflow="fold")
+        style = "red" if endpoint.latency_verdict == "regression" else ""
+        line.append(summary.slowness(endpoint), style=style)
+        console.print(Padding(line, (0, 0, 0, 2)))
+    if len(known) > _MOST_LATENCIES:
+        more = f"… and {plural(len(known) - _MOST_LATENCIES, 'more endpoint')}"
+        console.print(Padding(Text(more, style="dim"), (0, 0, 0, 2)))
 
 
 def _print_findings(view: View, console: Console) -> None:
@@ -146,10 +161,10 @@ def _print_finding(number: int, finding: Finding, console: Console, *, with_serv
         body.append(f"; {needed}", style="yellow")
     console.print(Padding(body, (0, 0, 0, 3)))
     if finding.samples:
-        console.print(Padding(_sample_grid(finding.samples[0]), (0, 0, 0, 3)))
+        console.print(Padding(_sample_grid(finding.samples[0], console.width), (0, 0, 0, 3)))
 
 
-def _sample_grid(sample: Sample) -> Table:
+def _sample_grid(sample: Sample, width: int) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -158,6 +173,11 @@ def _sample_grid(sample: Sample) -> Table:
         grid.add_row(Text("request"), Text(_clip(sample.request)))
     grid.add_row(Text("primary"), _side_text(sides[0], "green", absent=sample.primary_absent))
     grid.add_row(Text("shadow"), _side_text(sides[1], "red", absent=sample.shadow_absent))
+    if sample.curl.isprintable() and 0 < len(sample.curl) <= _CURL_CHARACTERS:
+        lines = command_lines(sample.curl, width - _COMMAND_INDENT)
+        grid.add_row(Text("repeat"), Text("\n".join(lines)))
+    if sample.id:
+        grid.add_row(Text("sample"), Text(_clip(sample.id)))
     return grid
 
 
@@ -197,5 +217,4 @@ def _print_quiet(view: View, console: Console) -> None:
 
 
 def _clip(text: str) -> str:
-    shown = visible(text)
-    return shown if len(shown) <= _PATH_CHARACTERS else shown[: _PATH_CHARACTERS - 1] + "…"
+    return clip(text, _PATH_CHARACTERS)

@@ -4,15 +4,18 @@ Reading is tolerant: keys that are absent count as zero or unknown, keys that ar
 so that a report of another version still shows what it has.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import attrgetter
 from typing import Any
 
-VERDICTS = ("regression", "undecided", "noise", "ignored", "clean")
-"""From what needs a reader most to what needs none."""
+from understudy.report import tolerant
+from understudy.report.flow import Flow, Share, read_flow, read_share
+from understudy.report.latency import Interval, Latency, read_interval, read_latency
+from understudy.report.tolerant import VERDICTS
+
+__all__ = ["VERDICTS", "Change", "Endpoint", "Finding", "Flow", "Sample", "Share", "View", "read_report"]
 
 _WORDS = {
     "status": "answers with another status",
@@ -29,14 +32,34 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One step from the primary's answer to the shadow's, where an answer was explained in full."""
+
+    path: str
+    change: str
+    primary: Any
+    shadow: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One exchange at a path: both sides, and the request that led to them when it is known."""
+    """One exchange at a path: both sides, and what is known of how they came about.
+
+    ``at`` is the exact path (``/body/items/3/price``), ``seen`` Unix seconds, ``id`` finds the whole
+    answers at ``/api/v1/samples/{id}``, ``curl`` repeats the request. Texts are empty when unknown.
+    """
 
     primary: Any
     shadow: Any
     primary_absent: bool
     shadow_absent: bool
     request: str
+    id: str = ""
+    at: str = ""
+    flag: str = ""
+    seen: float | None = None
+    curl: str = ""
+    explanation: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +80,14 @@ class Finding:
     e_value: float
     needed: int | None
     samples: tuple[Sample, ...]
+    interval: Interval | None = None
+    """Of ``rate``; shares."""
+    ignored: int = 0
+    """How many differences a compare rule forgave here."""
+    units: int | None = None
+    """How many units the differing answers went to, where that is known."""
+    impact: float = 0.0
+    """How severe the kind is, times the rate beyond the control's; 0 when unknown."""
 
     @property
     def words(self) -> str:
@@ -70,26 +101,52 @@ class Finding:
         return "f-" + sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     @property
-    def weight(self) -> tuple[int, int, float]:
-        """Smallest first: verdict, then how many answers are hit, then how strong the evidence is."""
-        return (VERDICTS.index(self.verdict), -self.differing, -self.e_value)
+    def weight(self) -> tuple[int, float, int, float]:
+        """Smallest first: verdict, impact, how many answers are hit, how strong the evidence is."""
+        return (VERDICTS.index(self.verdict), -self.impact, -self.differing, -self.e_value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One endpoint at one shadow service. Times in seconds, None when unknown."""
+    """One endpoint at one shadow service."""
 
     endpoint: str
     service: str
     exchanges: int
     matched: int
     verdict: str
-    primary_p50: float | None
-    primary_p99: float | None
-    shadow_p50: float | None
-    shadow_p99: float | None
-    latency_verdict: str
+    latency: Latency
     findings: tuple[Finding, ...]
+    with_control: int | None = None
+    needed: int | None = None
+    at_most: float | None = None
+    """The largest share of exchanges that may differ where nothing was seen to (95 % certain)."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def primary_p50(self) -> float | None:
+        """Median of the primary, in seconds."""
+        return self.latency.primary.p50.value
+
+    @property
+    def primary_p99(self) -> float | None:
+        """99th percentile of the primary, in seconds."""
+        return self.latency.primary.p99.value
+
+    @property
+    def shadow_p50(self) -> float | None:
+        """Median of the shadow, in seconds."""
+        return self.latency.shadow.p50.value
+
+    @property
+    def shadow_p99(self) -> float | None:
+        """99th percentile of the shadow, in seconds."""
+        return self.latency.shadow.p99.value
+
+    @property
+    def latency_verdict(self) -> str:
+        """Whether the shadow is slower beyond the tolerance; empty when nobody judged."""
+        return self.latency.verdict
 
     @property
     def matched_share(self) -> float | None:
@@ -101,54 +158,6 @@ class Endpoint:
         """Smallest first: verdict, then traffic, then name."""
         worst = min(VERDICTS.index(self.verdict), VERDICTS.index(self.latency_verdict or "clean"))
         return (worst, -self.exchanges, self.endpoint)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """Where mirrored copies went. ``eligible = sent + skipped + dropped``, ``sent = answered + failed``."""
-
-    eligible: int = 0
-    sent: int = 0
-    answered: int = 0
-    skipped: tuple[tuple[str, int], ...] = ()
-    dropped: tuple[tuple[str, int], ...] = ()
-    failed: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def skipped_count(self) -> int:
-        """Copies not made, on purpose."""
-        return sum(number for _, number in self.skipped)
-
-    @property
-    def dropped_count(self) -> int:
-        """Copies given up to keep the bounds."""
-        return sum(number for _, number in self.dropped)
-
-    @property
-    def failed_count(self) -> int:
-        """Copies without an answer."""
-        return sum(number for _, number in self.failed)
-
-    @property
-    def in_flight(self) -> int:
-        """Copies sent whose outcome is still to come."""
-        return max(0, self.sent - self.answered - self.failed_count)
-
-    @property
-    def unaccounted(self) -> int:
-        """By how much the books do not balance; 0 when the conservation law holds."""
-        open_ends = self.eligible - self.sent - self.skipped_count - self.dropped_count
-        return abs(open_ends) + max(0, self.answered + self.failed_count - self.sent)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """How many requests one cohort had, and who answered them."""
-
-    flag: str
-    variant: str
-    service: str
-    requests: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,63 +199,64 @@ def read_report(report: Mapping[str, Any]) -> View:
 
     Keys read when they stand beside those of DESIGN: ``needed``, ``rules_version``, ``since`` and
     ``generated_at`` (Unix seconds), ``control`` (like ``mirror``), ``traffic`` (a list of ``{flag,
-    variant, service, requests}``), ``notes`` (a list of sentences); in an endpoint ``with_control``;
-    in a finding ``with_control``, ``control_rate`` and ``exchanges``; in a sample ``request``.
+    variant, service, requests}``), ``notes`` (a list of sentences); in an endpoint ``with_control``,
+    ``needed``, ``at_most``, ``notes`` and what `read_latency` reads; in a finding ``exchanges``,
+    ``with_control``, ``control_rate``, ``interval``, ``ignored``, ``units`` and ``weight``; in a sample
+    ``request``, ``id``, ``at``, ``flag``, ``seen``, ``curl`` and ``explanation``.
     """
     endpoints = sorted(
-        (_endpoint(item) for item in _mappings(report.get("endpoints"))), key=attrgetter("weight")
+        (_endpoint(item) for item in tolerant.mappings(report.get("endpoints"))), key=attrgetter("weight")
     )
     findings = sorted((finding for item in endpoints for finding in item.findings), key=attrgetter("weight"))
-    exchanges = _int(report.get("exchanges"))
+    exchanges = tolerant.count(report.get("exchanges"))
     control = report.get("control")
     return View(
-        verdict=_verdict(report.get("verdict"), "undecided"),
+        verdict=tolerant.verdict(report.get("verdict"), "undecided"),
         exchanges=exchanges,
         matched=sum(endpoint.matched for endpoint in endpoints),
-        with_control=_int(report.get("with_control")),
+        with_control=tolerant.count(report.get("with_control")),
         needed=_needed(report, findings),
-        rules_version=_optional_int(report.get("rules_version")),
-        since=_number(report.get("since")),
-        generated_at=_number(report.get("generated_at")),
-        mirror=_flow(report.get("mirror")),
-        control=_flow(control) if isinstance(control, Mapping) else None,
-        traffic=tuple(_share(item) for item in _mappings(report.get("traffic"))),
+        rules_version=tolerant.whole(report.get("rules_version")),
+        since=tolerant.number(report.get("since")),
+        generated_at=tolerant.number(report.get("generated_at")),
+        mirror=read_flow(report.get("mirror")),
+        control=read_flow(control) if isinstance(control, Mapping) else None,
+        traffic=tuple(read_share(item) for item in tolerant.mappings(report.get("traffic"))),
         endpoints=tuple(endpoints),
         findings=tuple(findings),
-        notes=tuple(str(note) for note in _items(report.get("notes"))),
+        notes=_sentences(report.get("notes")),
     )
 
 
 def _endpoint(item: Mapping[str, Any]) -> Endpoint:
-    latency = _mapping(item.get("latency"))
-    primary, shadow = _mapping(latency.get("primary")), _mapping(latency.get("shadow"))
     return Endpoint(
-        endpoint=_text(item.get("endpoint")),
-        service=_text(item.get("service")),
-        exchanges=_int(item.get("exchanges")),
-        matched=_int(item.get("matched")),
-        verdict=_verdict(item.get("verdict"), "undecided"),
-        primary_p50=_number(primary.get("p50")),
-        primary_p99=_number(primary.get("p99")),
-        shadow_p50=_number(shadow.get("p50")),
-        shadow_p99=_number(shadow.get("p99")),
-        latency_verdict=_verdict(latency.get("verdict"), ""),
-        findings=tuple(_finding(finding, item) for finding in _mappings(item.get("findings"))),
+        endpoint=tolerant.text(item.get("endpoint")),
+        service=tolerant.text(item.get("service")),
+        exchanges=tolerant.count(item.get("exchanges")),
+        matched=tolerant.count(item.get("matched")),
+        verdict=tolerant.verdict(item.get("verdict"), "undecided"),
+        latency=read_latency(item.get("latency")),
+        findings=tuple(_finding(finding, item) for finding in tolerant.mappings(item.get("findings"))),
+        with_control=tolerant.whole(item.get("with_control")),
+        needed=tolerant.whole(item.get("needed")),
+        at_most=tolerant.number(item.get("at_most")),
+        notes=_sentences(item.get("notes")),
     )
 
 
 def _finding(item: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Finding:
-    exchanges = _int(item.get("exchanges", endpoint.get("exchanges")))
-    with_control = _optional_int(item.get("with_control", endpoint.get("with_control")))
-    differing, control_differing = _int(item.get("differing")), _int(item.get("control_differing"))
-    rate, control_rate = _number(item.get("rate")), _number(item.get("control_rate"))
-    kind = _text(item.get("kind"))
+    exchanges = tolerant.count(item.get("exchanges", endpoint.get("exchanges")))
+    with_control = tolerant.whole(item.get("with_control", endpoint.get("with_control")))
+    differing = tolerant.count(item.get("differing"))
+    control_differing = tolerant.count(item.get("control_differing"))
+    rate, control_rate = tolerant.number(item.get("rate")), tolerant.number(item.get("control_rate"))
+    kind = tolerant.text(item.get("kind"))
     return Finding(
-        service=_text(endpoint.get("service")),
-        endpoint=_text(endpoint.get("endpoint")),
-        path=_text(item.get("path")),
+        service=tolerant.text(endpoint.get("service")),
+        endpoint=tolerant.text(endpoint.get("endpoint")),
+        path=tolerant.text(item.get("path")),
         kind=kind,
-        verdict=_verdict(item.get("verdict"), "undecided"),
+        verdict=tolerant.verdict(item.get("verdict"), "undecided"),
         differing=differing,
         exchanges=exchanges,
         control_differing=control_differing,
@@ -255,103 +265,66 @@ def _finding(item: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Finding:
         control_rate=control_rate
         if control_rate is not None or not with_control
         else control_differing / with_control,
-        e_value=_number(item.get("e_value")) or 0.0,
-        needed=_optional_int(item.get("needed")),
-        samples=_distinct(_sample(sample, kind) for sample in _mappings(item.get("samples"))),
+        e_value=tolerant.number(item.get("e_value")) or 0.0,
+        needed=tolerant.whole(item.get("needed")),
+        samples=_distinct(read_sample(sample, kind) for sample in tolerant.mappings(item.get("samples"))),
+        interval=read_interval(item.get("interval")),
+        ignored=tolerant.count(item.get("ignored")),
+        units=tolerant.whole(item.get("units")),
+        impact=tolerant.number(item.get("weight")) or 0.0,
     )
 
 
-def _sample(item: Mapping[str, Any], kind: str) -> Sample:
+def read_sample(item: Mapping[str, Any], kind: str) -> Sample:
+    """One entry of ``samples``; *kind* is its finding's."""
     primary, shadow = item.get("primary"), item.get("shadow")
     return Sample(
         primary=primary,
         shadow=shadow,
         primary_absent=primary is None and kind == "extra",
         shadow_absent=shadow is None and kind == "missing",
-        request=_text(item.get("request")),
+        request=tolerant.text(item.get("request")),
+        id=tolerant.text(item.get("id")),
+        at=tolerant.text(item.get("at")),
+        flag=tolerant.text(item.get("flag")),
+        seen=tolerant.number(item.get("seen")),
+        curl=tolerant.text(item.get("curl")),
+        explanation=tuple(_change(change) for change in tolerant.mappings(item.get("explanation"))),
+    )
+
+
+def _change(item: Mapping[str, Any]) -> Change:
+    return Change(
+        path=tolerant.text(item.get("path")),
+        change=tolerant.text(item.get("change")),
+        primary=item.get("primary"),
+        shadow=item.get("shadow"),
     )
 
 
 def _distinct(samples: Iterable[Sample]) -> tuple[Sample, ...]:
-    """*samples* without those that show a reader nothing new. By repr, because 1 equals true."""
-    return tuple({repr(sample): sample for sample in samples}.values())
+    """The first of *samples* with the same request and the same sides: others show a reader nothing new."""
+    distinct: dict[str, Sample] = {}
+    for sample in samples:
+        distinct.setdefault(_shown(sample), sample)
+    return tuple(distinct.values())
 
 
-def _flow(item: object) -> Flow:
-    flow = _mapping(item)
-    return Flow(
-        eligible=_int(flow.get("eligible")),
-        sent=_int(flow.get("sent")),
-        answered=_int(flow.get("answered")),
-        skipped=_reasons(flow.get("skipped")),
-        dropped=_reasons(flow.get("dropped")),
-        failed=_reasons(flow.get("failed")),
-    )
+def _shown(sample: Sample) -> str:
+    try:
+        return repr((sample.primary, sample.shadow, sample.request))  # by repr, because 1 equals true
+    except (ValueError, RecursionError):  # an integer of thousands of digits, nesting without end
+        return f"only itself {id(sample)}"
 
 
-def _reasons(item: object) -> tuple[tuple[str, int], ...]:
-    if not isinstance(item, Mapping):
-        return (("", _int(item)),) if _int(item) else ()
-    pairs = ((str(reason), _int(number)) for reason, number in item.items())
-    return tuple(sorted(((reason, number) for reason, number in pairs if number), key=_by_count))
-
-
-def _by_count(pair: tuple[str, int]) -> tuple[int, str]:
-    return -pair[1], pair[0]
-
-
-def _share(item: Mapping[str, Any]) -> Share:
-    return Share(
-        flag=_text(item.get("flag")),
-        variant=_text(item.get("variant")),
-        service=_text(item.get("service")),
-        requests=_int(item.get("requests")),
-    )
+def _sentences(item: object) -> tuple[str, ...]:
+    return tuple(tolerant.text(sentence) for sentence in tolerant.items(item))
 
 
 def _needed(report: Mapping[str, Any], findings: Iterable[Finding]) -> int | None:
-    whole = _optional_int(report.get("needed"))
+    whole = tolerant.whole(report.get("needed"))
     if whole is not None:
         return whole
     return max(
         (item.needed for item in findings if item.verdict == "undecided" and item.needed), default=None
     )
-
-
-def _verdict(item: object, otherwise: str) -> str:
-    return item if isinstance(item, str) and item in VERDICTS else otherwise
-
-
-def _mapping(item: object) -> Mapping[str, Any]:
-    return item if isinstance(item, Mapping) else {}
-
-
-def _items(item: object) -> Iterable[Any]:
-    return item if isinstance(item, list | tuple) else ()
-
-
-def _mappings(item: object) -> Iterable[Mapping[str, Any]]:
-    return (entry for entry in _items(item) if isinstance(entry, Mapping))
-
-
-def _text(item: object) -> str:
-    return item if isinstance(item, str) else "" if item is None else str(item)
-
-
-def _number(item: object) -> float | None:
-    if isinstance(item, bool) or not isinstance(item, int | float):
-        return None
-    try:
-        number = float(item)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _optional_int(item: object) -> int | None:
-    number = _number(item)
-    return None if number is None else int(number)
-
-
-def _int(item: object) -> int:
-    return _optional_int(item) or 0

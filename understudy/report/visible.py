@@ -4,13 +4,16 @@ Answers are hostile input to a terminal and to a reader: an escape sequence coul
 a right-to-left override could swap what is seen. What cannot be seen is spelled out instead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
 Json = Any
 """Any value that JSON has."""
+
+MOST_CHARACTERS = 100_000
+"""What is read of one value: what is beyond could not be looked at, and would cost seconds to prepare."""
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -28,25 +31,47 @@ def _spell(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
+def clip(text: str, most: int) -> str:
+    """*text* made visible, at most *most* characters of it; an ellipsis stands for the rest."""
+    shown = visible(text[: most + 1])
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
 def value_text(value: Json, *, pretty: bool = False) -> str:
     """Return *value* as one would write it: strings in quotes, so that ``"9"`` and ``9`` stay apart.
 
     With *pretty*, objects and arrays are indented and the line ends of long texts stay line ends.
+    Never raises; what lies beyond `MOST_CHARACTERS` is counted.
     """
+    keep = "\n" if pretty else ""
     if isinstance(value, str):
         if pretty and "\n" in value:
-            return visible(value, keep="\n")
-        return f'"{visible(value)}"'
+            return _cut(value, keep)
+        return f'"{_cut(value, "")}"'
     if isinstance(value, Mapping | list | tuple):
-        return visible(_json(value, pretty=pretty), keep="\n" if pretty else "")
+        return _cut(_json(value, pretty=pretty), keep)
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return visible(str(value))
+    return _cut(_written(str, value), "")
+
+
+def _cut(text: str, keep: str) -> str:
+    beyond = len(text) - MOST_CHARACTERS
+    return visible(text[:MOST_CHARACTERS], keep=keep) + (f"… {beyond:,} more …" if beyond > 0 else "")
 
 
 def _json(value: Json, *, pretty: bool) -> str:
     options = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if pretty else 0)
     try:
         return orjson.dumps(value, default=str, option=options).decode()
-    except TypeError:  # deeper than 254 levels, an integer over 64 bits, a lone surrogate
-        return repr(value)
+    except (TypeError, RecursionError):  # over 254 levels, an integer over 64 bits, a lone surrogate
+        return _written(repr, value)
+
+
+def _written(write: Callable[[Json], str], value: Json) -> str:
+    try:
+        return write(value)
+    except RecursionError:
+        return "(nested too deep to be shown)"
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "(a number of thousands of digits)"

@@ -7,6 +7,7 @@ from understudy.shadow.mirror import Limits, Mirror, Recorder
 from understudy.shadow.pieces import keep
 from understudy.shadow.redaction import Redaction, is_plain
 from understudy.shadow.target import Copy, Target
+from understudy.shadow.units import unit_digest
 
 __all__ = [
     "Assessment",
@@ -22,4 +23,5 @@ __all__ = [
     "Target",
     "is_plain",
     "keep",
+    "unit_digest",
 ]

@@ -1,22 +1,30 @@
 """Compare a pair, turn it into counts and a few redacted samples. Runs in the control process."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
 
 from understudy.comparators import Comparison, Difference, observe
 from understudy.messages import Answer, Pair
+from understudy.shadow.curl import curl
+from understudy.shadow.document import shown_answer
 from understudy.shadow.draws import Draws
 from understudy.shadow.redaction import Redaction
+from understudy.shadow.units import CountedUnits, unit_digest
 
 Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One example of a difference, ready to store: redacted JSON values. ``priority`` was drawn for it."""
+    """One example of a difference, ready to store: redacted JSON values. ``priority`` was drawn for it.
+
+    ``name`` is 16 hex digits, ``unit`` the digest of whoever asked (`unit_digest`; empty: nobody knows).
+    ``body`` is what a report shows, ``whole`` both answers (``{"primary", "shadow"}``, see `shown_answer`).
+    """
 
     service: str
     endpoint: str
@@ -25,6 +33,9 @@ class Found:
     priority: float
     at: float
     body: dict[str, object]
+    name: str = ""
+    unit: str = ""
+    whole: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +52,11 @@ class Assessment:
 
 
 class Assessor:
-    """Compares by the rules in force; knows which paths are noise, to label results."""
+    """Compares by the rules in force; knows which paths are noise, to label results.
+
+    ``unit_key`` names units in samples; without it they are not named. ``origins`` has the URL of each
+    service, for the commands that ask again.
+    """
 
     def __init__(self, comparison: Comparison, redaction: Redaction, draws: Draws) -> None:
         self.comparison = comparison
@@ -49,11 +64,20 @@ class Assessor:
         self.redaction = redaction
         self.noise: Collection[Key] = frozenset()
         """(service, endpoint, path, kind) of what the last report called noise."""
+        self.unit_key = b""
+        self.origins: Mapping[str, str] = {}
+        self._counted = CountedUnits()
 
     def assess(self, pair: Pair) -> Assessment:
         """Compare *pair*. Never raises on any content (see `Comparison.compare`)."""
-        differences = self._compare(pair, pair.shadow)
-        control = None if pair.control is None else self._compare(pair, pair.control)
+        hide = self.redaction.of_unit(pair.asked.unit, pair.asked.unit_at)
+        differences = self._compare(pair, pair.primary, pair.shadow, hide)
+        control = None if pair.control is None else self._compare(pair, pair.primary, pair.control, hide)
+        if pair.again is not None:
+            again = pair.again
+            differences = confirmed(differences, self._compare(pair, again.primary, again.shadow, hide))
+            if control is not None and again.control is not None:
+                control = confirmed(control, self._compare(pair, again.primary, again.control, hide))
         counts: Counter[Key] = Counter()
         observe(
             counts,
@@ -61,23 +85,39 @@ class Assessor:
             endpoint=pair.endpoint,
             differences=differences,
             control_differences=control,
+            repeated=self._repeated(pair, differences, control or ()),
         )
+        if pair.again is not None or pair.unconfirmed:
+            what = "asked_again" if pair.again is not None else "unconfirmed"
+            counts["exchange", pair.service, pair.endpoint, what] += 1
         counted = [d for d in differences if not d.ignored]
         return Assessment(
             counts=dict(counts),
-            found=self._drawn(pair, differences),
+            found=self._drawn(pair, differences, hide),
             result=self._result(pair, counted),
             kinds=[d.kind for d in counted],
         )
 
-    def _compare(self, pair: Pair, answer: Answer) -> list[Difference]:
-        """Where *answer* differs from the primary's, at paths that name nobody."""
-        found = self.comparison.compare(pair.endpoint, pair.primary, answer, method=pair.method)
+    def _compare(self, pair: Pair, primary: Answer, answer: Answer, hide: Redaction) -> list[Difference]:
+        """Where *answer* differs from *primary*, at paths that name nobody."""
+        unit = pair.asked.unit
+        found = self.comparison.compare(pair.endpoint, primary, answer, method=pair.method)
         return [
             difference if path == difference.path else replace(difference, path=path)
             for difference in found
-            for path in (self.redaction.path(difference.path),)
+            for path in (
+                (hide if unit and unit in difference.path else self.redaction).path(difference.path),
+            )
         ]
+
+    def _repeated(
+        self, pair: Pair, differences: Sequence[Difference], control: Sequence[Difference]
+    ) -> set[tuple[str, str]]:
+        """The places at which this pair's unit has counted already."""
+        if not pair.asked.unit:
+            return set()
+        places = {(d.path, d.kind) for found in (differences, control) for d in found if not d.ignored}
+        return self._counted.repeated(pair.asked.unit, pair.service, pair.endpoint, places)
 
     def _result(self, pair: Pair, differences: list[Difference]) -> str:
         if not differences:
@@ -86,17 +126,33 @@ class Assessor:
             return "noise"
         return "mismatch"
 
-    def _drawn(self, pair: Pair, differences: list[Difference]) -> list[Found]:
-        found = []
+    def _drawn(self, pair: Pair, differences: list[Difference], hide: Redaction) -> list[Found]:
+        won = []
         for difference in differences:
             priority = self.draws.draw((pair.service, pair.endpoint, difference.path, difference.kind))
             if priority is not None:
-                found.append(self._found(pair, difference, priority))
-        return found
+                won.append((difference, priority))
+        if not won:
+            return []
+        # Once for all places of one pair: it takes longer than to compare it.
+        whole: dict[str, object] = {
+            "primary": shown_answer(pair.primary, hide),
+            "shadow": shown_answer(pair.shadow, hide),
+        }
+        command = curl(pair, hide, self.origins)
+        return [self._found(pair, difference, priority, hide, whole, command) for difference, priority in won]
 
-    def _found(self, pair: Pair, difference: Difference, priority: float) -> Found:
-        hide = self.redaction
+    def _found(
+        self,
+        pair: Pair,
+        difference: Difference,
+        priority: float,
+        hide: Redaction,
+        whole: dict[str, object],
+        command: str,
+    ) -> Found:
         at = difference.at or difference.path
+        name = sample_name(pair, difference, priority)
 
         def side(value: object) -> object:
             return jsonable(hide.value(at, value))
@@ -108,15 +164,32 @@ class Assessor:
             kind=difference.kind,
             priority=priority,
             at=pair.at,
+            name=name,
+            unit=unit_digest(self.unit_key, pair.asked.unit),
+            whole=whole,
             body={
+                "id": name,
                 "primary": side(difference.primary),
                 "shadow": side(difference.shadow),
                 "at": hide.text(at),
                 "request": f"{pair.method} {hide.target(pair.path, pair.query)}",
                 "flag": pair.flag,
                 "seen": pair.at,
+                "curl": command,
             },
         )
+
+
+def confirmed(first: list[Difference], second: Sequence[Difference]) -> list[Difference]:
+    """Those of the *first* differences that count only if they were met the *second* time too."""
+    met = {(d.path, d.kind) for d in second if not d.ignored}
+    return [d for d in first if d.ignored or (d.path, d.kind) in met]
+
+
+def sample_name(pair: Pair, difference: Difference, priority: float) -> str:
+    """16 hex digits that no other sample has: the draw alone is one of 2^53."""
+    place = (pair.service, pair.endpoint, difference.path, difference.kind, pair.at, priority)
+    return hashlib.blake2b(repr(place).encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def jsonable(value: object) -> object:

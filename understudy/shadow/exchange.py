@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from understudy.comparators import VOLATILE_HEADERS
+from understudy.decide import Decision
 from understudy.forwarding import HOP_BY_HOP
-from understudy.messages import Answer
+from understudy.messages import NOTHING_ASKED, Answer, Asked, Head
 from understudy.shadow.call import ShadowCall, as_answer
 from understudy.shadow.pieces import keep
-from understudy.shadow.target import Target
+from understudy.shadow.target import Copy, Target
 
 if TYPE_CHECKING:
     from understudy.shadow.mirror import Mirror
@@ -23,15 +24,23 @@ TWIN_BYTES: Final = 64 * 1024
 """A longer answer is parsed anew: kept whole beside its body it would be held twice."""
 
 
+KEPT_BYTES: Final = 4096
+"""A longer request body is no part of a sample: nobody pastes it into a shell."""
+
+
 class MirroredExchange:
     """Holds the capped primary answer and the calls; settles once."""
 
     __slots__ = (
         "_mirror",
         "_open",
+        "body_bytes",
         "calls",
         "control",
+        "copy",
+        "decision",
         "flag",
+        "head",
         "held",
         "is_booked",
         "is_head",
@@ -49,6 +58,7 @@ class MirroredExchange:
         "primary_status",
         "primary_truncated",
         "query",
+        "same_version",
         "targets",
     )
 
@@ -66,6 +76,13 @@ class MirroredExchange:
         self.flag = flag
         self.calls: list[ShadowCall] = []
         self.control: ShadowCall | None = None
+        # What was asked and of whom, looked at only when answers differ.
+        self.head: Head | None = None
+        self.decision: Decision | None = None
+        self.copy: Copy | None = None
+        self.body_bytes = 0
+        self.same_version: Target | None = None
+        """Where the primary's version can be asked once more."""
         self._open = 1  # the primary
         self.held = 0
         self.is_booked = False  # every target's copy is skipped, dropped or sent
@@ -155,6 +172,39 @@ class MirroredExchange:
         # Calls point back here: without this, every mirrored request is a cycle for the collector.
         self.calls = []
         self.control = None
+        self.head = None
+        self.copy = None
+
+    def asked(self) -> Asked:
+        """What was asked, without credentials; while the calls are known."""
+        copy, head, decision = self.copy, self.head, self.decision
+        if copy is None:
+            return NOTHING_ASKED
+        unit = unit_at = primary = ""
+        if head is not None and decision is not None:
+            primary = decision.serve
+            unit_at = decision.unit_at
+            if decision.unit is not None:
+                unit = decision.unit(head) or ""
+        lines = copy.lines
+        if copy.credentials:
+            lines = lines.copy()
+            for at in copy.credentials:
+                lines[at] = lines[at].partition(b":")[0] + b":"
+        return Asked(
+            unit=unit,
+            unit_at=unit_at,
+            primary=primary,
+            lines=b"\r\n".join(lines),
+            body=self.body() if self.body_bytes <= KEPT_BYTES else b"",
+            body_bytes=self.body_bytes,
+        )
+
+    def body(self) -> bytes:
+        """The request's body, which stands at the end of each copy; empty when no call is known."""
+        if not self.body_bytes or not self.calls:
+            return b""
+        return self.calls[0].wire[-self.body_bytes :]
 
     def hold(self, size: int) -> bool:
         """Book *size* bytes kept for this exchange; False when the budget is spent."""

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from understudy.comparators import Endpoints, bucket
-from understudy.comparators.evidence import bound
+from understudy.comparators.evidence import bound, forgiven
 from understudy.forwarding import CONTROL_MARK, SHADOW_MARK
 from understudy.messages import Pair
 from understudy.metrics import WorkerMetrics
 from understudy.shadow.call import ShadowCall
+from understudy.shadow.confirm import Confirming
 from understudy.shadow.exchange import SAFE, MirroredExchange
 from understudy.shadow.target import Copy, Target
 
@@ -39,10 +40,13 @@ class Tally:
     __slots__ = (
         "controlled",
         "exchanges",
+        "faster",
+        "late",
         "matched",
         "primary",
         "shadow",
         "shadow_seconds",
+        "slower",
         "uncompared",
         "unpaired",
     )
@@ -53,8 +57,11 @@ class Tally:
         self.controlled = 0
         self.uncompared = 0
         self.unpaired = 0
+        self.late = 0
         self.primary: dict[int, int] = {}
         self.shadow: dict[int, int] = {}
+        self.slower: dict[int, int] = {}
+        self.faster: dict[int, int] = {}
         self.shadow_seconds = 0.0
 
 
@@ -66,6 +73,8 @@ class Limits:
     timeout_seconds: float = 5.0
     budget_bytes: int = 64 * 1024 * 1024
     cap_bytes: int = 1024 * 1024
+    confirm: bool = False
+    """Ask both sides once more before a difference counts."""
 
 
 class Mirror:
@@ -102,6 +111,7 @@ class Mirror:
         self._retired: list[Target] = []
         self._running: dict[ShadowCall, None] = {}
         self._tallies: dict[tuple[str, str, str], Tally] = {}
+        self.confirming = Confirming(self, now=now)
 
     # -- called by a front door, which hands what is raised to `broke` ----------------------------
 
@@ -167,15 +177,23 @@ class Mirror:
             if asked:
                 exchange.control = asked[0]
                 calls = [*calls, asked[0]]
+        exchange.copy = copy
+        exchange.same_version = control
+        exchange.body_bytes = len(copy.body)
+        copy.body = b""  # it stands in each call's bytes
         exchange.expect(len(calls))
         for call in calls:
-            self._running[call] = None
-            try:
-                call.start()
-            except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-                self.broke()
-                call.cancel("error")
+            self.start(call)
         return True
+
+    def start(self, call: ShadowCall) -> None:
+        """Send *call*, which is booked and awaited, and watch its deadline."""
+        self._running[call] = None
+        try:
+            call.start()
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            self.broke()
+            call.cancel("error")
 
     def give_up(self, exchange: MirroredExchange) -> None:
         """An exception broke the mirroring of this request: count it, keep the books whole."""
@@ -251,18 +269,40 @@ class Mirror:
                 at = bucket(theirs)
                 tally.shadow[at] = tally.shadow.get(at, 0) + 1
                 tally.shadow_seconds += theirs
-                call.target.deltas.observe(theirs - mine)
+                delta = theirs - mine
+                sizes = tally.slower if delta > 0 else tally.faster
+                at = bucket(abs(delta))
+                sizes[at] = sizes.get(at, 0) + 1
+                if theirs > forgiven(mine):
+                    tally.late += 1
+                call.target.deltas.observe(delta)
             if exchange.equals(call) and (control is None or exchange.equals(control)):
                 tally.exchanges += 1
                 tally.matched += 1
                 if control is not None:
                     tally.controlled += 1
-            elif exchange.is_starved or not self._recorder.offer(
-                self._pair(exchange, call, control, endpoint)
-            ):
+            elif exchange.is_starved or not self._hand_on(exchange, call, control, endpoint):
                 tally.uncompared += 1
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self.broke()
+            tally.uncompared += 1
+
+    def _hand_on(
+        self, exchange: MirroredExchange, call: ShadowCall, control: ShadowCall | None, endpoint: str
+    ) -> bool:
+        """Let unequal answers be compared, now or once they are confirmed; False: there is no room."""
+        pair: Pair | None = self._pair(exchange, call, control, endpoint)
+        if self.limits.confirm and pair is not None:
+            pair = self.confirming.confirm(pair, exchange, call, control)
+        return pair is None or self._recorder.offer(pair)
+
+    def confirmed(self, pair: Pair) -> None:
+        """Second answers came, or will not: *pair* can be compared."""
+        if not self._recorder.offer(pair):
+            key = (pair.service, pair.endpoint, pair.flag)
+            tally = self._tallies.get(key)
+            if tally is None:
+                tally = self._tallies[key] = Tally()
             tally.uncompared += 1
 
     def _pair(
@@ -280,6 +320,7 @@ class Mirror:
             primary=primary,
             shadow=call.as_answer(primary.length_bytes),
             control=None if control is None else control.as_answer(primary.length_bytes),
+            asked=exchange.asked(),
         )
 
     def broke(self) -> None:
@@ -320,8 +361,9 @@ class Mirror:
 
     def cancel_all(self, reason: str = "shutdown") -> None:
         """End every call: the worker is leaving, or needs what they hold."""
-        for call in list(self._running):
-            call.cancel(reason)
+        for _ in range(2):  # what ends first may have been about to be asked once more
+            for call in list(self._running):
+                call.cancel(reason)
 
     def drain(self) -> dict[tuple[str, ...], int]:
         """The evidence counted since the last call, by the keys of `understudy.comparators`."""
@@ -332,13 +374,15 @@ class Mirror:
                 self._drain_tally(counts, service, endpoint, flag, tally)
             except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
                 self.broke()
-        flows = {"mirror": self._metrics.mirror, "control": self._metrics.control}
-        for target in (*self.targets.values(), *self._retired):
+        metrics = self._metrics
+        flows = {"mirror": metrics.mirror, "control": metrics.control, "confirm": metrics.confirm}
+        for target in (*self.targets.values(), *self._retired, *self.confirming.targets):
             flow = flows[target.role]
             for (outcome, reason), n in target.drain().items():
                 counts[target.role, target.service, outcome, reason] += n
                 flow[target.service, f"{outcome}_{reason}" if reason else outcome] += n
         self._retired = [target for target in self._retired if not target.is_settled]
+        self.confirming.forget_retired()
         return {key: n for key, n in counts.items() if n}
 
     def _drain_tally(
@@ -350,9 +394,15 @@ class Mirror:
             ("with_control", tally.controlled),
             ("not_compared", tally.uncompared),
             ("unpaired", tally.unpaired),
+            ("late", tally.late),
         ):
             counts["exchange", service, endpoint, what] += n
-        for side, buckets in (("primary", tally.primary), ("shadow", tally.shadow)):
+        for side, buckets in (
+            ("primary", tally.primary),
+            ("shadow", tally.shadow),
+            ("slower", tally.slower),
+            ("faster", tally.faster),
+        ):
             for index, n in buckets.items():
                 counts["latency", service, endpoint, side, str(index)] += n
         results = self._metrics.comparisons

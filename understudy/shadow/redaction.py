@@ -8,9 +8,12 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote, unquote_plus
+
+import orjson
 
 from understudy.comparators import ISSUED
 
@@ -29,20 +32,27 @@ _ASSIGNED = re.compile(
     r"""(?ix)
     (?: pass(?:word|wd|phrase|code) | secret | token | (?:api|access|private)[-_]?key | authorization
       | session[-_]?id | (?<![a-z])(?:auth|cookie|csrf|cvv2?|cvc2?|iban|otp|pin|pwd|sid|ssn) )
-    s? (["']?\s*[:=]\s*) ( "[^"]+"? | '[^']+'? | [^\s&;,"'<>{}()\[\]]+ )"""
+    s? (\\*["']?\s*[:=]\s*\\*) ( "[^"]+"? | '[^']+'? | [^\s&;,"'<>{}()\[\]]+ )"""
 )
+_TAG = re.compile(r"<[^<>]{1,2000}(?:>|\Z)")
+_TAG_NAME = re.compile(r"""(?i)\b(?:name|id|property)\s*=\s*["']?([^"'<>\s]+)""")
+_TAG_VALUE = re.compile(r"""(?i)(\b(?:value|content)\s*=\s*)("[^"]*"?|'[^']*'?|[^\s<>]+)""")
+_ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]{0,100})((?:\s[^<>]{0,1000})?>)([^<]+)")
 _EMAIL = re.compile(r"[\w.%+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _CARD = re.compile(r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12,}(?!\w)(?!\.\d)")
 _CUT = re.compile(r"(?:\d(?:[ -]?\d){5,}|(?<![^\s\"'<>,;&=])[^\s\"'<>,;&=]{1,64})[ -]?…\Z")
 """Half a word before a cut: it may be half of something that would have been hidden."""
 
 _PLAIN = re.compile(r"[a-z/.~]*(?:\d{1,11}[a-z/.~]+)*\d{0,11}")
-_MARKS = re.compile(r"[@:=%\s…]")
+_MARKS = re.compile(r"[@:=%\s…<]")
 _DIGITS = re.compile(r"\d{13}")
 _BEGINNINGS = ("eyJ", "KIA", "SIA", "AIza", "xox", "k_", "k-", "sec_", "sec-", "pat_", "pat-", "npm_", "npm-")
 _GITHUB = re.compile(r"gh[opsur][-_]")
 
 MOST_PATHS: Final = 4096
+
+SHORTEST_UNIT: Final = 4
+"""A shorter unit is hidden where the route finds it alone: elsewhere ``7`` is a number like any other."""
 
 
 def luhn(digits: str) -> bool:
@@ -97,12 +107,32 @@ class Redaction:
             "token": [
                 *((pattern, self._mask("token")) for pattern in (_JWT, _BEARER, _KEYED)),
                 (_ASSIGNED, self._mask_assigned),
+                (_TAG, self._mask_tag),
+                (_ELEMENT, self._mask_element),
             ],
             "card": [(_CARD, self._mask_cards)],
             "email": [(_EMAIL, self._mask("email"))],
         }
         self._detectors = [rule for name in detectors for rule in found[name]]
         self._named: dict[str, str] = {}
+        self._parameters: frozenset[str] = frozenset()
+
+    def of_unit(self, unit: str, unit_at: str) -> "Redaction":
+        """These rules, which hide *unit* too: where the route finds it (*unit_at*, as ``header:x-user``),
+        and wherever else it stands as a word of its own. They are made for one pair."""
+        if not unit:
+            return self
+        twin = copy(self)
+        kind, _, name = unit_at.partition(":")
+        if kind == "header":
+            twin._headers = self._headers | {name.lower()}
+        elif kind == "query":
+            twin._parameters = frozenset({name})
+        if len(unit) >= SHORTEST_UNIT:
+            word = re.compile(rf"(?<!\w){re.escape(unit)}(?!\w)")
+            twin._detectors = [(word, twin._mask("unit")), *self._detectors]
+            twin._named = {}
+        return twin
 
     def digest(self, text: str) -> str:
         """A short keyed hash of *text*."""
@@ -143,7 +173,7 @@ class Redaction:
 
     def _visible(self, path: str, value: object) -> object:
         if isinstance(value, str):
-            return self.text(value)
+            return self._visible_text(path, value)
         if isinstance(value, Mapping):
             return {self.text(str(key)): self._field(path, str(key), item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -153,6 +183,18 @@ class Redaction:
             masked = self.text(text)
             return value if masked == text else masked
         return value
+
+    def _visible_text(self, path: str, value: str) -> str:
+        """A text; one that holds JSON is looked at as a tree, in which names count."""
+        if value[:1] in ("{", "["):
+            try:
+                tree = orjson.loads(value)
+                shown = self._visible(path, tree)
+                if shown != tree:
+                    return orjson.dumps(shown).decode()
+            except (ValueError, TypeError, RecursionError):
+                pass
+        return self.text(value)
 
     def _field(self, path: str, name: str, value: object) -> object:
         return self._hidden(value) if is_secret_name(name) else self.value(f"{path}/{name}", value)
@@ -171,7 +213,8 @@ class Redaction:
 
     def _parameter(self, pair: str) -> str:
         name, separator, value = pair.partition("=")
-        if separator and is_secret_name(unquote_plus(name)):
+        plain = unquote_plus(name)
+        if separator and (is_secret_name(plain) or plain in self._parameters):
             return f"{name}=[redacted {self.digest(value)}]"
         parts = (name, value) if separator else (name,)
         return "=".join(self._shown(part, unquote_plus(part)) for part in parts)
@@ -186,6 +229,19 @@ class Redaction:
 
     def _mask_assigned(self, match: re.Match[str]) -> str:
         return f"{match[0][: -len(match[2])]}[redacted {self.digest(match[2])}]"
+
+    def _mask_tag(self, match: re.Match[str]) -> str:
+        """A tag of HTML; what it holds under a secret name (``<input name=pin value=…>``) is hidden."""
+        tag = match[0]
+        if not any(is_secret_name(name[1]) for name in _TAG_NAME.finditer(tag)):
+            return tag
+        return _TAG_VALUE.sub(lambda value: f'{value[1]}"[redacted {self.digest(value[2])}]"', tag)
+
+    def _mask_element(self, match: re.Match[str]) -> str:
+        """An element of XML or HTML with a text; one of a secret name is hidden."""
+        if not match[3].strip() or not is_secret_name(match[1].rpartition(":")[2]):
+            return match[0]
+        return f"<{match[1]}{match[2]}[redacted {self.digest(match[3])}]"
 
     def _mask_cards(self, match: re.Match[str]) -> str:
         """Hide each run of whole groups of digits that is a card number; others stand beside it."""

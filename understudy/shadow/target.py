@@ -49,7 +49,7 @@ class Target:
 
     service: str
     role: str
-    """``mirror`` or ``control``: the first word of its evidence keys."""
+    """``mirror``, ``control`` or ``confirm``: the first word of its evidence keys."""
     pool: Upstream
     in_flight_limit: int = 64
     stripped: frozenset[bytes] = CREDENTIALS
@@ -60,6 +60,12 @@ class Target:
     open_until: float = 0.0
     is_retired: bool = False
     """The service changed: nothing new is asked here."""
+    lent: int = 0
+    """Second answers under way, which this target's bounds pay for (see `Confirming`)."""
+    second: "Target | None" = field(default=None, repr=False)
+    """The books of the second answers."""
+    first: "Target | None" = field(default=None, repr=False)
+    """Whose second answers these books are of."""
     eligible: int = 0
     sent: int = 0
     answers: int = 0
@@ -90,7 +96,7 @@ class Target:
 
     def refuses(self, now: float) -> str:
         """Why no copy may be sent now: a reason, or empty when one may."""
-        if self.in_flight >= self.in_flight_limit:
+        if self.in_flight + self.lent >= self.in_flight_limit:
             return "in_flight"
         if self.failures >= TRIPS_AFTER and (self.in_flight or self.open_until > now):
             return "breaker"

@@ -87,6 +87,17 @@ class Database:
                     await connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
                     yield connection
 
+    async def settle(self) -> None:
+        """Move what the write-ahead log holds into the file, so that nothing overwritten stays in it.
+
+        Quietly does less while somebody else reads. Raises StoreError.
+        """
+        with as_store_errors(self._path, deadline_seconds=self._deadline_seconds):
+            async with asyncio.timeout(self._deadline_seconds), self._lock:
+                if self._engine is not None:
+                    async with self._engine.connect() as connection:
+                        await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _check_identity(self) -> None:
         """Refuse to write into a file that has no name any more: a restart would lose it."""
         try:
@@ -169,6 +180,8 @@ def _set_up(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA foreign_keys = ON")
     # FULL: a kill switch that was confirmed must outlive a power cut, and batches are few a second.
     cursor.execute("PRAGMA synchronous = FULL")
+    # What is forgotten is overwritten, not only unlinked: samples hold what users sent.
+    cursor.execute("PRAGMA secure_delete = ON")
     cursor.close()
 
 

@@ -1,14 +1,23 @@
 """A store that lives and ends with its process."""
 
+import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
-from understudy.store.evidence import Key, check_sequence, count_key, count_rows
+from understudy.store.evidence import Key, check_sequence, count_rows
 from understudy.store.rules import StoredRules, document_text, stored_rules
-from understudy.store.sample import Bounds, Sample, SampleRow, keep, sample_row, stored_sample
+from understudy.store.sample import (
+    SECRET_BYTES,
+    Bounds,
+    Sample,
+    SampleRow,
+    keep,
+    sample_row,
+    stored_sample,
+)
 
 
 class MemoryStore:
@@ -20,9 +29,10 @@ class MemoryStore:
         self._is_open = False
         self._versions: list[dict[str, Any]] = []
         self._forgotten = 0
-        self._counts: Counter[str] = Counter()
+        self._counts = Ledger()
         self._sources: dict[str, int] = {}
         self._samples: list[SampleRow] = []
+        self._secrets: dict[str, bytes] = {}
 
     async def open(self) -> None:
         """See Store.open."""
@@ -72,25 +82,44 @@ class MemoryStore:
         """See Store.add_evidence."""
         self._check_open()
         check_sequence(sequence)
-        rows = count_rows(counts)
+        count_rows(counts)  # what no store can take, this one does not take either
         fresh = [sample_row(sample) for sample in samples]
         if self._sources.get(source, sequence - 1) >= sequence:
             return False
         self._remember(source, sequence)
-        self._counts.update(rows)
+        self._counts.add(counts)
         self._keep(self._samples + fresh)
         return True
 
-    async def evidence(self) -> dict[Key, int]:
+    async def evidence(self) -> Ledger:
         """See Store.evidence."""
         self._check_open()
-        return {count_key(text): n for text, n in self._counts.items()}
+        return Ledger(self._counts)
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
         self._check_open()
         self._keep(self._samples)
-        return [stored_sample(row) for row in sorted(self._samples)]
+        return [stored_sample(row._replace(whole="")) for row in sorted(self._samples)]
+
+    async def sample(self, name: str) -> Sample | None:
+        """See Store.sample."""
+        self._check_open()
+        self._keep(self._samples)
+        return next((stored_sample(row) for row in self._samples if row.name == name), None)
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        """See Store.forget_samples."""
+        self._check_open()
+        kept = [row for row in self._samples if unit is not None and row.unit != unit]
+        forgotten = len(self._samples) - len(kept)
+        self._samples = kept
+        return forgotten
+
+    async def secret(self, name: str) -> bytes:
+        """See Store.secret."""
+        self._check_open()
+        return self._secrets.setdefault(name, secrets.token_bytes(SECRET_BYTES))
 
     async def clear_evidence(self) -> None:
         """See Store.clear_evidence."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from understudy.comparators import Ledger
 from understudy.store.evidence import Key
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
@@ -51,11 +52,26 @@ class Store(Protocol):
         a body that is no JSON), so that nobody sends it again.
         """
 
-    async def evidence(self) -> dict[Key, int]:
-        """All counts; keys in no particular order, no zeros."""
+    async def evidence(self) -> Ledger:
+        """All counts; the caller's own, to add to. Counts that are added meanwhile may be missing."""
 
     async def samples(self) -> list[Sample]:
-        """The samples kept, by key, lowest priority first."""
+        """The samples kept, by key, lowest priority first; without their ``whole``."""
+
+    async def sample(self, name: str) -> Sample | None:
+        """The sample called *name*, with its ``whole``; None when it is not kept (any more)."""
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        """Forget the samples of *unit* (its digest, not empty), or all of them; how many there were.
+
+        Counts stay: they name nobody.
+        """
+
+    async def secret(self, name: str) -> bytes:
+        """32 random bytes called *name*: made when they are first asked for, and the same ever after.
+
+        For digests that must be found again after a restart; as well kept as what they are digests in.
+        """
 
     async def clear_evidence(self) -> None:
         """Forget counts and samples. What sources have sent stays known, so no batch comes back."""

@@ -5,9 +5,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from understudy.store.rules import json_text
+from understudy.store.rules import json_text, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,9 @@ class Sample:
 
     ``priority`` is drawn by the sender, uniformly from [0, 1): the samples with the lowest priorities
     stay, which makes them a fair draw from all that ever came (bottom-k sampling). ``at`` is Unix time
-    in seconds. ``body`` is any JSON object.
+    in seconds. ``body`` is any JSON object. ``name`` finds the sample again, ``unit`` all samples of one
+    unit (a keyed digest; empty: nobody knows whose it is). ``whole`` is a larger JSON object, which is read
+    only with `Store.sample`.
     """
 
     service: str
@@ -26,6 +28,13 @@ class Sample:
     priority: float
     at: float
     body: Mapping[str, Any]
+    name: str = ""
+    unit: str = ""
+    whole: Mapping[str, Any] | None = None
+
+
+SECRET_BYTES: Final = 32
+"""Of a secret of the store's own: as long as the digests that it keys (RFC 2104 3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +94,16 @@ def _groups(candidates: Iterable[Candidate], *, oldest: float) -> dict[str, list
 
 
 class SampleRow(NamedTuple):
-    """One sample as a back end stores it: its key and its body as JSON text."""
+    """One sample as a back end stores it: its key, its body and the whole as JSON texts."""
 
     key: str
     priority: float
     at: float
     size_bytes: int
     body: str
+    name: str = ""
+    unit: str = ""
+    whole: str = ""
 
     def candidate(self, number: int) -> Candidate:
         """This row as a candidate that *number* finds again."""
@@ -104,7 +116,10 @@ def sample_row(sample: Sample) -> SampleRow:
         raise ValueError(f"sample of {sample.path}: priority and time must be finite numbers")
     body = json_text(sample.body)
     key = json_text([sample.service, sample.endpoint, sample.path, sample.kind])
-    return SampleRow(key, float(sample.priority), float(sample.at), len(body), body)
+    whole = "" if sample.whole is None else json_text(sample.whole)
+    name, unit = printable(sample.name), printable(sample.unit)
+    size = len(body) + len(whole)
+    return SampleRow(key, float(sample.priority), float(sample.at), size, body, name, unit, whole)
 
 
 def stored_sample(row: SampleRow) -> Sample:
@@ -118,4 +133,7 @@ def stored_sample(row: SampleRow) -> Sample:
         priority=row.priority,
         at=row.at,
         body=json.loads(row.body),
+        name=row.name,
+        unit=row.unit,
+        whole=json.loads(row.whole) if row.whole else None,
     )

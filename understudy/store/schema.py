@@ -7,13 +7,14 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration these tables belong to. Known here so that a current store opens without Alembic."""
 
 VERSION_TABLE = "understudy_schema"
@@ -57,4 +58,16 @@ samples = Table(
     Column("at", Double, nullable=False),
     Column("size_bytes", Integer, nullable=False),
     Column("body", Text, nullable=False),
+    Column("name", String(16), nullable=False, server_default=""),
+    Column("unit", String(16), nullable=False, server_default=""),
+    Column("whole", Text, nullable=False, server_default=""),
+    Index("samples_name", "name"),
+    Index("samples_unit", "unit"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )

@@ -1,5 +1,6 @@
 """A store in one SQLite file, for one host."""
 
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,12 +10,22 @@ from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import schema
 from understudy.store.database import Database
 from understudy.store.evidence import Key, check_sequence, count_key, count_rows
 from understudy.store.rules import StoredRules, document_text, printable, stored_rules
-from understudy.store.sample import Bounds, Candidate, Sample, SampleRow, keep, sample_row, stored_sample
+from understudy.store.sample import (
+    SECRET_BYTES,
+    Bounds,
+    Candidate,
+    Sample,
+    SampleRow,
+    keep,
+    sample_row,
+    stored_sample,
+)
 
 _RULES = select(
     schema.rules.c.version,
@@ -33,6 +44,21 @@ _ADD = _added.on_conflict_do_update(
 _seen = insert(schema.sources)
 _SEE = _seen.on_conflict_do_update(
     index_elements=["source"], set_={"sequence": _seen.excluded.sequence, "seen": _seen.excluded.seen}
+)
+
+
+PAGE = 5000
+"""Counts are read so many at a time."""
+
+_samples = schema.samples.c
+_ROW = (
+    _samples.key,
+    _samples.priority,
+    _samples.at,
+    _samples.size_bytes,
+    _samples.body,
+    _samples.name,
+    _samples.unit,
 )
 
 
@@ -121,24 +147,59 @@ class SqliteStore:
             await self._keep(connection, fresh)
         return True
 
-    async def evidence(self) -> dict[Key, int]:
+    async def evidence(self) -> Ledger:
         """See Store.evidence."""
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(select(schema.evidence.c.key, schema.evidence.c.n))).all()
-        return {count_key(text): n for text, n in rows}
+        table, ledger, last = schema.evidence.c, Ledger(), ""
+        page = select(table.key, table.n).order_by(table.key).limit(PAGE)
+        while True:
+            # A page is a transaction of its own: a deadline then bounds a page, and memory holds one.
+            async with self._database.transaction() as connection:
+                rows = (await connection.execute(page.where(table.key > last))).all()
+            ledger.add({count_key(text): n for text, n in rows})
+            if len(rows) < PAGE:
+                return ledger
+            last = rows[-1][0]
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
         table = schema.samples.c
         oldest = self._clock() - self._bounds.sample_age_seconds
-        wanted = (
-            select(table.key, table.priority, table.at, table.size_bytes, table.body)
-            .where(table.at >= oldest)
-            .order_by(table.key, table.priority, table.at)
-        )
+        wanted = select(*_ROW).where(table.at >= oldest).order_by(table.key, table.priority, table.at)
         async with self._database.transaction() as connection:
             rows = (await connection.execute(wanted)).all()
         return [stored_sample(SampleRow(*row)) for row in rows]
+
+    async def sample(self, name: str) -> Sample | None:
+        """See Store.sample."""
+        table = schema.samples.c
+        oldest = self._clock() - self._bounds.sample_age_seconds
+        wanted = select(*_ROW, table.whole).where(table.name == printable(name), table.at >= oldest).limit(1)
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(wanted)).first()
+        return None if row is None else stored_sample(SampleRow(*row))
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        """See Store.forget_samples."""
+        wanted = delete(schema.samples)
+        if unit is not None:
+            wanted = wanted.where(schema.samples.c.unit == printable(unit))
+        async with self._database.transaction(is_writing=True) as connection:
+            forgotten = (await connection.execute(wanted)).rowcount
+        await self._database.settle()
+        return forgotten
+
+    async def secret(self, name: str) -> bytes:
+        """See Store.secret."""
+        table = schema.secrets
+        known = select(table.c.value).where(table.c.name == name)
+        async with self._database.transaction() as connection:
+            found = await connection.scalar(known)
+        if found is not None:
+            return bytes(found)
+        fresh = insert(table).values(name=name, value=secrets.token_bytes(SECRET_BYTES))
+        async with self._database.transaction(is_writing=True) as connection:
+            await connection.execute(fresh.on_conflict_do_nothing())
+            return bytes(await connection.scalar(known) or b"")
 
     async def clear_evidence(self) -> None:
         """See Store.clear_evidence."""

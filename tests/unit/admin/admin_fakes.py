@@ -6,7 +6,7 @@ from typing import Any
 
 from understudy.admin import Change, Readiness, Reload
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
-from understudy.store import StoredRules
+from understudy.store import Sample, StoredRules
 
 DOCUMENT: dict[str, Any] = {
     "flags": {"shop": {"state": "ENABLED"}},
@@ -39,9 +39,12 @@ class FakeControl:
     evidence: dict[str, Any] = field(default_factory=lambda: dict(REPORT))
     killed: list[str] = field(default_factory=list)
     is_cleared: bool = False
+    samples: dict[str, Sample] = field(default_factory=dict)
+    forgotten: list[str | None] = field(default_factory=list)
     failure: Exception | None = None
     hangs: bool = False
     follow: int = 2
+    changes: int = 0
 
     async def _answer(self) -> None:
         if self.hangs:
@@ -98,6 +101,18 @@ class FakeControl:
     async def report(self) -> dict[str, Any]:
         await self._answer()
         return self.evidence
+
+    async def sample(self, name: str) -> Sample | None:
+        await self._answer()
+        return self.samples.get(name)
+
+    async def forget_samples(self, *, unit: str | None) -> int:
+        await self._answer()
+        self.forgotten.append(unit)
+        return 3
+
+    def revision(self) -> int:
+        return self.changes
 
     async def clear_evidence(self) -> None:
         await self._answer()

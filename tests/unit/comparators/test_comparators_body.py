@@ -1,6 +1,7 @@
-"""Bodies by content type: `understudy.comparators.body`, `content`, `text`."""
+"""Bodies by content type: `understudy.comparators.body`, `content`, `formats`, `text`, `excerpt`."""
 
 import gzip
+import sys
 import zlib
 from random import Random
 from typing import Any
@@ -13,8 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.comparators.content import MOST_DECODED_BYTES, codings_of, decoded
-from understudy.comparators.text import first_difference
+from understudy.comparators.excerpt import first_difference
 from understudy.messages import Answer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 JSON = "application/json"
 raw_deflate = zlib.compressobj(wbits=-15)
@@ -23,9 +29,15 @@ CODED = {
     "deflate": zlib.compress(b'{"a": 1}'),
     "Deflate": raw_deflate.compress(b'{"a": 1}') + raw_deflate.flush(),
     "br": brotli.compress(b'{"a": 1}'),
+    "zstd": zstd.compress(b'{"a": 1}'),
     "gzip, br": brotli.compress(gzip.compress(b'{"a": 1}')),
     "identity": b'{"a": 1}',
 }
+
+DICTIONARY = zstd.train_dict([f"words of a dictionary {n}".encode() * 9 for n in range(400)], 1000)
+unsized = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
+WIDE_WINDOW = unsized.compress(b"x" * 1000) + unsized.flush()
+"""A frame whose window is 128 MiB, 16 times what RFC 9659 lets a sender use."""
 
 
 def coded(body: bytes, coding: str, kind: str = JSON) -> Any:
@@ -54,7 +66,16 @@ def test_two_gzip_members_are_one_body() -> None:
         (CODED["br"][:-1], "br"),
         (CODED["deflate"] + b"rest", "deflate"),
         (b"not gzip", "gzip"),
+        (CODED["zstd"][:-1], "zstd"),
+        (b"not zstd", "zstd"),
         (b"", "br"),
+        (b"", "zstd"),
+        (zstd.compress(bytes(MOST_DECODED_BYTES + 1)), "zstd"),
+        (zstd.compress(b"x" * 100) + zstd.compress(bytes(MOST_DECODED_BYTES)), "zstd"),
+        (WIDE_WINDOW, "zstd"),
+        (zstd.compress(b"words of a dictionary", zstd_dict=DICTIONARY), "zstd"),
+        (gzip.compress(b"") * 1001, "gzip"),
+        (zstd.compress(b"") * 1001, "zstd"),
         (gzip.compress(bytes(MOST_DECODED_BYTES + 1)), "gzip"),
         (brotli.compress(bytes(MOST_DECODED_BYTES + 1)), "br"),
         (zlib.compress(bytes(MOST_DECODED_BYTES + 1)), "deflate"),
@@ -71,11 +92,19 @@ def test_what_cannot_be_undone_is_compared_as_bytes(body: bytes, coding: str) ->
     assert named(compare(sample, other)) == [("/body", "body")]
 
 
+def test_two_zstd_frames_and_a_skippable_one_are_one_body() -> None:
+    """RFC 8878 3.1: frames follow one another; a skippable one (3.1.2) holds nothing."""
+    skippable = b"\x50\x2a\x4d\x18\x03\0\0\0abc"
+    two = zstd.compress(b'{"a"') + skippable + zstd.compress(b": 1}")
+    assert compare(coded(two, "zstd"), coded(zstd.compress(b'{"a":1}'), "zstd")) == []
+
+
 def test_brotli_up_to_the_limit_is_undone() -> None:
     """A body of exactly the limit is content; one of many times its size is decoded whole."""
     whole = bytes(MOST_DECODED_BYTES)
     assert decoded(coded(brotli.compress(whole), "br"), ["br"]) == whole
     assert decoded(coded(gzip.compress(whole), "gzip"), ["gzip"]) == whole
+    assert decoded(coded(zstd.compress(whole), "zstd"), ["zstd"]) == whole
 
 
 @pytest.mark.parametrize(
@@ -83,7 +112,10 @@ def test_brotli_up_to_the_limit_is_undone() -> None:
     [
         ("text/plain", "a", "a", []),
         ("text/plain", "a", "b", [("/body", "body")]),
-        ("text/html", "<p>a", "<p>b", [("/body", "body")]),
+        ("text/html", "<p>a", "<p>b", [("/body/html/body/p/*", "value")]),
+        ("text/xml", "<p>a</p>", "<p>b</p>", [("/body/p", "value")]),
+        ("", "<!DOCTYPE html><p>a", "<!DOCTYPE html><p>b", [("/body/html/body/p/*", "value")]),
+        ("", "<?xml version='1.0'?><p a='1'/>", "<?xml version='1.0'?><p a='2'/>", [("/body/p/@a", "value")]),
         ("image/png", "a", "bc", [("/body", "body")]),
         ("", '{"a":1}', '{"a":2}', [("/body/a", "value")]),
         ("", "x", "y", [("/body", "body")]),
@@ -172,21 +204,26 @@ def test_beginnings_of_different_length_are_compared_as_far_as_both_go(mine: int
     assert str(found.primary).startswith(f"first {mine} bytes, sha256 ")
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
 def test_compressed_beginnings_are_compared_by_what_they_hold(coding: str) -> None:
     """Another compression level makes other bytes and another length of the same content."""
-    content = Random(1).randbytes(3000) + b"the same words " * 400
+    scale = 100 if coding == "zstd" else 1  # it gives whole blocks, of 128 KiB
+    content = Random(1).randbytes(3000 * scale) + b"the same words " * 400
 
     def packed(level: int, whole: bytes) -> bytes:
         if coding == "br":
             return bytes(brotli.compress(whole, quality=level))
+        if coding == "zstd":
+            return bytes(zstd.compress(whole, level))
         return gzip.compress(whole, level, mtime=level) if coding == "gzip" else zlib.compress(whole, level)
 
     a, b = packed(1, content), packed(9, content)
     assert len(a) != len(b)
-    assert compare(cut(a, 2000, coding=coding), cut(b, 2100, coding=coding)) == []
+    assert compare(cut(a, 2000 * scale, coding=coding), cut(b, 2100 * scale, coding=coding)) == []
     other = packed(9, content[:500] + b"!" + content[501:])
-    assert named(compare(cut(a, 2000, coding=coding), cut(other, 2000, coding=coding))) == [("/body", "body")]
+    assert named(compare(cut(a, 2000 * scale, coding=coding), cut(other, 2000 * scale, coding=coding))) == [
+        ("/body", "body")
+    ]
     short = packed(9, content[:300])
     whole = Answer(
         status=200,
@@ -194,7 +231,7 @@ def test_compressed_beginnings_are_compared_by_what_they_hold(coding: str) -> No
         body=short,
         length_bytes=len(short),
     )
-    assert named(compare(cut(a, 2000, coding=coding), whole)) == [("/body", "body")]
+    assert named(compare(cut(a, 2000 * scale, coding=coding), whole)) == [("/body", "body")]
 
 
 def test_a_charset_of_quadratic_cost_is_not_decoded() -> None:
@@ -234,6 +271,9 @@ KINDS = st.sampled_from(
         "image/png",
         "a/b; charset=hex",
         "application/xml",
+        "text/html",
+        "image/svg+xml; charset=utf-16",
+        "multipart/mixed",
     ]
 )
 CODINGS: st.SearchStrategy[list[tuple[str, str]]] = st.lists(
@@ -253,6 +293,15 @@ BODIES = st.binary(max_size=60) | st.sampled_from(
         b"1e999",
         b"a=1&b",
         b"data: {\n\n",
+        b"<a b='1'>x</a>",
+        b"<a><b/>" * 300,
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n{}\r\n--x--',
+        b"--x\r\n\r\n--x--",
+        b"--x--",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff\xc0",
+        b"RIFF    WEBPVP8X",
+        b"\xff\xfe{",
     ]
 )
 NAMES = st.sampled_from(["Set-Cookie", "X-A", "Content-Encoding", "Vary", "", "Content-Length"])

@@ -1,5 +1,6 @@
 """`understudy.comparators.evidence`: counts that merge by addition."""
 
+from collections.abc import Collection
 from random import Random
 
 import pytest
@@ -14,9 +15,20 @@ def different(path: str, kind: str = "value", *, ignored: bool = False) -> Diffe
     return Difference(path=path, kind=kind, primary=1, shadow=2, ignored=ignored)
 
 
-def observed(shadow: list[Difference], control: list[Difference] | None) -> dict[Key, int]:
+def observed(
+    shadow: list[Difference],
+    control: list[Difference] | None,
+    repeated: Collection[tuple[str, str]] = (),
+) -> dict[Key, int]:
     evidence: dict[Key, int] = {}
-    observe(evidence, service="s", endpoint="GET /x", differences=shadow, control_differences=control)
+    observe(
+        evidence,
+        service="s",
+        endpoint="GET /x",
+        differences=shadow,
+        control_differences=control,
+        repeated=repeated,
+    )
     return evidence
 
 
@@ -49,6 +61,21 @@ def test_kinds_at_one_path_are_paired_apart() -> None:
     evidence = observed([different("/a", "type")], [different("/a", "value")])
     assert evidence["difference", "s", "GET /x", "/a", "type", "b"] == 1
     assert evidence["difference", "s", "GET /x", "/a", "value", "c"] == 1
+
+
+def test_a_unit_that_differed_before_adds_to_the_rates_alone() -> None:
+    """Not to b and c, and what the two-stream test must leave out is counted; other places are as ever."""
+    again = [("/a", "value"), ("/c", "value")]
+    evidence = observed([different("/a"), different("/b")], [different("/c")], again)
+    assert of_path(evidence, "/a") == {"differing": 1, "differing_with_control": 1, "differing_again": 1}
+    assert of_path(evidence, "/b") == {"differing": 1, "differing_with_control": 1, "b": 1}
+    assert of_path(evidence, "/c") == {"control_differing": 1, "control_again": 1}
+
+
+def test_where_no_unit_repeats_nothing_is_added() -> None:
+    """Places that did not differ this time need no key."""
+    differences = [different("/a")]
+    assert observed(differences, None, [("/z", "value")]) == observed(differences, None)
 
 
 def test_equal_and_forgiven_exchanges_are_counted_apart() -> None:

@@ -61,11 +61,81 @@ trees = st.recursive(
         ({UUID: {"n": 1}}, {UUID: {"n": 2}}, [("/body/{key}/n", "value")]),
         ({"2026-01-31": 1}, {}, [("/body/{key}", "missing")]),
         ({"line_2": 1}, {"line_2": 2}, [("/body/line_2", "value")]),
+        ({"a": '{"b": [1]}'}, {"a": '{"b":[1.0]}'}, []),
+        ({"a": '{"b": [1]}'}, {"a": '{"b": [2]}'}, [("/body/a/b/*", "value")]),
+        ({"a": '{"b": true}'}, {"a": '{"b": 1}'}, [("/body/a/b", "type")]),
+        ({"a": '{"b": 1}'}, {"a": "[1]"}, [("/body/a", "type")]),
+        ({"a": '{"b": 1}'}, {"a": "{oops"}, [("/body/a", "value")]),
+        (
+            {"a": json.dumps({"b": json.dumps([1])})},
+            {"a": json.dumps({"b": "[2]"})},
+            [("/body/a/b/*", "value")],
+        ),
+        ("", "{", [("/body", "value")]),
     ],
 )
 def test_kinds_and_paths(primary: Any, shadow: Any, expected: list[tuple[str, str]]) -> None:
     """Every kind stands at its path, once."""
     assert named(compare_json(primary, shadow)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("primary", "shadow", "expected"),
+    [
+        ('{"a": 1e2}', '{"a": 100}', []),
+        ('{"a": -0}', '{"a": 0}', []),
+        ('{"a": -0.0}', '{"a": 0}', []),
+        ('{"a": 9007199254740993}', '{"a": 9007199254740992.0}', [("/body/a", "value")]),
+        ('{"a": 9007199254740992}', '{"a": 9007199254740992.0}', []),
+        ('{"a": 1e400}', '{"a": 1e401}', [("/body/a", "value")]),
+        ('{"a": 1e400}', '{"a": 10e399}', []),
+        ('{"a": 1, "a": 2}', '{"a": 2}', []),
+        ('{"a": 1, "a": 2}', '{"a": 2, "a": 1}', [("/body/a", "value")]),
+        ('{"a": 1, "a": 2}', '{"a": 1}', [("/body/a", "value")]),
+        ('["\\ud800"]', '["\\ud801"]', [("/body/*", "value")]),
+        ('{"\\ud800": 1}', '{"\\ud800": 2}', [("/body/?", "value")]),
+        ('{"a": NaN}', '{"a": 1}', [("/body", "body")]),
+        (
+            '{"": {".": {"a/b": {"~": {"\\"": 1}}}}}',
+            '{"": {".": {"a/b": {"~": {"\\"": 2}}}}}',
+            [('/body//./a~1b/~0/"', "value")],
+        ),
+        ("\ufeff[1]", "[1]", []),
+        ("[1, [2]]", "[1, [3]]", [("/body/*/*", "value")]),
+    ],
+)
+def test_what_json_texts_mean(primary: str, shadow: str, expected: list[tuple[str, str]]) -> None:
+    """Numbers by their value; of a key that stands twice the last value, as nearly every reader takes it."""
+    kind = "application/json"
+    assert named(compare(answer(primary, kind=kind), answer(shadow, kind=kind))) == expected
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_json_in_another_charset(charset: str) -> None:
+    """By the charset that is stated, or by the byte order mark alone."""
+    a = answer('{"a": "é"}'.encode(charset), kind=f"application/json; charset={charset}")
+    b = answer('{"a": "è"}', kind="application/json")
+    assert ("/body/a", "value") in named(compare(a, b))
+    marked = answer('\ufeff{"a": "é"}'.encode("utf-16"), kind="application/json")
+    assert named(compare(marked, b)) == [("/body/a", "value")]
+
+
+def test_a_rule_for_a_text_of_json_still_names_the_text() -> None:
+    """Matching and ignore at the text's own path come first; below it they name what is inside."""
+    a, b = {"a": '{"b": 1, "c": 1}'}, {"a": '{"b": 2, "c": 1}'}
+    assert named(compare_json(a, b, {"matching": {"/a": r"\{.*\}"}})) == []
+    assert named(compare_json(a, b, {"ignore": ["/a"]})) == []
+    assert named(compare_json(a, b, {"ignore": ["/a/b"]})) == []
+    assert named(compare_json(a, b, {"ignore": ["/a/c"]})) == [("/body/a/b", "value")]
+
+
+def test_the_sample_of_a_long_text_shows_the_place() -> None:
+    """What stands around the first difference, not the first words."""
+    a, b = ({"t": "words " * 500 + word + " words" * 500} for word in ("old", "new"))
+    (found,) = compare_json(a, b)
+    assert "old" in str(found.primary)
+    assert "new" in str(found.shadow)
+    assert len(str(found.shadow)) < 300
 
 
 def test_the_sample_is_the_first_place_and_says_where() -> None:

@@ -10,6 +10,7 @@ from understudy.comparators import Endpoints, observe, report
 from understudy.comparators.difference import Difference
 from understudy.comparators.folding import fold, fold_names
 from understudy.comparators.learned import WIDEST, WIDEST_AT_ROOT
+from understudy.comparators.ledger import Ledger
 
 WORDS = [a + b + c for a in "bcdfg" for b in "aeiou" for c in "klmnprst"]
 USERS = WORDS[: WIDEST + 1]
@@ -139,8 +140,8 @@ def test_folding_renames_samples_and_leaves_the_rest() -> None:
         ("exchange", "v2", "GET /rpc?m=x", "exchanges"): 1,
     }
     samples = {("v2", "GET /o/{id}", "/body", "body"): [{"primary": i, "shadow": 0} for i in range(9)]}
-    whole, kept = fold(evidence, samples, ["GET /o/{order}", "GET /rpc?m={m}"])
-    assert whole == {
+    whole, kept = fold(Ledger(evidence), samples, ["GET /o/{order}", "GET /rpc?m={m}"])
+    assert dict(whole) == {
         ("exchange", "v2", "GET /o/{order}", "exchanges"): 7,
         ("latency", "v2", "GET /o/{order}", "primary", "7"): 2,
         ("mirror", "v2", "sent", ""): 7,
@@ -152,5 +153,5 @@ def test_folding_renames_samples_and_leaves_the_rest() -> None:
 
 def test_nothing_to_fold_costs_no_copy() -> None:
     """The report of a run with templates of its own reads the evidence as it is."""
-    evidence: dict[tuple[str, ...], int] = {("exchange", "v2", "GET /o/{id}", "exchanges"): 3}
-    assert fold(evidence, {})[0] is evidence
+    ledger = Ledger({("exchange", "v2", "GET /o/{id}", "exchanges"): 3})
+    assert fold(ledger, {})[0] is ledger

@@ -60,7 +60,14 @@ def test_the_example_is_retold() -> None:
         store=f"sqlite:///{EXAMPLES.absolute()}/understudy.db",
         services={"shop-v1": "http://127.0.0.1:9001", "shop-v2": "http://127.0.0.1:9002"},
         routes=(route,),
-        shadow={"control": "10 %", "timeout": "5s", "in_flight": "64", "budget": "64MiB", "body_cap": "1MiB"},
+        shadow={
+            "control": "10 %",
+            "timeout": "5s",
+            "in_flight": "64",
+            "budget": "64MiB",
+            "body_cap": "1MiB",
+            "confirm": "off",
+        },
         compare_rules=1,
         warnings=(),
     )

@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.link import Batch, LinkError, decode_batch, encode_batch
-from understudy.messages import Answer, Pair
+from understudy.messages import Again, Answer, Asked, Pair
+
+NOBODY = ["", "", "", 0, 0, 0]
+"""Nothing is known of what was asked."""
 
 latin = st.text(st.characters(max_codepoint=255), max_size=30)
 field = st.tuples(
@@ -21,6 +24,16 @@ answers = st.builds(
     length_bytes=st.integers(0, 2**40),
     sha256=st.sampled_from(["", "ab" * 32]),
 )
+asked = st.builds(
+    Asked,
+    unit=st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    unit_at=st.sampled_from(["", "header:x-user", "ip"]),
+    primary=latin,
+    lines=st.binary(max_size=60),
+    body=st.binary(max_size=60),
+    body_bytes=st.integers(0, 2**40),
+)
+again = st.builds(Again, primary=answers, shadow=answers, control=st.none() | answers)
 pairs = st.builds(
     Pair,
     service=latin,
@@ -33,6 +46,9 @@ pairs = st.builds(
     primary=answers,
     shadow=answers,
     control=st.none() | answers,
+    asked=asked,
+    again=st.none() | again,
+    unconfirmed=st.sampled_from(["", "timeout"]),
 )
 counts = st.dictionaries(
     st.lists(latin, min_size=1, max_size=5).map(tuple), st.integers(0, 2**53), max_size=6
@@ -79,15 +95,29 @@ def test_what_is_no_batch_is_refused(payload: bytes) -> None:
 def test_sizes_that_cannot_be_are_refused(sizes: list[int]) -> None:
     """Negative ones would read the same bytes twice."""
     meta = [200, *sizes, 0, ""]
-    row = ["s", "e", "f", "GET", "/", "", 0.0, [meta, meta, None]]
+    row = ["s", "e", "f", "GET", "/", "", 0.0, [meta, meta, None], NOBODY, None, ""]
     head = orjson.dumps([1, [], [row]]) if max(sizes) < 2**63 else repr([1, [], [row]]).encode()
     with pytest.raises(LinkError):
         decode_batch(len(head).to_bytes(4, "big") + head + b"x" * 20)
 
 
-def test_a_pair_needs_both_answers() -> None:
-    """There is nothing to compare otherwise."""
-    row = ["s", "e", "f", "GET", "/", "", 0.0, [None, None, None]]
+WHOLE = [200, 0, 0, 0, ""]
+
+
+def test_a_pair_with_both_answers_is_read() -> None:
+    """What the next test takes away is what was missing."""
+    row = ["s", "e", "f", "GET", "/", "", 0.0, [WHOLE, WHOLE, None], NOBODY, [WHOLE, WHOLE, None], ""]
+    head = orjson.dumps([1, [], [row]])
+    assert len(decode_batch(len(head).to_bytes(4, "big") + head).pairs) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "again"),
+    [([None, WHOLE, None], None), ([WHOLE, None, None], None), ([WHOLE, WHOLE, None], [WHOLE, None, WHOLE])],
+)
+def test_a_pair_needs_both_answers(answers: list[object], again: object) -> None:
+    """There is nothing to compare otherwise, the second time either."""
+    row = ["s", "e", "f", "GET", "/", "", 0.0, answers, NOBODY, again, ""]
     head = orjson.dumps([1, [], [row]])
     with pytest.raises(LinkError):
         decode_batch(len(head).to_bytes(4, "big") + head)

@@ -203,26 +203,101 @@ HOSTILE = (
 """Fifty texts that would run as a script, or repaint a terminal, if they were ever more than text."""
 
 
-def hostile() -> dict[str, Any]:
-    """Every text that a service or a client controls is one of HOSTILE."""
+MARKUP = (
+    "```",
+    "````\n```diff\n- x",
+    "~~~",
+    "`a` ``b`` `",
+    "a\n\n# A heading\n\n* a list",
+    "a\r\n\r\n<h1>a heading</h1>",
+    "</code></pre></details><h1>out</h1>",
+    "| a | b |\n|---|---|\n| c | d |",
+    "a \\| b | c \\\\| d \\",
+    "@everyone @octocat/team",
+    "#1 octocat/repo#1 !1 $1 ~bug %v1 &1 GH-1",
+    "https://evil.example/x http://evil.example",
+    "www.evil.example",
+    "mail somebody@evil.example now",
+    "<https://evil.example> <somebody@evil.example>",
+    "[click](javascript:alert(1)) ![beacon](https://evil.example/b.png)",
+    "[click][1]\n\n[1]: https://evil.example",
+    "![beacon]: https://evil.example",
+    "<!-- hidden",
+    "**bold** _em_ ~~gone~~ ==mark== :tada:",
+    "$\\href{https://evil.example}{x}$ $`x`$",
+    "[^1] [x] - [ ] task",
+    "&lt;script&gt; &#64;everyone &amp;",
+    "]]> <![CDATA[ <!DOCTYPE x [<!ENTITY y SYSTEM 'file:///etc/passwd'>]> &y;",
+    "\x00\x08\x0b\x1b[31m\ufffe\uffff\ud800",
+    "\u202eevil\u202c \u2066x\u2069 \u200b",
+    "",
+    "   ",
+    "\t",
+    "x" * 100_000,
+)
+"""Texts that would be markup, a link, a mention or broken XML, if they were ever more than text."""
+
+
+def hostile(texts: tuple[str, ...] = HOSTILE) -> dict[str, Any]:
+    """Every text that a service or a client controls is one of *texts*."""
     rows = []
-    for text in HOSTILE:
+    for text in texts:
         samples = [
-            {"primary": text, "shadow": text[::-1] + text, "request": text},
+            {"primary": text, "shadow": text[::-1] + text, "request": text, "curl": text, "id": text},
             {"primary": {text: [text]}, "shadow": text},
         ]
         found = [
             finding("/body/" + text, text, "regression", samples=samples),
+            finding(text, text, "undecided", samples=samples[1:]),
             finding("/headers/" + text, "header", "noise", samples=samples),
         ]
-        rows.append(endpoint("GET /" + text, "regression", service=text, findings=found))
-    traffic = [{"flag": text, "variant": text, "service": text, "requests": 5} for text in HOSTILE]
+        rows.append(endpoint("GET /" + text, "regression", service=text, notes=[text], findings=found))
+        rows.append(endpoint(text, "undecided", service=text))
+    traffic = [{"flag": text, "variant": text, "service": text, "requests": 5} for text in texts]
     flow = {
         "eligible": 50,
         "sent": 49,
-        "skipped": {HOSTILE[0]: 1},
+        "skipped": {texts[0]: 1},
         "dropped": {},
         "answered": 48,
-        "failed": {HOSTILE[1]: 1},
+        "failed": {texts[1]: 1},
     }
-    return full() | {"endpoints": rows, "traffic": traffic, "mirror": flow, "notes": list(HOSTILE)}
+    return full() | {"endpoints": rows, "traffic": traffic, "mirror": flow, "notes": list(texts)}
+
+
+def markup() -> dict[str, Any]:
+    """Every text that a service or a client controls is one of MARKUP."""
+    return hostile(MARKUP)
+
+
+def latency(verdict: str = "regression") -> dict[str, Any]:
+    """The latency of an endpoint with every key: 48 ms slower at the median."""
+    return {
+        "primary": {
+            "p50": 0.004,
+            "p90": 0.008,
+            "p99": 0.012,
+            "intervals": {"p50": [0.0038, 0.0041], "p90": [0.007, 0.009], "p99": [0.01, 0.02]},
+            "buckets": [[0.005, 40], [0.01, 9], [0.02, 1]],
+        },
+        "shadow": {
+            "p50": 0.052,
+            "p90": 0.1,
+            "p99": 0.31,
+            "intervals": {"p50": [0.05, 0.054], "p90": [0.09, 0.12], "p99": [0.2, 0.4]},
+            "buckets": [[0.05, 30], [0.1, 19], [0.4, 1]],
+        },
+        "delta": {
+            "p50": 0.048,
+            "p90": 0.092,
+            "p99": 0.3,
+            "intervals": {"p50": [0.046, 0.05], "p90": [0.08, 0.11], "p99": [-0.01, 0.39]},
+            "slower": 0.98,
+            "buckets": [[-0.001, 1], [0.05, 30], [0.1, 18], [0.4, 1]],
+        },
+        "tolerance": 0.1,
+        "verdict": verdict,
+        "e_value": 1e9,
+        "answers": 50,
+        "needed": None,
+    }

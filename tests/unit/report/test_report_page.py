@@ -14,11 +14,11 @@ from report_examples import HOSTILE, clean, empty, full, hostile, huge, undecide
 from understudy.report import STATIC, file_policy, render_html, render_live_html, static_file
 from understudy.report.visible import visible
 
-VOID = {"meta", "link", "br", "img", "input", "hr", "line", "rect"}
+VOID = {"meta", "link", "br", "img", "input", "hr", "line", "rect", "path"}
 KNOWN = frozenset(
     """html head meta title style body header main footer section p h1 h2 h3 span code pre mark i b em br div
     dl dt dd ul li details summary table caption thead tbody tr th td svg rect line text a link script
-    noscript""".split()  # noqa: SIM905 - a list of forty strings would not be read
+    noscript h4 figure figcaption desc path form input select option label button dialog""".split()  # noqa: SIM905 - a list of forty strings would not be read
 )
 REPORTS = {
     "full": full,
@@ -49,7 +49,8 @@ class Page(HTMLParser):
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
         self.ids += [value for name, value in attrs if name == "id" and value]
-        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+        links = [value or "" for name, value in attrs if name in ("href", "src")]
+        self.links += [link for link in links if not link.startswith("#")]
         if tag not in VOID:
             self.open.append(tag)
 

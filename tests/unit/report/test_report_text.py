@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 import pytest
-from report_examples import clean, empty, full, hostile, huge, undecided
+from report_examples import clean, empty, full, hostile, huge, latency, markup, undecided
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -31,6 +31,7 @@ REPORTS = {
     "undecided": undecided,
     "huge": huge,
     "hostile": hostile,
+    "markup": markup,
 }
 
 
@@ -125,3 +126,46 @@ def test_markup_in_samples_is_text() -> None:
 
     assert "[bold red]x[/]" in text
     assert "[link=//e]y" in text
+
+
+def test_latency_stands_with_its_intervals() -> None:
+    """How much longer the shadow took, exchange by exchange, the slower endpoints first."""
+    report = full()
+    report["endpoints"][0]["latency"] = latency("clean")
+    report["endpoints"][3]["latency"] = latency()
+    lines = [line.strip() for line in printed(report, width=200).splitlines()]
+    start = lines.index(
+        "How much longer the shadow took, exchange by exchange (95% intervals, 10% tolerated)"
+    )
+
+    assert lines[start + 1] == (
+        "GET /reports/daily  p50 +48 ms (+46 ms to +50 ms), p90 +92 ms (+80 ms to +110 ms), "
+        "p99 +300 ms (-10 ms to +390 ms); the shadow took longer in 98%"
+    )
+    assert lines[start + 2].startswith("GET /orders/{id}  p50 +48 ms")
+
+
+def test_a_sample_can_be_repeated_and_looked_up() -> None:
+    """By the command that asks again, and by the id of the whole answers."""
+    report = full()
+    report["endpoints"][0]["findings"][0]["samples"][0] |= {"id": "00ff", "curl": "curl -sS 'http://h/x?a=1'"}
+    text = printed(report, width=110)
+
+    assert "repeat   curl -sS 'http://h/x?a=1'" in text
+    assert "sample   00ff" in text
+
+
+def test_a_command_that_cannot_be_copied_is_not_shown() -> None:
+    """With a line end spelled out it would ask for something else."""
+    report = full()
+    report["endpoints"][0]["findings"][0]["samples"][0] |= {"curl": "curl --data-raw 'a\nb' http://h/"}
+
+    assert "repeat" not in printed(report, width=110)
+
+
+def test_a_note_stands_below_the_endpoints() -> None:
+    """It is about one of them, and says which."""
+    report = full()
+    report["endpoints"][1]["notes"] = ["few requests came"]
+
+    assert "! GET /search: few requests came" in printed(report)

@@ -1,14 +1,16 @@
 """Reading the report's JSON."""
 
+import io
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_examples import endpoint, finding, full
+from report_examples import clean, empty, endpoint, finding, full, latency, undecided
+from rich.console import Console
 
-from understudy.report import render_html
-from understudy.report.summary import books, headline, notes, summary
+from understudy.report import render_html, render_junit, render_markdown, render_text
+from understudy.report.summary import books, evidence, headline, notes, one_line, summary
 from understudy.report.view import Flow, read_report
 
 JSON = st.recursive(
@@ -39,6 +41,17 @@ INNER = (
     "path",
     "kind",
     "samples",
+    "interval",
+    "units",
+    "weight",
+    "needed",
+    "notes",
+    "delta",
+    "intervals",
+    "buckets",
+    "p50",
+    "curl",
+    "explanation",
 )
 
 
@@ -116,19 +129,57 @@ def test_anchors_are_stable_and_distinct() -> None:
     assert len({item.anchor for item in one.findings}) == len(one.findings)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSON)),
     st.fixed_dictionaries({}, optional=dict.fromkeys(INNER, JSON)),
 )
 def test_a_report_of_any_shape_is_shown(report: dict[str, Any], inner: dict[str, Any]) -> None:
     """A report of another version, or a damaged one, loses what cannot be read and nothing else."""
-    wrapped = report | {"endpoints": [inner, {"findings": [inner]}, {"findings": [{"samples": [inner]}]}]}
+    latency = inner | {"primary": inner, "shadow": inner, "delta": inner}
+    found = [inner, inner | {"samples": [inner, inner | {"primary": inner}]}]
+    wrapped = report | {"endpoints": [inner, inner | {"findings": found}, inner | {"latency": latency}]}
 
     for candidate in (report, wrapped):
         view = read_report(candidate)
         assert headline(view)
         assert summary(view)
         assert "</html>" in render_html(candidate)
+        assert "Understudy" in render_markdown(candidate)
+        assert "</testsuites>" in render_junit(candidate)
+        render_text(candidate, Console(file=io.StringIO(), width=80))
+
+
+def _nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(10**5000, id="an integer that Python refuses to write"),
+        pytest.param({"a": [10**5000]}, id="such an integer inside"),
+        pytest.param(2**200, id="an integer over 64 bits"),
+        pytest.param(float("inf"), id="infinity"),
+        pytest.param("7" * 10_000_000, id="a number of ten million digits, as text"),
+        pytest.param("a b\n" * 500_000, id="half a million lines"),
+        pytest.param(_nested(100_000), id="nesting without end"),
+    ],
+)
+def test_a_value_out_of_all_bounds_is_shown(value: Any) -> None:
+    """In every format, within moments, and not at full length."""
+    sample = {"primary": value, "shadow": [value], "request": value}
+    row = finding("/body", "value", "regression", samples=[sample, sample], interval=[0, value])
+    row |= {"differing": value, "rate": value, "needed": value}
+    report = full() | {"endpoints": [endpoint("GET /", "regression", exchanges=value, findings=[row])]}
+    page = io.StringIO()
+    render_text(report, Console(file=page, width=80))
+
+    for text in (page.getvalue(), render_markdown(report), render_junit(report), render_html(report)):
+        assert 0 < len(text) < 1_000_000
 
 
 FLOW = Flow(
@@ -166,7 +217,7 @@ def test_without_control_answers_the_reader_is_warned() -> None:
 @pytest.mark.parametrize(
     ("change", "line", "below"),
     [
-        ({}, "shop-v2 is not ready", "4 ways of its own, at 3 of 5 endpoints and is slower at 1 endpoint"),
+        ({}, "shop-v2 is not ready", "4 ways of its own, at 3 of 5 endpoints, and is slower at 1 endpoint"),
         ({"verdict": "clean"}, "shop-v2 answers like the primary", "without a difference of its own"),
         (
             {"verdict": "undecided"},
@@ -192,3 +243,116 @@ def test_a_manager_understands_the_verdict(change: dict[str, Any], line: str, be
 
     assert line in headline(view)
     assert below in summary(view)
+
+
+@pytest.mark.parametrize(
+    ("report", "line"),
+    [
+        (
+            full(),
+            (
+                "Regression: shop-v2 is not ready. 1,200 mirrored requests compared; it differs from the "
+                "primary in 4 ways of its own, at 3 of 5 endpoints, and is slower at 1 endpoint."
+            ),
+        ),
+        (
+            clean(),
+            (
+                "Clean: shop-v2 answers like the primary. 800 mirrored requests compared, without a "
+                "difference of its own. 1 difference is noise: the primary differs from itself there too."
+            ),
+        ),
+        (
+            clean() | {"endpoints": [endpoint("GET /", latency=latency())]},
+            (
+                "Clean: shop-v2 answers like the primary. 800 mirrored requests compared, without a "
+                "difference of its own. It is slower at 1 endpoint."
+            ),
+        ),
+        (
+            undecided(),
+            (
+                "Undecided: Too early to say whether shop-v2 is ready. 60 mirrored requests compared; 1 "
+                "difference may or may not be noise. About 340 more mirrored requests will tell."
+            ),
+        ),
+        (
+            undecided() | {"endpoints": [endpoint("GET /")], "needed": None},
+            (
+                "Undecided: Too early to say whether shop-v2 is ready. 60 mirrored requests compared, but 2 "
+                "copies got no answer: what those would have shown, nobody knows."
+            ),
+        ),
+        (
+            undecided()
+            | {"endpoints": [endpoint("GET /", service=name) for name in ("v2", "v3")], "needed": 9},
+            (
+                "Undecided: Too early to say whether v2 and v3 are ready. 60 mirrored requests compared, too "
+                "few to rule out a rare difference. About 9 more mirrored requests will tell."
+            ),
+        ),
+        (
+            full() | {"endpoints": [endpoint("GET /", "regression", service=name) for name in ("v2", "v3")]},
+            (
+                "Regression: v2 and v3 are not ready. 1,200 mirrored requests compared; "
+                "they differ from the primary."
+            ),
+        ),
+        (
+            empty(),
+            (
+                "Undecided: Nothing compared yet. No mirrored request has been answered so far. Send "
+                "requests through the proxy, and see that a variant names a service to mirror to."
+            ),
+        ),
+    ],
+)
+def test_one_line_says_it_all(report: dict[str, Any], line: str) -> None:
+    """The verdict, what it means, what it rests on and what it waits for."""
+    assert one_line(read_report(report)) == line
+
+
+def test_evidence_has_its_interval_and_its_units() -> None:
+    """How often, within what bounds, to how many, and how often the control does."""
+    row = finding("/body/x", "value", "regression", interval=[0.0721, 0.1362], units=12, with_control=40)
+    view = read_report(full() | {"endpoints": [endpoint("GET /", "regression", findings=[row])]})
+
+    assert evidence(view.findings[0]) == (
+        "40 of 400 answers (10%; 95% interval 7.2% to 13.6%) to 12 units, control 0 of 40 (0%)"
+    )
+
+
+def test_what_weighs_most_comes_first() -> None:
+    """A status that breaks clients stands before a field that was added to more answers."""
+    rows = [
+        finding("/body/new", "extra", "regression", 400, weight=0.5),
+        finding("/status", "status", "regression", 80, weight=1.0),
+    ]
+    view = read_report(full() | {"endpoints": [endpoint("GET /", "regression", findings=rows)]})
+
+    assert [item.kind for item in view.findings] == ["status", "extra"]
+
+
+def test_a_sample_says_where_it_came_from() -> None:
+    """Keys of the store's samples; each may be absent or of another type."""
+    sample = {
+        "primary": 1,
+        "shadow": 2,
+        "id": "00ff00ff00ff00ff",
+        "at": "/body/items/3/price",
+        "request": "GET /x",
+        "flag": "shop",
+        "seen": 1_767_000_000.5,
+        "curl": "curl -sS http://127.0.0.1/x",
+        "explanation": [{"path": "/body/x", "change": "values_changed", "primary": 1, "shadow": 2}, "x"],
+    }
+    row = finding("/body/x", "value", "regression", samples=[sample, {"primary": 3, "seen": "never"}])
+    view = read_report(full() | {"endpoints": [endpoint("GET /", "regression", findings=[row])]})
+    whole, bare = view.findings[0].samples
+
+    assert (whole.id, whole.at, whole.flag) == ("00ff00ff00ff00ff", "/body/items/3/price", "shop")
+    assert (whole.seen, whole.curl) == (1_767_000_000.5, "curl -sS http://127.0.0.1/x")
+    assert [(one.path, one.change, one.shadow) for one in whole.explanation] == [
+        ("/body/x", "values_changed", 2)
+    ]
+    assert (bare.id, bare.seen, bare.curl, bare.explanation) == ("", None, "", ())

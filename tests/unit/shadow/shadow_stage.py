@@ -198,6 +198,7 @@ async def staged(
             timeout_seconds=shadow.timeout,
             budget_bytes=shadow.budget_bytes,
             cap_bytes=shadow.body_cap_bytes,
+            confirm=shadow.confirm,
         ),
     )
     outbox.drain = mirror.drain

@@ -53,13 +53,17 @@ def test_a_difference_is_counted_and_shown() -> None:
     (found,) = done.found
     assert (found.service, found.endpoint, found.path, found.kind) == ("v2", ENDPOINT, "/body/a/*/b", "value")
     assert found.body == {
+        "id": found.name,
         "primary": 1,
         "shadow": 2,
         "at": "/body/a/0/b",
         "request": "GET /users/7?q=1",
         "flag": "shop",
         "seen": 1_800_000_000.0,
+        "curl": "",
     }
+    assert found.whole is not None
+    assert [side["body"] for side in found.whole.values()] == [{"a": [{"b": 1}]}, {"a": [{"b": 2}]}]  # type: ignore[index]
 
 
 def test_the_control_is_weighed_against_the_same_primary() -> None:

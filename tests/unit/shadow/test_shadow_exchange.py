@@ -240,7 +240,7 @@ def test_times_are_counted_for_both_sides() -> None:
     primary_says(exchange, seconds=0.1)
     stage.connection_of(call).data_received(OK_JSON)
     sides = [key[3] for key in stage.mirror.drain() if key[0] == "latency"]
-    assert sorted(sides) == ["primary", "shadow"]
+    assert sorted(sides) == ["primary", "shadow", "slower"]
     assert abs(stage.targets[0].deltas.total - 0.15) < 1e-9
     assert abs(stage.metrics.shadow["v2"].total - 0.25) < 1e-9
     assert sum(stage.metrics.shadow["v2"].counts) == 1

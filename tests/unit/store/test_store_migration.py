@@ -124,3 +124,19 @@ def test_migrating_leaves_logging_as_it_was(engine: Engine) -> None:
         migration.upgrade(connection)
 
     assert (list(root.handlers), root.level, logging.getLogger("alembic").level) == before
+
+
+def test_samples_of_the_first_revision_are_named(engine: Engine) -> None:
+    """They stay, each with a name of its own; on the way back they lose it and stay too."""
+    row = "INSERT INTO samples (key, priority, at, size_bytes, body) VALUES ('[]', 0.5, 1.0, 2, '{}')"
+    with engine.begin() as connection:
+        migration.upgrade(connection, "0001")
+        for _ in range(3):
+            connection.execute(text(row))
+        migration.upgrade(connection)
+
+        names = connection.execute(text("SELECT name FROM samples")).scalars().all()
+        assert len({name for name in names if len(name) == 16}) == 3
+        migration.downgrade(connection, "0001")
+        assert connection.execute(text("SELECT count(*) FROM samples")).scalar() == 3
+        assert tables(connection) == {VERSION_TABLE, "rules", "evidence", "evidence_sources", "samples"}

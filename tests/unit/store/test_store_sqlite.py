@@ -19,6 +19,7 @@ import pytest
 
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import Sample, StoredRules
+from understudy.store.schema import REVISION
 from understudy.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000.0
@@ -196,7 +197,7 @@ async def test_a_newer_store_is_refused(written: Path) -> None:
     with closing(sqlite3.connect(written)) as connection, connection:
         connection.execute("UPDATE understudy_schema SET version_num = '9999'")
 
-    with pytest.raises(StoreError, match=r"newer Understudy \(tables 9999, this version knows 0001\)"):
+    with pytest.raises(StoreError, match=rf"newer Understudy \(tables 9999, this version knows {REVISION}\)"):
         await SqliteStore(written).open()
 
     assert query(written, "SELECT version_num FROM understudy_schema") == [("9999",)]

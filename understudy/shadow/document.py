@@ -1,0 +1,181 @@
+"""One whole answer as people are shown it: cut to a bounded size first, redacted after."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import orjson
+
+from understudy.comparators.content import (
+    EVENTS,
+    FORM,
+    JSON,
+    LINES,
+    ContentType,
+    beginning,
+    content_type,
+    text_of,
+)
+from understudy.comparators.difference import LARGEST_INTEGER, printable
+from understudy.comparators.json_tree import ABSENT, load
+from understudy.comparators.text import read_events, read_form, read_json_lines, read_lines
+from understudy.messages import Answer
+from understudy.shadow.redaction import Redaction
+
+MOST_BYTES: Final = 16 * 1024
+"""Of one side, as JSON: a few screens; 2,000 samples of the usual kilobyte fit the store's bound."""
+
+MOST_ITEMS: Final = 50
+LONGEST_TEXT: Final = 8 * 1024
+LONGEST_NAME: Final = 500
+DEEPEST: Final = 32
+MOST_FIELDS: Final = 100
+LONGEST_FIELD: Final = 1000
+
+_BOUNDARY = re.compile(r"""(?i)boundary="?([^";,]{1,200})""")
+_PART_NAME = re.compile(r"""(?i)\bname="([^"]*)\"""")
+_FILE_NAME = re.compile(r"(?i)\bfilename\*?=")
+
+
+def shown_answer(answer: Answer, hide: Redaction) -> dict[str, object]:
+    """*answer* as ``{"status", "headers": [[name, value], …], "body"}``: at most `MOST_BYTES` of JSON or so.
+
+    Lists, texts and objects that were cut say so in a word. Never raises, on any content.
+    """
+    return {
+        "status": answer.status,
+        "headers": [_field(name, value, hide) for name, value in answer.headers[:MOST_FIELDS]],
+        "body": shown_body(answer, hide),
+    }
+
+
+def _field(name: bytes, value: bytes, hide: Redaction) -> list[object]:
+    label = printable(name.decode("latin-1"))
+    text = printable(value.decode("latin-1"))
+    if len(text) > LONGEST_FIELD:
+        text = text[:LONGEST_FIELD] + "…"
+    return [label, hide.value(f"/headers/{label}", text)]
+
+
+def shown_body(answer: Answer, hide: Redaction) -> object:
+    """The body of *answer*: a JSON value, or text; what is neither is only described. None when empty."""
+    if not answer.body:
+        return None
+    kept = beginning(answer)
+    if kept is None:
+        return _described(answer.body, answer.length_bytes, hide)
+    found = read_body(kept, content_type(answer.header(b"content-type")), answer.header(b"content-type"))
+    if found is ABSENT:
+        return _described(kept, answer.length_bytes, hide)
+    return redacted("/body", found, hide)
+
+
+def redacted(path: str, value: object, hide: Redaction) -> object:
+    """*value*, which stands at *path*, cut and redacted until it is at most `MOST_BYTES` long."""
+    room = MOST_BYTES
+    for _ in range(4):
+        shown = hide.value(path, cut(value, [room]))
+        if _json_bytes(shown) <= MOST_BYTES:
+            return shown
+        room //= 2
+    return "[too long to be shown]"
+
+
+def read_body(body: bytes, kind: ContentType, field: bytes = b"") -> object:
+    """What *body* says: a JSON tree, the fields of a form, lines, or text; `ABSENT` when it is not text."""
+    if kind.media.startswith("multipart/"):
+        return read_multipart(body, field)
+    if kind.reading == JSON or body[:1] in b"{[":
+        tree = load(body)
+        if tree is not ABSENT:
+            return tree
+    text = text_of(body, kind.charset)
+    if text is None or "\0" in text:
+        return ABSENT
+    if kind.reading == JSON:
+        lines = read_json_lines(text)
+        return text if lines is None else lines
+    if kind.reading == FORM:
+        return read_form(text) or text
+    if kind.reading == LINES:
+        return read_lines(text)
+    return read_events(text) if kind.reading == EVENTS else text
+
+
+def read_multipart(body: bytes, field: bytes) -> object:
+    """The parts of a form by name (RFC 7578): texts, files only described; `ABSENT` when it is none."""
+    found = _BOUNDARY.search(field.decode("latin-1"))
+    if found is None:
+        return ABSENT
+    parts: dict[str, object] = {}
+    for number, part in enumerate(body.split(b"--" + found[1].strip().encode("latin-1"))[1:MOST_FIELDS]):
+        head, separator, content = part.partition(b"\r\n\r\n")
+        if not separator:
+            continue
+        fields = head.decode("latin-1")
+        name = _PART_NAME.search(fields)
+        text = text_of(content.removesuffix(b"\r\n"), "")
+        is_shown = text is not None and "\0" not in text and _FILE_NAME.search(fields) is None
+        parts[name[1] if name else f"part {number}"] = text if is_shown else f"[{len(content)} bytes]"
+    return parts
+
+
+def _described(body: bytes, length: int, hide: Redaction) -> str:
+    # Keyed, else a short secret could be found by trying.
+    return f"[{length} bytes that are no text, hash {hide.digest(body.hex())}]"
+
+
+def cut(value: object, room: list[int], depth: int = 0) -> object:
+    """A JSON-able copy of *value* of about ``room[0]`` bytes, which are taken from it; cuts say so."""
+    if isinstance(value, str):
+        return _cut_text(value, room)
+    if isinstance(value, Mapping):
+        return _cut_object(value, room, depth)
+    if isinstance(value, list | tuple):
+        return _cut_list(value, room, depth)
+    room[0] -= 8
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int) and -LARGEST_INTEGER <= value < LARGEST_INTEGER:
+        return value
+    return _cut_text(str(value), room)
+
+
+def _cut_text(value: str, room: list[int]) -> str:
+    most = max(0, min(LONGEST_TEXT, room[0]))
+    text = printable(value[:most])
+    room[0] -= len(text.encode("utf-8", "replace")) + 2
+    return text if len(value) <= most else text + "…"
+
+
+def _cut_object(value: Mapping[object, object], room: list[int], depth: int) -> object:
+    if depth >= DEEPEST:
+        return f"{{… {len(value)} fields}}"
+    short: dict[str, object] = {}
+    for number, (key, item) in enumerate(value.items()):
+        if room[0] <= 0:
+            short["…"] = f"{len(value) - number} more fields"
+            break
+        name = printable(str(key)[:LONGEST_NAME])
+        room[0] -= len(name) + 4
+        short[name] = cut(item, room, depth + 1)
+    return short
+
+
+def _cut_list(value: Sequence[object], room: list[int], depth: int) -> object:
+    if depth >= DEEPEST:
+        return f"[… {len(value)} items]"
+    short: list[object] = []
+    for number, item in enumerate(value):
+        if number >= MOST_ITEMS or room[0] <= 0:
+            short.append(f"… {len(value) - number} more items")
+            break
+        short.append(cut(item, room, depth + 1))
+    return short
+
+
+def _json_bytes(value: object) -> int:
+    try:
+        return len(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+    except (TypeError, ValueError, RecursionError):
+        return MOST_BYTES + 1
