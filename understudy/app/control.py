@@ -313,7 +313,9 @@ class Control:
 
     async def forget_samples(self, *, unit: str | None) -> int:
         with self._trouble.watched(is_write=True):
-            return await self._intake.forget_samples(unit=unit)
+            forgotten = await self._intake.forget_samples(unit=unit)
+        self._revision += 1
+        return forgotten
 
     async def reload(self) -> Reload:
         return await self._reloader.reload()

@@ -5,6 +5,7 @@ A path names tags from the root, list positions as in JSON: ``/body/html/body/ul
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from understudy.comparators.identifiers import identify
@@ -22,18 +23,19 @@ class Element:
     """One element. ``fields`` holds attributes (``@name``), and children in lists by tag.
 
     ``twin`` is equal for equal elements: a 64-bit hash, keyed by the interpreter, of everything that is
-    compared. ``order`` has the tags of the children as they came, with "" for a run of text.
+    compared. ``seen`` has the tag and the twin of each child as they came, one after the other, with
+    "" and 0 for a run of text.
     """
 
-    __slots__ = ("fields", "order", "space", "text", "twin")
+    __slots__ = ("fields", "seen", "space", "text", "twin")
 
     def __init__(
-        self, space: str, text: str, fields: dict[str, object], order: tuple[str, ...], twin: int
+        self, space: str, text: str, fields: dict[str, object], seen: tuple[object, ...], twin: int
     ) -> None:
         self.space = space
         self.text = text
         self.fields = fields
-        self.order = order
+        self.seen = seen
         self.twin = twin
 
     def __eq__(self, other: object) -> bool:
@@ -42,25 +44,42 @@ class Element:
     def __hash__(self) -> int:
         return self.twin
 
+    def tags(self) -> list[object]:
+        """The tags of the children in their order."""
+        return [tag for tag in self.seen[::2] if tag]
+
+    def order(self) -> list[object]:
+        """Like `tags`, with ``#text`` for a run of text."""
+        return [tag or "#text" for tag in self.seen[::2]]
+
 
 class Open:
     """An element that is being read."""
 
-    __slots__ = ("attributes", "fields", "name", "order", "run", "space", "texts", "twins")
+    __slots__ = ("fields", "marks", "more", "name", "run", "seen", "space", "text")
 
-    def __init__(self, name: str, space: str, attributes: dict[str, str]) -> None:
+    def __init__(self, name: str, space: str, attributes: Mapping[str, str]) -> None:
         self.name = name
         self.space = space
-        self.attributes = attributes
         self.fields: dict[str, object] = {}
-        self.run: list[str] = []
-        self.texts: list[str] = []
-        self.order: list[str] = []
-        self.twins: list[int] = []
+        self.marks = 0
+        if attributes:
+            self.marks = hash(frozenset(attributes.items()))
+            for key, value in attributes.items():
+                self.fields["@" + key] = value
+        self.text = ""
+        self.run = ""
+        self.more: list[str] | None = None
+        self.seen: list[object] = []
 
     def add_text(self, text: str) -> None:
         """A piece of text; pieces that follow one another are one run."""
-        self.run.append(text)
+        if not self.run:
+            self.run = text
+        elif self.more is None:
+            self.more = [text]
+        else:
+            self.more.append(text)
 
     def add(self, name: str, child: Element, *, is_single: bool = False) -> None:
         """A finished child; one that *is_single* stands without a list around it."""
@@ -73,31 +92,29 @@ class Open:
             there.append(child)
         else:
             self.fields[name] = [there, child]
-        self.order.append(name)
-        self.twins.append(child.twin)
+        self.seen.append(name)
+        self.seen.append(child.twin)
 
     def close(self) -> Element:
         """The element, once all of it is read."""
         if self.run:
             self._end_run()
-        text = " ".join(self.texts)
-        attributes = self.attributes
-        order = tuple(self.order)
-        twin = hash((self.space, text, frozenset(attributes.items()), order, tuple(self.twins)))
-        if not attributes:
-            return Element(self.space, text, self.fields, order, twin)
-        fields: dict[str, object] = {"@" + key: value for key, value in attributes.items()}
-        fields.update(self.fields)
-        return Element(self.space, text, fields, order, twin)
+        seen = tuple(self.seen)
+        twin = hash((self.space, self.text, self.marks, seen))
+        return Element(self.space, self.text, self.fields, seen, twin)
 
     def _end_run(self) -> None:
         """Space is normalised, and nothing but space is nothing."""
-        text = self.run[0] if len(self.run) == 1 else "".join(self.run)
-        self.run = []
+        text = self.run
+        if self.more is not None:
+            text += "".join(self.more)
+            self.more = None
+        self.run = ""
         text = " ".join(text.split()) if text.isascii() else SPACE.sub(" ", text).strip(" ")
         if text:
-            self.texts.append(text)
-            self.order.append("")
+            self.text = f"{self.text} {text}" if self.text else text
+            self.seen.append("")
+            self.seen.append(0)
 
 
 def named(tag: str, name: str) -> str:

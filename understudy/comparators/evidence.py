@@ -30,6 +30,8 @@ Evidence = MutableMapping[Key, int]
 RELATIVE_ERROR: Final = 0.01  # as DDSketch (PVLDB 2019) has it by default
 GAMMA: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 LOG_GAMMA: Final = log(GAMMA)
+MOST_BUCKETS: Final = 2048
+"""Far beyond any time: the last one ends after centuries."""
 
 TOLERANCE: Final = 0.10
 """How much longer, as a share, a shadow may take. With none, any real 1 % would alarm in the end."""

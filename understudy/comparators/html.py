@@ -1,17 +1,18 @@
 """Read HTML: structure, attributes and text, as libxml2 repairs them; scripts and styles are text."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
-from lxml import etree
+import lxml.etree
 
 from understudy.comparators.content import ContentType, text_of
 from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_TAGS, Open, named
 from understudy.comparators.json_tree import ABSENT
 
 MEDIA: Final = frozenset({"text/html"})
-ONCE: Final = frozenset({("html", "head"), ("html", "body"), ("head", "title")})
-"""Children that stand at most once in their parent, so that no position is shown."""
+ONCE: Final = {"head": "html", "body": "html", "title": "head"}
+"""Children that stand at most once in the parent named, so that no position is shown."""
 
 NAMED: Final = frozenset({"meta", "input", "select", "textarea", "button"})
 """Told from their siblings by a name: one more field in a form moves none of the others."""
@@ -39,10 +40,10 @@ def read(body: bytes, kind: ContentType) -> object:
     if text is None:
         return ABSENT
     page = Page()
-    parser = etree.HTMLParser(target=page, encoding="utf-8", remove_comments=True, remove_pis=True)
+    parser = lxml.etree.HTMLParser(target=page, encoding="utf-8", remove_comments=True, remove_pis=True)
     try:
-        etree.fromstring((text.replace("\0", "\ufffd") + f"<{END}>").encode("utf-8", "replace"), parser)
-    except (etree.LxmlError, TooDeep, ValueError):
+        lxml.etree.fromstring((text.replace("\0", "\ufffd") + f"<{END}>").encode("utf-8", "replace"), parser)
+    except (lxml.etree.LxmlError, TooDeep, ValueError):
         return ABSENT
     return page.top.fields if page.is_whole and page.top.fields else ABSENT
 
@@ -64,14 +65,14 @@ class Page:
         self.is_whole = False
         self._open: list[Open] = []
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if len(self._open) >= DEEPEST_ELEMENT:
             raise TooDeep
         name = tag
         if tag in NAMED:
             name = named(tag, attributes.get("name") or attributes.get("property") or "")
         self.is_whole = tag == END
-        self._open.append(Open(name, "", dict(attributes)))
+        self._open.append(Open(name, "", attributes))
 
     def end(self, tag: str) -> None:
         closed = self._open.pop()
@@ -79,8 +80,8 @@ class Page:
             return
         if self._open:
             around = self._open[-1]
-            around.add(closed.name, closed.close(), is_single=(around.name, tag) in ONCE)
-        elif closed.order or not self.top.order:  # what follows </html> gets a new one around it
+            around.add(closed.name, closed.close(), is_single=ONCE.get(tag) == around.name)
+        elif closed.seen or not self.top.seen:  # what follows </html> gets a new one around it
             self.top.add(closed.name, closed.close(), is_single=True)
 
     def data(self, text: str) -> None:

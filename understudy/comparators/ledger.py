@@ -7,7 +7,7 @@ an endpoint or a path that many keys name is one text.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from understudy.comparators.evidence import Key
+from understudy.comparators.evidence import MOST_BUCKETS, Key
 
 Name = tuple[str, str]
 """(service, endpoint)."""
@@ -29,8 +29,8 @@ WHATS: Final = (
 
 AT: Final = {what: at for at, what in enumerate(WHATS)}
 SIDES: Final = frozenset({"primary", "shadow", "slower", "faster"})
-INDEXES: Final = {str(index): index for index in range(2048)}
-"""The buckets up to an hour and beyond, by their text: one integer each, however many hold it."""
+INDEXES: Final = {str(index): index for index in range(MOST_BUCKETS)}
+"""The buckets by their text: one integer each, however many hold it."""
 
 NOTHING: Final[dict[str, int]] = {}
 

@@ -131,8 +131,8 @@ class Walk:
         if a.text != b.text:
             self.compare(a.text, b.text)
         self._objects(a.fields, b.fields)
-        if a.order != b.order and sorted(filter(None, a.order)) == sorted(filter(None, b.order)):
-            self._note("order", [tag or "#text" for tag in a.order], [tag or "#text" for tag in b.order])
+        if a.seen[::2] != b.seen[::2] and sorted(map(str, a.tags())) == sorted(map(str, b.tags())):
+            self._note("order", a.order(), b.order())
 
     def _below(self, token: Token, parent: object, a: object, b: object) -> None:
         self.tokens.append(token)

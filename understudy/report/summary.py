@@ -110,10 +110,13 @@ def slowness(endpoint: Endpoint) -> str:
 
 
 def _longer(quantile: Quantile) -> str:
-    """``+3.0 ms (+2.1 ms to +3.9 ms)``."""
-    if quantile.interval is None:
-        return signed(quantile.value)
-    return f"{signed(quantile.value)} ({signed(quantile.interval.low)} to {signed(quantile.interval.high)})"
+    """``+3.0 ms (+2.1 ms to +3.9 ms)``, ``+28 ms (at least +24 ms)``."""
+    value = signed(quantile.value)
+    if quantile.interval is not None:
+        return f"{value} ({signed(quantile.interval.low)} to {signed(quantile.interval.high)})"
+    if quantile.at_least is not None:
+        return f"{value} (at least {signed(quantile.at_least)})"
+    return value if quantile.at_most is None else f"{value} (at most {signed(quantile.at_most)})"
 
 
 def times(primary: float | None, shadow: float | None) -> str:

@@ -65,6 +65,18 @@ def test_slowness_in_words() -> None:
     }
 
 
+def test_an_end_may_be_open() -> None:
+    """A hundred answers bound their p99 from below alone, and that is said."""
+    few = latency("clean")
+    few["delta"]["intervals"] = {"p50": [None, 0.05], "p90": [0.08, None], "p99": [None, None]}
+    view = read_report(full() | {"endpoints": [endpoint("GET /", latency=few)]})
+
+    assert slowness(view.endpoints[0]).startswith(
+        "p50 +48 ms (at most +50 ms), p90 +92 ms (at least +80 ms), p99 +300 ms; "
+    )
+    assert view.endpoints[0].latency.delta.p90.interval is None
+
+
 def test_undecided_says_what_it_waits_for() -> None:
     """As findings do."""
     waiting = latency("undecided") | {"needed": 340}
@@ -88,3 +100,9 @@ def test_a_slower_shadow_shows_in_the_ruling(verdict: str, late: str, word: str)
     row = endpoint("GET /", verdict, latency=latency(late))
 
     assert ruling(read_report(full() | {"endpoints": [row]}).endpoints[0]) == word
+
+
+@pytest.mark.parametrize(("given", "read"), [(1e308, None), (-1e10, None), (5e-324, 0.0), (0.0123, 0.0123)])
+def test_a_time_can_be_drawn(given: float, read: float | None) -> None:
+    """What no axis could hold is unknown; what no clock could measure is nothing."""
+    assert read_latency({"primary": {"p50": given}}).primary.p50.value == read
