@@ -34,7 +34,12 @@ DRAWN_SECONDS: Final = 3600.0
 """How long a draw stands against later ones; samples grow too old for the store in days."""
 
 UNIT_KEY: Final = "units"
-"""The secret of the store that names units."""
+"""The secret of the store that names units.
+
+It lies beside the samples, because a unit is to be forgotten after any number of restarts; so whoever has
+the store can try out whose samples it holds. What is redacted cannot be tried out: that key is another one,
+made at each start and stored nowhere.
+"""
 
 Key = tuple[str, ...]
 
