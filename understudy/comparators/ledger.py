@@ -5,7 +5,7 @@ an endpoint or a path that many keys name is one text.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from understudy.comparators.evidence import MOST_BUCKETS, Key
 
@@ -14,6 +14,8 @@ Name = tuple[str, str]
 
 Spot = tuple[str, str]
 """(path, kind)."""
+
+Held = TypeVar("Held")
 
 WHATS: Final = (
     "differing",
@@ -58,6 +60,38 @@ class Ledger(Mapping[Key, int]):
         """Forget everything."""
         for part in (self._texts, self._names, self._exchanges, self._places, self._latencies, self._others):
             part.clear()
+
+    def renamed(self, new: Mapping[str, str]) -> "Ledger":
+        """The same counts with the endpoints in *new* under their new names; of those that meet, the sum.
+
+        To read, not to add to: what keeps its name is held by both.
+        """
+        whole = Ledger()
+        whole._others = self._others
+        meeting: dict[Name, list[Name]] = {}
+        for service, endpoint in self.endpoints():
+            target = (service, new.get(endpoint, endpoint))
+            meeting.setdefault(target, []).append((service, endpoint))
+        for target, (first, *others) in meeting.items():
+            if others:
+                for name in (first, *others):
+                    whole._add_all(target, self, name)
+                continue
+            _lend(whole._exchanges, target, self._exchanges, first)
+            _lend(whole._places, target, self._places, first)
+            _lend(whole._latencies, target, self._latencies, first)
+        return whole
+
+    def _add_all(self, target: Name, other: "Ledger", name: Name) -> None:
+        """Add what *other* counts of *name* to *target* here."""
+        for what, number in other.exchange(name).items():
+            self._add(("exchange", *target, what), number)
+        for spot, numbers in other.places(name).items():
+            held = self._place(target, *spot)
+            held[:] = [mine + number for mine, number in zip(held, numbers, strict=True)]
+        for side, buckets in other._latencies.get(name, {}).items():
+            for index, number in buckets.items():
+                self._add(("latency", *target, side, str(index)), number)
 
     # -- what a report reads ----------------------------------------------------------------------
 
@@ -159,6 +193,12 @@ class Ledger(Mapping[Key, int]):
         if numbers is None:
             numbers = places[self._text(path), self._text(kind)] = [0] * len(WHATS)
         return numbers
+
+
+def _lend(mine: dict[Name, Held], target: Name, theirs: dict[Name, Held], name: Name) -> None:
+    held = theirs.get(name)
+    if held is not None:
+        mine[target] = held
 
 
 def ledger_of(evidence: Mapping[Key, int]) -> Ledger:
