@@ -1,5 +1,6 @@
 """How long answers took, as a report has it: quantiles with intervals, and counts for a picture."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from understudy.report import tolerant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """From *low* to *high*, in the unit of what it is an interval of."""
+    """From *low* to *high*, in the unit of what it is an interval of. *high* may be infinite."""
 
     low: float
     high: float
@@ -33,7 +34,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantiles:
-    """Where the values of one kind lie. ``buckets`` are ascending, and empty when there is no picture."""
+    """Where the values of one kind lie. ``buckets`` are ascending; without any there is no picture."""
 
     p50: Quantile = Quantile()
     p90: Quantile = Quantile()
@@ -88,11 +89,13 @@ def read_latency(item: object) -> Latency:
 
 
 def read_interval(item: object) -> Interval | None:
-    """``[low, high]``; None when it is no such pair of numbers."""
-    ends = [tolerant.number(end) for end in tolerant.items(item)]
-    if len(ends) != 2 or ends[0] is None or ends[1] is None or ends[0] > ends[1]:
+    """``[low, high]``, or ``[low, null]`` where nothing bounds it; None when it is no such pair."""
+    given = [*tolerant.items(item)]
+    ends = [tolerant.number(end) for end in given]
+    if len(ends) != 2 or ends[0] is None:
         return None
-    return Interval(low=ends[0], high=ends[1])
+    high = math.inf if given[1] is None else ends[1]
+    return None if high is None or ends[0] > high else Interval(low=ends[0], high=high)
 
 
 def _quantiles(side: Mapping[str, Any]) -> Quantiles:
@@ -107,5 +110,5 @@ def _quantiles(side: Mapping[str, Any]) -> Quantiles:
 def _buckets(item: object) -> tuple[Bucket, ...]:
     pairs = [tuple(tolerant.items(entry)) for entry in tolerant.items(item)]
     known = [(tolerant.number(pair[0]), tolerant.count(pair[1])) for pair in pairs if len(pair) == 2]
-    buckets = [Bucket(upper=upper, number=many) for upper, many in known if upper is not None and many > 0]
+    buckets = [Bucket(upper=upper, number=many) for upper, many in known if upper is not None and many >= 0]
     return tuple(sorted(buckets, key=lambda bucket: bucket.upper))

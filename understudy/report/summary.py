@@ -1,5 +1,8 @@
 """The sentences of a report: what a manager reads first, and the books of the mirroring."""
 
+import math
+from collections.abc import Callable
+
 from understudy.report.latency import Interval, Quantile
 from understudy.report.numbers import UNKNOWN, count, duration, percent, plural, signed
 from understudy.report.view import Endpoint, Finding, Flow, View
@@ -91,7 +94,7 @@ def _within(interval: Interval | None) -> str:
     """``; 95% interval 7.2% to 13%``. The level is that of the report's rate intervals."""
     if interval is None:
         return ""
-    return f"; 95% interval {percent(interval.low)} to {percent(interval.high)}"
+    return f"; 95% interval {between(interval, percent)}"
 
 
 def slowness(endpoint: Endpoint) -> str:
@@ -113,7 +116,14 @@ def _longer(quantile: Quantile) -> str:
     """``+3.0 ms (+2.1 ms to +3.9 ms)``."""
     if quantile.interval is None:
         return signed(quantile.value)
-    return f"{signed(quantile.value)} ({signed(quantile.interval.low)} to {signed(quantile.interval.high)})"
+    return f"{signed(quantile.value)} ({between(quantile.interval, signed)})"
+
+
+def between(interval: Interval, written: Callable[[float], str]) -> str:
+    """``2.1 ms to 3.9 ms``, or ``at least 2.1 ms`` where nothing bounds it above."""
+    if math.isinf(interval.high):
+        return f"at least {written(interval.low)}"
+    return f"{written(interval.low)} to {written(interval.high)}"
 
 
 def times(primary: float | None, shadow: float | None) -> str:

@@ -4,7 +4,8 @@ import pytest
 from report_examples import endpoint, full, latency
 
 from understudy.report.latency import Bucket, Interval, Latency, Quantile, read_interval, read_latency
-from understudy.report.summary import ruling, slowness
+from understudy.report.numbers import duration
+from understudy.report.summary import between, ruling, slowness
 from understudy.report.view import read_report
 
 
@@ -46,7 +47,11 @@ def test_buckets_that_cannot_be_drawn_are_left_out() -> None:
     buckets = [[0.2, 5], [0.1, 3], [0.3], "x", [None, 2], [0.4, 0], [0.5, -1], ["0.6", 1], [float("inf"), 1]]
     read = read_latency({"primary": {"buckets": buckets}})
 
-    assert [(bucket.upper, bucket.number) for bucket in read.primary.buckets] == [(0.1, 3), (0.2, 5)]
+    assert [(bucket.upper, bucket.number) for bucket in read.primary.buckets] == [
+        (0.1, 3),
+        (0.2, 5),
+        (0.4, 0),
+    ]
 
 
 def test_slowness_in_words() -> None:
@@ -88,3 +93,12 @@ def test_a_slower_shadow_shows_in_the_ruling(verdict: str, late: str, word: str)
     row = endpoint("GET /", verdict, latency=latency(late))
 
     assert ruling(read_report(full() | {"endpoints": [row]}).endpoints[0]) == word
+
+
+def test_an_interval_without_end_says_so() -> None:
+    """The slowest answers of few: the data set no upper end, and the words claim none."""
+    interval = read_interval([0.0156, None])
+
+    assert interval == Interval(low=0.0156, high=float("inf"))
+    assert between(interval, duration) == "at least 16 ms"
+    assert between(Interval(low=0.01, high=0.02), duration) == "10 ms to 20 ms"
