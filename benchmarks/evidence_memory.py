@@ -1,4 +1,4 @@
-"""What much evidence costs the control process: memory, the time to start with it, and the time to report on it.
+"""What much evidence costs the control process: memory, the time to start with it and to report on it.
 
 1,000 endpoints with 100 places each, every place with its usual counts, and latencies. They are encoded as a
 worker sends them, and a process with all that the control process imports decodes them, stores them in SQLite
@@ -76,12 +76,18 @@ def memory_mib(name: str) -> float:
     raise LookupError(name)
 
 
+def read(folder: Path) -> Iterator[bytes]:
+    """The batches of *folder*, in order."""
+    for path in sorted(folder.glob("*.batch")):
+        yield path.read_bytes()
+
+
 async def receive(folder: Path) -> None:
     """What a control process does with the batches: decode, store, hold."""
     store, ledger = SqliteStore(folder / "evidence.db", deadline_seconds=60), Ledger()
     await store.open()
-    for path in sorted(folder.glob("*.batch")):
-        batch = decode_batch(path.read_bytes())
+    for payload in read(folder):
+        batch = decode_batch(payload)
         counts = Counter(batch.counts)
         await store.add_evidence(source="w", sequence=batch.sequence, counts=counts, samples=[])
         ledger.add(counts)
@@ -116,6 +122,7 @@ def tell(ledger: Ledger) -> None:
     print("regressions", int(whole["summary"].split()[1].replace(",", "")))
     del whole
     print("after_report", memory_mib("VmRSS"))
+    print("highest_after_report", memory_mib("VmHWM"))
 
 
 def measured(act: str, folder: Path) -> dict[str, float]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import exp, inf, lgamma, log, log1p, sqrt
 from typing import Final
 
-ODDS: Final = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
+ODDS: Final[tuple[float, ...]] = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
 """How many times likelier a difference is on the shadow's side: the alternatives, averaged."""
 
 NOISE_ODDS: Final = 3.0
@@ -26,6 +26,7 @@ the share that is not worth a regression."""
 
 MOST_NEEDED: Final = 10_000_000
 LARGEST_LOG: Final = 690.0  # exp beyond is no JSON number
+SMALLEST_LOG: Final = -40.0  # exp beyond is lost beside 1
 MOST_STEPS: Final = 50
 PRECISION: Final = 1e-9
 
@@ -85,7 +86,8 @@ def log_mean_exp(terms: Sequence[float]) -> float:
     most = max(terms)
     if most == -inf:
         return -inf
-    return most + log(sum([exp(term - most) for term in terms]) / len(terms))
+    least = most + SMALLEST_LOG
+    return most + log(sum([exp(term - most) for term in terms if term > least]) / len(terms))
 
 
 @lru_cache(maxsize=256)
@@ -184,8 +186,10 @@ def leans(counts: Counts, share: float) -> bool:
 
 def _is_above_one(shadow: float, control: float, share: float) -> bool:
     """Whether `log_events` is positive; a mean of ratios that are all at most 1 is not."""
-    terms = events_slopes(shadow, control, share)
-    return max(terms) > 0 and log_mean_exp(terms) > 0
+    for x, y in _weights(share):
+        if shadow * x + control * y > 0:
+            return log_events(shadow, control, share) > 0
+    return False
 
 
 def log_refuted(shadow: float, control: float, share: float, odds: float) -> float:

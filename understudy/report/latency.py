@@ -1,16 +1,17 @@
 """How long answers took, as a report has it: quantiles with intervals, and counts for a picture."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from understudy.report import tolerant
 
+_LONGEST_SECONDS = 1e9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """From *low* to *high*, in the unit of what it is an interval of. *high* may be infinite."""
+    """From *low* to *high*, in the unit of what it is an interval of."""
 
     low: float
     high: float
@@ -18,10 +19,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantile:
-    """A quantile in seconds and the interval it surely lies in; None when unknown."""
+    """A quantile in seconds and where it surely lies; None when unknown.
+
+    Few answers bound a high quantile on one side alone: then there is no ``interval``, but ``at_least`` or
+    ``at_most``.
+    """
 
     value: float | None = None
     interval: Interval | None = None
+    at_least: float | None = None
+    at_most: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +41,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantiles:
-    """Where the values of one kind lie. ``buckets`` are ascending; without any there is no picture."""
+    """Where the values of one kind lie. ``buckets`` are ascending, and empty when there is no picture."""
 
     p50: Quantile = Quantile()
     p90: Quantile = Quantile()
@@ -88,27 +95,46 @@ def read_latency(item: object) -> Latency:
     )
 
 
+def _seconds(item: object) -> float | None:
+    """*item* as a time: to the nanosecond, and unknown beyond thirty years, so that it can be drawn."""
+    value = tolerant.number(item)
+    return None if value is None or abs(value) > _LONGEST_SECONDS else round(value, 9)
+
+
 def read_interval(item: object) -> Interval | None:
-    """``[low, high]``, or ``[low, null]`` where nothing bounds it; None when it is no such pair."""
-    given = [*tolerant.items(item)]
-    ends = [tolerant.number(end) for end in given]
-    if len(ends) != 2 or ends[0] is None:
-        return None
-    high = math.inf if given[1] is None else ends[1]
-    return None if high is None or ends[0] > high else Interval(low=ends[0], high=high)
+    """``[low, high]``; None when it is no such pair of numbers."""
+    low, high = _ends(item, tolerant.number)
+    return None if low is None or high is None else Interval(low=low, high=high)
+
+
+def _ends(item: object, read: Callable[[object], float | None]) -> tuple[float | None, float | None]:
+    """Both ends of an interval, None where it is open; both None when they are in no order."""
+    ends = [read(end) for end in tolerant.items(item)]
+    if len(ends) != 2:
+        return None, None
+    low, high = ends
+    if low is not None and high is not None and low > high:
+        return None, None
+    return low, high
 
 
 def _quantiles(side: Mapping[str, Any]) -> Quantiles:
     intervals = tolerant.mapping(side.get("intervals"))
     p50, p90, p99 = (
-        Quantile(value=tolerant.number(side.get(name)), interval=read_interval(intervals.get(name)))
-        for name in ("p50", "p90", "p99")
+        _quantile(_seconds(side.get(name)), intervals.get(name)) for name in ("p50", "p90", "p99")
     )
     return Quantiles(p50=p50, p90=p90, p99=p99, buckets=_buckets(side.get("buckets")))
 
 
+def _quantile(value: float | None, interval: object) -> Quantile:
+    low, high = _ends(interval, _seconds)
+    if low is not None and high is not None:
+        return Quantile(value=value, interval=Interval(low=low, high=high))
+    return Quantile(value=value, at_least=low, at_most=high)
+
+
 def _buckets(item: object) -> tuple[Bucket, ...]:
     pairs = [tuple(tolerant.items(entry)) for entry in tolerant.items(item)]
-    known = [(tolerant.number(pair[0]), tolerant.count(pair[1])) for pair in pairs if len(pair) == 2]
+    known = [(_seconds(pair[0]), tolerant.count(pair[1])) for pair in pairs if len(pair) == 2]
     buckets = [Bucket(upper=upper, number=many) for upper, many in known if upper is not None and many >= 0]
     return tuple(sorted(buckets, key=lambda bucket: bucket.upper))

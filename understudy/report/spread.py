@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from understudy.report.chart import Scale, Tick, round_down, round_up
-from understudy.report.latency import Bucket, Latency, Quantiles
+from understudy.report.latency import Bucket, Latency, Quantile, Quantiles
 from understudy.report.numbers import signed
 
 TALL: Final = 100
@@ -121,7 +121,8 @@ def _times(side: Quantiles) -> Iterable[float]:
     for bucket in side.buckets:
         yield min(max(bucket.upper, -_LONGEST), _LONGEST)
     for _, quantile in side.named:
-        ends = (quantile.interval.low, quantile.interval.high) if quantile.interval else ()
+        interval = quantile.interval
+        ends = (interval.low, interval.high) if interval else (quantile.at_least, quantile.at_most)
         for time in (quantile.value, *ends):
             if time is not None:
                 yield min(max(time, -_LONGEST), _LONGEST)
@@ -175,8 +176,18 @@ def _marks(side: Quantiles, axis: Axis) -> tuple[Mark, ...]:
     for name, quantile in side.named:
         if quantile.value is None:
             continue
+        start, end = _range(quantile, axis)
         at = axis.at(quantile.value)
-        ends = quantile.interval
-        start, end = (axis.at(ends.low), axis.at(ends.high)) if ends else (at, at)
-        marks.append(Mark(name=name, at=at, start=start, width=round(max(end - start, 0.0), 2)))
+        marks.append(Mark(name=name, at=at, start=start, width=round(end - start, 2)))
     return tuple(marks)
+
+
+def _range(quantile: Quantile, axis: Axis) -> tuple[float, float]:
+    """Where the interval begins and ends; one without an end runs to the edge."""
+    interval = quantile.interval
+    if interval is not None:
+        return axis.at(interval.low), axis.at(interval.high)
+    if quantile.at_least is None and quantile.at_most is None:
+        return 0.0, 0.0
+    low = 0.0 if quantile.at_least is None else axis.at(quantile.at_least)
+    return low, 100.0 if quantile.at_most is None else axis.at(quantile.at_most)
