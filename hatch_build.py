@@ -52,8 +52,8 @@ HOT = (
     "understudy/decide/fractional.py",
     "understudy/comparators/body.py",
     "understudy/comparators/comparison.py",
+    "understudy/comparators/distribution.py",
     "understudy/comparators/content.py",
-    "understudy/comparators/difference.py",
     "understudy/comparators/elements.py",
     "understudy/comparators/evidence.py",
     "understudy/comparators/formats.py",
@@ -61,9 +61,15 @@ HOT = (
     "understudy/comparators/headers.py",
     "understudy/comparators/html.py",
     "understudy/comparators/json_tree.py",
+    "understudy/comparators/latency.py",
+    "understudy/comparators/ledger.py",
+    "understudy/comparators/noise.py",
+    "understudy/comparators/verdict.py",
     "understudy/comparators/walk.py",
     "understudy/comparators/xml.py",
     "understudy/comparators/endpoints.py",
+    "understudy/comparators/learned.py",
+    "understudy/comparators/templates.py",
 )
 
 

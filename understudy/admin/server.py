@@ -58,6 +58,7 @@ def create_admin(
             Route("/api/v1/report.html", report.file),
             Route("/api/v1/samples", samples.forget, methods=["DELETE"]),
             Route("/api/v1/samples/{id}", samples.sample),
+            Route("/samples/{id}", samples.page),
             Route("/api/v1/report/events", events.events),
             Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
             Route("/api/v1/recordings", recorded.recordings, methods=["POST", "DELETE"]),

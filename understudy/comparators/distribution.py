@@ -5,14 +5,14 @@ times themselves. Source of the intervals: Howard & Ramdas, *Sequential estimati
 beta-binomial mixture for one quantile.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from math import ceil, floor, log
 from typing import Final
 
-from understudy.comparators.evidence import GAMMA, bound, bucket
+from understudy.comparators.evidence import GAMMA, MOST_BUCKETS, bound, bucket
 from understudy.comparators.noise import log_beta
 
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -23,6 +23,8 @@ SMALLEST_BAR_SECONDS: Final = 0.0001
 
 LAST_INDEX: Final = 1100
 """A picture ends at an hour."""
+
+BOUNDS: Final = tuple(bound(index) for index in range(MOST_BUCKETS))
 
 Interval = tuple[float | None, float | None]
 """The least and the largest value; None where nothing bounds it."""
@@ -86,17 +88,23 @@ def of_differences(slower: Mapping[int, int], faster: Mapping[int, int]) -> Dist
     return Distribution(falling + _rows(slower), None)
 
 
+@lru_cache(maxsize=16)
+def _above(step: int) -> tuple[float, ...]:
+    """Zero, and bounds *step* buckets apart."""
+    return 0.0, *(bound(index) for index in range(bucket(SMALLEST_BAR_SECONDS), LAST_INDEX + step, step))
+
+
 def _edges(least: float, most: float, step: int) -> list[float]:
     """Bounds, *step* buckets apart on either side of zero, that hold what lies from *least* to *most*."""
-    above = [0.0, *(bound(index) for index in range(bucket(SMALLEST_BAR_SECONDS), LAST_INDEX + step, step))]
-    edges = above if least >= 0 else [-edge for edge in reversed(above[1:])] + above
-    first, last = bisect_left(edges, least), bisect_left(edges, most)
-    return edges[max(0, first - 1) : last + 1]
+    above = _above(step)
+    first = bisect_left(above, least) - 1 if least > 0 else -bisect_left(above, -least)
+    last = bisect_left(above, most) if most > 0 else 1 - bisect_right(above, -most)
+    return [above[at] if at >= 0 else -above[-at] for at in range(first, last + 1)]
 
 
 def _rows(buckets: Mapping[int, int]) -> list[Row]:
     return [
-        (bound(index - 1) if index > 0 else 0.0, bound(index), buckets[index])
+        (BOUNDS[index - 1] if index > 0 else 0.0, BOUNDS[index], buckets[index])
         for index in sorted(buckets)
         if buckets[index] > 0
     ]

@@ -38,7 +38,7 @@ A lesser excess is for the e-value to find, which must lean nowhere.
 FIRST_SECONDS: Final = 0.0005
 LAST_SECONDS: Final = 10.0
 STEP: Final = 0.24  # thresholds 24 % apart lose nothing against finer ones
-ODDS: Final = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+ODDS: Final[tuple[float, ...]] = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 ALPHA: Final = 0.05
 
 

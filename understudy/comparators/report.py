@@ -76,6 +76,7 @@ class _Terms:
     control_share: float
     fdr: float
     epsilon: float
+    most_findings: int
 
 
 def report(
@@ -85,6 +86,7 @@ def report(
     fdr: float = 0.05,
     control_share: float = 0.1,
     epsilon: float = EPSILON,
+    most_findings: int = MOST_FINDINGS,
     rules: Sequence[CompareRule] = (),
     templates: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -94,8 +96,8 @@ def report(
     most so many of the findings called a regression are none. *epsilon*: the run is clean once fewer than
     that share of its exchanges can differ without an explanation (95 % certain), every difference
     seen is noise or ignored, and hardly a copy went without being compared. The verdict of latency stands
-    at its endpoint and does not change the others. *rules* in force and *templates* of endpoints hold for
-    what was counted before them, too: see `covered` and `fold`.
+    at its endpoint and does not change the others. *most_findings* are listed, the heaviest. *rules* in force
+    and *templates* of endpoints hold for what was counted before them, too: see `covered` and `fold`.
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
     ``not_compared``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
@@ -107,7 +109,13 @@ def report(
     ledger, samples = fold(
         ledger_of(evidence), samples or {}, [*templates, *(rule.endpoint for rule in rules)]
     )
-    terms = _Terms(samples=samples, control_share=control_share, fdr=fdr, epsilon=epsilon)
+    terms = _Terms(
+        samples=samples,
+        control_share=control_share,
+        fdr=fdr,
+        epsilon=epsilon,
+        most_findings=most_findings,
+    )
     covered = covered_places(ledger, rules)
     judgements = judge(ledger, control_share=control_share, fdr=fdr, epsilon=epsilon, covered=covered)
     endpoints = _endpoints(ledger, judgements, terms)
@@ -155,23 +163,23 @@ def _endpoints(ledger: Ledger, judgements: Mapping[Place, Judgement], terms: _Te
     for place, judgement in judgements.items():
         by_endpoint[place[:2]].append((place, judgement))
     slowness = latencies(ledger, list(by_endpoint), terms.fdr)
-    listed = _listed(judgements)
+    listed = _listed(judgements, terms.most_findings)
     endpoints = [
         _endpoint(ledger, name, found, slowness[name], terms, listed) for name, found in by_endpoint.items()
     ]
     return sorted(endpoints, key=_endpoint_order)
 
 
-def _listed(judgements: Mapping[Place, Judgement]) -> Collection[Place]:
+def _listed(judgements: Mapping[Place, Judgement], most: int) -> Collection[Place]:
     """The places whose findings the report lists."""
-    if len(judgements) <= MOST_FINDINGS:
+    if len(judgements) <= most:
         return judgements
 
     def order(place: Place) -> tuple[int, float, Place]:
         judgement = judgements[place]
         return ORDER[judgement.verdict], -_weight(place, judgement), place
 
-    return frozenset(nsmallest(MOST_FINDINGS, judgements, key=order))
+    return frozenset(nsmallest(most, judgements, key=order))
 
 
 def _weight(place: Place, judgement: Judgement) -> float:

@@ -1,6 +1,6 @@
 """The guarantee of `understudy.comparators.noise`, by simulation with seeded chance."""
 
-from math import comb, exp
+from math import comb, exp, log
 from random import Random
 
 import pytest
@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.comparators.noise import (
+    FEWEST_KEYS,
     Counts,
     exchanges_for,
     flagged,
     is_noise,
+    keys_counted,
     log_e_value,
     log_events,
     log_excess,
@@ -96,6 +98,20 @@ def test_the_simulation_can_flag() -> None:
     assert bad_runs(0.5, 0.25, 1.0, 400, runs=5) == 5
 
 
+def test_a_fault_of_one_percent_on_a_clean_path_is_found_in_time() -> None:
+    """Planted in one of a hundred answers: within 1,600 pairs in the median of 21 runs."""
+    found = []
+    for run in range(21):
+        chance, n, b = Random(f"planted/{run}"), 0, 0
+        while log_e_value(
+            Counts(exchanges=n, with_control=n, differing=b, control_differing=0, b=b, c=0), 1.0
+        ) < threshold(1, FDR):
+            n += 1 + int(log(1 - chance.random()) / log(0.99))
+            b += 1
+        found.append(n)
+    assert sorted(found)[10] <= 1600
+
+
 def test_diffys_hidden_case_is_found() -> None:
     """Broken in every answer, under noise in 9 of 10: 1,000 of 1,000 against 900 of 1,000."""
     counts = Counts(exchanges=1000, with_control=1000, differing=1000, control_differing=900, b=100, c=0)
@@ -149,6 +165,30 @@ def test_without_control_only_an_excess_can_be_tested() -> None:
     assert log_e_value(always, 0.1) == 0.0
     assert log_excess(always, 0.01) > threshold(1, FDR)
     assert log_excess(seldom, 0.01) < 0.5
+
+
+@pytest.mark.parametrize("keys", [1, 50, 51, 1000, 30_000])
+def test_keys_that_show_up_late_leave_the_rate_as_it_is(keys: int) -> None:
+    """However many come, the error they may cost sums up to what is promised; half is for the first."""
+    spent = sum(1 / keys_counted(j) for j in range(1, keys + 1))
+    assert spent <= 1
+    assert keys_counted(keys) >= keys_counted(max(1, keys - 1))
+    assert sum(1 / keys_counted(j) for j in range(1, FEWEST_KEYS + 1)) == pytest.approx(0.5)
+
+
+def test_noise_that_shows_up_path_by_path_is_not_flagged_in_the_end() -> None:
+    """3,000 paths, one after another, each with 60 unequal pairs: in ten runs none is ever a regression."""
+    flags = 0
+    for run in range(10):
+        chance = Random(f"late/{run}")
+        for known in range(1, 3001, 10):
+            level, b = threshold(known, FDR), 0
+            for step in range(1, 61):
+                b += chance.random() < 0.5
+                if b > 0.75 * step and log_events(b, step - b, 1.0) >= level:
+                    flags += 1
+                    break
+    assert flags == 0
 
 
 def test_e_bh_flags_more_together_than_alone() -> None:

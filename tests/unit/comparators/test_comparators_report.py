@@ -288,3 +288,56 @@ def test_a_run_is_clean_only_when_each_of_its_services_is() -> None:
 def test_a_run_without_any_difference_says_so() -> None:
     """Noise is named only where there was some."""
     assert report(seen(500, [], []), control_share=1.0)["summary"].startswith("clean: no difference (")
+
+
+def test_a_run_whose_copies_were_held_back_is_not_clean() -> None:
+    """A shadow that fails opens the breaker: few copies fail, most are never sent. Half are too many."""
+    flow = {
+        ("mirror", SERVICE, "sent", ""): 505,
+        ("mirror", SERVICE, "failed", "refused"): 5,
+        ("mirror", SERVICE, "dropped", "breaker"): 500,
+    }
+    broken = report(seen(500, [], []) + Counter(flow), control_share=1.0)
+    assert broken["verdict"] == "undecided"
+    assert "v2 gave no answer to 505 of 1,005 copies (breaker 500, refused 5)" in broken["notes"][0]
+    busy = {("mirror", SERVICE, "sent", ""): 500, ("mirror", SERVICE, "dropped", "in_flight"): 600}
+    blind = report(seen(500, [], []) + Counter(busy), control_share=1.0)
+    assert blind["verdict"] == "undecided"
+    assert "600 of 1,100 copies for v2 were dropped (in_flight 600), half and more" in blind["notes"][0]
+    busy["mirror", SERVICE, "dropped", "in_flight"] = 100
+    told = report(seen(500, [], []) + Counter(busy), control_share=1.0)
+    assert told["verdict"] == "clean"
+    assert "busy times count for less" in told["notes"][0]
+
+
+def test_differences_of_one_unit_are_said_to_wait_for_others() -> None:
+    """A thousand requests of one visitor: the report names what is missing."""
+    evidence: Counter[Key] = Counter()
+    for i in range(50):
+        observe(
+            evidence,
+            service=SERVICE,
+            endpoint=ENDPOINT,
+            differences=differ(VALUE),
+            control_differences=[],
+            repeated=[VALUE] if i else [],
+        )
+    whole = report(evidence, control_share=1.0)
+    (finding,) = whole["endpoints"][0]["findings"]
+    assert (finding["verdict"], finding["rate"]) == ("undecided", 1.0)
+    assert finding["units"] == {"differing": 1, "control_differing": 0}
+    assert "requests of other units" in whole["notes"][0]
+    assert report(seen(5, differ(VALUE), []))["endpoints"][0]["findings"][0]["units"] is None
+
+
+def test_a_report_lists_the_heaviest_and_judges_all() -> None:
+    """Regressions before noise, the heaviest first; verdicts, counts and numbers needed are of all."""
+    names = ("/body/a", "/body/b", "/body/c", "/body/d")
+    noisy = [Difference(path=path, kind="value", primary=1, shadow=2) for path in names]
+    evidence = seen(400, [*noisy, *differ(("/body/gone", "missing"))], noisy)
+    whole = report(evidence, control_share=1.0, most_findings=3)
+    (endpoint,) = whole["endpoints"]
+    assert [finding["path"] for finding in endpoint["findings"]] == ["/body/gone", "/body/a", "/body/b"]
+    assert endpoint["omitted"] == 2
+    assert "4 noise" in whole["summary"]
+    assert whole["notes"][-1] == "2 lighter findings judged but not listed."

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.comparators import Difference, Key, observe
+from understudy.comparators import Difference, Key, Ledger, noise_at, observe
 from understudy.comparators.noise import EPSILON, Counts, is_noise, log_e_value, reaching, slopes, threshold
 from understudy.comparators.verdict import Judgement, judge
 
@@ -149,3 +149,119 @@ def test_while_all_control_calls_fail_no_number_is_named() -> None:
     assert judged(evidence, 0.1).needed is not None
     evidence["control", "v1", "failed", "refused"] = 5
     assert (judged(evidence, 0.1).verdict, judged(evidence, 0.1).needed) == ("undecided", None)
+
+
+# -- units that repeat
+
+
+def visits(
+    chance: Random,
+    share: float,
+    units: int,
+    mean: int,
+    *,
+    shadow: float,
+    control: float,
+    is_once: bool = True,
+) -> Counter[Key]:
+    """*units* come up to twice *mean* times; one that is broken on a side differs there every time.
+
+    *shadow*, *control*: how many of the units are broken on that side.
+    """
+    evidence: Counter[Key] = Counter()
+    difference = [Difference(path=PATH, kind=KIND, primary=1, shadow=2)]
+    for _ in range(units):
+        here = difference if chance.random() < shadow else []
+        there = difference if chance.random() < control else []
+        repeated: list[tuple[str, str]] = []
+        for _ in range(chance.randint(1, 2 * mean)):
+            again = there if chance.random() < share else None
+            observe(
+                evidence,
+                service=SERVICE,
+                endpoint=ENDPOINT,
+                differences=here,
+                control_differences=again,
+                repeated=repeated,
+            )
+            if is_once and (here or again):
+                repeated = [(PATH, KIND)]
+    return evidence
+
+
+def flags(share: float, *, is_once: bool) -> int:
+    """In how many of 20 runs a difference that stays with its unit, on either side alike, is a regression."""
+    return sum(
+        judged(visits(Random(run), share, 600, 10, shadow=0.1, control=0.1, is_once=is_once), share).verdict
+        == "regression"
+        for run in range(20)
+    )
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_what_stays_with_a_unit_counts_once(share: float) -> None:
+    """Each of 600 units may be broken on one side by chance, and meets that ten times."""
+    assert flags(share, is_once=True) <= 1
+
+
+def test_without_the_rule_it_would_be_called_a_regression() -> None:
+    """The silence above is the rule's, not the simulation's."""
+    assert flags(1.0, is_once=False) >= 3
+
+
+@pytest.mark.parametrize("run", range(5))
+def test_twice_as_many_broken_units_are_not_called_noise(run: int) -> None:
+    """Seldom asked control, units that come often: the control has more chances to count once."""
+    evidence = visits(Random(run), 0.1, 1500, 10, shadow=0.3, control=0.15)
+    assert judged(evidence, 0.1).verdict != "noise"
+
+
+def test_a_clock_is_noise_also_for_units_that_repeat() -> None:
+    """Every answer differs, everywhere."""
+    evidence = visits(Random(1), 0.1, 500, 3, shadow=1.0, control=1.0)
+    assert judged(evidence, 0.1).verdict == "noise"
+
+
+def test_a_field_that_is_always_broken_is_found_by_units() -> None:
+    """At most 120 units at a tenth of control calls; a single unit proves nothing, however often it comes."""
+    assert judged(visits(Random(2), 0.1, 120, 3, shadow=1.0, control=0.0), 0.1).verdict == "regression"
+    assert judged(visits(Random(2), 1.0, 1, 200, shadow=1.0, control=0.0), 1.0).verdict == "undecided"
+
+
+@given(st.integers(1, 300), st.data())
+def test_one_more_difference_of_the_shadow_never_excuses_it(n: int, data: st.DataObject) -> None:
+    """The e-value rises with what the shadow does, falls with what the control does, whatever the counts."""
+    d, s = data.draw(st.integers(0, n)), data.draw(st.integers(0, n))
+    b, c = data.draw(st.integers(0, d)), data.draw(st.integers(0, s))
+
+    def e(more: int, control: int) -> float:
+        counts = Counts(
+            exchanges=2 * n,
+            with_control=n,
+            differing=d + more,
+            control_differing=s + control,
+            b=b + more,
+            c=c + control,
+        )
+        return log_e_value(counts, 0.5)
+
+    assert e(0, 1) <= e(0, 0) <= e(1, 0)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["/a", "/b", "/c"]), st.tuples(st.integers(0, 300), st.integers(0, 30)))
+)
+def test_what_is_noise_alone_is_noise_among_all(places: dict[str, tuple[int, int]]) -> None:
+    """`noise_at`, which asks one endpoint, says what `judge` says of everything."""
+    evidence = Counter[Key](
+        {
+            ("exchange", SERVICE, ENDPOINT, "exchanges"): 400,
+            ("exchange", SERVICE, ENDPOINT, "with_control"): 40,
+        }
+    )
+    for path, (differing, control) in places.items():
+        evidence["difference", SERVICE, ENDPOINT, path, KIND, "differing"] = differing
+        evidence["difference", SERVICE, ENDPOINT, path, KIND, "control_differing"] = control
+    whole = judge(evidence, control_share=0.1, fdr=FDR, epsilon=EPSILON)
+    known = noise_at(Ledger(evidence), (SERVICE, ENDPOINT), 0.1)
+    assert known == {place: judgement.verdict == "noise" for place, judgement in whole.items()}
