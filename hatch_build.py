@@ -54,7 +54,6 @@ HOT = (
     "understudy/comparators/comparison.py",
     "understudy/comparators/distribution.py",
     "understudy/comparators/content.py",
-    "understudy/comparators/difference.py",
     "understudy/comparators/elements.py",
     "understudy/comparators/evidence.py",
     "understudy/comparators/formats.py",
@@ -69,6 +68,8 @@ HOT = (
     "understudy/comparators/walk.py",
     "understudy/comparators/xml.py",
     "understudy/comparators/endpoints.py",
+    "understudy/comparators/learned.py",
+    "understudy/comparators/templates.py",
 )
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from understudy.admin.control import ControlPlane
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import json_answer, within
+from understudy.report import LIVE_POLICY, render_sample_html
 from understudy.shadow.explanation import explain
 from understudy.store import Sample
 
@@ -28,13 +29,23 @@ class SampleEndpoints:
 
     async def sample(self, request: Request) -> Response:
         """GET one sample: both answers, redacted, and every place where they differ."""
-        name = request.path_params["id"]
+        return json_answer(await self._document(request.path_params["id"]))
+
+    async def page(self, request: Request) -> Response:
+        """The same as a page, which the live page shows beside the finding."""
+        document = await self._document(request.path_params["id"])
+        text = await asyncio.to_thread(render_sample_html, document)
+        headers = {"Content-Security-Policy": LIVE_POLICY}
+        return Response(text.encode(), media_type="text/html", headers=headers)
+
+    async def _document(self, name: str) -> dict[str, Any]:
+        """The sample called *name* as the API tells it. Raises: Refusal 404."""
         found = await within(self._control.sample(name)) if _NAME.fullmatch(name) else None
         if found is None:
             raise Refusal(
                 404, "there is no such sample, or it is not kept any more: the report names those that are"
             )
-        return json_answer(await _explained(found))
+        return await _explained(found)
 
     async def forget(self, request: Request) -> Response:
         """DELETE the samples of one unit, or all of them; the counts stay, which name nobody."""

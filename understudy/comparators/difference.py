@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from understudy.comparators.elements import Element
@@ -46,7 +47,18 @@ class Difference:
 
 def pointer(tokens: Sequence[Token]) -> str:
     """The JSON Pointer (RFC 6901) of *tokens*, printable on every terminal and storable everywhere."""
-    return "".join("/" + (str(t) if isinstance(t, int) else escape(t)) for t in tokens)
+    parts = []
+    for token in tokens:
+        parts.append("/")
+        if isinstance(token, int):
+            parts.append(str(token))
+        else:
+            parts.append(_usual(token) if len(token) <= LONGEST_USUAL else escape(token))
+    return "".join(parts)
+
+
+LONGEST_USUAL: Final = 100
+"""Longer tokens are no names that come again, and would fill the memory of those that do."""
 
 
 def escape(token: str) -> str:
@@ -55,6 +67,11 @@ def escape(token: str) -> str:
     if len(text) > LONGEST_TEXT:
         text = text[:LONGEST_TEXT] + "…"
     return text.replace("~", "~0").replace("/", "~1")
+
+
+@lru_cache(maxsize=4096)
+def _usual(token: str) -> str:
+    return escape(token)
 
 
 def printable(text: str) -> str:
@@ -66,16 +83,18 @@ def printable(text: str) -> str:
 
 def brief(value: object, depth: int = 0) -> object:
     """A JSON-able copy of *value* of bounded size: a sample is looked at by people."""
-    if value is None or isinstance(value, bool | float):
+    if value is None or isinstance(value, (bool, float)):
         return value
     if isinstance(value, str):
+        if len(value) <= LONGEST_TEXT and value.isascii() and "\0" not in value:
+            return value
         text = printable(value[: LONGEST_TEXT + 1])
         return text if len(value) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
     if isinstance(value, int):
         return value if -LARGEST_INTEGER <= value < LARGEST_INTEGER else brief(str(value))
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return _brief_mapping(value, depth)
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return _brief_list(value, depth)
     if isinstance(value, Element):
         return _brief_element(value, depth)
@@ -95,9 +114,10 @@ def _brief_mapping(value: Mapping[str, object], depth: int) -> object:
 
 
 def _brief_element(value: Element, depth: int) -> object:
-    if not value.fields:
+    fields = value.fields()
+    if not fields:
         return brief(value.text)
-    return _brief_mapping({**value.fields, "#text": value.text} if value.text else value.fields, depth)
+    return _brief_mapping({**fields, "#text": value.text} if value.text else fields, depth)
 
 
 def _brief_list(value: Sequence[object], depth: int) -> object:

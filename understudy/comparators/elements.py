@@ -5,6 +5,7 @@ A path names tags from the root, list positions as in JSON: ``/body/html/body/ul
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from understudy.comparators.identifiers import identify
@@ -15,26 +16,35 @@ DEEPEST_ELEMENT: Final = 200
 MOST_TAGS: Final = 100_000
 """About what 1 MiB holds of the busiest pages; a document with more is compared as text."""
 
+MOST_ATTRIBUTES: Final = 100_000
+"""Of a whole document, for the same reason."""
+
 SPACE: Final = re.compile(r"[ \t\n\r\f]+")  # no-break spaces are text
 
 
 class Element:
-    """One element. ``fields`` holds attributes (``@name``), and children in lists by tag.
+    """One element: made when its start is read, filled, and closed at its end.
 
-    ``twin`` is equal for equal elements: a 64-bit hash, keyed by the interpreter, of everything that is
-    compared. ``order`` has the tags of the children as they came, with "" for a run of text.
+    ``twin``, known once it is closed, is equal for equal elements: a 64-bit hash, keyed by the interpreter,
+    of everything that is compared. ``children`` has None for a run of text. Most elements equal their
+    counterpart, so `fields`, which the walk looks at, are only made when asked for.
     """
 
-    __slots__ = ("fields", "order", "space", "text", "twin")
+    __slots__ = ("attributes", "children", "is_single", "mix", "more", "name", "run", "space", "text", "twin")
 
     def __init__(
-        self, space: str, text: str, fields: dict[str, object], order: tuple[str, ...], twin: int
+        self, name: str, space: str, attributes: Mapping[str, str] | None, *, is_single: bool = False
     ) -> None:
+        self.name = name
         self.space = space
-        self.text = text
-        self.fields = fields
-        self.order = order
-        self.twin = twin
+        self.attributes = attributes
+        self.is_single = is_single
+        self.children: list[Element | None] | None = None
+        self.text = ""
+        self.run = ""
+        self.more: list[str] | None = None
+        self.mix = 0
+        self.twin = 0
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Element) and self.twin == other.twin
@@ -42,62 +52,73 @@ class Element:
     def __hash__(self) -> int:
         return self.twin
 
-
-class Open:
-    """An element that is being read."""
-
-    __slots__ = ("attributes", "fields", "name", "order", "run", "space", "texts", "twins")
-
-    def __init__(self, name: str, space: str, attributes: dict[str, str]) -> None:
-        self.name = name
-        self.space = space
-        self.attributes = attributes
-        self.fields: dict[str, object] = {}
-        self.run: list[str] = []
-        self.texts: list[str] = []
-        self.order: list[str] = []
-        self.twins: list[int] = []
-
     def add_text(self, text: str) -> None:
         """A piece of text; pieces that follow one another are one run."""
-        self.run.append(text)
-
-    def add(self, name: str, child: Element, *, is_single: bool = False) -> None:
-        """A finished child; one that *is_single* stands without a list around it."""
-        if self.run:
-            self._end_run()
-        there = self.fields.get(name)
-        if there is None:
-            self.fields[name] = child if is_single else [child]
-        elif isinstance(there, list):
-            there.append(child)
+        if not self.run:
+            self.run = text
+        elif self.more is None:
+            self.more = [text]
         else:
-            self.fields[name] = [there, child]
-        self.order.append(name)
-        self.twins.append(child.twin)
+            self.more.append(text)
 
-    def close(self) -> Element:
-        """The element, once all of it is read."""
+    def add(self, child: "Element") -> None:
+        """A child that is closed."""
         if self.run:
             self._end_run()
-        text = " ".join(self.texts)
-        attributes = self.attributes
-        order = tuple(self.order)
-        twin = hash((self.space, text, frozenset(attributes.items()), order, tuple(self.twins)))
-        if not attributes:
-            return Element(self.space, text, self.fields, order, twin)
-        fields: dict[str, object] = {"@" + key: value for key, value in attributes.items()}
-        fields.update(self.fields)
-        return Element(self.space, text, fields, order, twin)
+        if self.children is None:
+            self.children = [child]
+        else:
+            self.children.append(child)
+        self.mix = hash((self.mix, child.twin))
+
+    def close(self) -> None:
+        """All of it is read."""
+        if self.run:
+            self._end_run()
+        marks = hash(frozenset(self.attributes.items())) if self.attributes else 0
+        self.twin = hash((self.name, self.space, self.text, marks, self.mix))
 
     def _end_run(self) -> None:
         """Space is normalised, and nothing but space is nothing."""
-        text = self.run[0] if len(self.run) == 1 else "".join(self.run)
-        self.run = []
+        text = self.run
+        if self.more is not None:
+            text += "".join(self.more)
+            self.more = None
+        self.run = ""
         text = " ".join(text.split()) if text.isascii() else SPACE.sub(" ", text).strip(" ")
         if text:
-            self.texts.append(text)
-            self.order.append("")
+            self.text = f"{self.text} {text}" if self.text else text
+            self.mix = hash((self.mix, 0))
+            if self.children is None:
+                self.children = [None]
+            else:
+                self.children.append(None)
+
+    def fields(self) -> dict[str, object]:
+        """Attributes as ``@name``, and children in lists by tag; one that is single without a list."""
+        fields: dict[str, object] = {}
+        if self.attributes:
+            for key, value in self.attributes.items():
+                fields["@" + key] = value
+        for child in self.children or ():
+            if child is None:
+                continue
+            there = fields.get(child.name)
+            if there is None:
+                fields[child.name] = child if child.is_single else [child]
+            elif isinstance(there, list):
+                there.append(child)
+            else:
+                fields[child.name] = [there, child]
+        return fields
+
+    def tags(self) -> list[str]:
+        """The tags of the children in their order."""
+        return [child.name for child in self.children or () if child is not None]
+
+    def order(self) -> list[str]:
+        """Like `tags`, with ``#text`` for a run of text."""
+        return ["#text" if child is None else child.name for child in self.children or ()]
 
 
 def named(tag: str, name: str) -> str:

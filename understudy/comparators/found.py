@@ -5,9 +5,16 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
-from understudy.comparators.difference import LONGEST_TEXT, Difference, Token, brief, escape, pointer
+from understudy.comparators.difference import (
+    LONGEST_TEXT,
+    Difference,
+    Token,
+    brief,
+    escape,
+    pointer,
+)
 from understudy.comparators.excerpt import around
-from understudy.comparators.identifiers import identify
+from understudy.comparators.identifiers import LONGEST_NAME, identify
 
 MOST_DIFFERENCES: Final = 200  # an exchange with more is broken as a whole; a report of them helps nobody
 MOST_NOTES: Final = 20_000  # places looked at one by one before the walk gives up: ~50 ms
@@ -96,17 +103,18 @@ class Found:
 
     def _group(self, tokens: Sequence[Token], parents: Sequence[object]) -> str:
         parts = []
+        known = len(parents)
         for i, token in enumerate(tokens):
             if isinstance(token, int):
                 parts.append("/*")
-            elif 0 < i <= len(parents) and self._is_map(parents[i - 1]):
+            elif 0 < i <= known and self._is_map(parents[i - 1]):
                 parts.append("/{key}")
             else:
-                parts.append(_group_token(token))
+                parts.append(_group_token(token) if len(token) <= LONGEST_NAME else "/{key}")
         return "".join(parts)
 
     def _is_map(self, parent: object) -> bool:
-        if not isinstance(parent, Mapping) or len(parent) <= WIDE:
+        if not isinstance(parent, dict) or len(parent) <= WIDE:
             return False
         known = self._shapes.get(id(parent))
         if known is None:

@@ -1,10 +1,12 @@
 """How long answers took, as a report has it: quantiles with intervals, and counts for a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from understudy.report import tolerant
+
+_LONGEST_SECONDS = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +19,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantile:
-    """A quantile in seconds and the interval it surely lies in; None when unknown."""
+    """A quantile in seconds and where it surely lies; None when unknown.
+
+    Few answers bound a high quantile on one side alone: then there is no ``interval``, but ``at_least`` or
+    ``at_most``.
+    """
 
     value: float | None = None
     interval: Interval | None = None
+    at_least: float | None = None
+    at_most: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +95,46 @@ def read_latency(item: object) -> Latency:
     )
 
 
+def _seconds(item: object) -> float | None:
+    """*item* as a time: to the nanosecond, and unknown beyond thirty years, so that it can be drawn."""
+    value = tolerant.number(item)
+    return None if value is None or abs(value) > _LONGEST_SECONDS else round(value, 9)
+
+
 def read_interval(item: object) -> Interval | None:
     """``[low, high]``; None when it is no such pair of numbers."""
-    ends = [tolerant.number(end) for end in tolerant.items(item)]
-    if len(ends) != 2 or ends[0] is None or ends[1] is None or ends[0] > ends[1]:
-        return None
-    return Interval(low=ends[0], high=ends[1])
+    low, high = _ends(item, tolerant.number)
+    return None if low is None or high is None else Interval(low=low, high=high)
+
+
+def _ends(item: object, read: Callable[[object], float | None]) -> tuple[float | None, float | None]:
+    """Both ends of an interval, None where it is open; both None when they are in no order."""
+    ends = [read(end) for end in tolerant.items(item)]
+    if len(ends) != 2:
+        return None, None
+    low, high = ends
+    if low is not None and high is not None and low > high:
+        return None, None
+    return low, high
 
 
 def _quantiles(side: Mapping[str, Any]) -> Quantiles:
     intervals = tolerant.mapping(side.get("intervals"))
     p50, p90, p99 = (
-        Quantile(value=tolerant.number(side.get(name)), interval=read_interval(intervals.get(name)))
-        for name in ("p50", "p90", "p99")
+        _quantile(_seconds(side.get(name)), intervals.get(name)) for name in ("p50", "p90", "p99")
     )
     return Quantiles(p50=p50, p90=p90, p99=p99, buckets=_buckets(side.get("buckets")))
 
 
+def _quantile(value: float | None, interval: object) -> Quantile:
+    low, high = _ends(interval, _seconds)
+    if low is not None and high is not None:
+        return Quantile(value=value, interval=Interval(low=low, high=high))
+    return Quantile(value=value, at_least=low, at_most=high)
+
+
 def _buckets(item: object) -> tuple[Bucket, ...]:
     pairs = [tuple(tolerant.items(entry)) for entry in tolerant.items(item)]
-    known = [(tolerant.number(pair[0]), tolerant.count(pair[1])) for pair in pairs if len(pair) == 2]
-    buckets = [Bucket(upper=upper, number=many) for upper, many in known if upper is not None and many > 0]
+    known = [(_seconds(pair[0]), tolerant.count(pair[1])) for pair in pairs if len(pair) == 2]
+    buckets = [Bucket(upper=upper, number=many) for upper, many in known if upper is not None and many >= 0]
     return tuple(sorted(buckets, key=lambda bucket: bucket.upper))

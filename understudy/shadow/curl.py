@@ -114,13 +114,9 @@ def _header(asked: Asked, name: bytes) -> bytes:
 
 
 def _url(origin: str, variable: str, pair: Pair, hide: Redaction) -> str:
-    begin = (
-        shlex.quote(origin.rstrip("/")) if origin.startswith(("http://", "https://")) else f'"${variable}"'
-    )
-    rest = _joined([*_path(pair.path, hide), *_query(pair.query, hide)])
-    if begin[-1] == "'" and rest[:1] == "'":
-        return begin[:-1] + rest[1:]
-    return begin + rest
+    is_url = origin.startswith(("http://", "https://"))
+    begin = (origin.rstrip("/"), False) if is_url else (variable, True)
+    return _joined([begin, *_path(pair.path, hide), *_query(pair.query, hide)])
 
 
 Piece = tuple[str, bool]
@@ -156,13 +152,14 @@ def _joined(pieces: list[Piece]) -> str:
     word = plain = ""
     for text, is_variable in pieces:
         if is_variable:
-            word += (shlex.quote(plain) if plain else "") + _variable(text)
+            word += _quoted(plain) + _variable(text)
             plain = ""
         else:
             plain += quote(text, safe=_ASCII, encoding="latin-1", errors="replace")
-    return word + (f"'{plain}'" if _is_unquoted(plain) else shlex.quote(plain) if plain else "")
+    return word + _quoted(plain)
 
 
-def _is_unquoted(text: str) -> bool:
-    """Whether the shell would take *text* bare; it is quoted all the same, so that the URL is one to see."""
-    return bool(text) and shlex.quote(text) == text
+def _quoted(text: str) -> str:
+    """*text* in quotes, needed or not, so that a URL is one to see."""
+    quoted = shlex.quote(text) if text else ""
+    return f"'{text}'" if text and quoted == text else quoted

@@ -99,10 +99,12 @@ class Browser:
 
     def until(self, condition: str | Callable[[], Any], why: str = "") -> Any:
         """Wait until a JavaScript expression, or a function, is true; its value."""
-        test = (lambda: self.ask(condition)) if isinstance(condition, str) else condition
-        return WebDriverWait(self.driver, PATIENCE_SECONDS, poll_frequency=0.05).until(
-            lambda _: test(), why or str(condition)
-        )
+
+        def holds(_: object) -> Any:
+            return self.ask(condition) if isinstance(condition, str) else condition()
+
+        wait = WebDriverWait(self.driver, PATIENCE_SECONDS, poll_frequency=0.05)
+        return wait.until(holds, why or str(condition))
 
     def press(self, *keys: str) -> None:
         """Type on the keyboard, wherever the focus is."""

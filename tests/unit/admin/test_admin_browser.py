@@ -116,9 +116,9 @@ def test_a_report_that_stays_is_not_fetched_again(page: Browser, control: Stage)
 def test_an_update_leaves_the_reader_where_he_was(page: Browser, control: Stage) -> None:
     """Focus, open and closed details, scroll position and selection outlive a refresh around them."""
     page.ask("(() => { window.scrollTo(0, 300); document.getElementById('quiet').open = true; })()")
-    page.ask("document.querySelectorAll('.finding')[0].open = false")
-    page.ask("document.querySelectorAll('.finding summary')[1].focus()")
+    page.ask("(window.shut = document.querySelectorAll('.finding')[0]).open = false")
     page.ask("document.getSelection().selectAllChildren(document.querySelectorAll('.finding .path')[1])")
+    page.ask("document.querySelectorAll('.finding > summary')[1].focus()")
     page.ask("window.kept = document.querySelectorAll('.finding')[1]")
 
     control.show(report(*TWO, row("GET /new", finding("/body/new")), exchanges=500))
@@ -126,12 +126,7 @@ def test_an_update_leaves_the_reader_where_he_was(page: Browser, control: Stage)
 
     assert page.ask("document.querySelectorAll('.finding').length") == 4
     assert page.ask("window.kept.isConnected && window.kept.contains(document.activeElement)")
-    assert page.ask(
-        "[document.querySelectorAll('.finding')[0].open, document.getElementById('quiet').open]"
-    ) == [
-        False,
-        True,
-    ]
+    assert page.ask("[window.shut.open, document.getElementById('quiet').open]") == [False, True]
     assert page.ask("document.getSelection().toString()") == page.ask(
         "window.kept.querySelector('.path').textContent"
     )
@@ -140,7 +135,7 @@ def test_an_update_leaves_the_reader_where_he_was(page: Browser, control: Stage)
 
 def test_a_finding_that_goes_takes_nobodys_focus_away(page: Browser, control: Stage) -> None:
     """Who stood on it stands at the verdict then, not at the top of a page without place."""
-    page.ask("document.querySelector('.finding summary').focus()")
+    page.ask("document.querySelector('.finding > summary').focus()")
 
     control.show(report(row("GET /", verdict="clean"), verdict="clean"))
     page.until("document.querySelectorAll('.finding').length === 0")
