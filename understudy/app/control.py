@@ -29,7 +29,7 @@ from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import Settings
+from understudy.config import Settings, first_origins
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -83,7 +83,7 @@ class Control:
             self._redaction(settings),
             Draws(chance=random.random, places=Bounds().samples_per_key),
         )
-        self._assessor.origins = origins(settings)
+        self._assessor.origins = first_origins(settings.services)
         self._intake = Intake(
             self._store,
             self._assessor,
@@ -113,7 +113,7 @@ class Control:
     def _apply(self, settings: Settings) -> None:
         """Put reloaded *settings* in force here; the rules may fit again, or be another stand-in now."""
         self._assessor.redaction = self._redaction(settings)
-        self._assessor.origins = origins(settings)
+        self._assessor.origins = first_origins(settings.services)
         self._intake.control_share = settings.shadow.control
         if self._is_loaded.is_set():
             self._put_in_force()
@@ -299,6 +299,7 @@ class Control:
         )
         return {
             **whole,
+            "confirm": self._intake.second_answers(),
             "rules_version": self._book.version,
             "generated_at": time.time(),
             "traffic": traffic(self._workers.snapshots.values()),
@@ -386,11 +387,6 @@ class Control:
         trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
         trouble.add_metric([], 1.0 if self._trouble.text else 0.0)
         yield trouble
-
-
-def origins(settings: Settings) -> dict[str, str]:
-    """Where each service is asked, for the commands in samples."""
-    return {name: service.all_origins[0] for name, service in settings.services.items()}
 
 
 class ControlCollector:

@@ -50,4 +50,4 @@ def fold(ledger: Ledger, samples: Samples, templates: Sequence[str] = ()) -> tup
     for (service, endpoint, path, kind), found in samples.items():
         place = (service, new.get(endpoint, endpoint), path, kind)
         kept.setdefault(place, []).extend(found)
-    return ledger.renamed(new), {place: found[:MOST_SAMPLES] for place, found in kept.items()}
+    return ledger.under(new), {place: found[:MOST_SAMPLES] for place, found in kept.items()}

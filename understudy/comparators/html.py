@@ -7,7 +7,7 @@ from typing import Final
 import lxml.etree
 
 from understudy.comparators.content import ContentType, text_of
-from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_TAGS, Open, named
+from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_TAGS, Element, named
 from understudy.comparators.json_tree import ABSENT
 
 MEDIA: Final = frozenset({"text/html"})
@@ -45,7 +45,7 @@ def read(body: bytes, kind: ContentType) -> object:
         lxml.etree.fromstring((text.replace("\0", "\ufffd") + f"<{END}>").encode("utf-8", "replace"), parser)
     except (lxml.etree.LxmlError, TooDeep, ValueError):
         return ABSENT
-    return page.top.fields if page.is_whole and page.top.fields else ABSENT
+    return page.top.fields() if page.is_whole and page.top.children else ABSENT
 
 
 def _text(body: bytes, charset: str) -> str | None:
@@ -61,9 +61,9 @@ class Page:
     """Builds the tree of one page from the events of the parser."""
 
     def __init__(self) -> None:
-        self.top = Open("", "", {})
+        self.top = Element("", "", None)
         self.is_whole = False
-        self._open: list[Open] = []
+        self._open: list[Element] = []
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if len(self._open) >= DEEPEST_ELEMENT:
@@ -72,17 +72,19 @@ class Page:
         if tag in NAMED:
             name = named(tag, attributes.get("name") or attributes.get("property") or "")
         self.is_whole = tag == END
-        self._open.append(Open(name, "", attributes))
+        is_single = tag in ONCE and len(self._open) > 0 and self._open[-1].name == ONCE[tag]
+        self._open.append(Element(name, "", attributes or None, is_single=is_single))
 
     def end(self, tag: str) -> None:
         closed = self._open.pop()
         if tag == END:
             return
+        closed.close()
         if self._open:
-            around = self._open[-1]
-            around.add(closed.name, closed.close(), is_single=ONCE.get(tag) == around.name)
-        elif closed.seen or not self.top.seen:  # what follows </html> gets a new one around it
-            self.top.add(closed.name, closed.close(), is_single=True)
+            self._open[-1].add(closed)
+        elif closed.children or not self.top.children:  # what follows </html> gets a new one around it
+            closed.is_single = True
+            self.top.add(closed)
 
     def data(self, text: str) -> None:
         if self._open:

@@ -5,7 +5,7 @@ an endpoint or a path that many keys name is one text.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 from understudy.comparators.evidence import MOST_BUCKETS, Key
 
@@ -14,8 +14,6 @@ Name = tuple[str, str]
 
 Spot = tuple[str, str]
 """(path, kind)."""
-
-Held = TypeVar("Held")
 
 WHATS: Final = (
     "differing",
@@ -61,38 +59,6 @@ class Ledger(Mapping[Key, int]):
         for part in (self._texts, self._names, self._exchanges, self._places, self._latencies, self._others):
             part.clear()
 
-    def renamed(self, new: Mapping[str, str]) -> "Ledger":
-        """The same counts with the endpoints in *new* under their new names; of those that meet, the sum.
-
-        To read, not to add to: what keeps its name is held by both.
-        """
-        whole = Ledger()
-        whole._others = self._others
-        meeting: dict[Name, list[Name]] = {}
-        for service, endpoint in self.endpoints():
-            target = (service, new.get(endpoint, endpoint))
-            meeting.setdefault(target, []).append((service, endpoint))
-        for target, (first, *others) in meeting.items():
-            if others:
-                for name in (first, *others):
-                    whole._add_all(target, self, name)
-                continue
-            _lend(whole._exchanges, target, self._exchanges, first)
-            _lend(whole._places, target, self._places, first)
-            _lend(whole._latencies, target, self._latencies, first)
-        return whole
-
-    def _add_all(self, target: Name, other: "Ledger", name: Name) -> None:
-        """Add what *other* counts of *name* to *target* here."""
-        for what, number in other.exchange(name).items():
-            self._add(("exchange", *target, what), number)
-        for spot, numbers in other.places(name).items():
-            held = self._place(target, *spot)
-            held[:] = [mine + number for mine, number in zip(held, numbers, strict=True)]
-        for side, buckets in other._latencies.get(name, {}).items():
-            for index, number in buckets.items():
-                self._add(("latency", *target, side, str(index)), number)
-
     # -- what a report reads ----------------------------------------------------------------------
 
     def endpoints(self) -> list[Name]:
@@ -114,6 +80,21 @@ class Ledger(Mapping[Key, int]):
     def others(self) -> Mapping[Key, int]:
         """What belongs to no endpoint: copies and control calls, by outcome."""
         return self._others
+
+    def under(self, names: Mapping[str, str]) -> "Ledger":
+        """The same counts with endpoints by new *names* (old → new); those that come to one name are added.
+
+        To read only: what keeps its name is shared, so that a few new names cost little.
+        """
+        whole, taken = Ledger(), frozenset(names.values())
+        whole._others = self._others
+        for name in self.endpoints():
+            endpoint = names.get(name[1], name[1])
+            if endpoint in taken:
+                self._fold(name, whole, whole._name(name[0], endpoint))
+            else:
+                self._share(name, whole)
+        return whole
 
     # -- a mapping --------------------------------------------------------------------------------
 
@@ -171,6 +152,28 @@ class Ledger(Mapping[Key, int]):
             return self.latency((key[1], key[2]), key[3]).get(INDEXES[key[4]], 0)
         return self._others.get(key, 0)
 
+    def _share(self, name: Name, whole: "Ledger") -> None:
+        if name in self._exchanges:
+            whole._exchanges[name] = self._exchanges[name]
+        if name in self._places:
+            whole._places[name] = self._places[name]
+        if name in self._latencies:
+            whole._latencies[name] = self._latencies[name]
+
+    def _fold(self, name: Name, whole: "Ledger", new: Name) -> None:
+        """Add what is counted of *name* to what *whole* has of *new*."""
+        exchange = whole._exchanges.setdefault(new, {})
+        for what, number in self.exchange(name).items():
+            exchange[what] = exchange.get(what, 0) + number
+        for (path, kind), numbers in self.places(name).items():
+            place = whole._place(new, path, kind)
+            for at, number in enumerate(numbers):
+                place[at] += number
+        for side, counts in self._latencies.get(name, {}).items():
+            buckets = whole._latencies.setdefault(new, {}).setdefault(side, {})
+            for index, number in counts.items():
+                buckets[index] = buckets.get(index, 0) + number
+
     def _text(self, text: str) -> str:
         return self._texts.setdefault(text, text)
 
@@ -193,12 +196,6 @@ class Ledger(Mapping[Key, int]):
         if numbers is None:
             numbers = places[self._text(path), self._text(kind)] = [0] * len(WHATS)
         return numbers
-
-
-def _lend(mine: dict[Name, Held], target: Name, theirs: dict[Name, Held], name: Name) -> None:
-    held = theirs.get(name)
-    if held is not None:
-        mine[target] = held
 
 
 def ledger_of(evidence: Mapping[Key, int]) -> Ledger:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from understudy.comparators.covered import covered_places
 from understudy.comparators.evidence import Key
 from understudy.comparators.folding import fold
+from understudy.comparators.idle import notes_on_rules
 from understudy.comparators.latency import latencies
 from understudy.comparators.ledger import Ledger, Name, ledger_of
 from understudy.comparators.noise import (
@@ -26,7 +27,6 @@ from understudy.comparators.notes import (
     notes_on_failures,
     notes_on_missed,
     notes_on_omitted,
-    notes_on_rules,
     notes_on_thin_endpoints,
     notes_on_tolerance,
     notes_on_units,
@@ -86,9 +86,9 @@ def report(
     fdr: float = 0.05,
     control_share: float = 0.1,
     epsilon: float = EPSILON,
+    most_findings: int = MOST_FINDINGS,
     rules: Sequence[CompareRule] = (),
     templates: Sequence[str] = (),
-    most_findings: int = MOST_FINDINGS,
 ) -> dict[str, Any]:
     """The report of all *evidence*, ready for `json.dumps`. Seconds for times, shares for rates.
 
@@ -96,8 +96,8 @@ def report(
     most so many of the findings called a regression are none. *epsilon*: the run is clean once fewer than
     that share of its exchanges can differ without an explanation (95 % certain), every difference
     seen is noise or ignored, and hardly a copy went without being compared. The verdict of latency stands
-    at its endpoint and does not change the others. *rules* in force and *templates* of endpoints hold for
-    what was counted before them, too: see `covered` and `fold`. *most_findings* are listed, the heaviest.
+    at its endpoint and does not change the others. *most_findings* are listed, the heaviest. *rules* in force
+    and *templates* of endpoints hold for what was counted before them, too: see `covered` and `fold`.
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
     ``not_compared``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
@@ -106,8 +106,9 @@ def report(
     ``weight``, ``units`` (where some repeat: how often it counted, each unit once); latency: see
     `latencies`.
     """
-    known = [*templates, *(rule.endpoint for rule in rules)]
-    ledger, samples = fold(ledger_of(evidence), samples or {}, known)
+    ledger, samples = fold(
+        ledger_of(evidence), samples or {}, [*templates, *(rule.endpoint for rule in rules)]
+    )
     terms = _Terms(
         samples=samples,
         control_share=control_share,
@@ -142,7 +143,7 @@ def report(
             *(text for text, _ in blind),
             *notes_on_thin_endpoints(verdict, endpoints),
             *notes_on_omitted(endpoints),
-            *notes_on_rules(rules, endpoints),
+            *notes_on_rules(rules, ledger, enough=exchanges_for(epsilon)),
         ],
         "needed": needed,
         **totals,

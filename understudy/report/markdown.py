@@ -99,11 +99,20 @@ def _row(endpoint: Endpoint, *, with_service: bool) -> str:
 
 
 def _latency_block(view: View) -> Iterator[str]:
-    known = [endpoint for endpoint in view.endpoints[:_MOST_ENDPOINTS] if summary.slowness(endpoint)]
+    known = [item for item in view.endpoints if item.latency.delta.is_known][:_MOST_ENDPOINTS]
     if known:
-        rows = [f"- {_code(endpoint.endpoint)}: {summary.slowness(endpoint)}" for endpoint in known]
-        head = "How much longer the shadow takes, exchange by exchange"
+        rows = ["| Endpoint | p50 | p90 | p99 | Slower in | Verdict |", "|---|--:|--:|--:|--:|---|"]
+        rows += [_latency_row(item, with_service=len(view.services) > 1) for item in known]
+        head = "How much longer the shadow took, exchange by exchange (with 95% intervals)"
         yield _details(head, "\n".join(rows), is_open=False)
+
+
+def _latency_row(endpoint: Endpoint, *, with_service: bool) -> str:
+    latency = endpoint.latency
+    name = _cell(endpoint.endpoint) + (f" {_cell(endpoint.service)}" if with_service else "")
+    figures = [summary.longer(quantile) for _, quantile in latency.delta.named]
+    cells = [name, *figures, percent(latency.slower), summary.latency_ruling(endpoint)]
+    return f"| {' | '.join(cells)} |"
 
 
 def _finding_blocks(view: View, found: Iterable[Finding]) -> Iterator[str]:

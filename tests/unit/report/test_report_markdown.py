@@ -160,8 +160,8 @@ def test_the_full_report_holds_everything() -> None:
         "| `GET /orders/{id}` | 400 | 77.5% | 12→15 ms | 80→140 ms | regression |",
         "| `GET /reports/daily` | 50 | 100% | 4.0→52 ms | 12→310 ms | slower |",
         (
-            "- `GET /reports/daily`: p50 +48 ms (+46 ms to +50 ms), p90 +92 ms (+80 ms to +110 ms), "
-            "p99 +300 ms (-10 ms to +390 ms); the shadow took longer in 98%"
+            "| `GET /reports/daily` | +48 ms (+46 to +50 ms) | +92 ms (+80 to +110 ms) "
+            "| +300 ms (-10 to +390 ms) | 98% | slower |"
         ),
         (
             "<summary><b>Regression</b> <code>GET /orders/&#123;id&#125;</code> "
