@@ -46,7 +46,11 @@ def test_buckets_that_cannot_be_drawn_are_left_out() -> None:
     buckets = [[0.2, 5], [0.1, 3], [0.3], "x", [None, 2], [0.4, 0], [0.5, -1], ["0.6", 1], [float("inf"), 1]]
     read = read_latency({"primary": {"buckets": buckets}})
 
-    assert [(bucket.upper, bucket.number) for bucket in read.primary.buckets] == [(0.1, 3), (0.2, 5)]
+    assert [(bucket.upper, bucket.number) for bucket in read.primary.buckets] == [
+        (0.1, 3),
+        (0.2, 5),
+        (0.4, 0),
+    ]
 
 
 def test_slowness_in_words() -> None:
