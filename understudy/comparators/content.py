@@ -14,9 +14,9 @@ import brotli
 from understudy.messages import Answer
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    import compression.zstd as zstd
 else:
-    from backports import zstd
+    import backports.zstd as zstd
 
 MOST_DECODED_BYTES: Final = 8 * 1024 * 1024
 """A body that decodes to more is compared as it came: 8 times the largest copy that is kept (DESIGN §7)."""
@@ -67,8 +67,9 @@ KNOWN: Final = {
 SUFFIXES: Final = (("+json", JSON), ("+xml", XML))  # RFC 6839
 PREFIXES: Final = (("multipart/", MULTIPART), ("text/", TEXT))
 
-SLOW_CHARSETS: Final = frozenset({"punycode"})
-"""Python decodes it in quadratic time: 1 MiB would hold the control process for minutes."""
+NO_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
+"""Encodings of Python that no text is sent in. Punycode takes quadratic time: 1 MiB would hold the control
+process for minutes; the escapes warn of what they read."""
 
 MARKS: Final = (
     # UTF-32 first: its little-endian mark begins with that of UTF-16.
@@ -133,15 +134,22 @@ def _reading(media: str) -> str:
 
 def text_of(body: bytes, charset: str) -> str | None:
     """*body* as text; None when it is not text in *charset*: UTF-8 when not given and not marked as other."""
-    if charset in SLOW_CHARSETS:
-        return None
     if not charset and body[:1] in MARKED:
         charset = next((name for mark, name in MARKS if body.startswith(mark)), "")
+    if charset and not _is_charset(charset):
+        return None
     try:
         return body.decode(charset or "utf-8").removeprefix("\ufeff")
-    except (LookupError, UnicodeError, ValueError):
-        # ValueError: a charset with a NUL in its name. LookupError: unknown, or not a text encoding.
+    except (LookupError, UnicodeError, ValueError):  # LookupError: rot13 and the like are no text encodings
         return None
+
+
+@lru_cache(maxsize=256)
+def _is_charset(name: str) -> bool:
+    try:
+        return codecs.lookup(name).name.replace("_", "-") not in NO_CHARSETS
+    except (LookupError, ValueError):  # ValueError: a NUL in the name
+        return False
 
 
 def codings_of(answer: Answer) -> tuple[str, ...]:

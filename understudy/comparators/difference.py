@@ -114,9 +114,10 @@ def _brief_mapping(value: Mapping[str, object], depth: int) -> object:
 
 
 def _brief_element(value: Element, depth: int) -> object:
-    if not value.fields:
+    fields = value.fields()
+    if not fields:
         return brief(value.text)
-    return _brief_mapping({**value.fields, "#text": value.text} if value.text else value.fields, depth)
+    return _brief_mapping({**fields, "#text": value.text} if value.text else fields, depth)
 
 
 def _brief_list(value: Sequence[object], depth: int) -> object:

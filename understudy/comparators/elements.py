@@ -16,61 +16,41 @@ DEEPEST_ELEMENT: Final = 200
 MOST_TAGS: Final = 100_000
 """About what 1 MiB holds of the busiest pages; a document with more is compared as text."""
 
+MOST_ATTRIBUTES: Final = 100_000
+"""Of a whole document, for the same reason."""
+
 SPACE: Final = re.compile(r"[ \t\n\r\f]+")  # no-break spaces are text
 
 
 class Element:
-    """One element. ``fields`` holds attributes (``@name``), and children in lists by tag.
+    """One element: made when its start is read, filled, and closed at its end.
 
-    ``twin`` is equal for equal elements: a 64-bit hash, keyed by the interpreter, of everything that is
-    compared. ``seen`` has the tag and the twin of each child as they came, one after the other, with
-    "" and 0 for a run of text.
+    ``twin``, known once it is closed, is equal for equal elements: a 64-bit hash, keyed by the interpreter,
+    of everything that is compared. ``children`` has None for a run of text. Most elements equal their
+    counterpart, so `fields`, which the walk looks at, are only made when asked for.
     """
 
-    __slots__ = ("fields", "seen", "space", "text", "twin")
+    __slots__ = ("attributes", "children", "is_single", "mix", "more", "name", "run", "space", "text", "twin")
 
     def __init__(
-        self, space: str, text: str, fields: dict[str, object], seen: tuple[object, ...], twin: int
+        self, name: str, space: str, attributes: Mapping[str, str] | None, *, is_single: bool = False
     ) -> None:
+        self.name = name
         self.space = space
-        self.text = text
-        self.fields = fields
-        self.seen = seen
-        self.twin = twin
+        self.attributes = attributes
+        self.is_single = is_single
+        self.children: list[Element | None] | None = None
+        self.text = ""
+        self.run = ""
+        self.more: list[str] | None = None
+        self.mix = 0
+        self.twin = 0
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Element) and self.twin == other.twin
 
     def __hash__(self) -> int:
         return self.twin
-
-    def tags(self) -> list[object]:
-        """The tags of the children in their order."""
-        return [tag for tag in self.seen[::2] if tag]
-
-    def order(self) -> list[object]:
-        """Like `tags`, with ``#text`` for a run of text."""
-        return [tag or "#text" for tag in self.seen[::2]]
-
-
-class Open:
-    """An element that is being read."""
-
-    __slots__ = ("fields", "marks", "more", "name", "run", "seen", "space", "text")
-
-    def __init__(self, name: str, space: str, attributes: Mapping[str, str]) -> None:
-        self.name = name
-        self.space = space
-        self.fields: dict[str, object] = {}
-        self.marks = 0
-        if attributes:
-            self.marks = hash(frozenset(attributes.items()))
-            for key, value in attributes.items():
-                self.fields["@" + key] = value
-        self.text = ""
-        self.run = ""
-        self.more: list[str] | None = None
-        self.seen: list[object] = []
 
     def add_text(self, text: str) -> None:
         """A piece of text; pieces that follow one another are one run."""
@@ -81,27 +61,22 @@ class Open:
         else:
             self.more.append(text)
 
-    def add(self, name: str, child: Element, *, is_single: bool = False) -> None:
-        """A finished child; one that *is_single* stands without a list around it."""
+    def add(self, child: "Element") -> None:
+        """A child that is closed."""
         if self.run:
             self._end_run()
-        there = self.fields.get(name)
-        if there is None:
-            self.fields[name] = child if is_single else [child]
-        elif isinstance(there, list):
-            there.append(child)
+        if self.children is None:
+            self.children = [child]
         else:
-            self.fields[name] = [there, child]
-        self.seen.append(name)
-        self.seen.append(child.twin)
+            self.children.append(child)
+        self.mix = hash((self.mix, child.twin))
 
-    def close(self) -> Element:
-        """The element, once all of it is read."""
+    def close(self) -> None:
+        """All of it is read."""
         if self.run:
             self._end_run()
-        seen = tuple(self.seen)
-        twin = hash((self.space, self.text, self.marks, seen))
-        return Element(self.space, self.text, self.fields, seen, twin)
+        marks = hash(frozenset(self.attributes.items())) if self.attributes else 0
+        self.twin = hash((self.name, self.space, self.text, marks, self.mix))
 
     def _end_run(self) -> None:
         """Space is normalised, and nothing but space is nothing."""
@@ -113,8 +88,37 @@ class Open:
         text = " ".join(text.split()) if text.isascii() else SPACE.sub(" ", text).strip(" ")
         if text:
             self.text = f"{self.text} {text}" if self.text else text
-            self.seen.append("")
-            self.seen.append(0)
+            self.mix = hash((self.mix, 0))
+            if self.children is None:
+                self.children = [None]
+            else:
+                self.children.append(None)
+
+    def fields(self) -> dict[str, object]:
+        """Attributes as ``@name``, and children in lists by tag; one that is single without a list."""
+        fields: dict[str, object] = {}
+        if self.attributes:
+            for key, value in self.attributes.items():
+                fields["@" + key] = value
+        for child in self.children or ():
+            if child is None:
+                continue
+            there = fields.get(child.name)
+            if there is None:
+                fields[child.name] = child if child.is_single else [child]
+            elif isinstance(there, list):
+                there.append(child)
+            else:
+                fields[child.name] = [there, child]
+        return fields
+
+    def tags(self) -> list[str]:
+        """The tags of the children in their order."""
+        return [child.name for child in self.children or () if child is not None]
+
+    def order(self) -> list[str]:
+        """Like `tags`, with ``#text`` for a run of text."""
+        return ["#text" if child is None else child.name for child in self.children or ()]
 
 
 def named(tag: str, name: str) -> str:

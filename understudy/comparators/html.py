@@ -7,7 +7,7 @@ from typing import Final
 import lxml.etree
 
 from understudy.comparators.content import ContentType, text_of
-from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_TAGS, Open, named
+from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_ATTRIBUTES, MOST_TAGS, Element, named
 from understudy.comparators.json_tree import ABSENT
 
 MEDIA: Final = frozenset({"text/html"})
@@ -25,8 +25,8 @@ END: Final = "understudy-end"
 """A tag put behind the page: where the parser does not see it, it has dropped what stands before."""
 
 
-class TooDeep(Exception):
-    """More levels than libxml2 reads: what follows would be lost."""
+class TooMuch(Exception):
+    """More levels than libxml2 reads, so that what follows would be lost, or too many attributes."""
 
 
 def read(body: bytes, kind: ContentType) -> object:
@@ -43,9 +43,9 @@ def read(body: bytes, kind: ContentType) -> object:
     parser = lxml.etree.HTMLParser(target=page, encoding="utf-8", remove_comments=True, remove_pis=True)
     try:
         lxml.etree.fromstring((text.replace("\0", "\ufffd") + f"<{END}>").encode("utf-8", "replace"), parser)
-    except (lxml.etree.LxmlError, TooDeep, ValueError):
+    except (lxml.etree.LxmlError, TooMuch, ValueError):
         return ABSENT
-    return page.top.fields if page.is_whole and page.top.fields else ABSENT
+    return page.top.fields() if page.is_whole and page.top.children else ABSENT
 
 
 def _text(body: bytes, charset: str) -> str | None:
@@ -61,28 +61,32 @@ class Page:
     """Builds the tree of one page from the events of the parser."""
 
     def __init__(self) -> None:
-        self.top = Open("", "", {})
+        self.top = Element("", "", None)
         self.is_whole = False
-        self._open: list[Open] = []
+        self._attributes = 0
+        self._open: list[Element] = []
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if len(self._open) >= DEEPEST_ELEMENT:
-            raise TooDeep
+        self._attributes += len(attributes)
+        if len(self._open) >= DEEPEST_ELEMENT or self._attributes > MOST_ATTRIBUTES:
+            raise TooMuch
         name = tag
         if tag in NAMED:
             name = named(tag, attributes.get("name") or attributes.get("property") or "")
         self.is_whole = tag == END
-        self._open.append(Open(name, "", attributes))
+        is_single = tag in ONCE and len(self._open) > 0 and self._open[-1].name == ONCE[tag]
+        self._open.append(Element(name, "", attributes or None, is_single=is_single))
 
     def end(self, tag: str) -> None:
         closed = self._open.pop()
         if tag == END:
             return
+        closed.close()
         if self._open:
-            around = self._open[-1]
-            around.add(closed.name, closed.close(), is_single=ONCE.get(tag) == around.name)
-        elif closed.seen or not self.top.seen:  # what follows </html> gets a new one around it
-            self.top.add(closed.name, closed.close(), is_single=True)
+            self._open[-1].add(closed)
+        elif closed.children or not self.top.children:  # what follows </html> gets a new one around it
+            closed.is_single = True
+            self.top.add(closed)
 
     def data(self, text: str) -> None:
         if self._open:

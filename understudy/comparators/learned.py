@@ -127,9 +127,13 @@ def is_name(text: str) -> bool:
     return text != "" and not is_placeholder(text)
 
 
-@lru_cache(maxsize=4096)
 def segment_name(text: str) -> str:
     """A segment as a template shows it: ``{id}`` and its like for data, no braces of a client's own."""
+    return "{id}" if text.isdecimal() else _segment_name(text)  # numbers come and go: nothing to remember
+
+
+@lru_cache(maxsize=4096)
+def _segment_name(text: str) -> str:
     found = identify_segment(text)
     if found:
         return f"{{{found}}}"

@@ -129,7 +129,9 @@ class Templates:
         fit = [item for item in found if item[1].method in (ANY, method)]
         if not fit and method == "HEAD":
             fit = [item for item in found if item[1].method == "GET"]
-        return [template for _, template in sorted(fit, key=_rank)]
+        if len(fit) > 1:
+            fit.sort(key=_rank)
+        return [template for _, template in fit]
 
     def name(self, method: str, path: str) -> str:
         """The endpoint of *path* where no query is known; empty when no template without one fits."""

@@ -130,9 +130,10 @@ class Walk:
             return
         if a.text != b.text:
             self.compare(a.text, b.text)
-        self._objects(a.fields, b.fields)
-        if a.seen[::2] != b.seen[::2] and sorted(map(str, a.tags())) == sorted(map(str, b.tags())):
-            self._note("order", a.order(), b.order())
+        self._objects(a.fields(), b.fields())
+        mine, theirs = a.order(), b.order()
+        if mine != theirs and sorted(a.tags()) == sorted(b.tags()):
+            self._note("order", mine, theirs)
 
     def _below(self, token: Token, parent: object, a: object, b: object) -> None:
         self.tokens.append(token)
@@ -245,7 +246,7 @@ def _freeze_counted(value: object, tokens: list[Token], rules: ListRules) -> Has
     if rules.ignored(tokens):
         return None
     if isinstance(value, Element):
-        return (value.space, value.text, _freeze_counted(value.fields, tokens, rules))
+        return (value.space, value.text, _freeze_counted(value.fields(), tokens, rules))
     if isinstance(value, dict):
         fields = ((key, _freeze_counted(item, [*tokens, key], rules)) for key, item in value.items())
         return ("object", frozenset(fields))
@@ -266,13 +267,13 @@ def _name_of(item: object, fields: tuple[tuple[str, ...], ...]) -> Hashable:
 def _frozen_at(item: object, field: tuple[str, ...]) -> Hashable:
     for name in field:
         if isinstance(item, Element):
-            item = item.fields
+            item = item.fields()
         if not isinstance(item, dict) or name not in item:
             return ABSENT
         item = item[name]
         if isinstance(item, list) and item and isinstance(item[0], Element):
             item = item[0]
-    return ("key", freeze(item.text if isinstance(item, Element) and not item.fields else item))
+    return ("key", freeze(item.text if isinstance(item, Element) and not item.fields() else item))
 
 
 def _is_permutation(a: list[object], b: list[object]) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 from xml.parsers import expat
 
 from understudy.comparators.content import ContentType, text_of
-from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_TAGS, Open
+from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_ATTRIBUTES, MOST_TAGS, Element
 from understudy.comparators.json_tree import ABSENT
 
 MEDIA: Final = frozenset({"application/xml", "text/xml"})
@@ -51,24 +51,27 @@ class Reading:
         parser.SkippedEntityHandler = self._skipped
         parser.EntityDeclHandler = self._refuse
         self.root: dict[str, object] = {}
-        self._open: list[Open] = []
+        self._attributes = 0
+        self._open: list[Element] = []
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        if len(self._open) >= DEEPEST_ELEMENT:
+        self._attributes += len(attributes)
+        if len(self._open) >= DEEPEST_ELEMENT or self._attributes > MOST_ATTRIBUTES:
             raise Refused
         space, _, name = tag.rpartition(SEPARATOR)
         around = self._open[-1].space if self._open else space
         if space not in (around, ""):
             name = f"{_word(space)}:{name}"
-        named = {_attribute(key): value for key, value in attributes.items()} if attributes else {}
-        self._open.append(Open(name, space, named))
+        named = {_attribute(key): value for key, value in attributes.items()} if attributes else None
+        self._open.append(Element(name, space, named))
 
     def _end(self, _: str) -> None:
         closed = self._open.pop()
+        closed.close()
         if self._open:
-            self._open[-1].add(closed.name, closed.close())
+            self._open[-1].add(closed)
         else:
-            self.root = {closed.name: closed.close()}
+            self.root = {closed.name: closed}
 
     def _text(self, text: str) -> None:
         self._open[-1].add_text(text)
