@@ -114,7 +114,7 @@ def cut(value: object, room: list[int], wanted: Sequence[list[str]] = (), depth:
     What the token lists *wanted* lead to gets room before what stands beside it.
     """
     if isinstance(value, Element):  # a page in a part of a form
-        value = {"text": value.text, **value.fields}
+        value = {"text": value.text, **value.fields()}
     if isinstance(value, str):
         return _cut_text(value, room)
     if isinstance(value, Mapping):
