@@ -299,9 +299,14 @@ def test_a_reload_moves_the_bounds_of_mirroring() -> None:
     desk = Desk()
     desk.swap()
     before = desk.plan()
-    desk.reload(shadow={"timeout": "1s", "budget": "2MiB", "body_cap": "64KiB", "control": 0.5})
+    bounds = {"timeout": "1s", "budget": "2MiB", "body_cap": "64KiB", "control": 0.5, "confirm": True}
+    desk.reload(shadow=bounds)
     assert desk.mirror.limits == Limits(
-        control_share=0.5, timeout_seconds=1.0, budget_bytes=2 * 1024 * 1024, cap_bytes=64 * 1024
+        control_share=0.5,
+        timeout_seconds=1.0,
+        budget_bytes=2 * 1024 * 1024,
+        cap_bytes=64 * 1024,
+        confirm=True,
     )
     assert (desk.mirror.budget, desk.mirror.cap) == (2 * 1024 * 1024, 64 * 1024)
     assert desk.plan().targets == before.targets

@@ -20,6 +20,7 @@ from understudy.admin import Change, Readiness, Reload, create_admin
 from understudy.app.board import RELOADS, RESTARTS
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.past import Past
+from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
@@ -77,7 +78,10 @@ class Control:
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         past = Past(runtime.past_path)
-        self._workers = Workers(on_batch=self._on_batch, on_ahead=self._on_ahead, past=past)
+        self._recordings = Recordings(lambda: self._assessor.redaction)
+        self._workers = Workers(
+            on_batch=self._on_batch, on_ahead=self._on_ahead, past=past, on_reel=self._recordings.heard
+        )
         self._assessor = Assessor(
             Comparison(settings.rules.compare),
             self._redaction(settings),
@@ -92,6 +96,7 @@ class Control:
             control_share=settings.shadow.control,
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
+        self._recordings.announce = self._workers.set_tape
         self._registry = CollectorRegistry()
         self._registry.register(
             WorkersCollector(
@@ -134,7 +139,7 @@ class Control:
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         server = Server(
             uvicorn.Config(
-                create_admin(self, stopping=self._stop),
+                create_admin(self, stopping=self._stop, recordings=self._recordings),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
@@ -153,6 +158,7 @@ class Control:
             serving = tasks.create_task(server.serve(sockets=[self._runtime.admin.socket]))
             report(self._runtime.telling, Word.READY)
             await self._stop.wait()
+            self._recordings.end("shutdown")
             server.should_exit = True
             await serving
             link.close()

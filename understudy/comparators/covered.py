@@ -22,12 +22,13 @@ def covered(rules: Sequence[CompareRule], endpoint: str, path: str, kind: str) -
 
 
 def covered_places(ledger: Ledger, rules: Sequence[CompareRule]) -> frozenset[Place]:
-    """The places of *ledger* that are covered by *rules*; see `covered`."""
+    """The places of which *ledger* knows that are covered by *rules*; see `covered`."""
     found: list[Place] = []
     for name in ledger.endpoints() if rules else ():
-        cover = _Cover([rule for rule in rules if is_meant(rule.endpoint, name[1])])
-        if not cover.is_empty:
-            found += [(*name, *spot) for spot in ledger.places(name) if cover.has(*spot)]
+        meant = [rule for rule in rules if is_meant(rule.endpoint, name[1])]
+        if meant:
+            cover = _Cover(meant)
+            found.extend((*name, *spot) for spot in ledger.places(name) if cover.has(*spot))
     return frozenset(found)
 
 

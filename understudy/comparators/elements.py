@@ -16,6 +16,9 @@ DEEPEST_ELEMENT: Final = 200
 MOST_TAGS: Final = 100_000
 """About what 1 MiB holds of the busiest pages; a document with more is compared as text."""
 
+MOST_ATTRIBUTES: Final = 100_000
+"""Of a whole document, for the same reason."""
+
 SPACE: Final = re.compile(r"[ \t\n\r\f]+")  # no-break spaces are text
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import lxml.etree
 
 from understudy.comparators.content import ContentType, text_of
-from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_TAGS, Element, named
+from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_ATTRIBUTES, MOST_TAGS, Element, named
 from understudy.comparators.json_tree import ABSENT
 
 MEDIA: Final = frozenset({"text/html"})
@@ -25,8 +25,8 @@ END: Final = "understudy-end"
 """A tag put behind the page: where the parser does not see it, it has dropped what stands before."""
 
 
-class TooDeep(Exception):
-    """More levels than libxml2 reads: what follows would be lost."""
+class TooMuch(Exception):
+    """More levels than libxml2 reads, so that what follows would be lost, or too many attributes."""
 
 
 def read(body: bytes, kind: ContentType) -> object:
@@ -43,7 +43,7 @@ def read(body: bytes, kind: ContentType) -> object:
     parser = lxml.etree.HTMLParser(target=page, encoding="utf-8", remove_comments=True, remove_pis=True)
     try:
         lxml.etree.fromstring((text.replace("\0", "\ufffd") + f"<{END}>").encode("utf-8", "replace"), parser)
-    except (lxml.etree.LxmlError, TooDeep, ValueError):
+    except (lxml.etree.LxmlError, TooMuch, ValueError):
         return ABSENT
     return page.top.fields() if page.is_whole and page.top.children else ABSENT
 
@@ -63,11 +63,13 @@ class Page:
     def __init__(self) -> None:
         self.top = Element("", "", None)
         self.is_whole = False
+        self._attributes = 0
         self._open: list[Element] = []
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if len(self._open) >= DEEPEST_ELEMENT:
-            raise TooDeep
+        self._attributes += len(attributes)
+        if len(self._open) >= DEEPEST_ELEMENT or self._attributes > MOST_ATTRIBUTES:
+            raise TooMuch
         name = tag
         if tag in NAMED:
             name = named(tag, attributes.get("name") or attributes.get("property") or "")

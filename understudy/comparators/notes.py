@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from understudy.comparators.noise import most_unseen
+from understudy.comparators.overview import Overview
 from understudy.comparators.rules import CompareRule
 from understudy.comparators.templates import is_meant
-from understudy.comparators.verdict import CLEAN, IGNORED, TOLERANCE, UNDECIDED, Judgement, Place
+from understudy.comparators.verdict import CLEAN, UNDECIDED
 
 BREAKER: Final = "breaker"
 """Why a copy is dropped while a shadow fails: see `understudy.shadow`."""
@@ -51,12 +52,12 @@ def notes_on_control(
 
 
 def notes_on_tolerance(
-    judgements: Mapping[Place, Judgement], totals: Totals, *, control_share: float, epsilon: float
+    overview: Overview, totals: Totals, *, control_share: float, epsilon: float
 ) -> list[str]:
     """Whether some verdicts rest on no control, though there is some elsewhere."""
     if not totals["with_control"] and control_share <= 0:
         return []
-    if not any(item.basis == TOLERANCE and item.verdict != IGNORED for item in judgements.values()):
+    if not overview.is_by_tolerance:
         return []
     text = (
         "Some endpoints have no control answers (only GET, HEAD and OPTIONS are asked twice): there, a "
@@ -65,12 +66,9 @@ def notes_on_tolerance(
     return [text]
 
 
-def notes_on_units(judgements: Mapping[Place, Judgement]) -> list[str]:
+def notes_on_units(overview: Overview) -> list[str]:
     """Whether differences wait for more units rather than for more requests."""
-    waiting = sum(
-        item.verdict == UNDECIDED and 2 * item.counts.differing_again > item.counts.differing
-        for item in judgements.values()
-    )
+    waiting = overview.waiting_for_units
     if not waiting:
         return []
     text = (

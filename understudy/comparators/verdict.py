@@ -67,8 +67,21 @@ def judge(
     came, a place is a regression once it differs in more than *epsilon* of the exchanges. Where control
     is asked but does not answer, it stays undecided. What is *covered* by a rule is ignored.
     """
-    ledger = ledger_of(evidence)
-    # Twice over the places rather than once with all of them in hand: there may be a hundred thousand.
+    found = judged(
+        ledger_of(evidence), control_share=control_share, fdr=fdr, epsilon=epsilon, covered=covered
+    )
+    return dict(found)
+
+
+def judged(
+    ledger: Ledger,
+    *,
+    control_share: float,
+    fdr: float,
+    epsilon: float,
+    covered: Collection[Place] = frozenset(),
+) -> Iterator[tuple[Place, Judgement]]:
+    """What `judge` finds, one by one: there may be a hundred thousand, so nobody has all in hand."""
     logs = [
         _log_e(counts, _basis(place[:2], counts, control_share), control_share, epsilon)
         for place, counts, _ in _counted(ledger)
@@ -76,7 +89,6 @@ def judge(
     ]
     level = threshold(len(logs), fdr)
     seen = iter(zip(logs, flagged(logs, fdr), strict=True))
-    judgements = {}
     for place, counts, ignored in _counted(ledger):
         basis = _basis(place[:2], counts, control_share)
         verdict, log_e, needed = IGNORED, 0.0, None
@@ -85,10 +97,12 @@ def judge(
             verdict = _verdict(counts, basis, control_share, is_flagged=is_flagged)
         if verdict == UNDECIDED:
             needed = _needed(counts, basis, control_share, epsilon, level)
-        judgements[place] = Judgement(
-            verdict=verdict, counts=counts, ignored=ignored, log_e=log_e, basis=basis, needed=needed
+        yield (
+            place,
+            Judgement(
+                verdict=verdict, counts=counts, ignored=ignored, log_e=log_e, basis=basis, needed=needed
+            ),
         )
-    return judgements
 
 
 def _counted(ledger: Ledger) -> Iterator[tuple[Place, Counts, int]]:
@@ -193,7 +207,7 @@ def _with_expected_control(counts: Counts, control_share: float) -> Counts:
     )
 
 
-def worst(verdicts: Sequence[str]) -> str:
+def worst(verdicts: Collection[str]) -> str:
     """The verdict of a whole, of its parts' verdicts; clean without any."""
     if REGRESSION in verdicts:
         return REGRESSION

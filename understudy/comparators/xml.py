@@ -5,7 +5,7 @@ from typing import Final
 from xml.parsers import expat
 
 from understudy.comparators.content import ContentType, text_of
-from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_TAGS, Element
+from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_ATTRIBUTES, MOST_TAGS, Element
 from understudy.comparators.json_tree import ABSENT
 
 MEDIA: Final = frozenset({"application/xml", "text/xml"})
@@ -51,10 +51,12 @@ class Reading:
         parser.SkippedEntityHandler = self._skipped
         parser.EntityDeclHandler = self._refuse
         self.root: dict[str, object] = {}
+        self._attributes = 0
         self._open: list[Element] = []
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        if len(self._open) >= DEEPEST_ELEMENT:
+        self._attributes += len(attributes)
+        if len(self._open) >= DEEPEST_ELEMENT or self._attributes > MOST_ATTRIBUTES:
             raise Refused
         space, _, name = tag.rpartition(SEPARATOR)
         around = self._open[-1].space if self._open else space

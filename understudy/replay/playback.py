@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from understudy.comparators import CompareRule, Comparison, Endpoints
+from understudy.comparators import CompareRule
 from understudy.config import Ejection, RedactSettings, Service
 from understudy.replay.entry import Recorded
-from understudy.replay.ledger import Ledger
+from understudy.replay.ledger import Ledger, LedgerRules
 from understudy.replay.pace import Due, at_once
 from understudy.replay.player import Clock, Order, Player, WallClock
 from understudy.replay.recording import Recording
@@ -43,6 +43,7 @@ class Replay:
     control_share: float = 0.1
     wording: Wording = field(default_factory=Wording)
     compare: tuple[CompareRule, ...] = ()
+    templates: tuple[str, ...] = ()
     redact: RedactSettings = field(default_factory=RedactSettings)
     due: Due = at_once
     repeat: int = 1
@@ -89,7 +90,7 @@ class Playback:
             give_up_seconds=replay.give_up_seconds,
         )
         self._ledger = Ledger(
-            Comparison(replay.compare),
+            LedgerRules(compare=replay.compare, templates=replay.templates),
             _redaction(replay.redact),
             shadow=CANDIDATE,
             control=CONTROL if replay.control else PRIMARY,
@@ -151,7 +152,6 @@ class Playback:
             primary=side(PRIMARY, replay.primary),
             shadow=side(CANDIDATE, replay.candidate),
             control=side(CONTROL if replay.control else PRIMARY, replay.control or replay.primary),
-            endpoints=Endpoints([rule.endpoint for rule in replay.compare]),
             clock=self._clock,
             beat=self._report_progress,
         )

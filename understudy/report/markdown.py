@@ -41,11 +41,14 @@ def render_markdown(report: Mapping[str, Any], *, most: int = MOST_CHARACTERS) -
     notes = [f"> {_words(note)}" for note in summary.notes(view)]
     blocks = [*notes, *_endpoint_blocks(view), *_finding_blocks(view, found), *_quiet_blocks(view)]
     left_out = 0
+    room = most - _FOOT_CHARACTERS - _length(text)
     for block in blocks:
-        if len(text) + len(block) + 2 > most - _FOOT_CHARACTERS:
+        length = _length(block) + 2
+        if length > room:
             left_out += 1
         else:
             text += f"\n\n{block}"
+            room -= length
     if left_out:
         foot = f"{plural(left_out, 'part')} left out to stay below the limit; the JSON report has all."
         text += f"\n\n_{foot}_"
@@ -186,6 +189,11 @@ def _cell(text: str) -> str:
 def _html(text: str) -> str:
     """*text* in one line, as code where HTML stands."""
     return f"<code>{_escaped(clip(text, _NAME_CHARACTERS))}</code>"
+
+
+def _length(text: str) -> int:
+    """Characters as JavaScript counts them: two for one beyond the basic plane. The strictest count known."""
+    return len(text) + sum(char > "\uffff" for char in text)
 
 
 def _longest_run(text: str) -> int:

@@ -1,10 +1,10 @@
 """Confirmation: before a difference counts, all sides are asked the same request once more.
 
-A race between the two answers and whatever they read is gone the second time; a fault is not. What
-differs both times counts, for the shadow and for the control alike. Noise is learned from their counts,
-so neither may be favoured: a side counts exactly when it would have counted had everything been asked
-twice (asking again only where one differs saves requests and changes no count), and one second answer
-that does not come lets the first ones count on both sides.
+A race between the two answers and whatever they read is gone the second time; a fault is not. What differs
+both times counts, for the shadow and for the control alike. Noise is learned from their counts, so neither
+may be favoured: a side counts exactly when it would have counted had everything been asked twice (to ask
+again only where one differs saves requests and changes no count), and one second answer that does not come
+lets the first ones count on both sides.
 """
 
 from collections.abc import Callable

@@ -148,6 +148,26 @@ def test_bodies_are_read_by_their_type(
     assert named(compare(answer(primary, kind=kind), answer(shadow, kind=kind))) == expected
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/plain",
+        JSON,
+        "application/x-ndjson",
+        "text/event-stream",
+        "application/xml",
+        "text/html; charset=utf-8",
+        "application/x-www-form-urlencoded",
+        "multipart/mixed; boundary=x",
+    ],
+)
+def test_what_is_not_utf_8_is_compared_as_bytes(kind: str) -> None:
+    """Where UTF-8 is stated or implied, and the bytes are none."""
+    (found,) = compare(answer(b"\xc3(1", kind=kind), answer(b"\xc3(2", kind=kind))
+    assert (found.path, found.kind) == ("/body", "body")
+    assert str(found.primary).startswith("3 bytes, sha256 ")
+
+
 @pytest.mark.parametrize("kind", ["text/plain", JSON])
 def test_the_charset_is_undone(kind: str) -> None:
     """The same text in another charset is the same body."""

@@ -140,7 +140,8 @@ def test_folding_renames_samples_and_leaves_the_rest() -> None:
         ("exchange", "v2", "GET /rpc?m=x", "exchanges"): 1,
     }
     samples = {("v2", "GET /o/{id}", "/body", "body"): [{"primary": i, "shadow": 0} for i in range(9)]}
-    whole, kept = fold(Ledger(evidence), samples, ["GET /o/{order}", "GET /rpc?m={m}"])
+    ledger = Ledger(evidence)
+    whole, kept = fold(ledger, samples, ["GET /o/{order}", "GET /rpc?m={m}"])
     assert dict(whole) == {
         ("exchange", "v2", "GET /o/{order}", "exchanges"): 7,
         ("latency", "v2", "GET /o/{order}", "primary", "7"): 2,
@@ -148,6 +149,7 @@ def test_folding_renames_samples_and_leaves_the_rest() -> None:
         ("exchange", "v2", "GET (other)", "exchanges"): 1,
         ("exchange", "v2", "GET /rpc?m=x", "exchanges"): 1,
     }
+    assert dict(ledger) == evidence
     assert len(kept["v2", "GET /o/{order}", "/body", "body"]) == 5
 
 

@@ -187,6 +187,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "{}">{}]><a>&z;</a>'.format(
         "<a><b/></a>" + "\0",
         '<?xml version="1.0" encoding="no-such-charset"?><a/>',
         "<a>" + "<b/>" * 120_000 + "</a>",
+        "<a " + " ".join(f"a{i}='1'" for i in range(120_000)) + "/>",
     ],
 )
 def test_documents_that_attack_are_text(text: str) -> None:

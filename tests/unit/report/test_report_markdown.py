@@ -146,6 +146,16 @@ def test_a_comment_is_never_too_long(name: str, most: int) -> None:
         assert "left out to stay below the limit; the JSON report has all." in markdown
 
 
+def test_a_character_outside_the_basic_plane_counts_twice() -> None:
+    """As JavaScript counts, which may be who refuses."""
+    row = finding("/body", "value", "regression", samples=[{"primary": "\U0001f600" * 500, "shadow": ""}])
+    rows = [endpoint(f"GET /{number}", "regression", findings=[row]) for number in range(30)]
+    markdown = render_markdown(full() | {"endpoints": rows}, most=20_000)
+
+    assert len(markdown.encode("utf-16-le")) // 2 <= 20_000
+    assert "left out" in markdown
+
+
 def test_the_full_report_holds_everything() -> None:
     """Verdict, endpoints, findings with rates in words and a sample as a diff; noise folded away."""
     report = full()
