@@ -122,6 +122,7 @@ def tell(ledger: Ledger) -> None:
     print("regressions", int(whole["summary"].split()[1].replace(",", "")))
     del whole
     print("after_report", memory_mib("VmRSS"))
+    print("highest_after_report", memory_mib("VmHWM"))
 
 
 def measured(act: str, folder: Path) -> dict[str, float]:

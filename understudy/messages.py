@@ -131,3 +131,24 @@ class Pair(NamedTuple):
     asked: Asked = NOTHING_ASKED
     again: Again | None = None
     unconfirmed: str = ""
+
+
+class Taken(NamedTuple):
+    """One request with its answer, on its way into a recording; whoever writes it down redacts it.
+
+    ``headers`` are the client's. ``body`` is empty when ``body_bytes`` are more than is kept; the answer's
+    body is at most a beginning. ``at`` is Unix time.
+    """
+
+    method: str
+    host: str
+    path: str
+    query: str
+    at: float
+    seconds: float
+    unit: str
+    unit_at: str
+    headers: Headers
+    body: bytes
+    body_bytes: int
+    answer: Answer

@@ -1,5 +1,6 @@
 """Evidence is honest: the report's figures are what was really sent; what is stored shows no secrets."""
 
+import http.client
 import json
 import random
 import string
@@ -165,13 +166,74 @@ def document(seeds: Seeds, number: int) -> Says:
             return Says(body=lines.encode(), fields=(("Content-Type", "application/x-ndjson"), *fields))
         case 4:
             by_mail = {seeds.mail(): {"plan": seeds.sentence()}, seeds.jwt(): 1, seeds.card(): 2}
+            by_mail["inner"] = json.dumps(
+                {seeds.secret_name(): seeds.opaque(), "x": json.dumps(seeds.value())}
+            )
             return Says(
                 body=json.dumps(by_mail).encode(), fields=(("Content-Type", "application/json"), *fields)
             )
+        case 5:
+            page = (
+                f"<form><input type=hidden name='csrf_token' value='{seeds.opaque()}'>"
+                f'<meta name="api-key" content="{seeds.opaque()}"></form>'
+            )
+            return Says(body=page.encode(), fields=(("Content-Type", "text/html"), *fields))
+        case 6:
+            text = f"<login user='1'><password>{seeds.opaque()}</password><p>{seeds.sentence()}</p></login>"
+            return Says(body=text.encode(), fields=(("Content-Type", "application/xml"), *fields))
+        case 7:
+            return Says(body=multipart(seeds), fields=(("Content-Type", MULTIPART), *fields))
         case _:
             return Says(
                 body=json.dumps(value).encode(), fields=(("Content-Type", "application/json"), *fields)
             )
+
+
+MULTIPART = "multipart/form-data; boundary=XyZ"
+
+
+def multipart(seeds: Seeds) -> bytes:
+    """A form of parts, one of them secret by its name, one by what it says."""
+    parts = {seeds.secret_name(): seeds.opaque(), "note": seeds.sentence()}
+    return (
+        b"".join(
+            f'--XyZ\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+            for name, value in parts.items()
+        )
+        + b"--XyZ--\r\n"
+    )
+
+
+def posted(seeds: Seeds, number: int) -> tuple[str, bytes]:
+    """The body of a request, full of secrets, and its media type."""
+    match number % 4:
+        case 0:
+            inner = json.dumps({seeds.secret_name(): seeds.opaque()})
+            value = {"it": seeds.value(), seeds.secret_name(): seeds.opaque(), "inner": inner}
+            return "application/json", json.dumps(value).encode()
+        case 1:
+            form = f"user=1&password={seeds.opaque()}&note={quote(seeds.sentence())}"
+            return "application/x-www-form-urlencoded", form.encode()
+        case 2:
+            return MULTIPART, multipart(seeds)
+        case _:
+            return "text/plain", f"{seeds.sentence()} secret={seeds.opaque()}".encode()
+
+
+def send(port: int, number: int, target: str, fields: dict[str, str], visitors: Seeds) -> int:
+    """Request *number*, every third one with a body; the status."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        if number % 3:
+            connection.request("GET", target, headers=fields)
+        else:
+            kind, body = posted(visitors, number)
+            connection.request("POST", target, body=body, headers={**fields, "Content-Type": kind})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
 
 
 def test_nothing_private_is_stored_or_told(understudy_serve: UnderstudyServe) -> None:
@@ -180,25 +242,37 @@ def test_nothing_private_is_stored_or_told(understudy_serve: UnderstudyServe) ->
     with always().listening() as primary, always().listening() as shadow:
         primary.answer = lambda asked: document(ours, number_of(asked))
         shadow.answer = lambda asked: document(theirs, number_of(asked))
-        serving = understudy_serve(config_text(primary.port, shadow.port, shadow={"control": 0.2}))
+        route = {"path": "/", "flag": "shop", "unit": "header:X-User", "mirror_methods": ["GET", "POST"]}
+        serving = understudy_serve(
+            config_text(primary.port, shadow.port, routes=[route], shadow={"control": 0.2, "confirm": True})
+        )
         for number in range(200):
             query = (
                 f"access_token={visitors.opaque()}&mail={quote(visitors.mail())}&x={quote(visitors.shaped())}"
             )
-            fields = [f"Authorization: Bearer {visitors.opaque()}", f"Cookie: sid={visitors.opaque()}"]
+            fields = {
+                "Authorization": f"Bearer {visitors.opaque()}",
+                "Cookie": f"sid={visitors.opaque()}",
+                "X-Session-Token": visitors.opaque(),
+                "X-Note": visitors.sentence(),
+                "X-User": visitors.opaque(),
+            }
             path = f"/documents/{number}/{quote(visitors.shaped())}"
-            status, _ = ask(serving.proxy_port, f"{path}?{query}", *fields)
-            assert status == 200
+            assert send(serving.proxy_port, number, f"{path}?{query}", fields, visitors) == 200
         report = serving.settled_report(eligible=200)
         page = serving.admin("/").body + serving.admin("/api/v1/report.html").body
         metrics = serving.admin("/metrics").body
+        samples = samples_of(report)
+        assert len(samples) > 20
+        wholes = [serving.admin(f"/api/v1/samples/{sample['id']}").body for sample in samples[:60]]
+        assert sum(b'"explanation":[{' in whole for whole in wholes) > 10
+        assert sum(b"--data-raw" in whole for whole in wholes) > 5
         assert serving.stop() == 0
-        findings = [finding for endpoint in report["endpoints"] for finding in endpoint["findings"]]
-        assert sum(len(finding["samples"]) for finding in findings) > 20
         told = {
             "report": json.dumps(report, ensure_ascii=False).encode(),
             "page": page,
             "metrics": metrics,
+            "samples": b"".join(wholes),
             "log": serving.server.log.read_bytes(),
             **{path.name: path.read_bytes() for path in serving.folder.glob("understudy.db*")},
         }
@@ -217,6 +291,15 @@ def test_nothing_private_is_stored_or_told(understudy_serve: UnderstudyServe) ->
             if quote(secret).encode() in content and quote(secret) != secret
         }
         assert (sorted(plain)[:10], sorted(encoded)[:10]) == ([], [])
+
+
+def samples_of(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        sample
+        for endpoint in report["endpoints"]
+        for finding in endpoint["findings"]
+        for sample in finding["samples"]
+    ]
 
 
 def number_of(asked: Asked) -> int:

@@ -500,6 +500,25 @@ def test_without_an_admin_api_nothing_is_reloaded(command: str) -> None:
     assert run(command, "--admin", "http://127.0.0.1:1").exit_code == 3
 
 
+def test_rules_are_suggested_by_the_server(url: str, plane: Plane) -> None:
+    """From the evidence it has; regressions only when asked for."""
+    samples = [{"primary": "red", "shadow": "blue"}]
+    finding = {
+        "path": "/body/a",
+        "kind": "value",
+        "verdict": "regression",
+        "differing": 7,
+        "samples": samples,
+    }
+    plane.evidence["endpoints"] = [{"endpoint": "GET /x", "findings": [finding]}]
+    assert "REGRESSION  GET /x  /body/a" in run("rules", "suggest", "--admin", url).stdout
+    result = run("rules", "suggest", "--admin", url, "--include-regressions", "--format", "yaml")
+    assert (result.exit_code, parse_yaml(result.stdout)) == (
+        0,
+        {"compare": [{"endpoint": "GET /x", "matching": {"/body/a": "(?s).*"}}]},
+    )
+
+
 SAMPLE = Sample(
     service="v2",
     endpoint="GET /orders/{id}",

@@ -63,11 +63,23 @@ class Desk:
         self.pools.append(pool)
         return pool
 
-    def reload(self, *, without: str = "", shadow: dict[str, Any] | None = None, **services: Any) -> None:
+    def reload(
+        self,
+        *,
+        without: str = "",
+        shadow: dict[str, Any] | None = None,
+        endpoints: dict[str, Any] | None = None,
+        **services: Any,
+    ) -> None:
         """The configuration again, with changes."""
         known = {**self.document["services"], **services}
         known.pop(without, None)
-        document = {"services": known, "store": "memory://", "shadow": {"in_flight": 7, **(shadow or {})}}
+        document = {
+            "services": known,
+            "store": "memory://",
+            "shadow": {"in_flight": 7, **(shadow or {})},
+            "endpoints": endpoints or {},
+        }
         self.engine.reload(parse_settings(document, base=Path(), environ={}))
 
     def swap(self, version: int = 1, **changed: Any) -> None:
@@ -220,6 +232,19 @@ def test_endpoints_follow_the_compare_rules() -> None:
     assert desk.mirror.endpoints.of("GET", "/a/word") == "GET /a/word"
 
 
+def test_templates_of_the_settings_name_endpoints_first() -> None:
+    """Also after a reload; a rule with another placeholder renames nothing, and what was learned stays."""
+    desk = Desk()
+    desk.reload(endpoints={"templates": ["GET /a/{thing}"]})
+    desk.swap(compare=[{"endpoint": "GET /a/{other}", "ignore": ["/t"]}])
+    assert desk.mirror.endpoints.of("GET", "/a/word") == "GET /a/{thing}"
+    for number in range(40):
+        desk.mirror.endpoints.of("GET", f"/b/{'xyz'[number % 3]}{chr(97 + number % 26)}{'mn'[number % 2]}")
+    desk.reload(endpoints={"templates": ["GET /a/{new}"]})
+    assert desk.mirror.endpoints.of("GET", "/a/word") == "GET /a/{new}"
+    assert desk.mirror.endpoints.of("GET", "/b/never") == "GET /b/{name}"
+
+
 CHANGED = {"url": "http://127.0.0.1:10"}
 
 
@@ -274,9 +299,14 @@ def test_a_reload_moves_the_bounds_of_mirroring() -> None:
     desk = Desk()
     desk.swap()
     before = desk.plan()
-    desk.reload(shadow={"timeout": "1s", "budget": "2MiB", "body_cap": "64KiB", "control": 0.5})
+    bounds = {"timeout": "1s", "budget": "2MiB", "body_cap": "64KiB", "control": 0.5, "confirm": True}
+    desk.reload(shadow=bounds)
     assert desk.mirror.limits == Limits(
-        control_share=0.5, timeout_seconds=1.0, budget_bytes=2 * 1024 * 1024, cap_bytes=64 * 1024
+        control_share=0.5,
+        timeout_seconds=1.0,
+        budget_bytes=2 * 1024 * 1024,
+        cap_bytes=64 * 1024,
+        confirm=True,
     )
     assert (desk.mirror.budget, desk.mirror.cap) == (2 * 1024 * 1024, 64 * 1024)
     assert desk.plan().targets == before.targets

@@ -15,6 +15,7 @@ from understudy.admin.guard import Guard
 from understudy.admin.health import HealthEndpoints
 from understudy.admin.problems import HANDLED, answer
 from understudy.admin.processes import ProcessEndpoints
+from understudy.admin.recordings import RecordingEndpoints, RecordingPlane
 from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
 from understudy.admin.samples import SampleEndpoints
@@ -22,7 +23,11 @@ from understudy.admin.suggestions import SuggestionEndpoints
 
 
 def create_admin(
-    control: ControlPlane, *, hosts: Collection[str] = (), stopping: asyncio.Event | None = None
+    control: ControlPlane,
+    *,
+    hosts: Collection[str] = (),
+    stopping: asyncio.Event | None = None,
+    recordings: RecordingPlane | None = None,
 ) -> Starlette:
     """Return the admin server in front of *control*, to be run by any ASGI server.
 
@@ -36,6 +41,7 @@ def create_admin(
     processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
     samples, compare = SampleEndpoints(control), CompareEndpoints(control)
     events = EventEndpoints(control, stopping=stopping)
+    recorded = RecordingEndpoints(recordings)
     app = Starlette(
         routes=[
             Route("/healthz", health.healthz),
@@ -55,6 +61,7 @@ def create_admin(
             Route("/samples/{id}", samples.page),
             Route("/api/v1/report/events", events.events),
             Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
+            Route("/api/v1/recordings", recorded.recordings, methods=["POST", "DELETE"]),
             Route("/static/{name}", report.static),
             Route("/", report.page),
         ],

@@ -20,6 +20,7 @@ from understudy.admin import Change, Readiness, Reload, create_admin
 from understudy.app.board import RELOADS, RESTARTS
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.past import Past
+from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
@@ -29,7 +30,7 @@ from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import Settings
+from understudy.config import Settings, first_origins
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -77,13 +78,16 @@ class Control:
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         past = Past(runtime.past_path)
-        self._workers = Workers(on_batch=self._on_batch, on_ahead=self._on_ahead, past=past)
+        self._recordings = Recordings(lambda: self._assessor.redaction)
+        self._workers = Workers(
+            on_batch=self._on_batch, on_ahead=self._on_ahead, past=past, on_reel=self._recordings.heard
+        )
         self._assessor = Assessor(
             Comparison(settings.rules.compare),
             self._redaction(settings),
             Draws(chance=random.random, places=Bounds().samples_per_key),
         )
-        self._assessor.origins = origins(settings)
+        self._assessor.origins = first_origins(settings.services)
         self._intake = Intake(
             self._store,
             self._assessor,
@@ -92,6 +96,7 @@ class Control:
             control_share=settings.shadow.control,
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
+        self._recordings.announce = self._workers.set_tape
         self._registry = CollectorRegistry()
         self._registry.register(
             WorkersCollector(
@@ -113,7 +118,7 @@ class Control:
     def _apply(self, settings: Settings) -> None:
         """Put reloaded *settings* in force here; the rules may fit again, or be another stand-in now."""
         self._assessor.redaction = self._redaction(settings)
-        self._assessor.origins = origins(settings)
+        self._assessor.origins = first_origins(settings.services)
         self._intake.control_share = settings.shadow.control
         if self._is_loaded.is_set():
             self._put_in_force()
@@ -134,7 +139,7 @@ class Control:
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         server = Server(
             uvicorn.Config(
-                create_admin(self, stopping=self._stop),
+                create_admin(self, stopping=self._stop, recordings=self._recordings),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
@@ -153,6 +158,7 @@ class Control:
             serving = tasks.create_task(server.serve(sockets=[self._runtime.admin.socket]))
             report(self._runtime.telling, Word.READY)
             await self._stop.wait()
+            self._recordings.end("shutdown")
             server.should_exit = True
             await serving
             link.close()
@@ -299,6 +305,7 @@ class Control:
         )
         return {
             **whole,
+            "confirm": self._intake.second_answers(),
             "rules_version": self._book.version,
             "generated_at": time.time(),
             "traffic": traffic(self._workers.snapshots.values()),
@@ -386,11 +393,6 @@ class Control:
         trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
         trouble.add_metric([], 1.0 if self._trouble.text else 0.0)
         yield trouble
-
-
-def origins(settings: Settings) -> dict[str, str]:
-    """Where each service is asked, for the commands in samples."""
-    return {name: service.all_origins[0] for name, service in settings.services.items()}
 
 
 class ControlCollector:

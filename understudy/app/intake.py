@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from understudy.app.trouble import Trouble
 from understudy.comparators import Ledger, noise_at
@@ -34,7 +34,12 @@ DRAWN_SECONDS: Final = 3600.0
 """How long a draw stands against later ones; samples grow too old for the store in days."""
 
 UNIT_KEY: Final = "units"
-"""The secret of the store that names units."""
+"""The secret of the store that names units.
+
+It lies beside the samples, because a unit is to be forgotten after any number of restarts; so whoever has
+the store can try out whose samples it holds. What is redacted cannot be tried out: that key is another one,
+made at each start and stored nowhere.
+"""
 
 Key = tuple[str, ...]
 
@@ -87,6 +92,18 @@ class Intake:
         self._unjudged.clear()
         self._noise.clear()
         self._assessor.draws.forget()
+
+    def second_answers(self) -> dict[str, Any]:
+        """What came of asking again (`shadow.confirm`): how many exchanges were, how many could not be, and
+        what became of the requests, by outcome."""
+        told: dict[str, Any] = {"asked_again": 0, "unconfirmed": 0, "requests": {}}
+        for key, n in self.evidence.items():
+            if key[0] == "exchange" and key[3] in ("asked_again", "unconfirmed"):
+                told[key[3]] += n
+            elif key[0] == "confirm":
+                outcome = f"{key[2]}_{key[3]}" if key[3] else key[2]
+                told["requests"][outcome] = told["requests"].get(outcome, 0) + n
+        return told
 
     async def forget_samples(self, *, unit: str | None) -> int:
         """Forget the samples of *unit* (its text), or all; how many there were. Raises `StoreError`."""

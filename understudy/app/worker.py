@@ -27,7 +27,7 @@ from understudy.config import Settings, parse_settings, reloaded
 from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
-from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Doors, Proxy
+from understudy.proxy import SWEEP_SECONDS, AccessLog, Clock, Doors, Proxy, Tape
 from understudy.proxy.overload import CALM
 from understudy.shadow import Mirror, Redaction
 from understudy.tracing import RequestIds
@@ -96,6 +96,7 @@ class Worker:
                 outbox=self._outbox,
                 metrics=self._metrics,
                 reload=lambda document: self._reload(proxy, link, document),
+                record=lambda wanted: self._record(proxy, wanted),
             )
             background = [
                 tasks.create_task(link.run()),
@@ -251,8 +252,20 @@ class Worker:
             if beat % TRIM_BEATS == 0 or (proxy.overload.stage > CALM and beat % SHORT_TRIM_BEATS == 0):
                 self._contain("heap", give_back)
             self._contain("evidence", link.send_evidence)
+            if proxy.tape is not None:
+                self._contain("recording", lambda: self._send_reels(proxy, link))
             if self._log_file is not None:
                 self._log_file.flush()
+
+    def _record(self, proxy: Proxy, wanted: Mapping[str, object] | None) -> None:
+        """Take what *wanted* says into a recording from now on; None: nothing."""
+        proxy.tape = None
+        if wanted is not None:
+            proxy.tape = Tape(wanted, now=time.monotonic, wall=time.time, chance=random.random)
+
+    def _send_reels(self, proxy: Proxy, link: WorkerLink) -> None:
+        while proxy.tape is not None and link.is_clear and (reel := proxy.tape.reel()) is not None:
+            link.send_reel(reel)
 
     def _tell(self, proxy: Proxy, link: WorkerLink) -> None:
         proxy.engine.collect_errors()

@@ -13,7 +13,18 @@ import orjson
 from understudy.config import parse_rules
 from understudy.engine import Engine
 from understudy.errors import UnderstudyError
-from understudy.link import Batch, Frames, Kind, LinkError, Outbox, encode_batch, frame, json_frame
+from understudy.link import (
+    Batch,
+    Frames,
+    Kind,
+    LinkError,
+    Outbox,
+    Reel,
+    encode_batch,
+    encode_reel,
+    frame,
+    json_frame,
+)
 from understudy.metrics import WorkerMetrics
 
 log = logging.getLogger("understudy.worker")
@@ -38,6 +49,7 @@ class WorkerLink(asyncio.Protocol):
         outbox: Outbox,
         metrics: WorkerMetrics,
         reload: Callable[[Mapping[str, object]], None],
+        record: Callable[[Mapping[str, object] | None], None] = lambda _wanted: None,
     ) -> None:
         self.has_rules = asyncio.Event()
         self._path = path
@@ -46,6 +58,7 @@ class WorkerLink(asyncio.Protocol):
         self._engine = engine
         self.services = services
         self._reload = reload
+        self._record = record
         self._outbox = outbox
         self._metrics = metrics
         self._transport: asyncio.Transport | None = None
@@ -114,6 +127,16 @@ class WorkerLink(asyncio.Protocol):
         if self._transport is not None and not self._is_paused:
             self._transport.write(json_frame(Kind.METRICS, self._metrics.snapshot()))
 
+    def send_reel(self, reel: Reel) -> None:
+        """Send what was recorded. Nobody sends it again: a recording may have gaps, which are told."""
+        if self._transport is not None:
+            self._transport.write(frame(Kind.TAKEN, encode_reel(reel)))
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the control process takes what is written."""
+        return self._transport is not None and not self._is_paused
+
     # -- asyncio.Protocol -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -127,6 +150,7 @@ class WorkerLink(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
+        self._record(None)  # nobody is left to record for
         self._lost.set()
 
     def pause_writing(self) -> None:
@@ -142,6 +166,9 @@ class WorkerLink(asyncio.Protocol):
                     self._apply(orjson.loads(payload))
                 elif kind == Kind.SETTINGS:
                     self._settle(orjson.loads(payload))
+                elif kind == Kind.TAPE:
+                    wanted = orjson.loads(payload)
+                    self._record(wanted if wanted["number"] else None)
                 elif kind == Kind.ACK:
                     self._outbox.acknowledge(orjson.loads(payload)["sequence"])
                     if len(self._outbox) >= BACKLOG_PAIRS:

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import orjson
 
 from understudy.app.past import Past
-from understudy.link import Batch, Frames, Kind, LinkError, decode_batch, json_frame
+from understudy.link import Batch, Frames, Kind, LinkError, Reel, decode_batch, decode_reel, json_frame
 from understudy.metrics import fold
 
 log = logging.getLogger("understudy.control")
@@ -35,6 +35,7 @@ class Workers:
         on_batch: Callable[[str, Batch], None],
         on_ahead: Callable[[int, Mapping[str, Any]], None],
         past: Past,
+        on_reel: Callable[[Reel], None] = lambda _reel: None,
     ) -> None:
         self.snapshots, awaited = past.load()
         self._past = past
@@ -42,9 +43,11 @@ class Workers:
         self._heard = 0
         self._on_batch = on_batch
         self._on_ahead = on_ahead
+        self._on_reel = on_reel
         self._links: set[WorkerConnection] = set()
         self._rules: bytes | None = None
         self._settings: bytes | None = None
+        self._tape: bytes | None = None
         self._changed = asyncio.Event()
 
     def connection(self) -> "WorkerConnection":
@@ -62,6 +65,13 @@ class Workers:
         self._settings = json_frame(Kind.SETTINGS, {"number": number, "document": document})
         for link in self._links:
             link.send(self._settings)
+
+    def set_tape(self, wanted: Mapping[str, Any] | None) -> None:
+        """Let all, and whoever connects from now on, record what *wanted* says; None: nothing."""
+        tape = json_frame(Kind.TAPE, wanted or {"number": 0})
+        self._tape = tape if wanted else None
+        for link in self._links:
+            link.send(tape)
 
     async def settled(self, number: int, *, seconds: float) -> tuple[int, int]:
         """Wait, at most *seconds*, until every worker answered for *number*: (workers, follow it)."""
@@ -109,6 +119,8 @@ class Workers:
             link.send(self._settings)
         if self._rules is not None:
             link.send(self._rules)
+        if self._tape is not None:
+            link.send(self._tape)
 
     def left(self, link: "WorkerConnection") -> None:
         self._links.discard(link)
@@ -145,6 +157,9 @@ class Workers:
     def heard(self, link: "WorkerConnection", kind: Kind, payload: bytes) -> None:
         if kind == Kind.BATCH:
             self._on_batch(link.source, decode_batch(payload))
+            return
+        if kind == Kind.TAKEN:
+            self._on_reel(decode_reel(payload))
             return
         message = orjson.loads(payload)
         if kind == Kind.HELLO:

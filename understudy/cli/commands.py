@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from understudy.cli.frame import CommandError, Commands, ExitCode, complain, end
+from understudy.cli.record_command import record
 from understudy.cli.replay_command import replay
 from understudy.cli.report_options import ReportFailOn, ReportFiles, ReportForm
 
@@ -383,4 +384,5 @@ def report(
     end(reported.finish(told, outputs=outputs, fail_on=conditions))
 
 
+app.command()(record)
 app.command()(replay)

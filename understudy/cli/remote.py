@@ -1,6 +1,6 @@
 """The admin API as the command line uses it: one request, one answer, every failure in words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -35,6 +35,23 @@ class AdminApi:
     def delete(self, path: str, **parameters: str) -> httpx.Response:
         """The answer to DELETE *path*. Raises: CommandError."""
         return self._ask("DELETE", path, params=parameters)
+
+    def stream(self, path: str, document: object) -> Iterator[bytes]:
+        """The pieces of the answer to POST *path*, as they come. Raises: CommandError before the first,
+        httpx.TransportError when it breaks off."""
+        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        with httpx.Client(base_url=self.url, timeout=timeout, trust_env=False) as client:
+            try:
+                answer = client.send(client.build_request("POST", path, json=document), stream=True)
+            except httpx.TransportError as error:
+                raise self._unreachable(_why(error)) from None
+            try:
+                if not answer.is_success:
+                    answer.read()
+                    self._refuse(answer)
+                yield from answer.iter_bytes()
+            finally:
+                answer.close()
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)

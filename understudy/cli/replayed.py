@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,6 +67,15 @@ class Arguments:
     seed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """Of a configuration, of a rules document, or the defaults."""
+
+    compare: tuple[CompareRule, ...] = ()
+    templates: tuple[str, ...] = ()
+    redact: RedactSettings = field(default_factory=RedactSettings)
+
+
 def run(arguments: Arguments, *, form: ReportFormat | None, files: Sequence[Path], fail_on: str) -> ExitCode:
     """Replay as *arguments* say and write the report; how the command shall end. An interrupted one never
     ends like a verdict. Raises: CommandError, ConfigError, RecordingError."""
@@ -99,7 +108,7 @@ def read_replay(arguments: Arguments) -> Replay:
     wording = Wording(own=_own(arguments.header), sends_credentials=arguments.credentials)
     timeout = _duration("--timeout", arguments.timeout)
     give_up = _duration("--give-up", arguments.give_up)
-    compare, redact = _rules(arguments)
+    rules = _rules(arguments)
     share = arguments.control_share
     if share is None:
         share = CONTROL_SHARE if control is None else 1.0
@@ -111,8 +120,9 @@ def read_replay(arguments: Arguments) -> Replay:
         control=control,
         control_share=share,
         wording=wording,
-        compare=compare,
-        redact=redact,
+        compare=rules.compare,
+        templates=rules.templates,
+        redact=rules.redact,
         due=due_of(recording),
         repeat=arguments.repeat,
         concurrency=arguments.concurrency,
@@ -190,17 +200,19 @@ def _pace(arguments: Arguments) -> Callable[[Recording], Due]:
     return lambda _recording: at_once
 
 
-def _rules(arguments: Arguments) -> tuple[tuple[CompareRule, ...], RedactSettings]:
-    """The compare rules and what is hidden: of a configuration, of a rules document, or the defaults."""
+def _rules(arguments: Arguments) -> _Rules:
+    """What counts as a difference, and what is hidden. Raises: CommandError, ConfigError."""
     if arguments.rules is not None:
         document = read_file(arguments.rules)
         if not isinstance(document, dict) or "compare" not in document:
             raise CommandError(f"{arguments.rules}: has no compare rules", "a mapping with the key compare")
-        return parse_rules({"compare": document["compare"]}, services=()).compare, RedactSettings()
+        return _Rules(compare=parse_rules({"compare": document["compare"]}, services=()).compare)
     if arguments.config is not None:
         settings = load(arguments.config, os.environ)
-        return settings.rules.compare, settings.redact
-    return (), RedactSettings()
+        return _Rules(
+            compare=settings.rules.compare, templates=settings.endpoints.templates, redact=settings.redact
+        )
+    return _Rules()
 
 
 def _own(fields: Sequence[str]) -> Headers:

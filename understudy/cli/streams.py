@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-_PLAIN = {"→": "->", "…": "...", "·": "|", "\N{EN DASH}": "-", "µ": "u", "§": "section "}
+_PLAIN = {
+    "→": "->",
+    "…": "...",
+    "·": "|",
+    "\N{EN DASH}": "-",
+    "µ": "u",
+    "§": "section ",
+    "≥": ">=",
+    "≤": "<=",
+}
 _HANDLER = "understudy.plain"
 
 

@@ -4,10 +4,12 @@ Keys (all texts), and what they count:
 
 ``("mirror", service, outcome, reason)``  copies; outcome: eligible, sent, skipped, dropped, answered, failed
 ``("control", service, outcome, reason)``  the same for control calls; the service is the one asked
+``("confirm", service, outcome, reason)``  the same for second requests, which confirm a difference
 ``("exchange", service, endpoint, what)``  exchanges, matched (equal), ignored (only forgiven differences),
     with_control, not_compared (both answers came, but no room was left, or mirroring broke),
     unpaired (the primary's answer failed, so there is nothing to compare with),
-    late (the shadow took longer than the primary by more than is forgiven)
+    late (the shadow took longer than the primary by more than is forgiven),
+    asked_again (compared with second answers), unconfirmed (these did not come: the first ones counted)
 ``("difference", service, endpoint, path, kind, what)``  differing, control_differing,
     b (the shadow differs, the control does not), c (the reverse),
     differing_with_control, ignored (forgiven by a rule),

@@ -7,7 +7,6 @@ from understudy.comparators.learned import Learned
 from understudy.comparators.ledger import Ledger
 from understudy.comparators.templates import Templates
 
-BY_ENDPOINT: Final = frozenset({"exchange", "difference", "latency"})
 MOST_SAMPLES: Final = 5
 """As many as a store keeps of one place."""
 
@@ -47,13 +46,8 @@ def fold(ledger: Ledger, samples: Samples, templates: Sequence[str] = ()) -> tup
     new = fold_names({endpoint for _, endpoint in ledger.endpoints()}, templates)
     if not new:
         return ledger, samples
-    whole = Ledger()
-    for key, n in ledger.items():
-        if key[0] in BY_ENDPOINT and key[2] in new:
-            key = (*key[:2], new[key[2]], *key[3:])
-        whole.add({key: n})
     kept: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     for (service, endpoint, path, kind), found in samples.items():
         place = (service, new.get(endpoint, endpoint), path, kind)
         kept.setdefault(place, []).extend(found)
-    return whole, {place: found[:MOST_SAMPLES] for place, found in kept.items()}
+    return ledger.under(new), {place: found[:MOST_SAMPLES] for place, found in kept.items()}

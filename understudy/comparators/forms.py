@@ -93,10 +93,12 @@ def _named(texts: Sequence[str]) -> tuple[str, str] | None:
     if whole is not None:
         return whole
     shared = SEPARATED.match(_beginning(texts))
-    if shared is None:
-        return None
-    rest = _form([text[shared.end() :] for text in texts])
-    return None if rest is None else (f"{shared[0]}… and {rest[0]}", re.escape(shared[0]) + rest[1])
+    rest = _form([text[shared.end() :] for text in texts]) if shared is not None else None
+    if shared is not None and rest is not None:
+        return f"{shared[0]}… and {rest[0]}", re.escape(shared[0]) + rest[1]
+    if all(OPAQUE.fullmatch(text) for text in texts):
+        return "opaque tokens", "[A-Za-z0-9_=.~+/-]+"
+    return None
 
 
 def _beginning(texts: Sequence[str]) -> str:
@@ -114,8 +116,6 @@ def _form(texts: Sequence[str]) -> tuple[str, str] | None:
         lengths = sorted({len(text) for text in texts})
         letters = "0-9a-fA-F" if any(text != text.lower() for text in texts) else "0-9a-f"
         return "hexadecimal", f"[{letters}]{{{lengths[0]}}}" if len(lengths) == 1 else f"[{letters}]+"
-    if all(OPAQUE.fullmatch(text) for text in texts):
-        return "opaque tokens", "[A-Za-z0-9_=.~+/-]+"
     return None
 
 

@@ -81,6 +81,21 @@ class Ledger(Mapping[Key, int]):
         """What belongs to no endpoint: copies and control calls, by outcome."""
         return self._others
 
+    def under(self, names: Mapping[str, str]) -> "Ledger":
+        """The same counts with endpoints by new *names* (old → new); those that come to one name are added.
+
+        To read only: what keeps its name is shared, so that a few new names cost little.
+        """
+        whole, taken = Ledger(), frozenset(names.values())
+        whole._others = self._others
+        for name in self.endpoints():
+            endpoint = names.get(name[1], name[1])
+            if endpoint in taken:
+                self._fold(name, whole, whole._name(name[0], endpoint))
+            else:
+                self._share(name, whole)
+        return whole
+
     # -- a mapping --------------------------------------------------------------------------------
 
     def __getitem__(self, key: Key) -> int:
@@ -136,6 +151,28 @@ class Ledger(Mapping[Key, int]):
         if key[:1] == ("latency",) and len(key) == 5 and key[3] in SIDES and key[4] in INDEXES:
             return self.latency((key[1], key[2]), key[3]).get(INDEXES[key[4]], 0)
         return self._others.get(key, 0)
+
+    def _share(self, name: Name, whole: "Ledger") -> None:
+        if name in self._exchanges:
+            whole._exchanges[name] = self._exchanges[name]
+        if name in self._places:
+            whole._places[name] = self._places[name]
+        if name in self._latencies:
+            whole._latencies[name] = self._latencies[name]
+
+    def _fold(self, name: Name, whole: "Ledger", new: Name) -> None:
+        """Add what is counted of *name* to what *whole* has of *new*."""
+        exchange = whole._exchanges.setdefault(new, {})
+        for what, number in self.exchange(name).items():
+            exchange[what] = exchange.get(what, 0) + number
+        for (path, kind), numbers in self.places(name).items():
+            place = whole._place(new, path, kind)
+            for at, number in enumerate(numbers):
+                place[at] += number
+        for side, counts in self._latencies.get(name, {}).items():
+            buckets = whole._latencies.setdefault(new, {}).setdefault(side, {})
+            for index, number in counts.items():
+                buckets[index] = buckets.get(index, 0) + number
 
     def _text(self, text: str) -> str:
         return self._texts.setdefault(text, text)

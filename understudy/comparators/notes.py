@@ -5,14 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from understudy.comparators.noise import most_unseen
-from understudy.comparators.rules import CompareRule
-from understudy.comparators.templates import is_meant
-from understudy.comparators.verdict import CLEAN, IGNORED, TOLERANCE, UNDECIDED, Judgement, Place
+from understudy.comparators.overview import Overview
+from understudy.comparators.verdict import CLEAN, UNDECIDED
 
 BREAKER: Final = "breaker"
 """Why a copy is dropped while a shadow fails: see `understudy.shadow`."""
-
-MOST_NAMED: Final = 3
 
 Totals = Mapping[str, int]
 Services = Mapping[str, Mapping[str, Any]]
@@ -51,12 +48,12 @@ def notes_on_control(
 
 
 def notes_on_tolerance(
-    judgements: Mapping[Place, Judgement], totals: Totals, *, control_share: float, epsilon: float
+    overview: Overview, totals: Totals, *, control_share: float, epsilon: float
 ) -> list[str]:
     """Whether some verdicts rest on no control, though there is some elsewhere."""
     if not totals["with_control"] and control_share <= 0:
         return []
-    if not any(item.basis == TOLERANCE and item.verdict != IGNORED for item in judgements.values()):
+    if not overview.is_by_tolerance:
         return []
     text = (
         "Some endpoints have no control answers (only GET, HEAD and OPTIONS are asked twice): there, a "
@@ -65,12 +62,9 @@ def notes_on_tolerance(
     return [text]
 
 
-def notes_on_units(judgements: Mapping[Place, Judgement]) -> list[str]:
+def notes_on_units(overview: Overview) -> list[str]:
     """Whether differences wait for more units rather than for more requests."""
-    waiting = sum(
-        item.verdict == UNDECIDED and 2 * item.counts.differing_again > item.counts.differing
-        for item in judgements.values()
-    )
+    waiting = overview.waiting_for_units
     if not waiting:
         return []
     text = (
@@ -145,21 +139,6 @@ def notes_on_omitted(endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
     """How many findings are judged and counted, but not listed."""
     omitted = sum(item["omitted"] for item in endpoints)
     return [f"{number_of(omitted, 'lighter finding')} judged but not listed."] if omitted else []
-
-
-def notes_on_rules(rules: Sequence[CompareRule], endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which compare rules mean no endpoint that was seen: a typing error, or no traffic yet."""
-    seen = {item["endpoint"] for item in endpoints}
-    idle = [
-        f"compare[{i}] ({rule.endpoint})"
-        for i, rule in enumerate(rules)
-        if not any(is_meant(rule.endpoint, endpoint) for endpoint in seen)
-    ]
-    if not idle or not seen:
-        return []
-    more = f" and {len(idle) - MOST_NAMED} more" if len(idle) > MOST_NAMED else ""
-    verb = "means" if len(idle) == 1 else "mean"
-    return [f"{', '.join(idle[:MOST_NAMED])}{more} {verb} no endpoint that was seen so far."]
 
 
 def reasons(counts: Mapping[str, int]) -> str:

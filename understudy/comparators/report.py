@@ -1,15 +1,14 @@
 """The report as JSON (DESIGN §8): verdicts, findings by weight, and what was not looked at."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from heapq import nsmallest
 from math import ceil, exp
 from typing import Any, Final
 
 from understudy.comparators.covered import covered_places
 from understudy.comparators.evidence import Key
 from understudy.comparators.folding import fold
+from understudy.comparators.idle import notes_on_rules
 from understudy.comparators.latency import latencies
 from understudy.comparators.ledger import Ledger, Name, ledger_of
 from understudy.comparators.noise import (
@@ -26,12 +25,12 @@ from understudy.comparators.notes import (
     notes_on_failures,
     notes_on_missed,
     notes_on_omitted,
-    notes_on_rules,
     notes_on_thin_endpoints,
     notes_on_tolerance,
     notes_on_units,
     number_of,
 )
+from understudy.comparators.overview import ORDER, Overview, weight
 from understudy.comparators.rules import CompareRule
 from understudy.comparators.verdict import (
     CLEAN,
@@ -41,26 +40,12 @@ from understudy.comparators.verdict import (
     UNDECIDED,
     Judgement,
     Place,
-    judge,
+    judged,
     worst,
 )
 
 Samples = Mapping[Place, Sequence[Mapping[str, Any]]]
 
-ORDER: Final = {REGRESSION: 0, UNDECIDED: 1, NOISE: 2, IGNORED: 3, CLEAN: 4}
-SEVERITY: Final = {
-    # After Keploy, risk.go: what is gone or of another type breaks clients; an added field seldom does.
-    "status": 5.0,
-    "missing": 4.0,
-    "type": 4.0,
-    "content_type": 3.0,
-    "value": 2.0,
-    "length": 2.0,
-    "body": 2.0,
-    "order": 1.5,
-    "header": 1.0,
-    "extra": 0.5,
-}
 MOST_FINDINGS: Final = 5000
 """A report lists so many, the heaviest: more are megabytes that nobody reads. All of them are judged."""
 
@@ -76,7 +61,6 @@ class _Terms:
     control_share: float
     fdr: float
     epsilon: float
-    most_findings: int
 
 
 def report(
@@ -86,9 +70,9 @@ def report(
     fdr: float = 0.05,
     control_share: float = 0.1,
     epsilon: float = EPSILON,
+    most_findings: int = MOST_FINDINGS,
     rules: Sequence[CompareRule] = (),
     templates: Sequence[str] = (),
-    most_findings: int = MOST_FINDINGS,
 ) -> dict[str, Any]:
     """The report of all *evidence*, ready for `json.dumps`. Seconds for times, shares for rates.
 
@@ -96,8 +80,8 @@ def report(
     most so many of the findings called a regression are none. *epsilon*: the run is clean once fewer than
     that share of its exchanges can differ without an explanation (95 % certain), every difference
     seen is noise or ignored, and hardly a copy went without being compared. The verdict of latency stands
-    at its endpoint and does not change the others. *rules* in force and *templates* of endpoints hold for
-    what was counted before them, too: see `covered` and `fold`. *most_findings* are listed, the heaviest.
+    at its endpoint and does not change the others. *most_findings* are listed, the heaviest. *rules* in force
+    and *templates* of endpoints hold for what was counted before them, too: see `covered` and `fold`.
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
     ``not_compared``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
@@ -106,18 +90,14 @@ def report(
     ``weight``, ``units`` (where some repeat: how often it counted, each unit once); latency: see
     `latencies`.
     """
-    known = [*templates, *(rule.endpoint for rule in rules)]
-    ledger, samples = fold(ledger_of(evidence), samples or {}, known)
-    terms = _Terms(
-        samples=samples,
-        control_share=control_share,
-        fdr=fdr,
-        epsilon=epsilon,
-        most_findings=most_findings,
+    ledger, samples = fold(
+        ledger_of(evidence), samples or {}, [*templates, *(rule.endpoint for rule in rules)]
     )
+    terms = _Terms(samples=samples, control_share=control_share, fdr=fdr, epsilon=epsilon)
     covered = covered_places(ledger, rules)
-    judgements = judge(ledger, control_share=control_share, fdr=fdr, epsilon=epsilon, covered=covered)
-    endpoints = _endpoints(ledger, judgements, terms)
+    judgements = judged(ledger, control_share=control_share, fdr=fdr, epsilon=epsilon, covered=covered)
+    overview = Overview(judgements, most_findings)
+    endpoints = _endpoints(ledger, overview, terms)
     flows = {key: n for key, n in ledger.others().items() if key[0] in ("mirror", "control")}
     services = _services(flows)
     totals = {
@@ -131,18 +111,18 @@ def report(
     ]
     lacking = _lacking(endpoints, services, epsilon)
     is_blind = any(stops for _, stops in blind)
-    verdict, needed = _run_verdict(judgements, totals, lacking, is_blind=is_blind)
+    verdict, needed = _run_verdict(overview, totals, lacking, is_blind=is_blind)
     return {
         "verdict": verdict,
-        "summary": _summary(verdict, needed, judgements, endpoints, totals),
+        "summary": _summary(verdict, needed, overview, endpoints, totals),
         "notes": [
             *notes_on_control(services, totals, control_share=control_share, epsilon=epsilon),
-            *notes_on_tolerance(judgements, totals, control_share=control_share, epsilon=epsilon),
-            *notes_on_units(judgements),
+            *notes_on_tolerance(overview, totals, control_share=control_share, epsilon=epsilon),
+            *notes_on_units(overview),
             *(text for text, _ in blind),
             *notes_on_thin_endpoints(verdict, endpoints),
             *notes_on_omitted(endpoints),
-            *notes_on_rules(rules, endpoints),
+            *notes_on_rules(rules, ledger, enough=exchanges_for(epsilon)),
         ],
         "needed": needed,
         **totals,
@@ -157,36 +137,12 @@ def report(
 # -- endpoints and findings
 
 
-def _endpoints(ledger: Ledger, judgements: Mapping[Place, Judgement], terms: _Terms) -> list[dict[str, Any]]:
-    by_endpoint: dict[Name, list[tuple[Place, Judgement]]] = {name: [] for name in ledger.endpoints()}
-    for place, judgement in judgements.items():
-        by_endpoint[place[:2]].append((place, judgement))
-    slowness = latencies(ledger, list(by_endpoint), terms.fdr)
-    listed = _listed(judgements, terms.most_findings)
-    endpoints = [
-        _endpoint(ledger, name, found, slowness[name], terms, listed) for name, found in by_endpoint.items()
-    ]
-    return sorted(endpoints, key=_endpoint_order)
-
-
-def _listed(judgements: Mapping[Place, Judgement], most: int) -> Collection[Place]:
-    """The places whose findings the report lists."""
-    if len(judgements) <= most:
-        return judgements
-
-    def order(place: Place) -> tuple[int, float, Place]:
-        judgement = judgements[place]
-        return ORDER[judgement.verdict], -_weight(place, judgement), place
-
-    return frozenset(nsmallest(most, judgements, key=order))
-
-
-def _weight(place: Place, judgement: Judgement) -> float:
-    """How much a reader should care: how bad the kind is, times how much oftener than by itself."""
-    counts = judgement.counts
-    rate = counts.differing / counts.exchanges if counts.exchanges else 0.0
-    control_rate = counts.control_differing / counts.with_control if counts.with_control else 0.0
-    return round(SEVERITY.get(place[3], 1.0) * max(0.0, rate - control_rate), 6)
+def _endpoints(ledger: Ledger, overview: Overview, terms: _Terms) -> list[dict[str, Any]]:
+    names = ledger.endpoints()
+    slowness = latencies(ledger, names, terms.fdr)
+    return sorted(
+        (_endpoint(ledger, name, overview, slowness[name], terms) for name in names), key=_endpoint_order
+    )
 
 
 def _endpoint_order(item: Mapping[str, Any]) -> tuple[int, float, str, str]:
@@ -195,12 +151,7 @@ def _endpoint_order(item: Mapping[str, Any]) -> tuple[int, float, str, str]:
 
 
 def _endpoint(
-    ledger: Ledger,
-    name: Name,
-    found: Sequence[tuple[Place, Judgement]],
-    latency: dict[str, Any],
-    terms: _Terms,
-    listed: Collection[Place],
+    ledger: Ledger, name: Name, overview: Overview, latency: dict[str, Any], terms: _Terms
 ) -> dict[str, Any]:
     service, endpoint = name
     counts = {
@@ -208,18 +159,16 @@ def _endpoint(
         for what in ("exchanges", "matched", "ignored", "with_control", "not_compared")
     }
     missed = counts["not_compared"]
-    findings = sorted(
-        (_finding(place, judgement, missed, terms) for place, judgement in found if place in listed),
-        key=_finding_order,
-    )
-    verdict = worst([judgement.verdict for _, judgement in found])
+    verdicts = overview.verdicts_at(name)
+    findings = [_finding(place, judgement, missed, terms) for place, judgement in overview.heaviest(name)]
+    verdict = worst(verdicts)
     lacking = max(0, exchanges_for(terms.epsilon) - counts["exchanges"])
     at_most = most_unseen(counts["exchanges"], missed)
     needed = None
     if verdict == CLEAN and at_most > terms.epsilon:
         verdict = UNDECIDED
     if verdict == UNDECIDED:
-        needed = max([lacking, *(judgement.needed or 0 for _, judgement in found)]) or None
+        needed = max(lacking, overview.needed_at(name)) or None
     return {
         "endpoint": endpoint,
         "service": service,
@@ -229,12 +178,8 @@ def _endpoint(
         "at_most": round(at_most, 6),
         "latency": latency,
         "findings": findings,
-        "omitted": len(found) - len(findings),
+        "omitted": verdicts.total() - len(findings),
     }
-
-
-def _finding_order(item: Mapping[str, Any]) -> tuple[int, float, str, str]:
-    return ORDER[item["verdict"]], -item["weight"], item["path"], item["kind"]
 
 
 def _finding(place: Place, judgement: Judgement, missed: int, terms: _Terms) -> dict[str, Any]:
@@ -264,7 +209,7 @@ def _finding(place: Place, judgement: Judgement, missed: int, terms: _Terms) -> 
         "e_value": exp(min(judgement.log_e, LARGEST_LOG)),
         "basis": judgement.basis,
         "needed": judgement.needed,
-        "weight": _weight(place, judgement),
+        "weight": weight(place, judgement),
         "units": _units(counts),
         "samples": [dict(sample) for sample in terms.samples.get(place, ())],
     }
@@ -317,29 +262,24 @@ def _lacking(
 
 
 def _run_verdict(
-    judgements: Mapping[Place, Judgement], totals: Mapping[str, int], lacking: int, *, is_blind: bool
+    overview: Overview, totals: Mapping[str, int], lacking: int, *, is_blind: bool
 ) -> tuple[str, int | None]:
-    verdict = worst([judgement.verdict for judgement in judgements.values()])
+    verdict = worst(overview.verdicts)
     if verdict == REGRESSION:
         return verdict, None
     if verdict == CLEAN and not lacking and not is_blind:
         return CLEAN, None
-    shares = [
-        judgement.needed * totals["exchanges"] / max(1, judgement.counts.exchanges)
-        for judgement in judgements.values()
-        if judgement.needed
-    ]
-    return UNDECIDED, int(max([lacking, *shares])) or None
+    return UNDECIDED, max(lacking, int(overview.share_needed * totals["exchanges"])) or None
 
 
 def _summary(
     verdict: str,
     needed: int | None,
-    judgements: Mapping[Place, Judgement],
+    overview: Overview,
     endpoints: Sequence[Mapping[str, Any]],
     totals: Mapping[str, int],
 ) -> str:
-    counted = Counter(judgement.verdict for judgement in judgements.values())
+    counted = overview.verdicts
     broken = sum(item["verdict"] == REGRESSION for item in endpoints)
     slower = sum(item["latency"]["verdict"] == REGRESSION for item in endpoints)
     seen = f"{number_of(totals['exchanges'], 'exchange')}, {totals['with_control']:,} with control"

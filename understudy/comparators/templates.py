@@ -95,9 +95,10 @@ class Templates:
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
+        self.texts = tuple(texts)
         self._root = _Node()
         self._count = 0
-        for text in texts:
+        for text in self.texts:
             try:
                 template = read_template(text)
             except ValueError:
@@ -129,7 +130,9 @@ class Templates:
         fit = [item for item in found if item[1].method in (ANY, method)]
         if not fit and method == "HEAD":
             fit = [item for item in found if item[1].method == "GET"]
-        return [template for _, template in sorted(fit, key=_rank)]
+        if len(fit) > 1:
+            fit.sort(key=_rank)
+        return [template for _, template in fit]
 
     def name(self, method: str, path: str) -> str:
         """The endpoint of *path* where no query is known; empty when no template without one fits."""
@@ -146,6 +149,11 @@ def _rank(item: tuple[int, Template]) -> tuple[int, int, int, int]:
 
 
 def _below(node: _Node, part: str) -> _Node:
+    child = node.literals.get(part)
+    if child is not None:
+        return child
+    if "{" not in part:
+        return node.literals.setdefault(_literal(part), _Node())
     if PLACEHOLDER.fullmatch(part):
         node.named = node.named or _Node()
         return node.named
@@ -163,6 +171,8 @@ def _below(node: _Node, part: str) -> _Node:
 
 def _literal(part: str) -> str:
     """*part* as clients send it, however it is escaped."""
+    if part.isalnum() and part.isascii():
+        return part
     return quote(unquote(part), safe=SEGMENT_SAFE)
 
 

@@ -1,6 +1,6 @@
 """Judge each (service, endpoint, path, kind): regression, noise, undecided or ignored."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -67,32 +67,55 @@ def judge(
     came, a place is a regression once it differs in more than *epsilon* of the exchanges. Where control
     is asked but does not answer, it stays undecided. What is *covered* by a rule is ignored.
     """
-    ledger = ledger_of(evidence)
-    lost = lost_control_calls(ledger.others())
-    known: dict[Place, tuple[Counts, int, str, float]] = {}
-    for name in ledger.endpoints():
-        for (path, kind), numbers in ledger.places(name).items():
-            counts = _counts(ledger, name, numbers, lost)
-            basis = _basis(name, counts, control_share)
-            log_e = _log_e(counts, basis, control_share, epsilon)
-            known[*name, path, kind] = counts, numbers[AT["ignored"]], basis, log_e
-    seen = [
-        place
-        for place, (counts, *_) in known.items()
-        if place not in covered and (counts.differing or counts.control_differing)
+    found = judged(
+        ledger_of(evidence), control_share=control_share, fdr=fdr, epsilon=epsilon, covered=covered
+    )
+    return dict(found)
+
+
+def judged(
+    ledger: Ledger,
+    *,
+    control_share: float,
+    fdr: float,
+    epsilon: float,
+    covered: Collection[Place] = frozenset(),
+) -> Iterator[tuple[Place, Judgement]]:
+    """What `judge` finds, one by one: there may be a hundred thousand, so nobody has all in hand."""
+    logs = [
+        _log_e(counts, _basis(place[:2], counts, control_share), control_share, epsilon)
+        for place, counts, _ in _counted(ledger)
+        if _is_seen(place, counts, covered)
     ]
-    is_flagged = dict(zip(seen, flagged([known[place][3] for place in seen], fdr), strict=True))
-    level = threshold(len(seen), fdr)
-    judgements = {}
-    for place, (counts, ignored, basis, log_e) in known.items():
-        verdict = _verdict(counts, basis, control_share, is_flagged=is_flagged.get(place))
-        needed = None
+    level = threshold(len(logs), fdr)
+    seen = iter(zip(logs, flagged(logs, fdr), strict=True))
+    for place, counts, ignored in _counted(ledger):
+        basis = _basis(place[:2], counts, control_share)
+        verdict, log_e, needed = IGNORED, 0.0, None
+        if _is_seen(place, counts, covered):
+            log_e, is_flagged = next(seen)
+            verdict = _verdict(counts, basis, control_share, is_flagged=is_flagged)
         if verdict == UNDECIDED:
             needed = _needed(counts, basis, control_share, epsilon, level)
-        judgements[place] = Judgement(
-            verdict=verdict, counts=counts, ignored=ignored, log_e=log_e, basis=basis, needed=needed
+        yield (
+            place,
+            Judgement(
+                verdict=verdict, counts=counts, ignored=ignored, log_e=log_e, basis=basis, needed=needed
+            ),
         )
-    return judgements
+
+
+def _counted(ledger: Ledger) -> Iterator[tuple[Place, Counts, int]]:
+    """Every place, what was counted there, and how often it was forgiven."""
+    lost = lost_control_calls(ledger.others())
+    for name in ledger.endpoints():
+        for (path, kind), numbers in ledger.places(name).items():
+            yield (*name, path, kind), _counts(ledger, name, numbers, lost), numbers[AT["ignored"]]
+
+
+def _is_seen(place: Place, counts: Counts, covered: Collection[Place]) -> bool:
+    """Whether it differed and no rule covers it: what is not seen costs the others nothing."""
+    return place not in covered and (counts.differing > 0 or counts.control_differing > 0)
 
 
 def noise_at(ledger: Ledger, name: Name, control_share: float) -> dict[Place, bool]:
@@ -144,9 +167,7 @@ def _log_e(counts: Counts, basis: str, control_share: float, epsilon: float) -> 
     return log_e_value(counts, control_share or 1.0)
 
 
-def _verdict(counts: Counts, basis: str, control_share: float, *, is_flagged: bool | None) -> str:
-    if is_flagged is None:
-        return IGNORED
+def _verdict(counts: Counts, basis: str, control_share: float, *, is_flagged: bool) -> str:
     if is_flagged:
         return REGRESSION
     if basis == CONTROL and is_noise(counts, control_share or 1.0):
@@ -186,7 +207,7 @@ def _with_expected_control(counts: Counts, control_share: float) -> Counts:
     )
 
 
-def worst(verdicts: Sequence[str]) -> str:
+def worst(verdicts: Collection[str]) -> str:
     """The verdict of a whole, of its parts' verdicts; clean without any."""
     if REGRESSION in verdicts:
         return REGRESSION

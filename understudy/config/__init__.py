@@ -9,6 +9,7 @@ from understudy.config.origins import Ejection, HealthCheck, OriginTls
 from understudy.config.reloading import Reloaded, reloaded
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
+from understudy.config.services import first_origins
 from understudy.config.settings import (
     AUTO,
     AccessLogSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "Summary",
     "TlsSettings",
     "client_context",
+    "first_origins",
     "json_schema",
     "listeners",
     "load",

@@ -23,6 +23,11 @@ def locate(service: Service, base: Path) -> Service:
     )
 
 
+def first_origins(services: Mapping[str, Service]) -> dict[str, str]:
+    """One origin of each service, for whoever wants to ask it by hand."""
+    return {name: service.all_origins[0] for name, service in services.items()}
+
+
 def _absolute(origin: str, base: Path) -> str:
     if not origin.startswith(UNIX):
         return origin

@@ -7,6 +7,7 @@ carries its source and sequence, so that the store counts it exactly once.
 from understudy.link.batch import Batch, decode_batch, encode_batch
 from understudy.link.frames import Frames, Kind, LinkError, frame, json_frame
 from understudy.link.outbox import Outbox
+from understudy.link.taken import Reel, decode_reel, encode_reel
 
 __all__ = [
     "Batch",
@@ -14,8 +15,11 @@ __all__ = [
     "Kind",
     "LinkError",
     "Outbox",
+    "Reel",
     "decode_batch",
+    "decode_reel",
     "encode_batch",
+    "encode_reel",
     "frame",
     "json_frame",
 ]

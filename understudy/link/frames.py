@@ -27,6 +27,8 @@ class Kind(IntEnum):
     METRICS = 6  # worker: a cumulative snapshot
     SETTINGS = 7  # control: {"number", "document"}
     SETTLED = 8  # worker: {"number", "error"}
+    TAPE = 9  # control: {"number", …}: what to record, see proxy/tape.py; number 0: nothing
+    TAKEN = 10  # worker: see taken.py
 
 
 def frame(kind: Kind, payload: bytes) -> bytes:

@@ -14,7 +14,7 @@ from understudy.proxy.heads import (
     read_fields,
     valid_host,
 )
-from understudy.proxy.rehearsal import rehearse
+from understudy.proxy.rehearsal import rehearse, taped
 from understudy.proxy.upgrade import upgrade_fields
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def prepare(exchange: "Exchange", client: "ClientConnection") -> bytes:
         exchange.rehearsal = rehearse(
             proxy.mirror, plan, exchange, fields, start, added, is_upgrade=bool(exchange.upgrade)
         )
+    if proxy.tape is not None and not fields.is_shadow:
+        exchange.rehearsal = taped(exchange.rehearsal, proxy.mirror, plan, proxy.tape, exchange)
     length = fields.length
     if length != UNSIZED:
         ours += CHUNKED_FIELD if length == CHUNKED else b"Content-Length: %d\r\n" % length

@@ -3,12 +3,18 @@
 Mirroring is isolated here: every exception is counted, none is raised into the request.
 """
 
+from typing import TYPE_CHECKING
+
 from understudy.engine import Plan
 from understudy.forwarding import CREDENTIAL, kind_of, name_of
 from understudy.messages import Head
 from understudy.proxy.heads import UNSIZED, Fields
+from understudy.proxy.tape import Take, Tape
 from understudy.shadow import Copy, Mirror, MirroredExchange, keep
 from understudy.tracing import TRACE_FIELDS, read_traceparent
+
+if TYPE_CHECKING:
+    from understudy.proxy.exchange import Exchange
 
 
 def rehearse(
@@ -70,36 +76,62 @@ def _give_up(mirror: Mirror, exchange: MirroredExchange | None) -> None:
         mirror.broke()
 
 
+def taped(
+    rehearsal: "Rehearsal | None", mirror: Mirror, plan: Plan, tape: Tape, exchange: "Exchange"
+) -> "Rehearsal | None":
+    """*rehearsal*, or one without copies, which tells *tape* too if that wants the request."""
+    try:
+        take = tape.begin(exchange, plan.decision, mirror.barred)
+        if take is None:
+            return rehearsal
+        if rehearsal is None:
+            rehearsal = Rehearsal(mirror, plan, None, None, is_sized=False)
+        rehearsal.take = take
+    except Exception:  # noqa: BLE001  recording is isolated: counted, never raised
+        mirror.broke()
+    return rehearsal
+
+
 class Rehearsal:
     """Tells the mirror of one request and its primary answer, in the order in which they happen."""
 
-    __slots__ = ("_body", "_copy", "_exchange", "_kept", "_mirror", "_plan")
+    __slots__ = ("_body", "_copy", "_exchange", "_kept", "_mirror", "_plan", "take")
 
     def __init__(
-        self, mirror: Mirror, plan: Plan, exchange: MirroredExchange, copy: Copy, *, is_sized: bool
+        self,
+        mirror: Mirror,
+        plan: Plan,
+        exchange: MirroredExchange | None,
+        copy: Copy | None,
+        *,
+        is_sized: bool,
     ) -> None:
         self._mirror = mirror
         self._plan = plan
-        self._exchange: MirroredExchange | None = exchange
-        self._copy: Copy | None = copy
+        self._exchange = exchange
+        self._copy = copy
         self._body: list[bytes] | None = None
         self._kept = 0
-        if is_sized:
+        self.take: Take | None = None
+        """Gets what is told here, too, while there is a recording."""
+        if is_sized and copy is not None:
             copy.is_sized = True
             self._body = []
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body: kept up to the cap and the budget."""
         try:
+            if self.take is not None:
+                self.take.body(data)
             exchange, body = self._exchange, self._body
             if exchange is None or body is None:
                 return
             keep(body, data)
             self._kept += len(data)
             if self._kept > self._mirror.cap:
-                self.abort("body_too_large")
+                self._leave("body_too_large")
             elif not exchange.hold(len(data)):
-                self.abort("budget")
+                self._leave("budget")
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._broke()
 
@@ -128,6 +160,8 @@ class Rehearsal:
     def answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of the primary's answer, as the service sent it."""
         try:
+            if self.take is not None:
+                self.take.answer(status, headers)
             if self._exchange is not None:
                 self._exchange.primary_answer(status, headers)
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
@@ -136,6 +170,8 @@ class Rehearsal:
     def data(self, data: bytes) -> None:
         """A piece of the primary's body."""
         try:
+            if self.take is not None:
+                self.take.data(data)
             if self._exchange is not None:
                 self._exchange.primary_data(data)
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
@@ -144,9 +180,10 @@ class Rehearsal:
     def complete(self, seconds: float, whole: bytes) -> None:
         """The primary's answer is whole; *whole* are its bytes if they came at once, else empty."""
         if self._copy is not None:
-            self.abort("request_incomplete")
-            return
+            self._leave("request_incomplete")
         try:
+            if self.take is not None:
+                self.take.complete(seconds)
             if self._exchange is not None:
                 self._exchange.primary_complete(seconds, whole)
                 self._exchange = None
@@ -155,6 +192,15 @@ class Rehearsal:
 
     def abort(self, reason: str) -> None:
         """No comparison will come of this request; a copy that was not sent yet never is."""
+        try:
+            if self.take is not None:
+                self.take.abort(reason)
+        except Exception:  # noqa: BLE001  recording is isolated: counted, never raised
+            self._mirror.broke()
+        self._leave(reason)
+
+    def _leave(self, reason: str) -> None:
+        """Mirror no further, for *reason*."""
         try:
             exchange = self._exchange
             copy, self._copy, self._body = self._copy, None, None
@@ -171,5 +217,5 @@ class Rehearsal:
     def _broke(self) -> None:
         """Mirror this request no further."""
         exchange, self._exchange = self._exchange, None
-        self._copy = self._body = None
+        self._copy = self._body = self.take = None
         _give_up(self._mirror, exchange)

@@ -34,6 +34,7 @@ from understudy.proxy.line import (
     WAITING,
 )
 from understudy.proxy.overload import NO_COPIES, NO_REQUESTS, Overload
+from understudy.proxy.tape import Tape
 from understudy.shadow import Mirror
 from understudy.tracing import RequestIds
 from understudy.upstream import Outgoing
@@ -108,6 +109,8 @@ class Proxy:
         self.spellings = RequestSpellings(b"" if request_ids is None else request_ids.name)
         self.access_log = access_log
         self.refuses = False
+        self.tape: Tape | None = None
+        """What takes requests into a recording, while there is one."""
         self.overload = Overload(memory_bytes)
         self.doors = Doors(
             loop=loop,

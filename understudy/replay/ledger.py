@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from understudy.comparators import Comparison, bucket, report
+from understudy.comparators import CompareRule, Comparison, Endpoints, bucket, report
+from understudy.comparators.evidence import forgiven
 from understudy.messages import NOTHING_ASKED, Answer, Asked, Pair
 from understudy.replay.ask import Reply
 from understudy.replay.entry import Recorded
@@ -30,11 +31,18 @@ class Played:
 
     number: int
     request: Recorded
-    endpoint: str
     at: float
     primary: Reply
     shadow: Reply | None
     control: Reply | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRules:
+    """The compare rules, and *templates* that name endpoints beside those of the rules."""
+
+    compare: tuple[CompareRule, ...] = ()
+    templates: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -47,7 +55,7 @@ class Ledger:
 
     def __init__(
         self,
-        comparison: Comparison,
+        rules: LedgerRules,
         redaction: Redaction,
         *,
         shadow: str,
@@ -60,13 +68,15 @@ class Ledger:
         self.primary_failures: Counter[str] = Counter()
         self.played = 0
         self.differing = 0
+        self._rules = rules
+        self._endpoints = Endpoints([*rules.templates, *(rule.endpoint for rule in rules.compare)])
         self._shadow = shadow
         self._control = control
         self._seed = seed
         self._dice = random.Random()
         self._places = Bounds().samples_per_key
         draws = Draws(chance=lambda: self._dice.random(), places=self._places)
-        self._assessor = Assessor(comparison, redaction, draws)
+        self._assessor = Assessor(Comparison(rules.compare), redaction, draws)
         self._assessor.origins = origins
         self._asked = asked
         self._samples: dict[Place, list[tuple[float, int, dict[str, object]]]] = {}
@@ -111,31 +121,45 @@ class Ledger:
         primary, shadow = played.primary.answer, played.shadow.answer if played.shadow else None
         if primary is None or shadow is None or played.shadow is None:
             return
+        request = played.request
+        endpoint = self._endpoints.of(
+            request.override or request.method, request.path, request.query, primary.status
+        )
         if played.primary.is_timed and played.shadow.is_timed:
-            for side, reply in (("primary", played.primary), ("shadow", played.shadow)):
-                at = str(bucket(reply.seconds))
-                self.evidence["latency", self._shadow, played.endpoint, side, at] += 1
+            self._time(endpoint, played.primary.seconds, played.shadow.seconds)
         control = played.control.answer if played.control else None
         self._dice.seed(f"{self._seed}/{played.number}")
         assessment = self._assessor.assess(
             Pair(
                 service=self._shadow,
-                endpoint=played.endpoint,
+                endpoint=endpoint,
                 flag="",
-                method=played.request.method,
-                path=played.request.path,
-                query=played.request.query,
+                method=request.method,
+                path=request.path,
+                query=request.query,
                 at=played.at,
                 primary=primary,
                 shadow=comparable(primary, shadow),
                 control=None if control is None else comparable(primary, control),
-                asked=self._asked(played.request),
+                asked=self._asked(request),
             )
         )
         self.evidence.update(assessment.counts)
         self.differing += assessment.result != "match"
         for found in assessment.found:
             self._keep(found, played.number)
+
+    def _time(self, endpoint: str, mine: float, theirs: float) -> None:
+        """Count how long both sides took, and by how much the shadow took longer (see `evidence`)."""
+        delta = theirs - mine
+        for side, seconds in (
+            ("primary", mine),
+            ("shadow", theirs),
+            ("slower" if delta > 0 else "faster", abs(delta)),
+        ):
+            self.evidence["latency", self._shadow, endpoint, side, str(bucket(seconds))] += 1
+        if theirs > forgiven(mine):
+            self.evidence["exchange", self._shadow, endpoint, "late"] += 1
 
     def _keep(self, found: Found, number: int) -> None:
         place = (found.service, found.endpoint, found.path, found.kind)
@@ -151,7 +175,13 @@ class Ledger:
         samples: Mapping[Place, list[dict[str, object]]] = {
             place: [body for _, _, body in kept] for place, kept in self._samples.items()
         }
-        return report(self.evidence, samples=samples, control_share=control_share)
+        return report(
+            self.evidence,
+            samples=samples,
+            control_share=control_share,
+            rules=self._rules.compare,
+            templates=self._rules.templates,
+        )
 
 
 def comparable(primary: Answer, other: Answer) -> Answer:

@@ -3,14 +3,15 @@
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from understudy.comparators import CompareRule, Comparison, Endpoints
+from understudy.comparators import CompareRule
 from understudy.config import Ejection, RedactSettings, Service
 from understudy.replay.entry import Recorded
-from understudy.replay.ledger import Ledger
+from understudy.replay.ledger import Ledger, LedgerRules
 from understudy.replay.pace import Due, at_once
 from understudy.replay.player import Clock, Order, Player, WallClock
 from understudy.replay.recording import Recording
@@ -26,6 +27,9 @@ CONTROL: Final = "control"
 
 VERDICT_SECONDS: Final = 1.0
 """How often the verdict so far is worked out."""
+
+JUDGING_SHARE: Final = 0.02
+"""Of the time at most, however much evidence there is: it stands between requests and answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,7 @@ class Replay:
     control_share: float = 0.1
     wording: Wording = field(default_factory=Wording)
     compare: tuple[CompareRule, ...] = ()
+    templates: tuple[str, ...] = ()
     redact: RedactSettings = field(default_factory=RedactSettings)
     due: Due = at_once
     repeat: int = 1
@@ -79,7 +84,7 @@ class Playback:
         self._clock = clock or WallClock()
         self._player: Player | None = None
         self._verdict = "undecided"
-        self._judged_at = 0.0
+        self._judge_at = 0.0
         self._order = Order(
             requests=replay.recording.requests,
             due=replay.due,
@@ -89,7 +94,7 @@ class Playback:
             give_up_seconds=replay.give_up_seconds,
         )
         self._ledger = Ledger(
-            Comparison(replay.compare),
+            LedgerRules(compare=replay.compare, templates=replay.templates),
             _redaction(replay.redact),
             shadow=CANDIDATE,
             control=CONTROL if replay.control else PRIMARY,
@@ -151,7 +156,6 @@ class Playback:
             primary=side(PRIMARY, replay.primary),
             shadow=side(CANDIDATE, replay.candidate),
             control=side(CONTROL if replay.control else PRIMARY, replay.control or replay.primary),
-            endpoints=Endpoints([rule.endpoint for rule in replay.compare]),
             clock=self._clock,
             beat=self._report_progress,
         )
@@ -164,10 +168,11 @@ class Playback:
         return random.Random(f"{replay.seed}:{number}").random() < replay.control_share
 
     def _report_progress(self) -> None:
-        now = self._clock.now()
-        if now - self._judged_at >= VERDICT_SECONDS:
-            self._judged_at = now
+        if self._clock.now() >= self._judge_at:
+            began_at = time.perf_counter()
             self._verdict = str(self._ledger.report(control_share=self._replay.control_share)["verdict"])
+            took = time.perf_counter() - began_at
+            self._judge_at = self._clock.now() + max(VERDICT_SECONDS, took / JUDGING_SHARE)
         self._tell(
             Progress(
                 total=self._order.total,

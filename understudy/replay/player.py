@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from understudy.comparators import Endpoints
 from understudy.replay.ask import Reply
 from understudy.replay.entry import Recorded
 from understudy.replay.ledger import Ledger, Played
@@ -76,7 +75,6 @@ class Player:
         primary: Side,
         shadow: Side,
         control: Side,
-        endpoints: Endpoints,
         clock: Clock,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
@@ -89,7 +87,6 @@ class Player:
         self._primary = primary
         self._shadow = shadow
         self._control = control
-        self._endpoints = endpoints
         self._clock = clock
         self._beat = beat
         self._feeding: asyncio.Task[None] | None = None
@@ -151,7 +148,6 @@ class Player:
 
     async def _exchange(self, number: int) -> None:
         request = self._order.requests[number % len(self._order.requests)]
-        endpoint = self._endpoints.of(request.method, request.path)  # in the order in which they are sent
         at = time.time()
         shadow: Reply | None = None
         control: Reply | None = None
@@ -164,7 +160,6 @@ class Player:
             Played(
                 number=number,
                 request=request,
-                endpoint=endpoint,
                 at=at,
                 primary=primary,
                 shadow=shadow,

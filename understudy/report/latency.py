@@ -136,5 +136,5 @@ def _quantile(value: float | None, interval: object) -> Quantile:
 def _buckets(item: object) -> tuple[Bucket, ...]:
     pairs = [tuple(tolerant.items(entry)) for entry in tolerant.items(item)]
     known = [(_seconds(pair[0]), tolerant.count(pair[1])) for pair in pairs if len(pair) == 2]
-    buckets = [Bucket(upper=upper, number=many) for upper, many in known if upper is not None and many > 0]
+    buckets = [Bucket(upper=upper, number=many) for upper, many in known if upper is not None and many >= 0]
     return tuple(sorted(buckets, key=lambda bucket: bucket.upper))

@@ -41,11 +41,14 @@ def render_markdown(report: Mapping[str, Any], *, most: int = MOST_CHARACTERS) -
     notes = [f"> {_words(note)}" for note in summary.notes(view)]
     blocks = [*notes, *_endpoint_blocks(view), *_finding_blocks(view, found), *_quiet_blocks(view)]
     left_out = 0
+    room = most - _FOOT_CHARACTERS - _length(text)
     for block in blocks:
-        if len(text) + len(block) + 2 > most - _FOOT_CHARACTERS:
+        length = _length(block) + 2
+        if length > room:
             left_out += 1
         else:
             text += f"\n\n{block}"
+            room -= length
     if left_out:
         foot = f"{plural(left_out, 'part')} left out to stay below the limit; the JSON report has all."
         text += f"\n\n_{foot}_"
@@ -99,11 +102,20 @@ def _row(endpoint: Endpoint, *, with_service: bool) -> str:
 
 
 def _latency_block(view: View) -> Iterator[str]:
-    known = [endpoint for endpoint in view.endpoints[:_MOST_ENDPOINTS] if summary.slowness(endpoint)]
+    known = [item for item in view.endpoints if item.latency.delta.is_known][:_MOST_ENDPOINTS]
     if known:
-        rows = [f"- {_code(endpoint.endpoint)}: {summary.slowness(endpoint)}" for endpoint in known]
-        head = "How much longer the shadow takes, exchange by exchange"
+        rows = ["| Endpoint | p50 | p90 | p99 | Slower in | Verdict |", "|---|--:|--:|--:|--:|---|"]
+        rows += [_latency_row(item, with_service=len(view.services) > 1) for item in known]
+        head = "How much longer the shadow took, exchange by exchange (with 95% intervals)"
         yield _details(head, "\n".join(rows), is_open=False)
+
+
+def _latency_row(endpoint: Endpoint, *, with_service: bool) -> str:
+    latency = endpoint.latency
+    name = _cell(endpoint.endpoint) + (f" {_cell(endpoint.service)}" if with_service else "")
+    figures = [summary.longer(quantile) for _, quantile in latency.delta.named]
+    cells = [name, *figures, percent(latency.slower), summary.latency_ruling(endpoint)]
+    return f"| {' | '.join(cells)} |"
 
 
 def _finding_blocks(view: View, found: Iterable[Finding]) -> Iterator[str]:
@@ -177,6 +189,11 @@ def _cell(text: str) -> str:
 def _html(text: str) -> str:
     """*text* in one line, as code where HTML stands."""
     return f"<code>{_escaped(clip(text, _NAME_CHARACTERS))}</code>"
+
+
+def _length(text: str) -> int:
+    """Characters as JavaScript counts them: two for one beyond the basic plane. The strictest count known."""
+    return len(text) + sum(char > "\uffff" for char in text)
 
 
 def _longest_run(text: str) -> int:

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from understudy.report import chart, spread, summary
+from understudy.report import chart, numbers, spread, summary
 from understudy.report.marks import Side, mark
-from understudy.report.numbers import count, duration, moment, percent, plural
+from understudy.report.numbers import count, duration, moment, percent, plural, signed
 from understudy.report.search import CHOICES, SLOWER, Search
 from understudy.report.view import Endpoint, Finding, Flow, Sample, View, read_report
 from understudy.report.visible import value_text, visible
@@ -152,7 +152,7 @@ def _templates() -> Environment:
         "count": count,
         "percent": percent,
         "duration": duration,
-        "signed": spread.signed,
+        "signed": signed,
         "moment": moment,
         "visible": visible,
         "clip": _clip,
@@ -161,6 +161,7 @@ def _templates() -> Environment:
     }
     environment.globals |= {
         "words": summary,
+        "written": numbers,
         "plural": plural,
         "sides": _sides,
         "most_samples": _MOST_SAMPLES,

@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from understudy.report.chart import Scale, Tick, round_down, round_up
-from understudy.report.latency import Bucket, Latency, Quantiles
-from understudy.report.numbers import duration
+from understudy.report.latency import Bucket, Latency, Quantile, Quantiles
+from understudy.report.numbers import signed
 
 TALL: Final = 100
 WIDE: Final = 1000
 """The box that curves are drawn in; it is stretched over the picture."""
 
 _WIDEST: Final = 4.0  # percent: a lonely bucket is drawn no wider, lest it look like many
+_THINNEST: Final = 0.2
 _LEAST: Final = 1.5  # of TALL: what was seen once is seen in the picture
 _LEAST_GAP: Final = 18.0
 _SHORTEST: Final = 1e-6
 _LONGEST: Final = 1e6
 """Seconds. What lies beyond is no answer time, and stands at the edge."""
-
-_MINUS: Final = "\N{MINUS SIGN}"
 
 
 class Axis(Protocol):
@@ -118,18 +117,12 @@ def difference(latency: Latency) -> Spread | None:
     return Spread(ticks=scale.ticks, series=_series({"delta": latency.delta}, scale), zero=scale.at(0.0))
 
 
-def signed(seconds: float | None) -> str:
-    """Seconds with their sign: ``"+12 ms"``, or with a minus sign; zero has none."""
-    if seconds is None or seconds == 0:
-        return duration(seconds)
-    return ("+" if seconds > 0 else _MINUS) + duration(abs(seconds))
-
-
 def _times(side: Quantiles) -> Iterable[float]:
     for bucket in side.buckets:
         yield min(max(bucket.upper, -_LONGEST), _LONGEST)
     for _, quantile in side.named:
-        ends = (quantile.interval.low, quantile.interval.high) if quantile.interval else ()
+        interval = quantile.interval
+        ends = (interval.low, interval.high) if interval else (quantile.at_least, quantile.at_most)
         for time in (quantile.value, *ends):
             if time is not None:
                 yield min(max(time, -_LONGEST), _LONGEST)
@@ -145,18 +138,19 @@ def _series(sides: dict[str, Quantiles], axis: Axis) -> tuple[Series, ...]:
 
 
 def _bars(buckets: Sequence[Bucket], axis: Axis) -> list[tuple[float, float, float]]:
-    """(from, to, density) of each bucket.
+    """(from, to, density) of each bucket that holds anything.
 
-    Empty buckets are not told, so a bucket is taken to be as wide as the nearer of its neighbours is away.
+    The first has no bucket before it that would say where it begins: it is drawn as wide as the next.
     """
     total = sum(bucket.number for bucket in buckets)
     ends = [axis.at(bucket.upper) for bucket in buckets]
+    first = 2 * ends[0] - ends[1] if len(ends) > 1 else ends[0] - _WIDEST if ends else 0.0
     bars = []
-    for place, (end, bucket) in enumerate(zip(ends, buckets, strict=True)):
-        gaps = [end - ends[place - 1]] if place else []
-        gaps += [ends[place + 1] - end] if place + 1 < len(ends) else []
-        width = min([gap for gap in gaps if gap > 0] + [_WIDEST])
-        bars.append((max(end - width, 0.0), end, bucket.number / total / width))
+    for start, end, bucket in zip([first, *ends], ends, buckets, strict=False):
+        start = min(max(start, end - _WIDEST, 0.0), 100 - _THINNEST)
+        end = max(end, start + _THINNEST)
+        if bucket.number:
+            bars.append((start, end, bucket.number / total / (end - start)))
     return bars
 
 
@@ -182,8 +176,18 @@ def _marks(side: Quantiles, axis: Axis) -> tuple[Mark, ...]:
     for name, quantile in side.named:
         if quantile.value is None:
             continue
+        start, end = _range(quantile, axis)
         at = axis.at(quantile.value)
-        ends = quantile.interval
-        start, end = (axis.at(ends.low), axis.at(ends.high)) if ends else (at, at)
-        marks.append(Mark(name=name, at=at, start=start, width=round(max(end - start, 0.0), 2)))
+        marks.append(Mark(name=name, at=at, start=start, width=round(end - start, 2)))
     return tuple(marks)
+
+
+def _range(quantile: Quantile, axis: Axis) -> tuple[float, float]:
+    """Where the interval begins and ends; one without an end runs to the edge."""
+    interval = quantile.interval
+    if interval is not None:
+        return axis.at(interval.low), axis.at(interval.high)
+    if quantile.at_least is None and quantile.at_most is None:
+        return 0.0, 0.0
+    low = 0.0 if quantile.at_least is None else axis.at(quantile.at_least)
+    return low, 100.0 if quantile.at_most is None else axis.at(quantile.at_most)

@@ -100,7 +100,7 @@ def slowness(endpoint: Endpoint) -> str:
     if not latency.delta.is_known:
         return ""
     parts = [
-        f"{name} {_longer(quantile)}" for name, quantile in latency.delta.named if quantile.value is not None
+        f"{name} {longer(quantile)}" for name, quantile in latency.delta.named if quantile.value is not None
     ]
     share = "" if latency.slower is None else f"; the shadow took longer in {percent(latency.slower)}"
     more = ""
@@ -109,14 +109,24 @@ def slowness(endpoint: Endpoint) -> str:
     return ", ".join(parts) + share + more
 
 
-def _longer(quantile: Quantile) -> str:
-    """``+3.0 ms (+2.1 ms to +3.9 ms)``, ``+28 ms (at least +24 ms)``."""
+def latency_ruling(endpoint: Endpoint) -> str:
+    """Whether the shadow is slower, in a word or two; empty when nobody judged."""
+    latency = endpoint.latency
+    if latency.verdict == "undecided" and latency.needed:
+        return f"about {plural(latency.needed, 'more answer')} to decide"
+    return {"regression": "slower", "clean": "not slower", "undecided": "undecided"}.get(latency.verdict, "")
+
+
+def longer(quantile: Quantile) -> str:
+    """``+3.0 ms (+2.1 to +3.9 ms)``, ``+28 ms (≥ +24 ms)``: how much longer, and within what bounds."""
     value = signed(quantile.value)
     if quantile.interval is not None:
-        return f"{value} ({signed(quantile.interval.low)} to {signed(quantile.interval.high)})"
+        low, high = signed(quantile.interval.low), signed(quantile.interval.high)
+        number, _, unit = low.partition(" ")
+        return f"{value} ({number if high.endswith(f' {unit}') else low} to {high})"
     if quantile.at_least is not None:
-        return f"{value} (at least {signed(quantile.at_least)})"
-    return value if quantile.at_most is None else f"{value} (at most {signed(quantile.at_most)})"
+        return f"{value} (≥ {signed(quantile.at_least)})"
+    return value if quantile.at_most is None else f"{value} (≤ {signed(quantile.at_most)})"
 
 
 def times(primary: float | None, shadow: float | None) -> str:

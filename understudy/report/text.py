@@ -119,18 +119,22 @@ def _print_latencies(view: View, console: Console) -> None:
     if not known:
         return
     known.sort(key=lambda endpoint: endpoint.latency_verdict != "regression")
-    tolerance = known[0].latency.tolerance
-    allowed = f", {percent(tolerance)} tolerated" if tolerance is not None else ""
-    title = f"How much longer the shadow took, exchange by exchange (95% intervals{allowed})"
-    console.print(Padding(Text(title, style="dim"), (1, 0, 0, 0)))
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column("Shadow minus primary, in pairs", overflow="fold", ratio=1)
+    for name in ("p50 (95% interval)", "p99 (95% interval)", "Slower in"):
+        table.add_column(name, justify="right", overflow="fold")
     for endpoint in known[:_MOST_LATENCIES]:
-        line = Text(f"{_endpoint_name(endpoint, with_service=len(view.services) > 1)}  ", overflow="fold")
-        style = "red" if endpoint.latency_verdict == "regression" else ""
-        line.append(summary.slowness(endpoint), style=style)
-        console.print(Padding(line, (0, 0, 0, 2)))
+        delta = endpoint.latency.delta
+        table.add_row(
+            Text(_endpoint_name(endpoint, with_service=len(view.services) > 1)),
+            Text(summary.longer(delta.p50)),
+            Text(summary.longer(delta.p99)),
+            Text(percent(endpoint.latency.slower)),
+            style="red" if endpoint.latency_verdict == "regression" else "",
+        )
+    console.print(Padding(table, (1, 0, 0, 0)))
     if len(known) > _MOST_LATENCIES:
-        more = f"… and {plural(len(known) - _MOST_LATENCIES, 'more endpoint')}"
-        console.print(Padding(Text(more, style="dim"), (0, 0, 0, 2)))
+        console.print(Text(f"… and {plural(len(known) - _MOST_LATENCIES, 'more endpoint')}", style="dim"))
 
 
 def _print_findings(view: View, console: Console) -> None:

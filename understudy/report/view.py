@@ -270,9 +270,14 @@ def _finding(item: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Finding:
         samples=_distinct(read_sample(sample, kind) for sample in tolerant.mappings(item.get("samples"))),
         interval=read_interval(item.get("interval")),
         ignored=tolerant.count(item.get("ignored")),
-        units=tolerant.whole(item.get("units")),
+        units=_units(item.get("units")),
         impact=tolerant.number(item.get("weight")) or 0.0,
     )
+
+
+def _units(item: object) -> int | None:
+    """A number, or ``{"differing": number}`` as reports have it."""
+    return tolerant.whole(item.get("differing") if isinstance(item, Mapping) else item)
 
 
 def read_sample(item: Mapping[str, Any], kind: str) -> Sample:

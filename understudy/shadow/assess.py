@@ -70,14 +70,13 @@ class Assessor:
 
     def assess(self, pair: Pair) -> Assessment:
         """Compare *pair*. Never raises on any content (see `Comparison.compare`)."""
-        hide = self.redaction.of_unit(pair.asked.unit, pair.asked.unit_at)
-        differences = self._compare(pair, pair.primary, pair.shadow, hide)
-        control = None if pair.control is None else self._compare(pair, pair.primary, pair.control, hide)
+        differences = self._compare(pair, pair.primary, pair.shadow)
+        control = None if pair.control is None else self._compare(pair, pair.primary, pair.control)
         if pair.again is not None:
             again = pair.again
-            differences = confirmed(differences, self._compare(pair, again.primary, again.shadow, hide))
+            differences = confirmed(differences, self._compare(pair, again.primary, again.shadow))
             if control is not None and again.control is not None:
-                control = confirmed(control, self._compare(pair, again.primary, again.control, hide))
+                control = confirmed(control, self._compare(pair, again.primary, again.control))
         counts: Counter[Key] = Counter()
         observe(
             counts,
@@ -93,22 +92,25 @@ class Assessor:
         counted = [d for d in differences if not d.ignored]
         return Assessment(
             counts=dict(counts),
-            found=self._drawn(pair, differences, hide),
+            found=self._drawn(pair, differences),
             result=self._result(pair, counted),
             kinds=[d.kind for d in counted],
         )
 
-    def _compare(self, pair: Pair, primary: Answer, answer: Answer, hide: Redaction) -> list[Difference]:
+    def _compare(self, pair: Pair, primary: Answer, answer: Answer) -> list[Difference]:
         """Where *answer* differs from *primary*, at paths that name nobody."""
         unit = pair.asked.unit
         found = self.comparison.compare(pair.endpoint, primary, answer, method=pair.method)
-        return [
-            difference if path == difference.path else replace(difference, path=path)
-            for difference in found
-            for path in (
-                (hide if unit and unit in difference.path else self.redaction).path(difference.path),
-            )
-        ]
+        named = []
+        for difference in found:
+            hide = self._hiding(pair) if unit and unit in difference.path else self.redaction
+            path = hide.path(difference.path)
+            named.append(difference if path == difference.path else replace(difference, path=path))
+        return named
+
+    def _hiding(self, pair: Pair) -> Redaction:
+        """What hides the unit of *pair* too. It takes longer than a comparison, so it is made when needed."""
+        return self.redaction.of_unit(pair.asked.unit, pair.asked.unit_at)
 
     def _repeated(
         self, pair: Pair, differences: Sequence[Difference], control: Sequence[Difference]
@@ -126,7 +128,7 @@ class Assessor:
             return "noise"
         return "mismatch"
 
-    def _drawn(self, pair: Pair, differences: list[Difference], hide: Redaction) -> list[Found]:
+    def _drawn(self, pair: Pair, differences: list[Difference]) -> list[Found]:
         won = []
         for difference in differences:
             priority = self.draws.draw((pair.service, pair.endpoint, difference.path, difference.kind))
@@ -134,10 +136,12 @@ class Assessor:
                 won.append((difference, priority))
         if not won:
             return []
+        hide = self._hiding(pair)
+        places = [difference.at for difference, _ in won]
         # Once for all places of one pair: it takes longer than to compare it.
         whole: dict[str, object] = {
-            "primary": shown_answer(pair.primary, hide),
-            "shadow": shown_answer(pair.shadow, hide),
+            "primary": shown_answer(pair.primary, hide, places),
+            "shadow": shown_answer(pair.shadow, hide, places),
         }
         command = curl(pair, hide, self.origins)
         return [self._found(pair, difference, priority, hide, whole, command) for difference, priority in won]

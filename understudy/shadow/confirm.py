@@ -1,15 +1,17 @@
 """Confirmation: before a difference counts, all sides are asked the same request once more.
 
 A race between the two answers and whatever they read is gone the second time; a fault is not. What differs
-both times counts, for the shadow and for the control alike: a side counts exactly when it would have counted
-had everything been asked twice, so asking on demand favours neither side.
+both times counts, for the shadow and for the control alike. Noise is learned from their counts, so neither
+may be favoured: a side counts exactly when it would have counted had everything been asked twice (to ask
+again only where one differs saves requests and changes no count), and one second answer that does not come
+lets the first ones count on both sides.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from understudy.comparators import Comparison
-from understudy.comparators.content import codings_of
+from understudy.comparators.content import JSON, codings_of, content_type
 from understudy.forwarding import CONTROL_MARK, SHADOW_MARK
 from understudy.messages import Again, Answer, Pair
 from understudy.shadow.call import ShadowCall
@@ -19,8 +21,10 @@ from understudy.shadow.target import Copy, Target
 if TYPE_CHECKING:
     from understudy.shadow.mirror import Mirror
 
-LOOKED_AT_BYTES: Final = 32 * 1024
-"""A worker looks itself whether anything counts in bodies up to here, half a millisecond's work at most."""
+JSON_BYTES: Final = 16 * 1024
+OTHER_BYTES: Final = 2 * 1024
+"""Bodies in which a worker looks itself whether anything counts: a millisecond's work, which clients may wait
+for. A page or a form takes ten times as long as JSON of its size."""
 
 
 class Confirmation(MirroredExchange):
@@ -111,8 +115,8 @@ class Confirming:
         answers = [pair.primary, pair.shadow]
         if pair.control is not None:
             answers.append(pair.control)
-        if any(len(answer.body) > LOOKED_AT_BYTES or codings_of(answer) for answer in answers):
-            return True  # 32 KiB may decode to 8 MiB
+        if any(is_long(answer) for answer in answers):
+            return True
         return any(self._differs(pair, answer) for answer in answers[1:])
 
     def _differs(self, pair: Pair, answer: Answer) -> bool:
@@ -203,6 +207,13 @@ class Confirming:
             )
             self.targets.append(target.second)
         return target.second
+
+
+def is_long(answer: Answer) -> bool:
+    """Whether a worker has no time to look into *answer*: a few coded bytes may be 8 MiB."""
+    kind = content_type(answer.header(b"content-type"))
+    most = JSON_BYTES if kind.reading == JSON else OTHER_BYTES
+    return len(answer.body) > most or bool(codings_of(answer))
 
 
 def held_bytes(pair: Pair) -> int:

@@ -1,7 +1,6 @@
 """One whole answer as people are shown it: cut to a bounded size first, redacted after."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -11,41 +10,45 @@ from understudy.comparators.content import (
     FORM,
     JSON,
     LINES,
+    MULTIPART,
     ContentType,
     beginning,
     content_type,
     text_of,
 )
 from understudy.comparators.difference import LARGEST_INTEGER, printable
-from understudy.comparators.json_tree import ABSENT, load
-from understudy.comparators.text import read_events, read_form, read_json_lines, read_lines
+from understudy.comparators.elements import Element
+from understudy.comparators.formats import READERS
+from understudy.comparators.json_tree import ABSENT
+from understudy.comparators.text import read_json_lines
 from understudy.messages import Answer
 from understudy.shadow.redaction import Redaction
 
 MOST_BYTES: Final = 16 * 1024
 """Of one side, as JSON: a few screens; 2,000 samples of the usual kilobyte fit the store's bound."""
 
+LAID_OUT: Final = frozenset({JSON, LINES, EVENTS, FORM, MULTIPART})
+"""Shown as trees; pages are easier read as they came."""
+
 MOST_ITEMS: Final = 50
 LONGEST_TEXT: Final = 8 * 1024
 LONGEST_NAME: Final = 500
 DEEPEST: Final = 32
 MOST_FIELDS: Final = 100
+MOST_PLACES: Final = 20
 LONGEST_FIELD: Final = 1000
 
-_BOUNDARY = re.compile(r"""(?i)boundary="?([^";,]{1,200})""")
-_PART_NAME = re.compile(r"""(?i)\bname="([^"]*)\"""")
-_FILE_NAME = re.compile(r"(?i)\bfilename\*?=")
 
-
-def shown_answer(answer: Answer, hide: Redaction) -> dict[str, object]:
+def shown_answer(answer: Answer, hide: Redaction, places: Sequence[str] = ()) -> dict[str, object]:
     """*answer* as ``{"status", "headers": [[name, value], …], "body"}``: at most `MOST_BYTES` of JSON or so.
 
-    Lists, texts and objects that were cut say so in a word. Never raises, on any content.
+    What stands at *places* (JSON Pointers as ``/body/items/7``) is shown before anything else. Lists, texts
+    and objects that were cut say so in a word. Never raises, on any content.
     """
     return {
         "status": answer.status,
         "headers": [_field(name, value, hide) for name, value in answer.headers[:MOST_FIELDS]],
-        "body": shown_body(answer, hide),
+        "body": shown_body(answer, hide, [tokens_of(place) for place in places[:MOST_PLACES]]),
     }
 
 
@@ -57,67 +60,47 @@ def _field(name: bytes, value: bytes, hide: Redaction) -> list[object]:
     return [label, hide.value(f"/headers/{label}", text)]
 
 
-def shown_body(answer: Answer, hide: Redaction) -> object:
+def tokens_of(place: str) -> list[str]:
+    """The reference tokens of a JSON Pointer (RFC 6901) into a body, from the body on; empty for another."""
+    _, _, rest = place.partition("/body/")
+    return [token.replace("~1", "/").replace("~0", "~") for token in rest.split("/")] if rest else []
+
+
+def shown_body(answer: Answer, hide: Redaction, wanted: Sequence[list[str]] = ()) -> object:
     """The body of *answer*: a JSON value, or text; what is neither is only described. None when empty."""
     if not answer.body:
         return None
     kept = beginning(answer)
     if kept is None:
         return _described(answer.body, answer.length_bytes, hide)
-    found = read_body(kept, content_type(answer.header(b"content-type")), answer.header(b"content-type"))
+    found = read_body(kept, content_type(answer.header(b"content-type")))
     if found is ABSENT:
         return _described(kept, answer.length_bytes, hide)
-    return redacted("/body", found, hide)
+    return redacted("/body", found, hide, wanted)
 
 
-def redacted(path: str, value: object, hide: Redaction) -> object:
+def redacted(path: str, value: object, hide: Redaction, wanted: Sequence[list[str]] = ()) -> object:
     """*value*, which stands at *path*, cut and redacted until it is at most `MOST_BYTES` long."""
     room = MOST_BYTES
     for _ in range(4):
-        shown = hide.value(path, cut(value, [room]))
+        shown = hide.value(path, cut(value, [room], wanted))
         if _json_bytes(shown) <= MOST_BYTES:
             return shown
         room //= 2
     return "[too long to be shown]"
 
 
-def read_body(body: bytes, kind: ContentType, field: bytes = b"") -> object:
-    """What *body* says: a JSON tree, the fields of a form, lines, or text; `ABSENT` when it is not text."""
-    if kind.media.startswith("multipart/"):
-        return read_multipart(body, field)
-    if kind.reading == JSON or body[:1] in b"{[":
-        tree = load(body)
-        if tree is not ABSENT:
-            return tree
-    text = text_of(body, kind.charset)
+def read_body(body: bytes, kind: ContentType) -> object:
+    """What *body* says: a tree, or text, as which pages are shown; `ABSENT` when it is neither."""
+    reading = JSON if body[:1] in b"{[" and kind.reading != LINES else kind.reading
+    tree = READERS[reading](body, kind) if reading in LAID_OUT else ABSENT
+    if tree is not ABSENT:
+        return tree
+    text = None if kind.reading == MULTIPART else text_of(body, kind.charset)
     if text is None or "\0" in text:
         return ABSENT
-    if kind.reading == JSON:
-        lines = read_json_lines(text)
-        return text if lines is None else lines
-    if kind.reading == FORM:
-        return read_form(text) or text
-    if kind.reading == LINES:
-        return read_lines(text)
-    return read_events(text) if kind.reading == EVENTS else text
-
-
-def read_multipart(body: bytes, field: bytes) -> object:
-    """The parts of a form by name (RFC 7578): texts, files only described; `ABSENT` when it is none."""
-    found = _BOUNDARY.search(field.decode("latin-1"))
-    if found is None:
-        return ABSENT
-    parts: dict[str, object] = {}
-    for number, part in enumerate(body.split(b"--" + found[1].strip().encode("latin-1"))[1:MOST_FIELDS]):
-        head, separator, content = part.partition(b"\r\n\r\n")
-        if not separator:
-            continue
-        fields = head.decode("latin-1")
-        name = _PART_NAME.search(fields)
-        text = text_of(content.removesuffix(b"\r\n"), "")
-        is_shown = text is not None and "\0" not in text and _FILE_NAME.search(fields) is None
-        parts[name[1] if name else f"part {number}"] = text if is_shown else f"[{len(content)} bytes]"
-    return parts
+    lines = read_json_lines(text) if kind.reading == JSON else None
+    return text if lines is None else lines
 
 
 def _described(body: bytes, length: int, hide: Redaction) -> str:
@@ -125,14 +108,19 @@ def _described(body: bytes, length: int, hide: Redaction) -> str:
     return f"[{length} bytes that are no text, hash {hide.digest(body.hex())}]"
 
 
-def cut(value: object, room: list[int], depth: int = 0) -> object:
-    """A JSON-able copy of *value* of about ``room[0]`` bytes, which are taken from it; cuts say so."""
+def cut(value: object, room: list[int], wanted: Sequence[list[str]] = (), depth: int = 0) -> object:
+    """A JSON-able copy of *value* of about ``room[0]`` bytes, which are taken from it; cuts say so.
+
+    What the token lists *wanted* lead to gets room before what stands beside it.
+    """
+    if isinstance(value, Element):  # a page in a part of a form
+        value = {"text": value.text, **value.fields()}
     if isinstance(value, str):
         return _cut_text(value, room)
     if isinstance(value, Mapping):
-        return _cut_object(value, room, depth)
+        return _cut_object(value, room, wanted, depth)
     if isinstance(value, list | tuple):
-        return _cut_list(value, room, depth)
+        return _cut_list(value, room, wanted, depth)
     room[0] -= 8
     if value is None or isinstance(value, bool | float):
         return value
@@ -148,30 +136,73 @@ def _cut_text(value: str, room: list[int]) -> str:
     return text if len(value) <= most else text + "…"
 
 
-def _cut_object(value: Mapping[object, object], room: list[int], depth: int) -> object:
+def _below(wanted: Sequence[list[str]]) -> dict[str, list[list[str]]]:
+    """What is wanted below each name."""
+    below: dict[str, list[list[str]]] = {}
+    for name, *rest in filter(None, wanted):
+        below.setdefault(name, []).append(rest)
+    return below
+
+
+def _cut_share(
+    value: object, room: list[int], wanted: Sequence[list[str]], depth: int, sharers: int
+) -> object:
+    """Cut *value* to its share of the room, so that the others who share it have theirs."""
+    share = max(0, room[0]) // sharers
+    left = [share]
+    short = cut(value, left, wanted, depth + 1)
+    room[0] -= share - left[0] + 8
+    return short
+
+
+def _cut_object(
+    value: Mapping[object, object], room: list[int], wanted: Sequence[list[str]], depth: int
+) -> object:
     if depth >= DEEPEST:
         return f"{{… {len(value)} fields}}"
-    short: dict[str, object] = {}
-    for number, (key, item) in enumerate(value.items()):
+    below = _below(wanted)
+    shown: dict[object, object] = {}
+    first = [name for name in below if name in value]
+    for number, name in enumerate(first):
+        shown[name] = _cut_share(value[name], room, below[name], depth, len(first) - number + 1)
+    for key, item in value.items():
         if room[0] <= 0:
-            short["…"] = f"{len(value) - number} more fields"
             break
-        name = printable(str(key)[:LONGEST_NAME])
-        room[0] -= len(name) + 4
-        short[name] = cut(item, room, depth + 1)
+        if key not in shown:
+            room[0] -= min(len(str(key)), LONGEST_NAME) + 4
+            shown[key] = cut(item, room, (), depth + 1)
+    short = {printable(str(key)[:LONGEST_NAME]): shown[key] for key in value if key in shown}
+    if len(shown) < len(value):
+        short["…"] = f"{len(value) - len(shown)} more fields"
     return short
 
 
-def _cut_list(value: Sequence[object], room: list[int], depth: int) -> object:
+def _cut_list(value: Sequence[object], room: list[int], wanted: Sequence[list[str]], depth: int) -> object:
     if depth >= DEEPEST:
         return f"[… {len(value)} items]"
-    short: list[object] = []
-    for number, item in enumerate(value):
-        if number >= MOST_ITEMS or room[0] <= 0:
-            short.append(f"… {len(value) - number} more items")
+    below = {int(name): rest for name, rest in _below(wanted).items() if name.isascii() and name.isdigit()}
+    shown: dict[int, object] = {}
+    first = [at for at in below if at < len(value)]
+    for number, at in enumerate(first):
+        shown[at] = _cut_share(value[at], room, below[at], depth, len(first) - number + 1)
+    for at in range(min(MOST_ITEMS, len(value))):
+        if room[0] <= 0:
             break
-        short.append(cut(item, room, depth + 1))
-    return short
+        if at not in shown:
+            shown[at] = cut(value[at], room, (), depth + 1)
+    return list(_with_gaps(shown, len(value)))
+
+
+def _with_gaps(shown: Mapping[int, object], length: int) -> Iterator[object]:
+    """The items *shown* in their order, and how many are left out between them."""
+    end = 0
+    for at in sorted(shown):
+        if at > end:
+            yield f"… {at - end} more items"
+        yield shown[at]
+        end = at + 1
+    if end < length:
+        yield f"… {length - end} more items"
 
 
 def _json_bytes(value: object) -> int:

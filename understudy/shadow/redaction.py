@@ -18,7 +18,7 @@ import orjson
 from understudy.comparators import ISSUED
 
 SECRET_NAMES: Final = re.compile(
-    r"(?i)(?:^|[-_. ])(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|jwt|(?:api|access|private)[-_]?key"
+    r"(?i)(?:^|[-_. @:$])(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|jwt|(?:api|access|private)[-_]?key"
     r"|auth(?:orization)?|credentials?|cookie|(?:j|php)?sess(?:ion)?(?:[-_]?id)?|sid|csrf|otp|pin|cvv2?|cvc2?|ssn|iban"
     r"|card[-_]?number)s?(?:$|[-_. ])",
 )
@@ -37,6 +37,11 @@ _ASSIGNED = re.compile(
 _TAG = re.compile(r"<[^<>]{1,2000}(?:>|\Z)")
 _TAG_NAME = re.compile(r"""(?i)\b(?:name|id|property)\s*=\s*["']?([^"'<>\s]+)""")
 _TAG_VALUE = re.compile(r"""(?i)(\b(?:value|content)\s*=\s*)("[^"]*"?|'[^']*'?|[^\s<>]+)""")
+_TAG_REST = re.compile(r"\A…[^<>]{1,2000}(?:>|\Z)")
+"""What follows a cut may be the rest of a tag, whose name is gone."""
+_ELEMENT_REST = re.compile(r"\A…([^<>]+)(?=</([A-Za-z_][\w.:-]{0,100}))")
+_PART = re.compile(r"""(?i)(\bname="([^"\r\n]*)"[^\r\n]*(?:\r?\n[^\r\n]+){0,10}\r?\n\r?\n)([^\r\n]+)""")
+"""A part of a form (RFC 7578): its name, the rest of its head, its first line."""
 _ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]{0,100})((?:\s[^<>]{0,1000})?>)([^<]+)")
 _EMAIL = re.compile(r"[\w.%+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _CARD = re.compile(r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12,}(?!\w)(?!\.\d)")
@@ -108,6 +113,9 @@ class Redaction:
                 *((pattern, self._mask("token")) for pattern in (_JWT, _BEARER, _KEYED)),
                 (_ASSIGNED, self._mask_assigned),
                 (_TAG, self._mask_tag),
+                (_TAG_REST, self._mask_values),
+                (_ELEMENT_REST, self._mask_element_rest),
+                (_PART, self._mask_part),
                 (_ELEMENT, self._mask_element),
             ],
             "card": [(_CARD, self._mask_cards)],
@@ -235,7 +243,20 @@ class Redaction:
         tag = match[0]
         if not any(is_secret_name(name[1]) for name in _TAG_NAME.finditer(tag)):
             return tag
-        return _TAG_VALUE.sub(lambda value: f'{value[1]}"[redacted {self.digest(value[2])}]"', tag)
+        return self._mask_values(match)
+
+    def _mask_values(self, match: re.Match[str]) -> str:
+        return _TAG_VALUE.sub(lambda value: f'{value[1]}"[redacted {self.digest(value[2])}]"', match[0])
+
+    def _mask_element_rest(self, match: re.Match[str]) -> str:
+        if not is_secret_name(match[2].rpartition(":")[2]):
+            return match[0]
+        return f"…[redacted {self.digest(match[1])}]"
+
+    def _mask_part(self, match: re.Match[str]) -> str:
+        if not is_secret_name(match[2]):
+            return match[0]
+        return f"{match[1]}[redacted {self.digest(match[3])}]"
 
     def _mask_element(self, match: re.Match[str]) -> str:
         """An element of XML or HTML with a text; one of a secret name is hidden."""

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 MOST_COUNTED: Final = 100_000
-"""Places of units that one generation remembers; two are kept, about 16 MiB when both are full.
+"""Places of units that one generation remembers; two are kept, some 20 MiB when both are full.
 
 A unit that comes back after 100,000 others have failed counts once more, as it does after a restart: that
 makes the tests no worse than they would be without units.

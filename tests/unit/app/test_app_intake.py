@@ -13,7 +13,7 @@ from understudy.app.trouble import Trouble
 from understudy.comparators import Comparison
 from understudy.errors import StoreError
 from understudy.link import Batch
-from understudy.messages import Answer, Pair
+from understudy.messages import Again, Answer, Asked, Pair
 from understudy.shadow import Assessor, Draws, Redaction
 from understudy.store import MemoryStore, Sample
 
@@ -236,6 +236,56 @@ async def test_finish_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) ->
         made.intake.offer("0-1-a", batch(1, matched=1))
         await made.intake.finish(0.05)
         assert made.acknowledged == []
+
+
+async def test_second_answers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many exchanges were confirmed, how many could not be, and what became of the requests."""
+    async with desk(monkeypatch) as made:
+        confirmed = pair()._replace(again=Again(answer(b"1"), answer(b"2"), None))
+        counts: dict[tuple[str, ...], int] = {
+            ("confirm", "v1", "sent", ""): 2,
+            ("confirm", "v2", "sent", ""): 3,
+        }
+        counts["confirm", "v2", "failed", "timeout"] = 1
+        pairs = [confirmed, pair()._replace(unconfirmed="timeout"), pair()]
+        await made.take(Batch(sequence=1, counts=counts, pairs=pairs))
+        assert made.intake.second_answers() == {
+            "asked_again": 1,
+            "unconfirmed": 1,
+            "requests": {"sent": 5, "failed_timeout": 1},
+        }
+
+
+async def test_samples_are_named_by_the_unit_and_forgotten_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its text stands nowhere; who knows it finds the samples, and only those."""
+    async with desk(monkeypatch) as made:
+        asked = [
+            Asked(unit=unit, unit_at="header:x-user", lines=b"A: b") for unit in ("alice-1", "bob-22", "")
+        ]
+        await made.take(batch(1, *(pair()._replace(asked=each) for each in asked)))
+        kept = await made.store.samples()
+        assert len({sample.unit for sample in kept}) == 3
+        assert "alice" not in str(kept)
+        assert await made.intake.forget_samples(unit="alice-1") == 1
+        assert await made.intake.forget_samples(unit="alice-1") == 0
+        assert await made.intake.forget_samples(unit=None) == 2
+
+
+async def test_a_store_without_its_secret_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sample is named with a key that would be lost."""
+    async with desk(monkeypatch) as made:
+        secret, fails = made.store.secret, [StoreError("store: locked")] * 2
+
+        async def moody(name: str) -> bytes:
+            if fails:
+                raise fails.pop()
+            return await secret(name)
+
+        monkeypatch.setattr(made.store, "secret", moody)
+        await made.take(batch(1, pair()._replace(asked=Asked(unit="alice"))))
+        (kept,) = await made.store.samples()
+        assert kept.unit
+        assert made.trouble.text == ""
 
 
 def test_trouble_is_told_once_and_mended_by_a_write() -> None:

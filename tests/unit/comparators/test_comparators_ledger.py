@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.comparators import Key, merge, report
-from understudy.comparators.ledger import SIDES, WHATS, Ledger, ledger_of
+from understudy.comparators.ledger import INDEXES, SIDES, WHATS, Ledger, ledger_of
 
 NAMES = ("v1", "v2")
 ENDPOINTS = ("GET /", "GET /x")
@@ -66,6 +66,30 @@ def test_however_evidence_was_split_the_report_is_the_same(added: list[dict[Key,
 def test_odd_evidence_never_breaks_a_report(added: list[dict[Key, int]]) -> None:
     """More matched than exchanges, buckets without exchanges: a damaged store is no reason to die."""
     assert report(merge(added))["verdict"] in ("regression", "undecided", "clean")
+
+
+@given(parts, st.dictionaries(st.sampled_from(ENDPOINTS), st.sampled_from(["GET /x", "GET /new"])))
+@settings(max_examples=50)
+def test_renaming_adds_what_comes_to_one_name(added: list[dict[Key, int]], names: dict[str, str]) -> None:
+    """As if the new names had been there from the start; and the ledger itself stays as it was."""
+    known = keys_of(added)
+    evidence = {key: n for key, n in merge(added).items() if key in known}
+    ledger = Ledger(evidence)
+    expected = merge({(*key[:2], names.get(key[2], key[2]), *key[3:]): n} for key, n in evidence.items())
+    assert ledger.under(names) == expected
+    assert ledger == evidence
+
+
+def keys_of(added: list[dict[Key, int]]) -> set[Key]:
+    """The keys that belong to an endpoint."""
+    return {
+        key
+        for part in added
+        for key in part
+        if (key[0], len(key)) in {("exchange", 4), ("difference", 6), ("latency", 5)}
+        and (key[0] == "exchange" or (key[0] == "difference" and key[5] in WHATS) or key[3] in SIDES)
+        and (key[0] != "latency" or key[4] in INDEXES)
+    }
 
 
 def test_what_is_not_there_is_missing() -> None:

@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
-from comparators_examples import answer, compare, compare_json, forgiven, json_answer, named
+from comparators_examples import answer, compare, compare_json, forgiven, json_answer, named, rules
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from understudy.comparators import CompareRule, Comparison, Tolerance, parse_compare_rules
+from understudy.comparators import CompareRule, Comparison, Tolerance, doubts, parse_compare_rules
+from understudy.comparators.rules import FIELDS
 from understudy.comparators.templates import is_meant
 
 
@@ -32,6 +35,26 @@ from understudy.comparators.templates import is_meant
         ({"endpoint": "*", "tolerance": {"/a": True}}, "[0].tolerance[/a]", "number"),
         ({"endpoint": "*", "tolerance": {"/a": {"second": 1}}}, "[0].tolerance[/a]", "seconds?"),
         ({"endpoint": "*", "tolerance": {"/a": {}}}, "[0].tolerance[/a]", "exactly one"),
+        ({"endpoint": "*", "tolerance": {"/a": "500ms"}}, "[0].tolerance[/a]", "{seconds: 0.5}?"),
+        ({"endpoint": "*", "tolerance": {"/a": "5 %"}}, "[0].tolerance[/a]", "{relative: 0.05}?"),
+        ({"endpoint": "*", "tolerance": {"/status": 1}}, "[0].tolerance[/status]", "matching: {/status"),
+        ({"endpoint": "*", "unordered": ["/status"]}, "[0].unordered[0]", "no such rule"),
+        (
+            {"endpoint": "*", "key": {"/headers/link": "rel"}},
+            "[0].key[/headers/link]",
+            "unordered: [/headers",
+        ),
+        ({"endpoint": "*", "key": {"/a": []}}, "[0].key[/a]", "[sku, size]"),
+        ({"endpoint": "*", "key": {"/a": ["sku", 3]}}, "[0].key[/a][1]", "field"),
+        ({"endpoint": "*", "key": {"/a": "x~y"}}, "[0].key[/a]", "~0"),
+        ({"endpoint": "*", "ignore": ["/a/**/b"]}, "[0].ignore[0]", "/a/*/b?"),
+        ({"endpoint": "*", "ignore": ["$.a[*].b['c']"]}, "[0].ignore[0]", "/a/*/b/c?"),
+        ({"endpoint": "*", "ignore": ["items[0].n"]}, "[0].ignore[0]", "/items/0/n?"),
+        ({"endpoint": "*", "matching": {"/a": "*"}}, "[0].matching[/a]", "regular expression"),
+        ({"endpoint": "*", "matching": {"/a": "a{99999999999}"}}, "[0].matching[/a]", "repeats"),
+        ({"endpoint": "GET /a?"}, "[0].endpoint", "nothing follows"),
+        ({"endpoint": "GET /a?=1"}, "[0].endpoint", "?name=value"),
+        ({"endpoint": "GET /a b"}, "[0].endpoint", "no space"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(item: Any, path: str, words: str) -> None:
@@ -57,7 +80,7 @@ def test_a_rule_is_read_whole() -> None:
         "endpoint": "GET /orders/{id}",
         "ignore": ["/served_at"],
         "unordered": ["/tags"],
-        "key": {"/items": "sku"},
+        "key": {"/items": "sku", "/lines": ["sku", "size"]},
         "tolerance": {"/total": 0.01, "/at": {"seconds": 5}},
         "matching": {"/id": "[a-f0-9]+"},
         "only": ["/total"],
@@ -65,6 +88,7 @@ def test_a_rule_is_read_whole() -> None:
     (rule,), problems = parse_compare_rules([item])
     assert problems == []
     assert (rule.endpoint, rule.template) == ("GET /orders/{id}", "GET /orders/{id}")
+    assert rule.key == {"/items": ("sku",), "/lines": ("sku", "size")}
     assert rule.tolerance["/at"] == Tolerance(unit="seconds", amount=5.0)
     assert CompareRule(endpoint="GET /a/*").template == ""
 
@@ -100,6 +124,9 @@ def test_rules_of_other_endpoints_do_not_forgive() -> None:
     assert [d.ignored for d in comparison.compare("POST /a/{id}", one, two)] == [False]
 
 
+NESTED = [{"sku": "a", "lines": [{"id": 1, "n": 1}, {"id": 2, "n": 2}]}, {"sku": "b", "lines": []}]
+MOVED = [{"sku": "b", "lines": []}, {"sku": "a", "lines": [{"id": 2, "n": 2}, {"id": 1, "n": 9}]}]
+SIZES = [{"s": "a", "z": 1, "n": 1}, {"s": "a", "z": 2, "n": 2}, {"s": "b", "z": 1, "n": 3}]
 ITEMS = [{"sku": "a", "n": 1}, {"sku": "b", "n": 2}, {"sku": "c", "n": 3}]
 
 
@@ -205,6 +232,75 @@ ITEMS = [{"sku": "a", "n": 1}, {"sku": "b", "n": 2}, {"sku": "c", "n": 3}]
         ),
         ({"only": ["/a/b"]}, {"a": {"b": {"d": 1}}}, {"a": {"b": {"d": 2}}}, [("/body/a/b/d", "value")], []),
         ({"only": ["/a/b"]}, {"a": {"b": 1}, "x": 1}, {}, [("/body/a", "missing")], [("/body/x", "missing")]),
+        (
+            {"only": ["/a"], "ignore": ["/a/t"]},
+            {"a": {"t": 1, "n": 1}, "x": 1},
+            {"a": {"t": 2, "n": 2}, "x": 2},
+            [("/body/a/n", "value")],
+            [("/body/a/t", "value"), ("/body/x", "value")],
+        ),
+        (
+            {"key": {"/i": "sku", "/i/*/lines": "id"}},
+            {"i": NESTED},
+            {"i": MOVED},
+            [("/body/i/*/lines/*/n", "value")],
+            [("/body/i", "order"), ("/body/i/*/lines", "order")],
+        ),
+        (
+            {"key": {"/i": ["s", "z"]}},
+            {"i": SIZES},
+            {"i": [SIZES[2], SIZES[0], {**SIZES[1], "n": 9}]},
+            [("/body/i/*/n", "value")],
+            [("/body/i", "order")],
+        ),
+        ({"key": {"/i": ["s", "z"]}}, {"i": SIZES}, {"i": SIZES[:2]}, [("/body/i/*", "missing")], []),
+        (
+            {"unordered": ["/a", "/a/*/t"]},
+            {"a": [{"x": 1, "t": [1, 2]}, {"x": 2, "t": [3, 4]}]},
+            {"a": [{"x": 2, "t": [4, 3]}, {"x": 1, "t": [2, 1]}]},
+            [],
+            [("/body/a", "order")],
+        ),
+        (
+            {"ignore": ["/p/t"]},
+            {"p": '{"t": 1, "n": 1}'},
+            {"p": '{"t": 2, "n": 2}'},
+            [("/body/p/n", "value")],
+            [("/body/p/t", "value")],
+        ),
+        ({"ignore": ["/p/t"]}, {"p": '{"a": 1}'}, {"p": '{ "a": 1 }'}, [], []),
+        ({"ignore": ["/p/t"]}, {"p": '{"t": 1'}, {"p": '{"t": 2'}, [("/body/p", "value")], []),
+        ({"ignore": ["/q/t"]}, {"p": '{"t": 1}'}, {"p": '{"t": 2}'}, [("/body/p/t", "value")], []),
+        (
+            {"ignore": ["/p/q/t"]},
+            {"p": '{"q": "{\\"t\\": 1}"}'},
+            {"p": '{"q": "{\\"t\\": 2}"}'},
+            [],
+            [("/body/p/q/t", "value")],
+        ),
+        ({"matching": {"/a": "[a-z]+"}}, {"a": "x" * 70_000}, {"a": "y"}, [("/body/a", "value")], []),
+        (
+            {"tolerance": {"/p": {"seconds": 1}}},
+            {"p": "2026-01-01T00:00:00.000001+00:00"},
+            {"p": "2025-12-31T19:00:00.999999999-05:00"},
+            [],
+            [("/body/p", "value")],
+        ),
+        (
+            {"tolerance": {"/p": {"seconds": 1}}},
+            {"p": 1700000000000000000},
+            {"p": 1700000000900000000},
+            [],
+            [("/body/p", "value")],
+        ),
+        (
+            {"tolerance": {"/p": {"seconds": 1}}},
+            {"p": "Thu, 01 Jan 2026 00:00:00 GMT"},
+            {"p": "2026-01-01T00:00:01"},
+            [],
+            [("/body/p", "value")],
+        ),
+        ({"tolerance": {"/p": {"relative": 0.5}}}, {"p": "inf"}, {"p": "5"}, [("/body/p", "value")], []),
     ],
 )
 def test_what_rules_forgive(
@@ -223,6 +319,131 @@ def test_header_rules() -> None:
     assert named(found) == [("/headers/set-cookie/t", "value"), ("/headers/x-b", "header")]
     found = compare(a, b, {"only": ["/headers/x-b"]})
     assert named(found) == [("/headers/x-b", "header")]
+
+
+def test_header_rules_by_value_and_order() -> None:
+    """Patterns and tolerances hold for each value of a field; a list is unordered where a rule says so."""
+    a = answer(fields=[("X-Ms", "10"), ("X-Tag", "v1"), ("X-Tag", "v2"), ("X-Has", "b, a"), ("X-Is", "A,b")])
+    b = answer(fields=[("X-Ms", "12"), ("X-Tag", "v1"), ("X-Tag", "v9"), ("X-Has", "a,b"), ("X-Is", "a,b")])
+    rule = {
+        "tolerance": {"/headers/x-ms": 5},
+        "matching": {"/headers/X-Tag": r"v\d"},
+        "unordered": ["/headers/x-has", "/headers/x-is"],
+    }
+    found = compare(a, b, rule)
+    assert named(found) == [("/headers/x-is", "header")]
+    assert forgiven(found) == [
+        ("/headers/x-has", "order"),
+        ("/headers/x-ms", "header"),
+        ("/headers/x-tag", "header"),
+    ]
+
+
+def test_cookies_by_value() -> None:
+    """A cookie is named below set-cookie; its attributes are compared apart from its value."""
+    a, b = answer(fields=[("Set-Cookie", "s=a1; Path=/")]), answer(fields=[("Set-Cookie", "s=b2; Path=/")])
+    c = answer(fields=[("Set-Cookie", "s=b2")])
+    rule = {"matching": {"/headers/set-cookie/*": "[a-z][0-9]"}}
+    assert forgiven(compare(a, b, rule)) == [("/headers/set-cookie/s", "value")]
+    assert named(compare(a, c, {"ignore": ["/headers/set-cookie"]})) == []
+    assert ("/headers/set-cookie/s", "header") in named(compare(a, c, {"tolerance": {"/headers/a": 1}}))
+
+
+def test_a_status_that_matches_is_no_other_outcome() -> None:
+    """200 and 201 may stand for each other; then the bodies are compared, too."""
+    a, b = json_answer({"n": 1}), json_answer({"n": 2}, status=201)
+    assert named(compare(a, b)) == [("/body", "body"), ("/status", "status")]
+    found = compare(a, b, {"matching": {"/status": "20[01]"}})
+    assert (named(found), forgiven(found)) == ([("/body/n", "value")], [("/status", "status")])
+
+
+def test_a_content_type_may_match() -> None:
+    """Two names for JSON."""
+    a, b = answer("{}", kind="application/json"), answer("{}", kind="application/vnd.api+json")
+    assert named(compare(a, b)) == [("/headers/content-type", "content_type")]
+    assert named(compare(a, b, {"matching": {"/headers/content-type": "application/(.*[+])?json"}})) == []
+
+
+def test_a_whole_text_may_match() -> None:
+    """A body that is one text is held against the pattern as it is, not as it is shown."""
+    a, b = (
+        answer("up 10 s " + "x" * 900, kind="text/plain"),
+        answer("up 99 s " + "x" * 900, kind="text/plain"),
+    )
+    assert named(compare(a, b, {"matching": {"/body": r"up \d+ s x+"}})) == []
+    assert named(compare(a, b, {"matching": {"/body": r"up \d s x+"}})) == [("/body", "body")]
+
+
+def test_the_order_of_rules_means_nothing() -> None:
+    """Rules add up."""
+    some = ({"ignore": ["/a"]}, {"endpoint": "GET /x", "tolerance": {"/b": 1}}, {"only": ["/a", "/b", "/c"]})
+    one, two = {"a": 1, "b": 1, "c": 1, "d": 1}, {"a": 2, "b": 2, "c": 2, "d": 2}
+    told = [compare_json(one, two, *order) for order in (some, some[::-1])]
+    assert [named(found) for found in told] == [[("/body/c", "value")]] * 2
+    assert forgiven(told[0]) == forgiven(told[1])
+
+
+WORDS = st.sampled_from(
+    ["/a", "/a/*", "a.b", "", "*", "GET /x", "/status", "/headers/x", "(", "x", "/a~", "5s"]
+)
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.lists(PLAIN | st.dictionaries(st.sampled_from([*FIELDS, "x"]), PLAIN), max_size=3))
+@settings(max_examples=50)
+def test_any_document_parses_or_is_refused(items: list[Any]) -> None:
+    """Never an exception; every item is a rule or has a problem at its place; rules can be put in force."""
+    parsed, problems = parse_compare_rules(items)
+    assert len(parsed) + len({problem.path.partition("]")[0] for problem in problems}) == len(items)
+    compare = Comparison(parsed).compare
+    assert isinstance(compare("GET /x", json_answer({"a": [1]}), json_answer({"a": ["2"]})), list)
+    assert all(isinstance(doubt, str) for doubt in doubts(parsed))
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        (
+            [{"matching": {"/a/b": "x"}, "ignore": ["/a"]}],
+            "compare[0].matching[/a/b]: says nothing more, because",
+        ),
+        (
+            [{"ignore": ["/a"]}, {"endpoint": "GET /x", "key": {"/a": "id"}}],
+            "compare[0].ignore[0] ignores it",
+        ),
+        ([{"unordered": ["/a"], "key": {"/a": "id"}}], "compare[0].key[/a] matches the items"),
+        ([{"only": ["/status"]}], "/status alone"),
+        ([{"tolerance": {"/headers/Date": {"seconds": 5}}}], "date is forgiven anyway"),
+        ([{"ignore": ["/headers/via"]}], "via is never compared"),
+        ([{"ignore": [""]}], "nothing of the body"),
+        ([{"ignore": ["/header/etag"]}], "did you mean /headers/…?"),
+        ([{"ignore": ["/items[*]/n"]}], "did you mean /items/*/n?"),
+    ],
+)
+def test_what_is_hardly_meant_is_told(items: list[dict[str, Any]], words: str) -> None:
+    """A rule that does nothing, or more than it seems to."""
+    (doubt,) = doubts(rules(*items))
+    assert words in doubt
+
+
+def test_ordinary_rules_raise_no_doubt() -> None:
+    """What examples say is meant."""
+    some = rules(
+        {
+            "endpoint": "GET /a/{id}",
+            "ignore": ["/t", "/headers/x"],
+            "unordered": ["/tags"],
+            "only": ["/n", "/u"],
+        },
+        {"endpoint": "POST /b", "key": {"/t/items": "sku"}, "tolerance": {"/t": 1}},
+    )
+    assert list(doubts(some)) == []
 
 
 def test_a_forgiven_place_does_not_hide_a_counted_one_of_the_same_path() -> None:

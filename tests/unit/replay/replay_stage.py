@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
@@ -25,17 +26,21 @@ def json_answer(document: object, *, status: int = 200, **fields: str) -> bytes:
 class Stage:
     """One service; ``asked`` has every request whole, as it came. While it is ``shut`` nobody is answered."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[bytes] = []
         self.connections: list[_Peer] = []
         self.url = ""
         self.shut = False
         self._reply = reply
+        self._tls = tls
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.get_running_loop().create_server(lambda: _Peer(self), "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _Peer(self), "127.0.0.1", 0, ssl=self._tls
+        )
+        scheme = "http" if self._tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import ssl
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from replay_stage import (
     Stage,
     assert_balanced,
@@ -18,6 +21,7 @@ from replay_stage import (
 )
 
 from understudy.comparators import CompareRule
+from understudy.config import OriginTls, Service
 from understudy.replay import Playback, Wording, at_rate
 from understudy.testing import answer, chunked
 
@@ -317,6 +321,24 @@ async def test_an_answer_that_is_cut_off_is_a_failure() -> None:
         report = await played(candidate_side)
     assert report["mirror"]["failed"] == {"timeout": 2}
     assert report["exchanges"] == 0
+
+
+async def test_certificates_are_checked(tmp_path: Path) -> None:
+    """By the authority that is named; one that nobody vouches for is no answer, unless it is not checked."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    trusting = OriginTls(ca=str(tmp_path / "ca.pem"))
+    async with Stage(steady) as primary, Stage(steady, tls) as candidate:
+        asked = replay(primary, candidate, [recorded()] * 3)
+        for trust, outcome in (
+            (trusting, {}),
+            (OriginTls(), {"tls_failed": 3}),
+            (OriginTls(verify=False), {}),
+        ):
+            report = await played(replace(asked, candidate=Service(url=candidate.url, tls=trust)))
+            assert report["mirror"]["failed"] == outcome
 
 
 async def test_rules_and_redaction_hold_as_for_live_traffic() -> None:

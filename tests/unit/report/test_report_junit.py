@@ -149,7 +149,7 @@ def test_what_passed_still_tells() -> None:
     item = case(root, "GET /")
 
     assert (item.get("time"), item.get("classname")) == ("0.052000", "shop-v2")
-    assert "p50 +48 ms (+46 ms to +50 ms)" in (item.findtext("system-out") or "")
+    assert "p50 +48 ms (+46 to +50 ms)" in (item.findtext("system-out") or "")
     run = case(root, "verdict").findtext("system-out") or ""
     assert run.startswith("Clean: shop-v2 answers like the primary. 800 mirrored requests compared")
     assert "1,210 eligible = 1,200 sent + 6 skipped" in run

@@ -4,7 +4,7 @@ import pytest
 from report_examples import endpoint, full, latency
 
 from understudy.report.latency import Bucket, Interval, Latency, Quantile, read_interval, read_latency
-from understudy.report.summary import ruling, slowness
+from understudy.report.summary import latency_ruling, ruling, slowness
 from understudy.report.view import read_report
 
 
@@ -46,7 +46,11 @@ def test_buckets_that_cannot_be_drawn_are_left_out() -> None:
     buckets = [[0.2, 5], [0.1, 3], [0.3], "x", [None, 2], [0.4, 0], [0.5, -1], ["0.6", 1], [float("inf"), 1]]
     read = read_latency({"primary": {"buckets": buckets}})
 
-    assert [(bucket.upper, bucket.number) for bucket in read.primary.buckets] == [(0.1, 3), (0.2, 5)]
+    assert [(bucket.upper, bucket.number) for bucket in read.primary.buckets] == [
+        (0.1, 3),
+        (0.2, 5),
+        (0.4, 0),
+    ]
 
 
 def test_slowness_in_words() -> None:
@@ -58,8 +62,8 @@ def test_slowness_in_words() -> None:
     ends = {item.endpoint: slowness(item) for item in read_report(full() | {"endpoints": rows}).endpoints}
 
     assert ends == {
-        "GET /a": "p50 +48 ms (+46 ms to +50 ms), p90 +92 ms (+80 ms to +110 ms), "
-        "p99 +300 ms (-10 ms to +390 ms); the shadow took longer in 98%",
+        "GET /a": "p50 +48 ms (+46 to +50 ms), p90 +92 ms (+80 to +110 ms), "
+        "p99 +300 ms (-10 to +390 ms); the shadow took longer in 98%",
         "GET /b": "p50 +48 ms, p90 +92 ms, p99 +300 ms",
         "GET /c": "",
     }
@@ -72,7 +76,7 @@ def test_an_end_may_be_open() -> None:
     view = read_report(full() | {"endpoints": [endpoint("GET /", latency=few)]})
 
     assert slowness(view.endpoints[0]).startswith(
-        "p50 +48 ms (at most +50 ms), p90 +92 ms (at least +80 ms), p99 +300 ms; "
+        "p50 +48 ms (≤ +50 ms), p90 +92 ms (≥ +80 ms), p99 +300 ms; "
     )
     assert view.endpoints[0].latency.delta.p90.interval is None
 
@@ -83,6 +87,23 @@ def test_undecided_says_what_it_waits_for() -> None:
     view = read_report(full() | {"endpoints": [endpoint("GET /", latency=waiting)]})
 
     assert slowness(view.endpoints[0]).endswith("in 98%; about 340 more answers to say whether it is slower")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "needed", "words"),
+    [
+        ("regression", None, "slower"),
+        ("clean", None, "not slower"),
+        ("undecided", None, "undecided"),
+        ("undecided", 1, "about 1 more answer to decide"),
+        ("", 5, ""),
+    ],
+)
+def test_a_verdict_on_latency_in_words(verdict: str, needed: int | None, words: str) -> None:
+    """Not slower is what was shown; equal is not."""
+    row = endpoint("GET /", latency=latency(verdict) | {"needed": needed})
+
+    assert latency_ruling(read_report(full() | {"endpoints": [row]}).endpoints[0]) == words
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_examples import HOSTILE, clean, empty, full, hostile, huge, undecided
+from report_examples import HOSTILE, clean, empty, endpoint, finding, full, hostile, huge, undecided
 
-from understudy.report import STATIC, file_policy, render_html, render_live_html, static_file
+from understudy.report import STATIC, file_policy, read_search, render_html, render_live_html, static_file
 from understudy.report.visible import visible
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "line", "rect", "path"}
@@ -41,12 +41,19 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.text: list[str] = []
+        self.fields: dict[str, str] = {}
+        self.actions: list[str] = []
         self.feed(text)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        given = {name: value or "" for name, value in attrs}
+        if tag == "input":
+            self.fields[given["id"]] = given["value"]
+        if "data-action" in given:
+            self.actions.append(f"{given['data-action']} {given['data-path']}")
         self.attributes |= {name for name, _ in attrs}
         self.ids += [value for name, value in attrs if name == "id" and value]
         links = [value or "" for name, value in attrs if name in ("href", "src")]
@@ -135,6 +142,68 @@ def test_the_differing_part_is_marked() -> None:
 
     assert "&#34;<mark>9</mark>.99&#34;" in text
     assert "&#34;<mark>8</mark>.99&#34;" in text
+
+
+def test_a_file_offers_nothing_that_needs_a_server() -> None:
+    """No filter, no button, no link to a sample; the command that asks again is there, as text."""
+    report = full()
+    report["endpoints"][0]["findings"][0]["samples"][0] |= {
+        "id": "0123456789abcdef",
+        "curl": "curl 'http://v1'",
+    }
+    page = Page(render_html(report))
+
+    assert page.tags.isdisjoint({"form", "input", "button", "dialog", "script"})
+    assert "curl 'http://v1'" in "".join(page.text)
+    assert "/samples/0123456789abcdef" in render_live_html(report)
+
+
+def test_a_query_narrows_the_live_page() -> None:
+    """What was asked for is shown, counted and kept in the field; the verdict of the run stays."""
+    page = Page(render_live_html(full(), search=read_search("orders <b>", "undecided")))
+    text = " ".join("".join(page.text).split())
+
+    assert "shop-v2 is not ready" in text
+    assert "0 findings of 8, 0 endpoints of 5" in text
+    assert page.fields["filter"] == "orders <b>"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "actions"),
+    [
+        ("/body/total", "value", ["ignore /body/total"]),
+        ("/headers/etag", "header", ["ignore /headers/etag"]),
+        ("/body/tags", "order", ["unordered /body/tags", "ignore /body/tags"]),
+        ("/body/tags/*", "value", ["ignore /body/tags/*", "unordered /body/tags"]),
+        ("/body", "order", ["unordered /body"]),
+        ("/body", "body", []),
+        ("/status", "status", []),
+        ("/body/\u202ex", "value", []),
+        ("{other}", "value", []),
+    ],
+)
+def test_rules_are_offered_where_they_can_be_written(path: str, kind: str, actions: list[str]) -> None:
+    """Not for all there is, not for the status, not for what cannot be read."""
+    row = endpoint("GET /", "regression", findings=[finding(path, kind, "regression")])
+
+    page = Page(render_live_html(full() | {"endpoints": [row]}))
+
+    assert page.actions == actions
+
+
+def test_answer_times_are_drawn_and_told() -> None:
+    """A picture for both sides and for the difference, each with its words, and a table beside them."""
+    side = {"p50": 0.01, "p90": 0.02, "p99": 0.05, "intervals": {"p99": [0.04, None]}, "buckets": [[0.01, 1]]}
+    delta = {"p50": 0.001, "p90": 0.002, "p99": -0.003, "slower": 0.6, "buckets": [[-0.001, 1], [0.002, 2]]}
+    row = endpoint("GET /", latency={"primary": side, "shadow": side, "delta": delta, "tolerance": 0.1})
+
+    text = render_html(full() | {"endpoints": [row]})
+
+    assert text.count('<svg class="spread"') == 2
+    assert "<desc" in text
+    assert "Primary: p50 10 ms, p90 20 ms, p99 50 ms." in text
+    assert "(at least 40 ms)" in text
+    assert "The shadow took longer in 60% of the exchanges." in text
 
 
 def test_pictures_speak() -> None:

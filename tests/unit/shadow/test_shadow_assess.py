@@ -5,12 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.comparators import Comparison, parse_compare_rules
-from understudy.messages import Answer, Pair
+from understudy.messages import Answer, Asked, Pair
 from understudy.shadow import Assessor, Draws, Redaction
 from understudy.shadow.assess import jsonable
 
 ENDPOINT = "GET /users/{id}"
 KEY = ("v2", ENDPOINT)
+
+
+MULTIPART = '--B\r\nContent-Disposition: form-data; name="pin"\r\n\r\n{}\r\n--B--\r\n'
 
 
 def assessor(*rules: dict[str, object]) -> Assessor:
@@ -114,6 +117,27 @@ def test_samples_are_redacted() -> None:
     assert all(found.body["primary"] != found.body["shadow"] for found in done.found)
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (b"text/html", "<form><input name='csrf_token' value='{}'><meta name=api-key content={}></form>"),
+        (b"text/html", "<p>{{}}</p><input type=password name=pin value={}>"),
+        (b"application/xml", "<login><password>{}</password><x password='{}' n:pin='{}'/></login>"),
+        (b"multipart/form-data; boundary=B", MULTIPART),
+        (b"application/x-www-form-urlencoded", "a=1&password={}&pin={}"),
+        (b"application/x-ndjson", '{{"pin":"{}"}}\n{{"x":{{"token":["{}"]}}}}'),
+        (b"text/event-stream", 'data: {{"pin":"{}"}}\n\n'),
+    ],
+)
+def test_samples_of_every_format_are_redacted(kind: bytes, body: str) -> None:
+    """By the names in its paths and in the whole answers, whatever reads it."""
+    one, other = (body.format(*[f"s3cret-{side}"] * 3).encode() for side in "ab")
+    given_pair = pair(b"", b"")._replace(primary=answer(one, kind=kind), shadow=answer(other, kind=kind))
+    done = assessor().assess(given_pair)
+    assert done.found
+    assert "s3cret" not in str(done)
+
+
 def test_paths_that_name_somebody_are_counted_together() -> None:
     """Two users' keys are one path of evidence."""
     made = assessor()
@@ -152,6 +176,49 @@ def test_any_bytes_are_taken(primary: bytes, shadow: bytes, kind: bytes) -> None
     assert done.counts["exchange", *KEY, "exchanges"] == 1
     for found in done.found:
         json.dumps(found.body).encode()
+
+
+@given(
+    st.binary(max_size=100),
+    st.binary(max_size=60),
+    st.text(max_size=12),
+    st.sampled_from(["", "ip", "header:x-user", "query:uid", "cookie:", "odd"]),
+    st.sampled_from(["GET", "POST", "", "\x00"]),
+)
+def test_whatever_was_asked_is_taken(lines: bytes, body: bytes, unit: str, unit_at: str, method: str) -> None:
+    """Never an exception, and a sample that any store can keep."""
+    import json
+
+    asked = Asked(unit=unit, unit_at=unit_at, primary="v1", lines=lines, body=body, body_bytes=len(body))
+    done = assessor().assess(pair(b'{"a":1}', b'{"a":2}')._replace(asked=asked, method=method))
+    (found,) = done.found
+    json.dumps([found.body, found.whole]).encode()
+
+
+def test_a_unit_counts_once_at_a_place() -> None:
+    """Its second failure adds to the rates alone; another unit's, and nobody's, are new."""
+    made = assessor()
+
+    def counted(unit: str) -> dict[str, int]:
+        asked = Asked(unit=unit, unit_at="header:x-user")
+        counts = made.assess(pair(b'{"a":1}', b'{"a":2}', b'{"a":1}')._replace(asked=asked)).counts
+        return {key[5]: n for key, n in counts.items() if key[0] == "difference"}
+
+    first = counted("alice")
+    assert first["differing"] == 1
+    assert "b" in first
+    second = counted("alice")
+    assert second["differing"] == 1
+    assert second != first
+    assert counted("bob") == counted("") == counted("") == first
+
+
+def test_a_path_that_names_the_unit_names_nobody() -> None:
+    """Keys that are the unit are one path, so that evidence holds no unit either."""
+    asked = Asked(unit="alice77", unit_at="header:x-user")
+    done = assessor().assess(pair(b'{"alice77":{"n":1}}', b'{"alice77":{"n":2}}')._replace(asked=asked))
+    assert [found.path for found in done.found] == ["/body/{key}/n"]
+    assert "alice77" not in str(done)
 
 
 @pytest.mark.parametrize("depth", [50, 500, 5000])

@@ -13,7 +13,7 @@ from understudy.comparators import Comparison, parse_compare_rules
 from understudy.messages import Again, Answer, Pair
 from understudy.shadow import Assessor, Draws, Limits, Redaction, Target
 from understudy.shadow.call import ShadowCall
-from understudy.shadow.confirm import LOOKED_AT_BYTES
+from understudy.shadow.confirm import JSON_BYTES, OTHER_BYTES
 
 OTHER = OK_JSON.replace(b"1}", b"2}")
 THIRD = OK_JSON.replace(b"1}", b"3}")
@@ -142,19 +142,28 @@ def test_a_shadow_that_does_not_answer_costs_nothing_more() -> None:
     assert stage.mirror.confirming.targets == []
 
 
-@pytest.mark.parametrize("size", [LOOKED_AT_BYTES + 1])
-def test_large_answers_are_not_looked_at_in_the_worker(size: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "size", "is_asked"),
+    [
+        ("application/json", JSON_BYTES, False),
+        ("application/json", JSON_BYTES + 1, True),
+        ("text/html", OTHER_BYTES, False),
+        ("text/html", OTHER_BYTES + 1, True),
+        ("application/json\r\nContent-Encoding: gzip", 10, True),
+    ],
+)
+def test_large_answers_are_not_looked_at_in_the_worker(kind: str, size: int, is_asked: bool) -> None:
     """They are asked for again whatever the rules say: comparing them would hold up clients."""
     stage = staged_rehearsal()
-    rules, _ = parse_compare_rules([{"endpoint": "*", "ignore": ["/"]}])
+    rules, problems = parse_compare_rules([{"endpoint": "*", "ignore": [""]}])
+    assert problems == []
     stage.mirror.confirming.comparison = Comparison(rules)
-    large = [
-        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + letter * size for letter in (b"x", b"y")
-    ]
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n".encode()
+    large = [head + letter * size for letter in (b"x", b"y")]
     exchange, calls = stage.sent()
     answered(stage, calls, large[0])
     primary_says(exchange, large[1])
-    assert len(again(stage)) == 2
+    assert len(again(stage)) == (2 if is_asked else 0)
 
 
 Bar = Callable[[Rehearsal], None]

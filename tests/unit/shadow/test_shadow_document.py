@@ -52,10 +52,13 @@ def test_an_answer_is_shown_whole() -> None:
         (
             (
                 b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\none\r\n--B\r\n'
-                b'Content-Disposition: form-data; name="f"; filename="x.bin"\r\n\r\n\x00\x01\r\n--B--\r\n'
+                b'Content-Disposition: form-data; name="f"; filename="x.bin"\r\n\r\n\x00\xff\r\n--B--\r\n'
             ),
             "multipart/form-data; boundary=B",
-            {"a": "one", "f": "[4 bytes]"},
+            {
+                "a": {"headers": {}, "content": "one"},
+                "f": {"headers": {"filename": "x.bin"}, "content": "2 bytes, sha256 06eb7d6a69ee"},
+            },
         ),
     ],
 )
@@ -102,6 +105,19 @@ def test_sixteen_kilobytes_at_most(value: object) -> None:
     told = shown(json.dumps(value).encode())
     assert len(json.dumps(told, ensure_ascii=False).encode()) <= MOST_BYTES * 1.2
     assert told != "[too long to be shown]"
+
+
+def test_what_differs_is_shown_first() -> None:
+    """However far down a list or an object it stands, and however long what comes before it is."""
+    items = [{"n": number, "pad": "x" * 500} for number in range(900)]
+    body = json.dumps({"first": "y" * 30_000, "items": items, "a/b": {"last": 1}}).encode()
+    places = ["/body/items/700/n", "/body/a~1b/last", "/headers/x", "", "/body/items/9999", "/body/items/-/x"]
+    told: Any = shown_answer(answer(body), HIDE, places)["body"]
+    assert told["a/b"] == {"last": 1}
+    assert {"n": 700, "pad": "x" * 500} in told["items"]
+    assert list(told) == ["first", "items", "a/b"]
+    assert told["items"][0] == "… 700 more items" or told["items"][0]["n"] == 0
+    assert told["items"][-1] == "… 199 more items"
 
 
 def test_fields_are_bounded() -> None:
@@ -158,6 +174,13 @@ SECRET = "hunter2xyz"
             f'--B\r\nContent-Disposition: form-data; name="password"\r\n\r\n{SECRET}\r\n--B--',
             "multipart/form-data; boundary=B",
         ),
+        (
+            (
+                '--B\r\nContent-Disposition: form-data; name="page"\r\nContent-Type: application/xml\r\n\r\n'
+                f"<a><password>{SECRET}</password><b pin='{SECRET}'/></a>\r\n--B--"
+            ),
+            "multipart/form-data; boundary=B",
+        ),
         (f'{{"token":"{SECRET}"}}\n{{"token":"{SECRET}"}}', "application/x-ndjson"),
         (f'event: login\ndata: {{"session_id": "{SECRET}"}}\n\n', "text/event-stream"),
         (f"password: {SECRET}\n", "application/yaml"),
@@ -168,6 +191,23 @@ def test_secrets_are_hidden_wherever_they_stand(body: str, kind: str) -> None:
     told = json.dumps(shown(body.encode(), kind))
     assert SECRET not in told
     assert "redacted" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"…type=hidden name='csrf_token' value='{SECRET}'><p>",
+        f"…hidden value='{SECRET}'><p>",
+        f'…e" value="{SECRET}…',
+        f"…{SECRET}</password><user>x</user>",
+        f'--B\r\nContent-Disposition: form-data; name="pin"\r\nX: text/plain\r\n\r\n{SECRET}\r\n--B--',
+        f'name="password"\n\n{SECRET}',
+    ],
+)
+def test_what_is_left_of_a_tag_or_a_part_is_hidden(text: str) -> None:
+    """A difference in a page is shown with what stands around it, which is cut."""
+    assert SECRET not in HIDE.text(text)
+    assert "redacted" in HIDE.text(text)
 
 
 def test_what_stands_beside_a_secret_stays() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shadow_examples import OK_JSON, Rehearsal, primary_says
+from shadow_examples import OK_JSON, Rehearsal, a_copy, primary_says
 
 from understudy.comparators import Comparison
 from understudy.messages import Answer
@@ -304,3 +304,30 @@ def test_a_write_is_never_sent_twice() -> None:
     exchange, (call,) = stage.sent(method="POST")
     stage.connection_of(call).connection_lost(None)
     assert call.failure == "closed"
+
+
+@pytest.mark.parametrize(
+    ("primary", "endpoint"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "GET (other)"),
+        (OK_JSON, "GET /orders/{id}"),
+    ],
+)
+def test_a_request_that_fails_teaches_no_endpoint(primary: bytes, endpoint: str) -> None:
+    """Somebody who tries paths by chance is counted under one name."""
+    stage = Rehearsal()
+    exchange, (call,) = stage.sent()
+    primary_says(exchange, primary)
+    stage.connection_of(call).data_received(primary)
+    assert {key[2] for key in stage.evidence()} == {endpoint}
+
+
+def test_the_method_that_a_request_asks_for_names_its_endpoint() -> None:
+    """X-HTTP-Method-Override: the service takes it for that method."""
+    stage = Rehearsal()
+    exchange = stage.begun("POST", override="PATCH", allowed=("POST", "PATCH"))
+    assert stage.mirror.send(exchange, a_copy("POST"), stage.control)
+    (call,) = exchange.calls
+    primary_says(exchange)
+    stage.connection_of(call).data_received(OK_JSON)
+    assert {key[2] for key in stage.evidence()} == {"PATCH /orders/{id}"}
