@@ -152,4 +152,5 @@ def _mistakes(mistakes: Sequence[tuple[str, str, str]]) -> Refusal:
 def _refused(amendment: Amendment, reason: str, why: str, *, name: str = "path") -> Refusal:
     hint = "write it into the rules document by hand if it is meant"
     errors = [{"path": name, "message": why, "hint": hint}]
-    return Refusal(422, f"not {amendment.action}: {why}; {hint}", reason=reason, errors=errors)
+    detail = f"{amendment.action} is refused: {why}; {hint}"
+    return Refusal(422, detail, reason=reason, errors=errors)

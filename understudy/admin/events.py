@@ -22,6 +22,7 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # a reverse proxy before us would hold events back otherwise
 }
+_REST: Final = 9
 _LAST_SECONDS: Final = 0.5
 """For the end of a stream, when the process goes: below what uvicorn grants before it cuts."""
 
@@ -57,18 +58,23 @@ class Word:
 
 
 class Bulletin:
-    """The newest word on the report, asked for once however many listen."""
+    """The newest word on the report, asked for once however many listen.
+
+    Over much evidence a report takes seconds; reading it is kept to a tenth of the time.
+    """
 
     def __init__(self, control: ControlPlane) -> None:
         self._control = control
         self._word: Word | None = None
         self._is_asking = False
+        self._rests_until = 0.0
 
     async def word(self) -> Word | None:
         """The newest that is known; None before the report could be read for the first time."""
-        revision = self._control.revision()
+        now = asyncio.get_running_loop().time
+        revision, began = self._control.revision(), now()
         is_new = self._word is None or self._word.revision != revision
-        if is_new and not self._is_asking:
+        if is_new and not self._is_asking and began >= self._rests_until:
             self._is_asking = True
             try:
                 report = await within(self._control.report())
@@ -77,6 +83,7 @@ class Bulletin:
                 pass  # /readyz says why; asked again in a second
             finally:
                 self._is_asking = False
+                self._rests_until = now() + _REST * (now() - began)
         return self._word
 
 

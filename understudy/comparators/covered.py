@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from understudy.comparators.ledger import Ledger
-from understudy.comparators.pattern import ANY, Pattern, covers, fits, is_at, parse_pattern, tokens_of
+from understudy.comparators.pattern import covers, is_at, meets, parse_pattern, tokens_of
 from understudy.comparators.rules import CompareRule
 from understudy.comparators.templates import is_meant
 
@@ -51,13 +51,4 @@ class _Cover:
         if kind == "order" and any(is_at(pattern, tokens) for pattern in self._lists):
             return True
         rivals = [pattern for pattern in self._only if pattern[0] == tokens[0]]
-        return bool(rivals) and not any(_meets(pattern, tokens) for pattern in rivals)
-
-
-def _meets(pattern: Pattern, tokens: Sequence[str]) -> bool:
-    """Whether some place that *tokens* stands for lies on the way to *pattern*, or below it."""
-    return all(_may_fit(part, token) for part, token in zip(pattern, tokens, strict=False))
-
-
-def _may_fit(part: str, token: str) -> bool:
-    return fits(part, token) or token == ANY or (token[:1] == "{" and token[-1:] == "}")
+        return bool(rivals) and not any(meets(pattern, tokens) for pattern in rivals)

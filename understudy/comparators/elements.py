@@ -30,15 +30,34 @@ class Element:
     counterpart, so `fields`, which the walk looks at, are only made when asked for.
     """
 
-    __slots__ = ("attributes", "children", "is_single", "mix", "more", "name", "run", "space", "text", "twin")
+    __slots__ = (
+        "attributes",
+        "children",
+        "is_single",
+        "is_verbatim",
+        "mix",
+        "more",
+        "name",
+        "run",
+        "space",
+        "text",
+        "twin",
+    )
 
     def __init__(
-        self, name: str, space: str, attributes: Mapping[str, str] | None, *, is_single: bool = False
+        self,
+        name: str,
+        space: str,
+        attributes: Mapping[str, str] | None,
+        *,
+        is_single: bool = False,
+        is_verbatim: bool = False,
     ) -> None:
         self.name = name
         self.space = space
         self.attributes = attributes
         self.is_single = is_single
+        self.is_verbatim = is_verbatim
         self.children: list[Element | None] | None = None
         self.text = ""
         self.run = ""
@@ -79,13 +98,16 @@ class Element:
         self.twin = hash((self.name, self.space, self.text, marks, self.mix))
 
     def _end_run(self) -> None:
-        """Space is normalised, and nothing but space is nothing."""
+        """Space is normalised, unless it is verbatim, and nothing but space is nothing."""
         text = self.run
         if self.more is not None:
             text += "".join(self.more)
             self.more = None
         self.run = ""
-        text = " ".join(text.split()) if text.isascii() else SPACE.sub(" ", text).strip(" ")
+        if self.is_verbatim:
+            text = text.replace("\r\n", "\n").strip("\n") if not text.isspace() else ""
+        else:
+            text = " ".join(text.split()) if text.isascii() else SPACE.sub(" ", text).strip(" ")
         if text:
             self.text = f"{self.text} {text}" if self.text else text
             self.mix = hash((self.mix, 0))

@@ -29,7 +29,8 @@ class Endpoints:
     def __init__(
         self, templates: Sequence[str] = (), *, most: int = 500, before: "Endpoints | None" = None
     ) -> None:
-        self._templates = Templates(templates)
+        same = before is not None and before._templates.texts == tuple(templates)
+        self._templates: Templates = before._templates if before and same else Templates(templates)
         self._learned: Learned = Learned(most) if before is None else before._learned
         self._openings = self._learned.openings
         self._cache: dict[tuple[str, str], str] = {}

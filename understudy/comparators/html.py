@@ -14,6 +14,9 @@ MEDIA: Final = frozenset({"text/html"})
 ONCE: Final = {"head": "html", "body": "html", "title": "head"}
 """Children that stand at most once in the parent named, so that no position is shown."""
 
+VERBATIM: Final = frozenset({"pre", "script", "style", "textarea"})
+"""Spaces and lines are part of the text."""
+
 NAMED: Final = frozenset({"meta", "input", "select", "textarea", "button"})
 """Told from their siblings by a name: one more field in a form moves none of the others."""
 
@@ -74,8 +77,13 @@ class Page:
         if tag in NAMED:
             name = named(tag, attributes.get("name") or attributes.get("property") or "")
         self.is_whole = tag == END
-        is_single = tag in ONCE and len(self._open) > 0 and self._open[-1].name == ONCE[tag]
-        self._open.append(Element(name, "", attributes or None, is_single=is_single))
+        is_single = False
+        is_verbatim = tag in VERBATIM
+        if self._open:
+            around = self._open[-1]
+            is_single = tag in ONCE and around.name == ONCE[tag]
+            is_verbatim = is_verbatim or around.is_verbatim
+        self._open.append(Element(name, "", attributes or None, is_single=is_single, is_verbatim=is_verbatim))
 
     def end(self, tag: str) -> None:
         closed = self._open.pop()

@@ -8,18 +8,20 @@ from understudy.comparators.identifiers import identify_segment
 
 NAME: Final = "{name}"
 WIDEST: Final = 30
-"""Different names at one place beyond which they are data: users, slugs, files. APIs seldom have more
-operations side by side (of those below /repos/{owner}/{repo} in GitHub's, the widest has about 60, most of
-them with ids of their own below, which do not count)."""
+"""Different names at one place beyond which they are data: users, slugs, files. An API that has more
+operations side by side mostly has ids right below them, and those do not count; else it names them itself."""
 
 WIDEST_AT_ROOT: Final = 100
 """The first segment holds a whole site's names."""
+
+MOST_COLLECTIONS: Final = 100
+"""Names with ids right below them, at one place: beyond that, /shops/{name}/17 is as much data."""
 
 LONGEST_TEMPLATE: Final = 300
 
 
 class Place:
-    """One place in the tree of learned paths; open: whatever name stands here is ``{name}``."""
+    """One place in the tree of learned paths; open: whatever new name stands here is ``{name}``."""
 
     __slots__ = ("below", "is_open")
 
@@ -27,12 +29,25 @@ class Place:
         self.below: dict[str, Place] = {}
         self.is_open = False
 
-    @property
-    def width(self) -> int:
-        """How many names stand here; those with an id right below are collections, which are few."""
-        return sum(
-            is_name(text) and not any(map(is_placeholder, place.below)) for text, place in self.below.items()
-        )
+    def is_too_wide(self, depth: int) -> bool:
+        """Whether so many names stand here that they are data; *depth* 1 holds a path's first segment."""
+        if len(self.below) <= WIDEST:
+            return False
+        collections = sum(map(self.is_collection, self.below))
+        others = sum(map(is_name, self.below)) - collections
+        return others > (WIDEST_AT_ROOT if depth <= 1 else WIDEST) or collections > MOST_COLLECTIONS
+
+    def is_collection(self, text: str) -> bool:
+        """Whether *text* is a name here with ids right below: those are few, and kept apart."""
+        return is_name(text) and any(map(is_placeholder, self.below[text].below))
+
+    def data(self) -> list[str]:
+        """The names that are one when this place is open."""
+        names = list(filter(is_name, self.below))
+        collections = list(filter(self.is_collection, names))
+        if len(collections) > MOST_COLLECTIONS:
+            return names
+        return [text for text in names if text not in collections]
 
     def absorb(self, other: "Place") -> None:
         """Take over all that lies below *other*."""
@@ -81,8 +96,7 @@ class Learned:
             passed.append(place)
             place = place.below.setdefault(text, Place())
         return any(
-            not at.is_open and (NAME in at.below or (len(at.below) > WIDEST and at.width > widest(depth)))
-            for depth, at in enumerate(passed)
+            not at.is_open and (NAME in at.below or at.is_too_wide(depth)) for depth, at in enumerate(passed)
         )
 
     def settle(self) -> None:
@@ -95,26 +109,21 @@ class Learned:
         names = []
         for text in segments:
             if place is not None:
-                text = NAME if place.is_open and is_name(text) else text
+                text = NAME if place.is_open and is_name(text) and text not in place.below else text
                 place = place.below.get(text)
             names.append(text)
         return "/".join(names)
 
 
 def _settle(place: Place, depth: int) -> None:
-    if NAME in place.below or place.width > widest(depth):
+    if NAME in place.below or place.is_too_wide(depth):
         place.is_open = True
     if place.is_open:
-        for text in [text for text in place.below if is_name(text)]:
+        for text in place.data():
             child = place.below.pop(text)
             place.below.setdefault(NAME, Place()).absorb(child)
     for child in place.below.values():
         _settle(child, depth + 1)
-
-
-def widest(depth: int) -> int:
-    """How many names a place may have; depth 1 holds the first segment of a path."""
-    return WIDEST_AT_ROOT if depth <= 1 else WIDEST
 
 
 def is_placeholder(text: str) -> bool:

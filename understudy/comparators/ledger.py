@@ -5,7 +5,7 @@ an endpoint or a path that many keys name is one text.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 from understudy.comparators.evidence import MOST_BUCKETS, Key
 
@@ -14,8 +14,6 @@ Name = tuple[str, str]
 
 Spot = tuple[str, str]
 """(path, kind)."""
-
-Held = TypeVar("Held")
 
 WHATS: Final = (
     "differing",

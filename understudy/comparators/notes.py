@@ -6,14 +6,10 @@ from typing import Any, Final
 
 from understudy.comparators.noise import most_unseen
 from understudy.comparators.overview import Overview
-from understudy.comparators.rules import CompareRule
-from understudy.comparators.templates import is_meant
 from understudy.comparators.verdict import CLEAN, UNDECIDED
 
 BREAKER: Final = "breaker"
 """Why a copy is dropped while a shadow fails: see `understudy.shadow`."""
-
-MOST_NAMED: Final = 3
 
 Totals = Mapping[str, int]
 Services = Mapping[str, Mapping[str, Any]]
@@ -143,21 +139,6 @@ def notes_on_omitted(endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
     """How many findings are judged and counted, but not listed."""
     omitted = sum(item["omitted"] for item in endpoints)
     return [f"{number_of(omitted, 'lighter finding')} judged but not listed."] if omitted else []
-
-
-def notes_on_rules(rules: Sequence[CompareRule], endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which compare rules mean no endpoint that was seen: a typing error, or no traffic yet."""
-    seen = {item["endpoint"] for item in endpoints}
-    idle = [
-        f"compare[{i}] ({rule.endpoint})"
-        for i, rule in enumerate(rules)
-        if not any(is_meant(rule.endpoint, endpoint) for endpoint in seen)
-    ]
-    if not idle or not seen:
-        return []
-    more = f" and {len(idle) - MOST_NAMED} more" if len(idle) > MOST_NAMED else ""
-    verb = "means" if len(idle) == 1 else "mean"
-    return [f"{', '.join(idle[:MOST_NAMED])}{more} {verb} no endpoint that was seen so far."]
 
 
 def reasons(counts: Mapping[str, int]) -> str:

@@ -81,3 +81,12 @@ def leads_to(pattern: Pattern, tokens: Sequence[Token]) -> bool:
 def fits(part: str, token: Token) -> bool:
     """Whether one token of a pattern fits one token of a place; ``{key}``, as reports write it, fits any."""
     return part in (ANY, token) or (part[:1] == "{" and part[-1:] == "}") or part == str(token)
+
+
+def meets(pattern: Pattern, tokens: Sequence[str]) -> bool:
+    """Whether some place that *tokens* of a report stand for leads to *pattern*, or lies at it or below."""
+    return all(_may_fit(part, token) for part, token in zip(pattern, tokens, strict=False))
+
+
+def _may_fit(part: str, token: str) -> bool:
+    return fits(part, token) or token == ANY or (token[:1] == "{" and token[-1:] == "}")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from understudy.comparators.covered import covered_places
 from understudy.comparators.evidence import Key
 from understudy.comparators.folding import fold
+from understudy.comparators.idle import notes_on_rules
 from understudy.comparators.latency import latencies
 from understudy.comparators.ledger import Ledger, Name, ledger_of
 from understudy.comparators.noise import (
@@ -24,7 +25,6 @@ from understudy.comparators.notes import (
     notes_on_failures,
     notes_on_missed,
     notes_on_omitted,
-    notes_on_rules,
     notes_on_thin_endpoints,
     notes_on_tolerance,
     notes_on_units,
@@ -122,7 +122,7 @@ def report(
             *(text for text, _ in blind),
             *notes_on_thin_endpoints(verdict, endpoints),
             *notes_on_omitted(endpoints),
-            *notes_on_rules(rules, endpoints),
+            *notes_on_rules(rules, ledger, enough=exchanges_for(epsilon)),
         ],
         "needed": needed,
         **totals,

@@ -95,9 +95,10 @@ class Templates:
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
+        self.texts = tuple(texts)
         self._root = _Node()
         self._count = 0
-        for text in texts:
+        for text in self.texts:
             try:
                 template = read_template(text)
             except ValueError:
@@ -148,6 +149,11 @@ def _rank(item: tuple[int, Template]) -> tuple[int, int, int, int]:
 
 
 def _below(node: _Node, part: str) -> _Node:
+    child = node.literals.get(part)
+    if child is not None:
+        return child
+    if "{" not in part:
+        return node.literals.setdefault(_literal(part), _Node())
     if PLACEHOLDER.fullmatch(part):
         node.named = node.named or _Node()
         return node.named
@@ -165,6 +171,8 @@ def _below(node: _Node, part: str) -> _Node:
 
 def _literal(part: str) -> str:
     """*part* as clients send it, however it is escaped."""
+    if part.isalnum() and part.isascii():
+        return part
     return quote(unquote(part), safe=SEGMENT_SAFE)
 
 

@@ -13,7 +13,7 @@ import yaml
 from understudy.config.place import Refused, shown
 
 MOST_BYTES = 32 * 1024 * 1024
-"""Microsoft Graph's, the largest in use, has about 30 MiB as YAML."""
+"""Such files describe every field, so they are longer than what else people write; some have 10 MiB."""
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 MOST_BASES = 20

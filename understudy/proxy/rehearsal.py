@@ -81,7 +81,7 @@ def taped(
 ) -> "Rehearsal | None":
     """*rehearsal*, or one without copies, which tells *tape* too if that wants the request."""
     try:
-        take = tape.begin(exchange, plan.decision)
+        take = tape.begin(exchange, plan.decision, mirror.barred)
         if take is None:
             return rehearsal
         if rehearsal is None:

@@ -50,13 +50,16 @@ class Tape:
         self._missed: Counter[str] = Counter()
         self._taken: deque[tuple[int, Taken]] = deque()
 
-    def begin(self, exchange: "Exchange", decision: Decision) -> "Take | None":
-        """Take the request of *exchange*, if the recording asks for it."""
+    def begin(self, exchange: "Exchange", decision: Decision, barred: str) -> "Take | None":
+        """Take the request of *exchange*, if the recording asks for it; *barred* says why it may not be."""
         if not exchange.path.startswith(self._prefix) or (self._route and decision.route != self._route):
             return None
         if exchange.upgrade or self._now() > self._until or self._chance() >= self._share:
             return None
         self._passed += 1
+        if barred:
+            self._missed[barred] += 1
+            return None
         return Take(self, exchange, decision, self._wall())
 
     def hold(self, size: int) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -26,6 +27,9 @@ CONTROL: Final = "control"
 
 VERDICT_SECONDS: Final = 1.0
 """How often the verdict so far is worked out."""
+
+JUDGING_SHARE: Final = 0.02
+"""Of the time at most, however much evidence there is: it stands between requests and answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ class Playback:
         self._clock = clock or WallClock()
         self._player: Player | None = None
         self._verdict = "undecided"
-        self._judged_at = 0.0
+        self._judge_at = 0.0
         self._order = Order(
             requests=replay.recording.requests,
             due=replay.due,
@@ -164,10 +168,11 @@ class Playback:
         return random.Random(f"{replay.seed}:{number}").random() < replay.control_share
 
     def _report_progress(self) -> None:
-        now = self._clock.now()
-        if now - self._judged_at >= VERDICT_SECONDS:
-            self._judged_at = now
+        if self._clock.now() >= self._judge_at:
+            began_at = time.perf_counter()
             self._verdict = str(self._ledger.report(control_share=self._replay.control_share)["verdict"])
+            took = time.perf_counter() - began_at
+            self._judge_at = self._clock.now() + max(VERDICT_SECONDS, took / JUDGING_SHARE)
         self._tell(
             Progress(
                 total=self._order.total,

@@ -1,6 +1,5 @@
 """One whole answer as people are shown it: cut to a bounded size first, redacted after."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -11,19 +10,25 @@ from understudy.comparators.content import (
     FORM,
     JSON,
     LINES,
+    MULTIPART,
     ContentType,
     beginning,
     content_type,
     text_of,
 )
 from understudy.comparators.difference import LARGEST_INTEGER, printable
-from understudy.comparators.json_tree import ABSENT, load
-from understudy.comparators.text import read_events, read_form, read_json_lines, read_lines
+from understudy.comparators.elements import Element
+from understudy.comparators.formats import READERS
+from understudy.comparators.json_tree import ABSENT
+from understudy.comparators.text import read_json_lines
 from understudy.messages import Answer
 from understudy.shadow.redaction import Redaction
 
 MOST_BYTES: Final = 16 * 1024
 """Of one side, as JSON: a few screens; 2,000 samples of the usual kilobyte fit the store's bound."""
+
+LAID_OUT: Final = frozenset({JSON, LINES, EVENTS, FORM, MULTIPART})
+"""Shown as trees; pages are easier read as they came."""
 
 MOST_ITEMS: Final = 50
 LONGEST_TEXT: Final = 8 * 1024
@@ -32,10 +37,6 @@ DEEPEST: Final = 32
 MOST_FIELDS: Final = 100
 MOST_PLACES: Final = 20
 LONGEST_FIELD: Final = 1000
-
-_BOUNDARY = re.compile(r"""(?i)boundary="?([^";,]{1,200})""")
-_PART_NAME = re.compile(r"""(?i)\bname="([^"]*)\"""")
-_FILE_NAME = re.compile(r"(?i)\bfilename\*?=")
 
 
 def shown_answer(answer: Answer, hide: Redaction, places: Sequence[str] = ()) -> dict[str, object]:
@@ -72,7 +73,7 @@ def shown_body(answer: Answer, hide: Redaction, wanted: Sequence[list[str]] = ()
     kept = beginning(answer)
     if kept is None:
         return _described(answer.body, answer.length_bytes, hide)
-    found = read_body(kept, content_type(answer.header(b"content-type")), answer.header(b"content-type"))
+    found = read_body(kept, content_type(answer.header(b"content-type")))
     if found is ABSENT:
         return _described(kept, answer.length_bytes, hide)
     return redacted("/body", found, hide, wanted)
@@ -89,43 +90,17 @@ def redacted(path: str, value: object, hide: Redaction, wanted: Sequence[list[st
     return "[too long to be shown]"
 
 
-def read_body(body: bytes, kind: ContentType, field: bytes = b"") -> object:
-    """What *body* says: a JSON tree, the fields of a form, lines, or text; `ABSENT` when it is not text."""
-    if kind.media.startswith("multipart/"):
-        return read_multipart(body, field)
-    if kind.reading == JSON or body[:1] in b"{[":
-        tree = load(body)
-        if tree is not ABSENT:
-            return tree
-    text = text_of(body, kind.charset)
+def read_body(body: bytes, kind: ContentType) -> object:
+    """What *body* says: a tree, or text, as which pages are shown; `ABSENT` when it is neither."""
+    reading = JSON if body[:1] in b"{[" and kind.reading != LINES else kind.reading
+    tree = READERS[reading](body, kind) if reading in LAID_OUT else ABSENT
+    if tree is not ABSENT:
+        return tree
+    text = None if kind.reading == MULTIPART else text_of(body, kind.charset)
     if text is None or "\0" in text:
         return ABSENT
-    if kind.reading == JSON:
-        lines = read_json_lines(text)
-        return text if lines is None else lines
-    if kind.reading == FORM:
-        return read_form(text) or text
-    if kind.reading == LINES:
-        return read_lines(text)
-    return read_events(text) if kind.reading == EVENTS else text
-
-
-def read_multipart(body: bytes, field: bytes) -> object:
-    """The parts of a form by name (RFC 7578): texts, files only described; `ABSENT` when it is none."""
-    found = _BOUNDARY.search(field.decode("latin-1"))
-    if found is None:
-        return ABSENT
-    parts: dict[str, object] = {}
-    for number, part in enumerate(body.split(b"--" + found[1].strip().encode("latin-1"))[1:MOST_FIELDS]):
-        head, separator, content = part.partition(b"\r\n\r\n")
-        if not separator:
-            continue
-        fields = head.decode("latin-1")
-        name = _PART_NAME.search(fields)
-        text = text_of(content.removesuffix(b"\r\n"), "")
-        is_shown = text is not None and "\0" not in text and _FILE_NAME.search(fields) is None
-        parts[name[1] if name else f"part {number}"] = text if is_shown else f"[{len(content)} bytes]"
-    return parts
+    lines = read_json_lines(text) if kind.reading == JSON else None
+    return text if lines is None else lines
 
 
 def _described(body: bytes, length: int, hide: Redaction) -> str:
@@ -138,6 +113,8 @@ def cut(value: object, room: list[int], wanted: Sequence[list[str]] = (), depth:
 
     What the token lists *wanted* lead to gets room before what stands beside it.
     """
+    if isinstance(value, Element):  # a page in a part of a form
+        value = {"text": value.text, **value.fields()}
     if isinstance(value, str):
         return _cut_text(value, room)
     if isinstance(value, Mapping):

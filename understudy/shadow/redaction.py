@@ -18,7 +18,7 @@ import orjson
 from understudy.comparators import ISSUED
 
 SECRET_NAMES: Final = re.compile(
-    r"(?i)(?:^|[-_. ])(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|jwt|(?:api|access|private)[-_]?key"
+    r"(?i)(?:^|[-_. @:$])(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|jwt|(?:api|access|private)[-_]?key"
     r"|auth(?:orization)?|credentials?|cookie|(?:j|php)?sess(?:ion)?(?:[-_]?id)?|sid|csrf|otp|pin|cvv2?|cvc2?|ssn|iban"
     r"|card[-_]?number)s?(?:$|[-_. ])",
 )

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from understudy.admin import create_admin
-from understudy.admin.events import EventEndpoints, Pace
+from understudy.admin.events import Bulletin, EventEndpoints, Pace
 from understudy.admin.problems import HANDLED, answer
 
 EVENTS = "/api/v1/report/events"
@@ -123,13 +123,30 @@ async def test_the_report_is_read_once_for_all() -> None:
 
 
 class Asked(FakeControl):
-    """Counts how often its report is read."""
+    """Counts how often its report is read, and takes its time."""
 
     asked = 0
+    takes_seconds = 0.0
 
     async def report(self) -> dict[str, Any]:
         self.asked += 1
+        await asyncio.sleep(self.takes_seconds)
         return await super().report()
+
+
+async def test_a_slow_report_is_read_seldom() -> None:
+    """One that takes 50 ms is not read again within the next 450, however often it changes."""
+    control = Asked()
+    control.takes_seconds = 0.05
+    bulletin, began = Bulletin(control), asyncio.get_running_loop().time()
+    first = await bulletin.word()
+    control.changes += 1
+
+    while await bulletin.word() == first:
+        await asyncio.sleep(0.01)
+
+    assert asyncio.get_running_loop().time() - began >= 0.5
+    assert control.asked == 2
 
 
 async def test_a_store_that_is_away_does_not_end_the_stream() -> None:

@@ -13,6 +13,8 @@ WRITES = [
     ("POST", "/api/v1/flags/shop/kill"),
     ("POST", "/api/v1/flags/shop/revive"),
     ("DELETE", "/api/v1/report"),
+    ("POST", "/api/v1/compare"),
+    ("DELETE", "/api/v1/compare"),
 ]
 
 

@@ -68,6 +68,26 @@ def test_a_finding_that_a_rule_covers_is_ignored() -> None:
     assert "compare[1] (GET /typo) means no endpoint that was seen so far." in told["notes"]
 
 
+def test_rules_that_did_nothing_are_told() -> None:
+    """A path with a typing error, once there was enough to forgive; not what lies in a list without order."""
+    forgiven = Difference(path="/body/t", kind="value", primary=1, shadow=2, ignored=True)
+    evidence: dict[tuple[str, ...], int] = {}
+    some = rules(
+        {
+            "ignore": ["/t", "/tpyo"],
+            "tolerance": {"/n": 1, "/list/*/n": 1},
+            "unordered": ["/list"],
+        }
+    )
+    for _ in range(20):
+        observe(evidence, service="v2", endpoint="GET /x", differences=[forgiven], control_differences=[])
+    assert report(evidence, rules=some)["notes"] == []
+    for _ in range(500):
+        observe(evidence, service="v2", endpoint="GET /x", differences=[forgiven], control_differences=[])
+    told = report(evidence, rules=some)["notes"]
+    assert "compare[0].ignore[1] (/tpyo), compare[0].tolerance[/n] have forgiven nothing so far." in told
+
+
 TREES = st.recursive(
     st.integers(0, 2),
     lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3) | st.lists(inner, max_size=3),

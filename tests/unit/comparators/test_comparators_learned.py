@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from understudy.comparators import Endpoints, observe, report
 from understudy.comparators.difference import Difference
 from understudy.comparators.folding import fold, fold_names
-from understudy.comparators.learned import WIDEST, WIDEST_AT_ROOT
+from understudy.comparators.learned import MOST_COLLECTIONS, WIDEST, WIDEST_AT_ROOT
 from understudy.comparators.ledger import Ledger
 
 WORDS = [a + b + c for a in "bcdfg" for b in "aeiou" for c in "klmnprst"]
@@ -55,6 +55,25 @@ def test_a_site_has_more_names_at_its_root() -> None:
     names = {endpoints.of("GET", f"/{name}") for name in WORDS[:WIDEST_AT_ROOT]}
     assert len(names) == WIDEST_AT_ROOT
     assert endpoints.of("GET", f"/{WORDS[WIDEST_AT_ROOT]}") == "GET /{name}"
+
+
+def test_who_tries_names_hides_no_collection() -> None:
+    """A site that answers 200 to anything: what has ids below keeps its name."""
+    endpoints = Endpoints()
+    endpoints.of("GET", "/orders/17")
+    for name in WORDS[: WIDEST_AT_ROOT + 1]:
+        endpoints.of("GET", f"/{name}")
+    assert endpoints.of("GET", "/anything") == "GET /{name}"
+    assert endpoints.of("GET", "/orders/18") == "GET /orders/{id}"
+    assert endpoints.of("GET", "/orders") == "GET /orders"
+
+
+def test_collections_without_end_are_data() -> None:
+    """`/shops/NAME/17` for more than a hundred shops."""
+    endpoints = Endpoints()
+    names = {endpoints.of("GET", f"/shops/{name}/{i}") for i, name in enumerate(WORDS)}
+    assert len(names) == MOST_COLLECTIONS + 1
+    assert endpoints.of("GET", f"/shops/{WORDS[0]}/17") == "GET /shops/{name}/{id}"
 
 
 @pytest.mark.parametrize("status", [0, 400, 404, 500])

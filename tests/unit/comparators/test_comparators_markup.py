@@ -74,6 +74,14 @@ def test_a_script_is_text_and_json_in_it_is_looked_into() -> None:
     assert "let a" in str(found.primary)
 
 
+@pytest.mark.parametrize("tag", ["pre", "script", "style", "textarea"])
+def test_where_lines_matter_they_are_compared(tag: str) -> None:
+    """A program without its line ends is another program."""
+    lines = [answer(f"<{tag}>a{end}b</{tag}>", kind=HTML) for end in ("\n", " ", "\r\n")]
+    assert len(named(compare(lines[0], lines[1]))) == 1
+    assert compare(lines[0], lines[2]) == []
+
+
 def test_fields_of_a_form_are_told_by_their_name() -> None:
     """One more field moves none of the others, and a name that tells of a secret stands in the path."""
     a = answer("<form><input name=user value=a><input name=password value=b></form>", kind=HTML)

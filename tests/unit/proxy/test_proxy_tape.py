@@ -84,6 +84,17 @@ def test_a_recording_that_nobody_ends_ends_itself() -> None:
     assert len(taken(made)) == 1
 
 
+def test_nothing_is_taken_by_a_worker_that_is_short_of_memory() -> None:
+    """It sheds copies, and recording with them; what it missed is counted."""
+    scene = Scene()
+    made = taping(scene)
+    scene.client.proxy.mirror.barred = "memory"
+    scene.feed(GET)
+    reel = made.reel()
+    assert reel is not None
+    assert (reel.passed, list(reel.taken), reel.missed) == (1, [], {"memory": 1})
+
+
 def test_a_full_tape_misses_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would not fit is told; what is held is given back, and there is room again."""
     monkeypatch.setattr(tape, "MOST_HELD_BYTES", 5000)

@@ -13,6 +13,9 @@ ENDPOINT = "GET /users/{id}"
 KEY = ("v2", ENDPOINT)
 
 
+MULTIPART = '--B\r\nContent-Disposition: form-data; name="pin"\r\n\r\n{}\r\n--B--\r\n'
+
+
 def assessor(*rules: dict[str, object]) -> Assessor:
     parsed, problems = parse_compare_rules(list(rules))
     assert problems == []
@@ -112,6 +115,27 @@ def test_samples_are_redacted() -> None:
         assert private not in text
     assert len({str(found.body["primary"]) for found in done.found}) == 3
     assert all(found.body["primary"] != found.body["shadow"] for found in done.found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (b"text/html", "<form><input name='csrf_token' value='{}'><meta name=api-key content={}></form>"),
+        (b"text/html", "<p>{{}}</p><input type=password name=pin value={}>"),
+        (b"application/xml", "<login><password>{}</password><x password='{}' n:pin='{}'/></login>"),
+        (b"multipart/form-data; boundary=B", MULTIPART),
+        (b"application/x-www-form-urlencoded", "a=1&password={}&pin={}"),
+        (b"application/x-ndjson", '{{"pin":"{}"}}\n{{"x":{{"token":["{}"]}}}}'),
+        (b"text/event-stream", 'data: {{"pin":"{}"}}\n\n'),
+    ],
+)
+def test_samples_of_every_format_are_redacted(kind: bytes, body: str) -> None:
+    """By the names in its paths and in the whole answers, whatever reads it."""
+    one, other = (body.format(*[f"s3cret-{side}"] * 3).encode() for side in "ab")
+    given_pair = pair(b"", b"")._replace(primary=answer(one, kind=kind), shadow=answer(other, kind=kind))
+    done = assessor().assess(given_pair)
+    assert done.found
+    assert "s3cret" not in str(done)
 
 
 def test_paths_that_name_somebody_are_counted_together() -> None:

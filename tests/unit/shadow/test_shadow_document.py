@@ -52,10 +52,13 @@ def test_an_answer_is_shown_whole() -> None:
         (
             (
                 b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\none\r\n--B\r\n'
-                b'Content-Disposition: form-data; name="f"; filename="x.bin"\r\n\r\n\x00\x01\r\n--B--\r\n'
+                b'Content-Disposition: form-data; name="f"; filename="x.bin"\r\n\r\n\x00\xff\r\n--B--\r\n'
             ),
             "multipart/form-data; boundary=B",
-            {"a": "one", "f": "[4 bytes]"},
+            {
+                "a": {"headers": {}, "content": "one"},
+                "f": {"headers": {"filename": "x.bin"}, "content": "2 bytes, sha256 06eb7d6a69ee"},
+            },
         ),
     ],
 )
@@ -169,6 +172,13 @@ SECRET = "hunter2xyz"
         (f"access_token={SECRET}&x=1", "text/plain"),
         (
             f'--B\r\nContent-Disposition: form-data; name="password"\r\n\r\n{SECRET}\r\n--B--',
+            "multipart/form-data; boundary=B",
+        ),
+        (
+            (
+                '--B\r\nContent-Disposition: form-data; name="page"\r\nContent-Type: application/xml\r\n\r\n'
+                f"<a><password>{SECRET}</password><b pin='{SECRET}'/></a>\r\n--B--"
+            ),
             "multipart/form-data; boundary=B",
         ),
         (f'{{"token":"{SECRET}"}}\n{{"token":"{SECRET}"}}', "application/x-ndjson"),

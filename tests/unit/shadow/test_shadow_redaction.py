@@ -53,6 +53,10 @@ HIDE = Redaction(
         "privateKey",
         "aws.secret.access.key",
         "credentials",
+        "@password",
+        "ns:password",
+        "input.csrf_token",
+        "$token",
     ],
 )
 def test_names_of_secrets_are_known(name: str) -> None:

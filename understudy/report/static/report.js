@@ -188,10 +188,14 @@
     if (!paused) ask();
   };
 
+  const hush = () => {
+    if (listening) listening.close();
+    source = listening = null;
+  };
+
   const onVisibility = () => {
     if (document.hidden) {
-      if (listening) listening.close(); // a browser has six connections to us in all
-      source = listening = null;
+      hush(); // a browser has six connections to us in all
     } else {
       listen();
       if (wanted) ask();
@@ -208,7 +212,8 @@
     source = null;
     when.textContent = "Live · " + clock();
     document.addEventListener("visibilitychange", onVisibility);
-    window.addEventListener("pagehide", () => listening && listening.close());
+    window.addEventListener("pagehide", hush);
+    window.addEventListener("pageshow", listen);
     window.setInterval(() => { if (!source) ask(); }, pollMilliseconds);
     listen();
   };
