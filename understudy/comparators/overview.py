@@ -44,7 +44,6 @@ class Overview:
 
     def __init__(self, judged: Iterable[Judged], most: int) -> None:
         """Keeps the *most* heaviest of *judged*."""
-        self.verdicts: Counter[str] = Counter()
         self.waiting_for_units = 0
         """Undecided places most of whose differences came from units that had met them before."""
         self.is_by_tolerance = False
@@ -56,6 +55,9 @@ class Overview:
         self._heaviest: dict[Name, list[Judged]] = {}
         for place, judgement in nsmallest(most, self._passing(judged), key=heaviness):
             self._heaviest.setdefault(place[:2], []).append((place, judgement))
+        self.verdicts: Counter[str] = Counter()
+        for here in self._verdicts_at.values():
+            self.verdicts.update(here)
 
     def verdicts_at(self, name: Name) -> Counter[str]:
         """How many places of an endpoint have each verdict."""
@@ -76,8 +78,10 @@ class Overview:
 
     def _count(self, name: Name, judgement: Judgement) -> None:
         verdict, counts = judgement.verdict, judgement.counts
-        self.verdicts[verdict] += 1
-        self._verdicts_at.setdefault(name, Counter())[verdict] += 1
+        here = self._verdicts_at.get(name)
+        if here is None:
+            here = self._verdicts_at[name] = Counter()
+        here[verdict] += 1
         self.is_by_tolerance |= judgement.basis == TOLERANCE and verdict != IGNORED
         if verdict == UNDECIDED:
             self.waiting_for_units += 2 * counts.differing_again > counts.differing
