@@ -47,6 +47,7 @@ HOT = (
     "understudy/shadow/exchange.py",
     "understudy/shadow/mirror.py",
     "understudy/shadow/pieces.py",
+    "understudy/shadow/tally.py",
     "understudy/shadow/target.py",
     "understudy/decide/context.py",
     "understudy/decide/fractional.py",

@@ -18,7 +18,7 @@ REQUESTS = 100_000
 COUNTED_IN = (
     "understudy/histogram.py",
     "understudy/comparators/evidence.py",
-    "understudy/shadow/mirror.py",
+    "understudy/shadow/tally.py",
 )
 
 STATEMENTS = '''
@@ -29,7 +29,7 @@ from time import perf_counter
 
 from understudy.comparators import bucket
 from understudy.histogram import DELTAS, SECONDS, Histogram, RequestStats
-from understudy.shadow.mirror import Tally
+from understudy.shadow.tally import Tally
 
 
 class Books:

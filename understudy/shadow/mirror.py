@@ -19,6 +19,7 @@ from understudy.metrics import WorkerMetrics
 from understudy.shadow.call import ShadowCall
 from understudy.shadow.confirm import Confirming
 from understudy.shadow.exchange import SAFE, MirroredExchange
+from understudy.shadow.tally import Tally
 from understudy.shadow.target import Copy, Target
 
 log = logging.getLogger("understudy.shadow")
@@ -32,37 +33,6 @@ class Recorder(Protocol):
 
     def offer(self, pair: Pair) -> bool:
         """Queue an unequal pair for the comparators."""
-
-
-class Tally:
-    """Counts of one (service, endpoint, flag) since the last flush."""
-
-    __slots__ = (
-        "controlled",
-        "exchanges",
-        "faster",
-        "late",
-        "matched",
-        "primary",
-        "shadow",
-        "shadow_seconds",
-        "slower",
-        "uncompared",
-        "unpaired",
-    )
-
-    def __init__(self) -> None:
-        self.exchanges = 0
-        self.matched = 0
-        self.controlled = 0
-        self.uncompared = 0
-        self.unpaired = 0
-        self.late = 0
-        self.primary: dict[int, int] = {}
-        self.shadow: dict[int, int] = {}
-        self.slower: dict[int, int] = {}
-        self.faster: dict[int, int] = {}
-        self.shadow_seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
