@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from understudy.admin import Change, Readiness, Reload, create_admin
+from understudy.app.admin_server import AdminServer
 from understudy.app.board import RELOADS, RESTARTS
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.past import Past
@@ -42,9 +42,6 @@ log = logging.getLogger("understudy.control")
 ACK_SECONDS: Final = 1.0
 """How long a change of rules waits for the workers to say that they have it."""
 
-GRACE_SECONDS: Final = 2
-"""What a slow client of the admin API gets at the end."""
-
 LAST_BATCHES_SECONDS: Final = 2.0
 
 HEARD_SECONDS: Final = 3.0
@@ -58,14 +55,6 @@ def run(runtime: Runtime) -> int:
     gc.freeze()
     gc.set_threshold(50_000, 50, 50)
     return uvloop.run(Control(runtime).main())
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its signal handlers: this process has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class Control:
@@ -137,16 +126,7 @@ class Control:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
-        server = Server(
-            uvicorn.Config(
-                create_admin(self, stopping=self._stop, recordings=self._recordings),
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-        )
+        server = AdminServer(create_admin(self, stopping=self._stop, recordings=self._recordings))
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(self._keep_store()),
