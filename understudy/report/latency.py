@@ -72,6 +72,8 @@ class Latency:
     delta: Quantiles = Quantiles()
     slower: float | None = None
     tolerance: float | None = None
+    floor: float | None = None
+    """Seconds that are forgiven at least."""
     verdict: str = ""
     e_value: float | None = None
     answers: int = 0
@@ -88,6 +90,7 @@ def read_latency(item: object) -> Latency:
         delta=_quantiles(delta),
         slower=tolerant.number(delta.get("slower")),
         tolerance=tolerant.number(latency.get("tolerance")),
+        floor=tolerant.number(latency.get("floor")),
         verdict=tolerant.verdict(latency.get("verdict"), ""),
         e_value=tolerant.number(latency.get("e_value")),
         answers=tolerant.count(latency.get("answers")),

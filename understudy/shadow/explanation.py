@@ -35,10 +35,10 @@ def explain(primary: Mapping[str, Any], shadow: Mapping[str, Any]) -> list[dict[
             _laid_out(shadow),
             view="tree",
             verbose_level=2,
-            ignore_numeric_type_changes=True,
             zip_ordered_iterables=True,
         )
-        changes = [_change(change, level) for change in CHANGES for level in found.get(change, ())]
+        levels = [(change, level) for change in CHANGES for level in found.get(change, ())]
+        changes = [_change(change, level) for change, level in levels if not _is_spelling(level)]
     except Exception:  # noqa: BLE001  what is stored is any JSON, and an explanation is a courtesy
         return []
     return sorted(changes, key=lambda change: str(change["path"]))[:MOST_CHANGES]
@@ -53,11 +53,21 @@ def _laid_out(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {"status": answer.get("status"), "headers": fields, "body": answer.get("body")}
 
 
+def _is_spelling(level: Any) -> bool:
+    """Whether two numbers are one, written as 1 and as 1.0."""
+    return _are_numbers(level) and level.t1 == level.t2
+
+
+def _are_numbers(level: Any) -> bool:
+    return all(isinstance(side, int | float) and not isinstance(side, bool) for side in (level.t1, level.t2))
+
+
 def _change(change: str, level: Any) -> dict[str, Any]:
     path: Sequence[str | int] = level.path(output_format="list")
+    word = "value" if _are_numbers(level) else CHANGES[change]
     return {
         "path": pointer(path),
-        "change": CHANGES[change],
-        "primary": None if CHANGES[change] == "extra" else level.t1,
-        "shadow": None if CHANGES[change] == "missing" else level.t2,
+        "change": word,
+        "primary": None if word == "extra" else level.t1,
+        "shadow": None if word == "missing" else level.t2,
     }

@@ -53,6 +53,14 @@ def test_nothing_raises_and_equal_is_equal(one: Any, other: Any) -> None:
     explain(answer(one), answer(other))
 
 
+def test_numbers_are_compared_by_value() -> None:
+    """1 and 1.0 are one number; the neighbours of 2^53 are two, and so are 1 and true."""
+    one = {"status": 200, "headers": [], "body": {"a": 1, "b": 9007199254740993, "c": 1, "d": 1}}
+    other = {"status": 200, "headers": [], "body": {"a": 1.0, "b": 9007199254740992, "c": True, "d": 1.5}}
+    told = [(change["path"], change["change"]) for change in explain(one, other)]
+    assert told == [("/body/b", "value"), ("/body/c", "type"), ("/body/d", "value")]
+
+
 def test_what_is_stored_wrongly_is_not_explained() -> None:
     """A store may hold any JSON."""
     assert explain({"headers": 5}, {"headers": None}) == []
