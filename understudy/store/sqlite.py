@@ -10,9 +10,11 @@ from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import schema
+from understudy.store.access import rules_deed
 from understudy.store.database import Database
 from understudy.store.evidence import Key, check_sequence, count_key, count_rows
 from understudy.store.rules import StoredRules, document_text, printable, stored_rules
@@ -26,6 +28,7 @@ from understudy.store.sample import (
     sample_row,
     stored_sample,
 )
+from understudy.store.sql_access import SqlAccess, append
 
 _RULES = select(
     schema.rules.c.version,
@@ -62,7 +65,7 @@ _ROW = (
 )
 
 
-class SqliteStore:
+class SqliteStore(SqlAccess):
     """``sqlite:///PATH``: survives restarts and crashes; several processes may use one file."""
 
     def __init__(
@@ -102,7 +105,14 @@ class SqliteStore:
         return newest[0] if newest else None
 
     async def put_rules(
-        self, document: Mapping[str, Any], *, expected: int | None, author: str, reason: str, at: float
+        self,
+        document: Mapping[str, Any],
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        at: float,
+        deed: Deed | None = None,
     ) -> StoredRules:
         """See Store.put_rules."""
         text = document_text(document)
@@ -121,6 +131,8 @@ class SqliteStore:
                     sha256=stored.sha256,
                 )
             )
+            told = rules_deed(deed, author=author, reason=reason, at=at, before=actual)
+            await append(connection, told)
         return stored
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
@@ -178,13 +190,15 @@ class SqliteStore:
             row = (await connection.execute(wanted)).first()
         return None if row is None else stored_sample(SampleRow(*row))
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
         """See Store.forget_samples."""
         wanted = delete(schema.samples)
         if unit is not None:
             wanted = wanted.where(schema.samples.c.unit == printable(unit))
         async with self._database.transaction(is_writing=True) as connection:
             forgotten = (await connection.execute(wanted)).rowcount
+            if deed is not None:
+                await append(connection, deed)
         await self._database.settle()
         return forgotten
 
@@ -201,11 +215,13 @@ class SqliteStore:
             await connection.execute(fresh.on_conflict_do_nothing())
             return bytes(await connection.scalar(known) or b"")
 
-    async def clear_evidence(self) -> None:
+    async def clear_evidence(self, *, deed: Deed | None = None) -> None:
         """See Store.clear_evidence."""
         async with self._database.transaction(is_writing=True) as connection:
             await connection.execute(delete(schema.evidence))
             await connection.execute(delete(schema.samples))
+            if deed is not None:
+                await append(connection, deed)
 
     async def _is_new(self, connection: AsyncConnection, source: str, sequence: int) -> bool:
         """Note that *source* has come to *sequence*; False when it had come that far before."""
