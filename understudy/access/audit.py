@@ -85,7 +85,7 @@ def read_head(text: str) -> Head:
     if not (number.isascii() and number.isdigit() and len(number) < 16):
         raise ValueError(f"{text!r} is no head of an audit: NUMBER:HASH")
     if len(hashed) != (64 if int(number) else 0):
-        raise ValueError(f"{text!r} is no head of an audit: the hash has 64 characters")
+        raise ValueError(f"{text!r} is no head of an audit, NUMBER:HASH: the hash has 64 characters")
     return Head(number=int(number), hash=hashed.lower())
 
 

@@ -15,7 +15,8 @@ import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.admin import Change, Readiness, Reload, create_admin
+from understudy.access import Deed
+from understudy.admin import Change, Keyring, Readiness, Reload, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.board import RELOADS, RESTARTS
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
@@ -64,6 +65,7 @@ class Control:
         self._runtime = runtime
         settings = runtime.settings
         self._store: Store = open_store(settings.store)
+        self._keyring = Keyring(self._store)
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         past = Past(runtime.past_path)
@@ -126,13 +128,15 @@ class Control:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
-        server = AdminServer(create_admin(self, stopping=self._stop, recordings=self._recordings))
+        admin = create_admin(self, stopping=self._stop, recordings=self._recordings, keyring=self._keyring)
+        server = AdminServer(admin)
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(self._keep_store()),
                 tasks.create_task(self._take_batches()),
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
+                tasks.create_task(self._keep_keyring()),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
             serving = tasks.create_task(server.serve(sockets=[self._runtime.admin.socket]))
@@ -165,6 +169,7 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
+                await self._keyring.refresh()
                 await self._book.load(time.time())
                 await self._intake.load()
             except StoreError as error:
@@ -178,6 +183,10 @@ class Control:
             await asyncio.sleep(STORE_RETRY_SECONDS)
             if self._trouble.text:
                 await self._probe()
+
+    async def _keep_keyring(self) -> None:
+        await self._is_loaded.wait()
+        await self._keyring.run()
 
     async def _probe(self) -> None:
         """Write next to nothing, to learn whether the store takes it again."""
@@ -247,21 +256,25 @@ class Control:
         with self._trouble.watched():
             return await self._store.history(limit=limit)
 
-    async def put_rules(self, document: Any, *, expected: int | None, author: str, reason: str) -> Change:
+    async def put_rules(
+        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+    ) -> Change:
         with self._trouble.watched(is_write=True):
             stored = await self._book.put(
-                document, expected=expected, author=author, reason=reason, at=time.time()
+                document, expected=expected, author=author, reason=reason, at=time.time(), origin=origin
             )
         return await self._announce(stored)
 
-    async def kill(self, flag: str, *, author: str, reason: str) -> Change:
+    async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         with self._trouble.watched():
-            stored = await self._book.kill(flag, author=author, reason=reason, at=time.time())
+            stored = await self._book.kill(flag, author=author, reason=reason, at=time.time(), origin=origin)
         return await self._announce(stored)
 
-    async def revive(self, flag: str, *, author: str, reason: str) -> Change:
+    async def revive(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         with self._trouble.watched():
-            stored = await self._book.revive(flag, author=author, reason=reason, at=time.time())
+            stored = await self._book.revive(
+                flag, author=author, reason=reason, at=time.time(), origin=origin
+            )
         return await self._announce(stored)
 
     async def _announce(self, stored: StoredRules) -> Change:
@@ -298,9 +311,12 @@ class Control:
         with self._trouble.watched():
             return await self._store.sample(name)
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, author: str = "", origin: str = "") -> int:
+        # The audit does not name the unit: it is kept for good, and shall not remember who was forgotten.
+        whose = "of everybody" if unit is None else "of one unit"
+        deed = Deed(at=time.time(), who=author, origin=origin, action="samples.forget", target=whose)
         with self._trouble.watched(is_write=True):
-            forgotten = await self._intake.forget_samples(unit=unit)
+            forgotten = await self._intake.forget_samples(unit=unit, deed=deed)
         self._revision += 1
         return forgotten
 
@@ -311,9 +327,10 @@ class Control:
         report(self._runtime.telling, Word.RESTART)
         return self._settings.workers
 
-    async def clear_evidence(self) -> None:
+    async def clear_evidence(self, *, author: str = "", origin: str = "") -> None:
+        deed = Deed(at=time.time(), who=author, origin=origin, action="evidence.clear")
         with self._trouble.watched(is_write=True):
-            await self._intake.clear()
+            await self._intake.clear(deed=deed)
         self._revision += 1
 
     def _has_heard_all(self) -> bool:

@@ -24,9 +24,8 @@ TAIL_BYTES: Final = 64 * 1024
 _SUMMARY: Final = b'"_understudy":'
 
 
-def run(admin: str, wanted: Mapping[str, Any], output: Path) -> ExitCode:
+def run(api: AdminApi, wanted: Mapping[str, Any], output: Path) -> ExitCode:
     """Record what is *wanted* into *output*; how the command shall end. Raises: CommandError, OSError."""
-    api = AdminApi(admin)
     part = output.with_name(output.name + ".part")
     try:
         with part.open("wb", buffering=0) as file, _ending_early(api):

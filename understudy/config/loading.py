@@ -102,9 +102,8 @@ def _check_listeners(values: Mapping[str, Any], base: Path, place: Place) -> Non
             at.refuse(f"{admin.listen} is taken by listen", "give the admin API its own port")
     if not is_loopback(admin.listen):
         hint = "did you mean 127.0.0.1:" + admin.listen.rpartition(":")[2] + "?"
-        at.refuse(
-            f"{admin.listen} can be reached from other machines, and this version has no API tokens", hint
-        )
+        message = "can be reached from other machines, and without TLS tokens can be read on the way"
+        at.refuse(f"{admin.listen} {message}", hint)
 
 
 def _check_certificate(values: Mapping[str, Any], base: Path, place: Place) -> None:

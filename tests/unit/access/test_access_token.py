@@ -68,7 +68,6 @@ def test_a_token_reads_back(selector: bytes, secret: bytes) -> None:
         "é",
         TEXT + "\n",
         TEXT.replace("ust", "und"),
-        "é",
     ],
 )
 def test_what_is_no_token_is_none(text: str) -> None:
