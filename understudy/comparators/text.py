@@ -11,14 +11,20 @@ EVENT_END: Final = re.compile(r"\r\n|\n|\r")
 SEPARATOR: Final = "\x1e"  # RFC 7464: application/json-seq
 
 
+class Raw(str):
+    """A line that is no JSON: never equal to a text that JSON holds."""
+
+    __slots__ = ()
+
+
 def read_lines(text: str) -> list[object]:
-    """The JSON values of NDJSON or JSON text sequences; a line that is none stands as its text."""
+    """The JSON values of NDJSON or JSON text sequences; a line that is none stands as it is."""
     values: list[object] = []
     for line in text.replace(SEPARATOR, "").split("\n"):
         line = line.strip()
         if line:
             value = load(line)
-            values.append(line if value is ABSENT else value)
+            values.append(Raw(line) if value is ABSENT else value)
     return values
 
 
@@ -67,7 +73,10 @@ def _event(fields: dict[str, list[str]]) -> object:
 def read_form(text: str) -> dict[str, object] | None:
     """The fields of a form: a text, or a list of texts where a name repeats. None when it is no form."""
     try:
-        pairs = parse_qsl(text.strip(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        # Bytes that are no UTF-8 stay apart from one another.
+        pairs = parse_qsl(
+            text.strip(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="surrogateescape"
+        )
     except ValueError:
         return None
     fields: dict[str, list[str]] = {}
