@@ -224,6 +224,8 @@ class Walk:
             self.found.add(self.tokens, "order", a, b, parents=self.parents, ignored=True)
         for i, j in zip(only_a, only_b, strict=False):
             self._below(i, a, a[i], b[j])
+            if self.found.is_full:
+                return
 
     def _keyed(self, a: list[object], b: list[object], fields: tuple[tuple[str, ...], ...]) -> None:
         """Match items by what stands at *fields*; items without any, or of a repeated name, by order."""

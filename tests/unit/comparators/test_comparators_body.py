@@ -375,3 +375,13 @@ def test_what_is_broken_is_not_what_it_resembles(
     found = compare(answer(primary, kind=kind), answer(shadow, kind=kind))
     assert named(found) == expected
     orjson.dumps([[difference.primary, difference.shadow] for difference in found])
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [("application/x-ndjson", "{x\n"), ("text/event-stream", "data: {x\n\n")]
+)
+def test_a_great_many_broken_lines_are_still_compared(kind: str, line: str) -> None:
+    """Each as it is; what follows a thousand of them is not taken for JSON any more."""
+    a, b = (answer(line * 50_000 + end, kind=kind) for end in (line, line.replace("x", "y")))
+    assert [kind for _, kind in named(compare(a, b))] == ["value"]
+    assert compare(a, a) == []
