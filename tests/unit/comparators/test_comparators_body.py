@@ -358,3 +358,30 @@ def test_nothing_throws_on_any_content(a: Any, b: Any, method: str) -> None:
         found = compare(a, b, *items, method=method)
         orjson.dumps([[d.path, d.kind, d.primary, d.shadow, d.at] for d in found])
         assert compare(a, a, *items, method=method) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "primary", "shadow", "expected"),
+    [
+        ("application/x-ndjson", '{"a":1}\n"ready"', '{"a":1}\nready', [("/body/*", "type")]),
+        ("application/x-ndjson", '"a"\n"b"', "a\nb", [("/body/*", "type")]),
+        ("application/x-www-form-urlencoded", "a=%ff", "a=%fe", [("/body/a", "value")]),
+    ],
+)
+def test_what_is_broken_is_not_what_it_resembles(
+    kind: str, primary: str, shadow: str, expected: list[tuple[str, str]]
+) -> None:
+    """A line that is no JSON is no text of JSON; bytes that are no text are not all the same."""
+    found = compare(answer(primary, kind=kind), answer(shadow, kind=kind))
+    assert named(found) == expected
+    orjson.dumps([[difference.primary, difference.shadow] for difference in found])
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [("application/x-ndjson", "{x\n"), ("text/event-stream", "data: {x\n\n")]
+)
+def test_a_great_many_broken_lines_are_still_compared(kind: str, line: str) -> None:
+    """Each as it is; what follows a thousand of them is not taken for JSON any more."""
+    a, b = (answer(line * 50_000 + end, kind=kind) for end in (line, line.replace("x", "y")))
+    assert [kind for _, kind in named(compare(a, b))] == ["value"]
+    assert compare(a, a) == []
