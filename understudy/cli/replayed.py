@@ -179,9 +179,10 @@ def _recording(arguments: Arguments) -> Recording:
         hint = "there are " + ", ".join(list(recording.hosts)[:12]) if recording.hosts and hosts else ""
         if recording.skipped.get("method"):
             hint = "--methods GET,POST or --all-methods asks more than GET, HEAD and OPTIONS"
+        why = f": {recording.why_skipped}" if recording.why_skipped else ""
         where = f"; it breaks off: {recording.broken}" if recording.broken else ""
         raise CommandError(
-            f"{arguments.file}: none of its {recording.entries:,} entries can be replayed{where}", hint
+            f"{arguments.file}: none of its {recording.entries:,} entries can be replayed{why}{where}", hint
         )
     return recording
 
