@@ -22,7 +22,7 @@ MOST_REQUESTS: Final = 1_000_000
 MOST_BYTES: Final = 2 * 1024**3
 
 SEND_SECONDS: Final = 30.0
-"""A reader that takes nothing for so long (as the proxy waits for a body) has left: another one may record."""
+"""A reader that takes nothing for so long (the proxy waits as long for a body) is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
