@@ -19,7 +19,7 @@ from understudy.comparators import ISSUED
 
 SECRET_NAMES: Final = re.compile(
     r"(?i)(?:^|[-_. @:$])(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|jwt|(?:api|access|private)[-_]?key"
-    r"|auth(?:orization)?|credentials?|cookie|(?:j|php)?sess(?:ion)?(?:[-_]?id)?|sid|csrf|otp|pin|cvv2?|cvc2?|ssn|iban"
+    r"|auth(?:orization)?|credentials?|cookie|(?:j|php)?sess(?:ion)?(?:[-_]?id)?|sid|csrf|sig(?:nature)?|otp|pin|cvv2?|cvc2?|ssn|iban"
     r"|card[-_]?number)s?(?:$|[-_. ])",
 )
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -31,7 +31,7 @@ _KEYED = re.compile(f"(?<![A-Za-z0-9])(?:{ISSUED.pattern})")
 _ASSIGNED = re.compile(
     r"""(?ix)
     (?: pass(?:word|wd|phrase|code) | secret | token | (?:api|access|private)[-_]?key | authorization
-      | session[-_]?id | (?<![a-z])(?:auth|cookie|csrf|cvv2?|cvc2?|iban|otp|pin|pwd|sid|ssn) )
+      | session[-_]?id | signature | (?<![a-z])(?:auth|cookie|csrf|cvv2?|cvc2?|iban|otp|pin|pwd|sid|sig|ssn) )
     s? (\\*["']?\s*[:=]\s*\\*) ( "[^"]+"? | '[^']+'? | [^\s&;,"'<>{}()\[\]]+ )"""
 )
 _TAG = re.compile(r"<[^<>]{1,2000}(?:>|\Z)")
