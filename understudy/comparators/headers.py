@@ -64,8 +64,7 @@ LIST_HEADERS: Final = frozenset(
 )
 SET_COOKIE: Final = b"set-cookie"
 CONTENT_TYPE: Final = b"content-type"
-APART: Final = UNCOMPARED_HEADERS | {CONTENT_TYPE}
-FORGIVEN: Final = VOLATILE_HEADERS | APART
+FORGIVEN: Final = VOLATILE_HEADERS | UNCOMPARED_HEADERS
 
 
 def compare_content_types(found: Found, primary: Answer, shadow: Answer) -> None:
@@ -115,10 +114,14 @@ def _is_same(mine: Headers, theirs: Headers) -> bool:
 
 
 def _table(headers: Headers) -> dict[bytes, list[bytes]]:
+    """The fields by name, without the first Content-Type, which is compared apart; a second one is wrong."""
     table: dict[bytes, list[bytes]] = {}
+    is_typed = False
     for name, value in headers:
         name = name.lower()
-        if name not in APART:
+        if name == CONTENT_TYPE and not is_typed:
+            is_typed = True
+        elif name not in UNCOMPARED_HEADERS:
             if name in table:
                 table[name].append(value)
             else:

@@ -101,3 +101,13 @@ def test_the_quick_look_at_fields_hides_nothing(
     """Fields in one order are looked at quickly; in another order the same comes out."""
     quick = compare(answer(fields=mine), answer(fields=theirs))
     assert named(quick) == named(compare(answer(fields=mine), answer(fields=theirs[::-1])))
+
+
+def test_a_second_content_type_is_a_difference() -> None:
+    """Clients choose the first or the last, so that it does matter."""
+    one, two, other = (
+        answer("{}", fields=[("Content-Type", kind) for kind in kinds])
+        for kinds in (["text/plain"], ["text/plain", "text/html"], ["text/plain", "text/css"])
+    )
+    assert named(compare(one, two)) == [("/headers/content-type", "extra")]
+    assert named(compare(two, other)) == [("/headers/content-type", "header")]
