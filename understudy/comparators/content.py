@@ -89,6 +89,7 @@ MARKS: Final = (
 )
 MARKED: Final = frozenset({b"\xff", b"\xfe", b"\0"})
 CHARSET: Final = re.compile(r"""(?:^|;)\s*charset\s*=\s*["']?([^"';\s,]+)""", re.IGNORECASE)
+PARAMETER: Final = re.compile(r""";\s*([^=;"\s]+)\s*=\s*(?:"([^"]*)"|([^";\s]+))""")
 BOUNDARY: Final = re.compile(r"""(?:^|;)\s*boundary\s*=\s*(?:"([^"]*)"|([^";\s]+))""", re.IGNORECASE)
 
 
@@ -104,12 +105,16 @@ class ContentType:
     boundary: str = ""
     """Of a multipart type, as spelled: it frames, and is never compared."""
 
+    others: tuple[str, ...] = ()
+    """``name=value`` of the other parameters, sorted; none of a multipart type, whose others frame it too."""
+
     @property
     def shown(self) -> str | None:
         """As people write it; None when the answer has no Content-Type."""
         if not self.media:
             return None
-        return f"{self.media}; charset={self.charset}" if self.charset else self.media
+        charset = (f"charset={self.charset}",) if self.charset else ()
+        return "; ".join((self.media, *charset, *self.others))
 
 
 @lru_cache(maxsize=512)
@@ -126,7 +131,13 @@ def content_type(field: bytes) -> ContentType:
         charset="utf-8" if charset == "utf8" else charset,
         reading=reading,
         boundary=(frame[1] or frame[2] or "") if frame else "",
+        others=() if reading == MULTIPART else _others(text[len(media) :]),
     )
+
+
+def _others(text: str) -> tuple[str, ...]:
+    pairs = (f"{name.lower()}={(quoted or bare).lower()}" for name, quoted, bare in PARAMETER.findall(text))
+    return tuple(sorted(pair for pair in pairs if not pair.startswith("charset=")))
 
 
 def _reading(media: str) -> str:

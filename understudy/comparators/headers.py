@@ -68,12 +68,12 @@ FORGIVEN: Final = VOLATILE_HEADERS | UNCOMPARED_HEADERS
 
 
 def compare_content_types(found: Found, primary: Answer, shadow: Answer) -> None:
-    """Media type and charset; other parameters (a multipart boundary) are not the type."""
+    """Media type and parameters, but those that frame a multipart body."""
     a, b = primary.header(CONTENT_TYPE), shadow.header(CONTENT_TYPE)
     if a == b:
         return
     mine, theirs = content_type(a), content_type(b)
-    if mine.media != theirs.media or mine.charset != theirs.charset:
+    if (mine.media, mine.charset, mine.others) != (theirs.media, theirs.charset, theirs.others):
         found.add(("headers", "content-type"), "content_type", mine.shown, theirs.shown)
 
 

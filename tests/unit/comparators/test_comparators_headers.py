@@ -52,11 +52,15 @@ def test_fields(primary: Fields, shadow: Fields, expected: list[tuple[str, str]]
         ("text/html; charset=utf-8", "text/html", True),
         ("text/plain", "text/html", True),
         ("multipart/mixed; boundary=a", "multipart/mixed; boundary=b", False),
+        ('multipart/related; boundary=a; start="<1>"', 'multipart/related; boundary=b; start="<2>"', False),
+        ("application/json;odata.metadata=minimal", "application/json;odata.metadata=full", True),
+        ("text/csv; header=present;charset=utf-8", 'Text/CSV; charset=utf-8; header="present"', False),
+        ("text/html; charset", "text/html;", False),
         ("text/plain", "", True),
     ],
 )
 def test_content_types(primary: str, shadow: str, differs: bool) -> None:
-    """Media type and charset count; spelling and other parameters do not."""
+    """Media type and parameters count; spelling, order, and what frames a multipart body do not."""
     expected = [("/headers/content-type", "content_type")] if differs else []
     assert named(compare(answer("a", kind=primary), answer("a", kind=shadow))) == expected
 
