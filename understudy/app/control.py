@@ -243,7 +243,7 @@ class Control:
     def _put_in_force(self) -> None:
         rules = self._book.parsed
         self._revision += 1
-        self._assessor.comparison = Comparison(rules.compare)
+        self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
 
     # -- ControlPlane ------------------------------------------------------------------------------------

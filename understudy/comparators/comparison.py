@@ -16,6 +16,9 @@ from understudy.comparators.tolerance import Tolerance
 from understudy.messages import Answer
 
 MOST_ENDPOINTS: Final = 2000
+MOST_NAMED: Final = 25_000
+"""Endpoints whose paths are remembered: more than settings, rules and what is learned can name."""
+
 MOST_PATHS: Final = 500
 """Different paths kept apart at one endpoint: each is a few counters in memory and in the store."""
 
@@ -103,13 +106,14 @@ def _both_match(expression: re.Pattern[str], longest: int, primary: object, shad
 class Comparison:
     """Compares answers; compiled once from the rules document.
 
-    Remembers, per endpoint, which paths it has named, so that their number stays bounded.
+    Remembers, per endpoint, which paths it has named, so that their number stays bounded; with what the
+    Comparison *before* has named, under the rules that were in force then.
     """
 
-    def __init__(self, rules: Sequence[CompareRule] = ()) -> None:
+    def __init__(self, rules: Sequence[CompareRule] = (), *, before: "Comparison | None" = None) -> None:
         self._rules = tuple(rules)
         self._by_endpoint: dict[str, EndpointRules | None] = {}
-        self._paths: dict[str, set[str]] = {}
+        self._paths: dict[str, set[str]] = {} if before is None else before._paths
 
     def compare(
         self, endpoint: str, primary: Answer, shadow: Answer, *, method: str = "GET"
@@ -150,7 +154,7 @@ class Comparison:
             return differences
         known = self._paths.get(endpoint)
         if known is None:
-            if len(self._paths) >= MOST_ENDPOINTS:
+            if len(self._paths) >= MOST_NAMED:
                 self._paths.clear()
             known = self._paths[endpoint] = set()
         if len(known) + len(differences) <= MOST_PATHS:

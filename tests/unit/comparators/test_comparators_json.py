@@ -243,3 +243,18 @@ def test_true_is_not_one_in_any_charset(charset: str) -> None:
         for text in ('{"a": true}', '{"a": 1}')
     )
     assert named(compare(a, b)) == [("/body/a", "type")]
+
+
+def test_a_path_has_a_bounded_length() -> None:
+    """It is cut before the name that is too much; the exact place is in the sample."""
+
+    def deep(value: int) -> Any:
+        tree: Any = value
+        for _ in range(60):
+            tree = {"name" + "e" * 60: tree}
+        return tree
+
+    (found,) = compare_json(deep(1), deep(2))
+    assert len(found.path) < 1000
+    assert found.path.endswith("e/…")
+    assert found.at.count("/") == 61
