@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ BEGINNING: Final = b'{"startedDateTime":'
 """Of each entry; it cannot stand inside one, where quotes are escaped."""
 
 TAIL_BYTES: Final = 64 * 1024
+MOST_ASKINGS: Final = 12
+ASKING_SECONDS: Final = 0.25
 _SUMMARY: Final = b'"_understudy":'
 
 
@@ -142,16 +145,31 @@ def _tell(summary: Mapping[str, Any], output: Path) -> ExitCode:
 def _ending_early(api: AdminApi) -> Iterator[None]:
     """The first Ctrl-C asks the proxy to end the recording, whose file is then completed. The second, or
     the first when nobody hears it, ends it here."""
+    over = threading.Event()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)
-        try:
-            api.delete(PATH)
-        except CommandError:
-            raise KeyboardInterrupt from None
+        # Not in the handler: what it interrupts may be half an import, or half a request.
+        threading.Thread(target=_end, args=(api, over), daemon=True).start()
 
     before = signal.signal(signal.SIGINT, ask)
     try:
         yield
     finally:
+        over.set()
         signal.signal(signal.SIGINT, before)
+
+
+def _end(api: AdminApi, over: threading.Event) -> None:
+    """End the recording, which may not have begun yet; when nobody hears, interrupt the one who reads it."""
+    for _ in range(MOST_ASKINGS):
+        try:
+            if api.json(api.delete(PATH), key="ended")["ended"]:
+                return
+        except CommandError:
+            break
+        if over.wait(ASKING_SECONDS):
+            return
+    main = threading.main_thread().ident
+    if main is not None and not over.is_set():
+        signal.pthread_kill(main, signal.SIGINT)
