@@ -222,6 +222,7 @@ class SqliteStore(SqlAccess):
             await connection.execute(delete(schema.samples))
             if deed is not None:
                 await append(connection, deed)
+        await self._database.settle()
 
     async def _is_new(self, connection: AsyncConnection, source: str, sequence: int) -> bool:
         """Note that *source* has come to *sequence*; False when it had come that far before."""
