@@ -30,7 +30,7 @@ from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import Settings, first_origins
+from understudy.config import Settings, first_origins, store_text
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -330,7 +330,10 @@ class Control:
         workers, applied = self._workers.at_version(self._book.version)
         expected = self._settings.workers
         checks: dict[str, Mapping[str, Any]] = {
-            "store": {"ok": not self._trouble.text, "detail": self._trouble.text or self._settings.store},
+            "store": {
+                "ok": not self._trouble.text,
+                "detail": self._trouble.text or store_text(self._settings.store),
+            },
             "rules": {
                 "ok": self._book.is_loaded and not self._book.trouble,
                 "detail": self._book.trouble or f"version {self._book.version}",
