@@ -268,6 +268,35 @@ async def test_history_is_newest_first_and_bounded(store: Store) -> None:
     assert await store.history(limit=-1) == []
 
 
+async def test_newer_rules_are_told_at_once(store: Store) -> None:
+    """Those that are there already are not waited for; none is None, after the time given."""
+    assert await store.version() == 0
+    assert await store.newer(0, seconds=0) is None
+    await put(store, {"n": 1})
+    await put(store, {"n": 2})
+
+    newer = await store.newer(1, seconds=5)
+
+    assert newer == await store.rules()
+    assert await store.version() == 2
+    assert await store.newer(2, seconds=0) is None
+
+
+async def test_newer_rules_are_waited_for(make: Make, store: Store) -> None:
+    """What another process stores meanwhile is seen within little more than a second."""
+    other = store if isinstance(store, MemoryStore) else make()
+    await other.open()
+    waiting = asyncio.gather(store.newer(0, seconds=10))
+    await asyncio.sleep(0)
+    await put(other, {"n": 1})
+
+    (newer,) = await asyncio.wait_for(waiting, 3)
+
+    assert newer is not None
+    assert newer.document == {"n": 1}
+    await other.close()
+
+
 async def test_counts_add_up_over_sources(store: Store) -> None:
     """Addition is all there is: two workers' counts of one key are summed, zeros leave no key."""
     one: dict[Key, int] = {

@@ -42,6 +42,9 @@ log = logging.getLogger("understudy.control")
 ACK_SECONDS: Final = 1.0
 """How long a change of rules waits for the workers to say that they have it."""
 
+FOLLOWED_SECONDS: Final = 60.0
+"""How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
+
 LAST_BATCHES_SECONDS: Final = 2.0
 
 HEARD_SECONDS: Final = 3.0
@@ -131,6 +134,7 @@ class Control:
             background = [
                 tasks.create_task(self._keep_store()),
                 tasks.create_task(self._take_batches()),
+                tasks.create_task(self._follow()),
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
             ]
@@ -178,6 +182,17 @@ class Control:
             await asyncio.sleep(STORE_RETRY_SECONDS)
             if self._trouble.text:
                 await self._probe()
+
+    async def _follow(self) -> None:
+        """Put in force what other control processes store; theirs and ours have one store."""
+        await self._is_loaded.wait()
+        while True:
+            try:
+                if await self._book.follow(seconds=FOLLOWED_SECONDS):
+                    self._put_in_force()
+            except StoreError as error:
+                log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
+                await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _probe(self) -> None:
         """Write next to nothing, to learn whether the store takes it again."""

@@ -26,6 +26,7 @@ from understudy.store.sample import (
     sample_row,
     stored_sample,
 )
+from understudy.store.watching import EVERY_SECONDS, newer_rules
 
 _RULES = select(
     schema.rules.c.version,
@@ -35,6 +36,8 @@ _RULES = select(
     schema.rules.c.at,
     schema.rules.c.sha256,
 ).order_by(schema.rules.c.version.desc())
+
+_NEWEST = select(func.max(schema.rules.c.version))
 
 PAGE = 5000
 """Counts are read so many at a time."""
@@ -109,13 +112,22 @@ class SqlStore:
         newest = await self.history(limit=1)
         return newest[0] if newest else None
 
+    async def version(self) -> int:
+        """See Store.version."""
+        async with self._database.transaction() as connection:
+            return await connection.scalar(_NEWEST) or 0
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        """See Store.newer. Asks every second."""
+        return await newer_rules(self, than, seconds=seconds, every=EVERY_SECONDS)
+
     async def put_rules(
         self, document: Mapping[str, Any], *, expected: int | None, author: str, reason: str, at: float
     ) -> StoredRules:
         """See Store.put_rules."""
         text = document_text(document)
         async with self._database.transaction(writes=Area.RULES) as connection:
-            actual = await connection.scalar(select(func.max(schema.rules.c.version))) or 0
+            actual = await connection.scalar(_NEWEST) or 0
             if expected is not None and expected != actual:
                 raise VersionConflict(expected=expected, actual=actual)
             stored = stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)
