@@ -1,24 +1,32 @@
 """Tokens and audit: what every back end must do alike."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_store_conformance import empty_postgres
 
 from understudy.access import Deed, Head, Role, Token, flaws
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import MemoryStore, Store
+from understudy.store.postgres import PostgresStore
 from understudy.store.sqlite import SqliteStore
 
 TOKEN = Token(selector="a" * 12, name="ann", role=Role.ADMIN, digest="d" * 64, created_at=5.5, created_by="x")
 DEED = Deed(at=7.25, who="ann", origin="127.0.0.1", action="token.create", target="a" * 12, reason="trial")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "understudy.db")
+    opened: Store = MemoryStore()
+    if request.param == "sqlite":
+        opened = SqliteStore(tmp_path / "understudy.db")
+    elif request.param == "postgres":
+        opened = PostgresStore(await empty_postgres())
     await opened.open()
     yield opened
     await opened.close()
@@ -147,3 +155,34 @@ async def test_two_processes_on_one_file_make_one_chain(tmp_path: Path) -> None:
     assert len(await actions(stores[0])) == 10
     for store in stores:
         await store.close()
+
+
+async def test_a_chain_whose_head_was_removed_goes_no_further(tmp_path: Path) -> None:
+    """Nobody could tell any more what was cut off."""
+    store = SqliteStore(tmp_path / "understudy.db")
+    await store.open()
+    await store.record(DEED)
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "understudy.db")) as connection, connection:
+        connection.execute("DELETE FROM audit_head")
+    await store.open()
+    with pytest.raises(StoreError, match="its head is gone"):
+        await store.record(DEED)
+    with pytest.raises(StoreError, match="its head is gone"):
+        await store.audit_head()
+    await store.close()
+
+
+async def test_what_was_cut_off_in_the_table_shows_against_the_head(tmp_path: Path) -> None:
+    """The head is kept apart from the entries."""
+    store = SqliteStore(tmp_path / "understudy.db")
+    await store.open()
+    for _ in range(3):
+        await store.record(DEED)
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "understudy.db")) as connection, connection:
+        connection.execute("DELETE FROM audit WHERE number = 3")
+    await store.open()
+    found = list(flaws(await store.audit(), [await store.audit_head()]))
+    await store.close()
+    assert found == ["entry 3 is missing at the end: truncated"]

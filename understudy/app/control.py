@@ -32,7 +32,7 @@ from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import Settings, first_origins
+from understudy.config import Settings, first_origins, store_text
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -43,6 +43,9 @@ log = logging.getLogger("understudy.control")
 
 ACK_SECONDS: Final = 1.0
 """How long a change of rules waits for the workers to say that they have it."""
+
+FOLLOWED_SECONDS: Final = 60.0
+"""How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
 
 LAST_BATCHES_SECONDS: Final = 2.0
 
@@ -142,6 +145,7 @@ class Control:
             background = [
                 tasks.create_task(self._keep_store()),
                 tasks.create_task(self._take_batches()),
+                tasks.create_task(self._follow()),
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
@@ -195,6 +199,17 @@ class Control:
     async def _keep_keyring(self) -> None:
         await self._is_loaded.wait()
         await self._keyring.run()
+
+    async def _follow(self) -> None:
+        """Put in force what other control processes store; theirs and ours have one store."""
+        await self._is_loaded.wait()
+        while True:
+            try:
+                if await self._book.follow(seconds=FOLLOWED_SECONDS):
+                    self._put_in_force()
+            except StoreError as error:
+                log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
+                await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _probe(self) -> None:
         """Write next to nothing, to learn whether the store takes it again."""
@@ -355,7 +370,10 @@ class Control:
         workers, applied = self._workers.at_version(self._book.version)
         expected = self._settings.workers
         checks: dict[str, Mapping[str, Any]] = {
-            "store": {"ok": not self._trouble.text, "detail": self._trouble.text or self._settings.store},
+            "store": {
+                "ok": not self._trouble.text,
+                "detail": self._trouble.text or store_text(self._settings.store),
+            },
             "rules": {
                 "ok": self._book.is_loaded and not self._book.trouble,
                 "detail": self._book.trouble or f"version {self._book.version}",

@@ -65,6 +65,18 @@ class Rulebook:
             )
         return stored
 
+    async def follow(self, *, seconds: float) -> bool:
+        """Wait, at most *seconds*, for rules that another control process stored, and put them in force.
+
+        Whether there were any. Raises `StoreError`.
+        """
+        newer = await self._store.newer(self.version, seconds=seconds)
+        if newer is None or newer.version <= self.version:
+            return False
+        self._take(newer)
+        log.info("rules version %d by %s is in force, from the store", newer.version, newer.author)
+        return True
+
     def refit(self, *, seed: Rules, services: Collection[str]) -> Callable[[], None]:
         """Check that the rules in force fit other *services*; what is returned puts these in force.
 

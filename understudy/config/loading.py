@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from understudy.config.address import is_loopback, overlap, resolve_store
+from understudy.config.address import is_loopback, overlap
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings, in_document, with_openapi
 from understudy.config.environ import override
@@ -17,6 +17,7 @@ from understudy.config.rules import RULES_KEYS, Rules, read_rules
 from understudy.config.services import check_services, locate
 from understudy.config.setting import read_values
 from understudy.config.settings import AdminSettings, Service, Settings, ShadowSettings, TlsSettings
+from understudy.config.store import resolve_store
 from understudy.config.text import read_file
 from understudy.errors import ConfigError, Problem
 

@@ -416,7 +416,8 @@ class Settings:
     store: str = setting(
         STORE,
         default="sqlite:///understudy.db",
-        what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute) or memory://.",
+        what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute),"
+        " postgresql://USER:PASSWORD@HOST/DATABASE for several hosts, or memory://.",
         why="one file beside the configuration survives a restart and needs no server.",
     )
     services: Mapping[str, Service] = setting(

@@ -21,6 +21,7 @@ from understudy.store.sample import (
     sample_row,
     stored_sample,
 )
+from understudy.store.watching import EVERY_SECONDS, newer_rules
 
 
 class MemoryStore(MemoryAccess):
@@ -50,6 +51,15 @@ class MemoryStore(MemoryAccess):
         """See Store.rules."""
         self._check_open()
         return stored_rules(**self._versions[-1]) if self._versions else None
+
+    async def version(self) -> int:
+        """See Store.version."""
+        self._check_open()
+        return self._forgotten + len(self._versions) if self._versions else 0
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        """See Store.newer."""
+        return await newer_rules(self, than, seconds=seconds, every=EVERY_SECONDS)
 
     async def put_rules(
         self,

@@ -31,6 +31,12 @@ class Store(AccessStore, Protocol):
     async def rules(self) -> StoredRules | None:
         """The newest version; None while there is none. Raises StoreError when it is damaged."""
 
+    async def version(self) -> int:
+        """The newest version's number; 0 while there is none."""
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        """The newest version once it is above *than*, whoever stored it; None after *seconds* without."""
+
     async def put_rules(
         self,
         document: Mapping[str, Any],

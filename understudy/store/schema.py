@@ -14,7 +14,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The migration these tables belong to. Known here so that a current store opens without Alembic."""
 
 VERSION_TABLE = "understudy_schema"
@@ -36,7 +36,8 @@ rules = Table(
 evidence = Table(
     "evidence",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key", Text, nullable=False),
     Column("n", BigInteger, CheckConstraint("n >= 0", name="evidence_n_not_negative"), nullable=False),
 )
 

@@ -9,7 +9,8 @@ from understudy.access import Deed, Entry, Head, Role, Token, chain
 from understudy.errors import StoreError
 from understudy.store import schema
 from understudy.store.access import stored_deed
-from understudy.store.database import Database
+from understudy.store.area import Area
+from understudy.store.sql_database import Database
 
 _HEAD = select(schema.audit_head.c.number, schema.audit_head.c.hash)
 
@@ -31,7 +32,7 @@ class SqlAccess:
         """See AccessStore.add_token."""
         table = schema.tokens.c
         values = {column.name: getattr(token, column.name) for column in schema.tokens.columns}
-        async with self._database.transaction(is_writing=True) as connection:
+        async with self._database.transaction(writes=Area.ACCESS) as connection:
             known = select(func.count()).where(table.selector == token.selector)
             if await connection.scalar(known):
                 raise StoreError(f"token {token.selector}: there is one already")
@@ -42,7 +43,7 @@ class SqlAccess:
         """See AccessStore.revoke_token."""
         table = schema.tokens
         working = (table.c.selector == selector) & (table.c.revoked_at == 0.0)
-        async with self._database.transaction(is_writing=True) as connection:
+        async with self._database.transaction(writes=Area.ACCESS) as connection:
             done = await connection.execute(update(table).where(working).values(revoked_at=deed.at))
             if not done.rowcount:
                 return None
@@ -59,12 +60,12 @@ class SqlAccess:
         if not rows:
             return
         later = (table.c.selector == bindparam("named")) & (table.c.used_at < bindparam("seen"))
-        async with self._database.transaction(is_writing=True) as connection:
+        async with self._database.transaction(writes=Area.ACCESS) as connection:
             await connection.execute(update(table).where(later).values(used_at=bindparam("seen")), rows)
 
     async def record(self, deed: Deed) -> Entry:
         """See AccessStore.record."""
-        async with self._database.transaction(is_writing=True) as connection:
+        async with self._database.transaction(writes=Area.ACCESS) as connection:
             return await append(connection, deed)
 
     async def audit(self, *, after: int = 0, limit: int = 1000) -> list[Entry]:
@@ -78,23 +79,28 @@ class SqlAccess:
     async def audit_head(self) -> Head:
         """See AccessStore.audit_head."""
         async with self._database.transaction() as connection:
-            return _head((await connection.execute(_HEAD)).mappings().first())
+            row = (await connection.execute(_HEAD)).mappings().first()
+            return Head(**row) if row is not None else await _first_head(connection)
 
 
 async def append(connection: AsyncConnection, deed: Deed) -> Entry:
     """Add the entry of *deed* inside the writing transaction of *connection*."""
     # The row of the head is locked, where a database has rows to lock: one writer at a time.
-    head = _head((await connection.execute(_HEAD.with_for_update())).mappings().first())
+    row = (await connection.execute(_HEAD.with_for_update())).mappings().first()
+    head = Head(**row) if row is not None else await _first_head(connection)
+    if row is None:
+        await connection.execute(insert(schema.audit_head).values(id=1, number=0, hash=""))
     entry = chain(head, stored_deed(deed))
     await connection.execute(insert(schema.audit).values(entry.plain()))
     await connection.execute(update(schema.audit_head).values(number=entry.number, hash=entry.hash))
     return entry
 
 
-def _head(row: RowMapping | None) -> Head:
-    if row is None:
-        raise StoreError("audit: its head is missing; somebody removed it from the store")
-    return Head(number=row["number"], hash=row["hash"])
+async def _first_head(connection: AsyncConnection) -> Head:
+    """The head of a chain that has not begun. Raises StoreError when it has."""
+    if await connection.scalar(select(func.count()).select_from(schema.audit)):
+        raise StoreError("audit: its head is gone from the store, so entries may be missing at its end")
+    return Head()
 
 
 def _token(row: RowMapping) -> Token:
