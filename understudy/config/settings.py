@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from understudy.config.endpoints import EndpointSettings
+from understudy.config.issuer import IssuerSettings
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
     NAME_PATTERN,
@@ -112,6 +113,11 @@ class AdminSettings:
         default="127.0.0.1:9090",
         what="Address of the admin API. Loopback only, until it has TLS.",
         why="only this machine, because a token must not travel in the clear.",
+    )
+    issuer: IssuerSettings | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(IssuerSettings),
+        default=None,
+        what="Whose JSON Web Tokens are believed, beside API tokens. With it the API is never open.",
     )
 
 
