@@ -182,8 +182,9 @@ async def test_a_second_interruption_waits_for_nobody() -> None:
         candidate.shut = True
 
         def impatient(_progress: object) -> None:
-            playback.interrupt()
-            playback.interrupt()
+            if len(candidate.asked) == 8:
+                playback.interrupt()
+                playback.interrupt()
 
         playback = Playback(replay(primary, candidate, [recorded()] * 100), tell=impatient)
         async with asyncio.timeout(3):
