@@ -37,6 +37,8 @@ from understudy.store import AccessStore
 log = logging.getLogger("understudy.control")
 
 REFRESH_SECONDS: Final = 5.0
+FIRST_SECONDS: Final = 0.5
+"""How soon the tokens are asked for again while none could be read yet, so that nobody gets in."""
 SESSION_SECONDS: Final = 12 * 3600.0
 """A working day: nobody logs in twice, and a browser that was left open does not stay logged in."""
 MOST_SESSIONS: Final = 1000
@@ -107,7 +109,7 @@ class Keyring:
     async def run(self) -> None:
         """Refresh for ever; a store that fails is told of elsewhere."""
         while True:
-            await asyncio.sleep(REFRESH_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS if self.is_known else FIRST_SECONDS)
             try:
                 await self.refresh()
             except StoreError:

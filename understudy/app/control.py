@@ -183,7 +183,6 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
-                await self._keyring.refresh()
                 await self._book.load(time.time())
                 await self._intake.load()
             except StoreError as error:
@@ -191,6 +190,8 @@ class Control:
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
                 self._trouble.opened()
+                with contextlib.suppress(StoreError):  # rules may come from a copy; who asks is told why
+                    await self._keyring.refresh()
                 self._put_in_force()
                 self._is_loaded.set()
         while True:

@@ -423,7 +423,8 @@ class Settings:
         STORE,
         default="sqlite:///understudy.db",
         what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute),"
-        " postgresql://USER:PASSWORD@HOST/DATABASE for several hosts, or memory://.",
+        " postgresql://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST/DATABASE for several hosts,"
+        " or memory://.",
         why="one file beside the configuration survives a restart and needs no server.",
     )
     services: Mapping[str, Service] = setting(
