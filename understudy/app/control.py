@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from understudy.admin import Change, Readiness, Reload, create_admin
 from understudy.app.admin_server import AdminServer
-from understudy.app.board import RELOADS, RESTARTS
+from understudy.app.control_metrics import board_families, store_families
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.past import Past
 from understudy.app.recordings import Recordings
@@ -101,6 +101,7 @@ class Control:
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
+        self._has_evidence = asyncio.Event()
         self._ahead: asyncio.Queue[tuple[int, Mapping[str, Any]]] = asyncio.Queue()
 
     @property
@@ -170,14 +171,21 @@ class Control:
             try:
                 await self._store.open()
                 await self._book.load(time.time())
+            except StoreError as error:
+                self._trouble.met(error)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+            else:
+                self._put_in_force()
+                self._is_loaded.set()
+        while not self._has_evidence.is_set():
+            try:
                 await self._intake.load()
             except StoreError as error:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
                 self._trouble.opened()
-                self._put_in_force()
-                self._is_loaded.set()
+                self._has_evidence.set()
         while True:
             await asyncio.sleep(STORE_RETRY_SECONDS)
             if self._trouble.text:
@@ -202,7 +210,7 @@ class Control:
             )
 
     async def _take_batches(self) -> None:
-        await self._is_loaded.wait()
+        await self._has_evidence.wait()
         await self._intake.run()
 
     def _on_batch(self, source: str, batch: Batch) -> None:
@@ -374,23 +382,8 @@ class Control:
         connected = GaugeMetricFamily("understudy_workers_connected", "Workers on the link.")
         connected.add_metric([], self._workers.at_version(0)[0])
         yield connected
-        restarts = CounterMetricFamily(
-            "understudy_restarts",
-            "Processes started anew, because they died or because it was asked (a rolling restart).",
-            labels=["process", "reason"],
-        )
-        for labels, n in self._runtime.board.rows(RESTARTS):
-            restarts.add_metric(list(labels), n)
-        yield restarts
-        reloads = CounterMetricFamily(
-            "understudy_settings_reloads", "Reloads of the configuration file.", labels=["result"]
-        )
-        for labels, n in self._runtime.board.rows(RELOADS):
-            reloads.add_metric(list(labels), n)
-        yield reloads
-        trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
-        trouble.add_metric([], 1.0 if self._trouble.text else 0.0)
-        yield trouble
+        yield from board_families(self._runtime.board)
+        yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))
 
 
 class ControlCollector:

@@ -1,5 +1,6 @@
 """Where rules, evidence and samples live. Never on the path of a request."""
 
+from understudy.store.condition import REASONS, Condition
 from understudy.store.evidence import Key
 from understudy.store.location import open_store
 from understudy.store.memory import MemoryStore
@@ -7,4 +8,14 @@ from understudy.store.protocol import Store
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Bounds, Sample
 
-__all__ = ["Bounds", "Key", "MemoryStore", "Sample", "Store", "StoredRules", "open_store"]
+__all__ = [
+    "REASONS",
+    "Bounds",
+    "Condition",
+    "Key",
+    "MemoryStore",
+    "Sample",
+    "Store",
+    "StoredRules",
+    "open_store",
+]

@@ -7,6 +7,7 @@ from typing import Any
 
 from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
+from understudy.store.condition import Condition
 from understudy.store.evidence import Key, check_sequence, count_rows
 from understudy.store.rules import StoredRules, document_text, stored_rules
 from understudy.store.sample import (
@@ -42,6 +43,10 @@ class MemoryStore:
     async def close(self) -> None:
         """See Store.close."""
         self._is_open = False
+
+    def condition(self) -> Condition:
+        """See Store.condition."""
+        return Condition()
 
     async def rules(self) -> StoredRules | None:
         """See Store.rules."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from understudy.comparators import Ledger
 from understudy.config import RedisPlace
+from understudy.store.condition import Condition
 from understudy.store.evidence import Key
 from understudy.store.redis_evidence import RedisEvidence
 from understudy.store.redis_link import RedisLink
@@ -37,6 +38,10 @@ class RedisStore:
     async def close(self) -> None:
         """See Store.close."""
         await self._link.close()
+
+    def condition(self) -> Condition:
+        """See Store.condition."""
+        return Condition()
 
     async def rules(self) -> StoredRules | None:
         """See Store.rules."""
