@@ -207,10 +207,11 @@ async def test_a_damaged_copy_is_healed(world: World) -> None:
         async with world.raw_redis() as client:
             key = f"{{{world.name}}}:rules"
             row = await client.hget(key, "1")
-            await client.hset(key, mapping={"2": row.replace(b'n\\":1', b'n\\":7'), "newest": "2"})
-            assert await two.newer(1, seconds=0.5) is None
-            await client.hset(key, mapping={"1": b"{", "newest": "1"})
-        await looked(one, healed=1)
+            await client.hset(key, mapping={"9": row.replace(b'n\\":1', b'n\\":7'), "newest": "9"})
+            await looked(two, healed=1)
+            assert await world.copied() == 1
+            await client.hset(key, mapping={"1": b"{", "newest": "one"})
+            await looked(one, healed=1)
         known = await two.rules()
         assert known is not None
         assert known.document == {"n": 1}

@@ -50,6 +50,7 @@ class LayeredStore:
         self._alarms: dict[str, str] = {}
         self._healed = 0
         self._copied = 0
+        self._is_damaged = False
         self._missed_at = -AWAY_SECONDS
 
     def condition(self) -> Condition:
@@ -259,10 +260,8 @@ class LayeredStore:
             self._alarm("redis_away", str(error))
             return False
         self._calm("redis_away")
-        if found is None:
-            return True
-        if isinstance(found, Damaged):
-            log.error("%s", found.text)
+        self._is_damaged = isinstance(found, Damaged)
+        if found is None or isinstance(found, Damaged):
             return True  # what is known takes its place
         rules, origin = found
         if self._origin and origin != self._origin:
@@ -280,7 +279,7 @@ class LayeredStore:
             return
         try:
             await self._copy.open()
-            outcome = await self._copy.write(self._known, self._origin)
+            outcome = await self._copy.write(self._known, self._origin, is_damaged=self._is_damaged)
         except StoreError as error:
             self._alarm("redis_away", str(error))
             return

@@ -17,9 +17,7 @@ Outcome = Literal["written", "same", "newer", "foreign"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damaged:
-    """There is a copy, and it cannot be used; ``text`` says why."""
-
-    text: str
+    """There is a copy, and it cannot be used."""
 
 
 class RedisCopy:
@@ -37,14 +35,14 @@ class RedisCopy:
         """Close all connections. Raises StoreError."""
         await self._link.close()
 
-    async def write(self, rules: StoredRules, origin: str) -> Outcome:
+    async def write(self, rules: StoredRules, origin: str, *, is_damaged: bool = False) -> Outcome:
         """Make *rules* of the store *origin* the copy, and ring the bell, unless the copy is newer.
 
-        ``same`` when it was the copy already, ``foreign`` when there is a copy of another store, which is
-        left alone. Raises StoreError.
+        If it *is_damaged* it is replaced whatever version it claims to be. ``same`` when it was the copy
+        already, ``foreign`` when there is a copy of another store, which is left alone. Raises StoreError.
         """
         row = row_text(rules, document_text(rules.document))
-        arguments = (rules.version, row, origin, self._link.key("bell"))
+        arguments = (rules.version, row, origin, self._link.key("bell"), int(is_damaged))
         word = await self._link.run("copy_rules", ["rules"], *arguments)
         return cast("Outcome", word.decode())
 
@@ -55,8 +53,8 @@ class RedisCopy:
             return None
         try:
             return row_rules(int(found[0]), found[1]), found[2].decode()
-        except (StoreError, ValueError) as error:
-            return Damaged(text=f"store {self.name}: {error}")
+        except (StoreError, ValueError):
+            return Damaged()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Ring]:
