@@ -14,6 +14,8 @@ from understudy.errors import Problem
 KEYS = ("state", "variants", "defaultVariant", "targeting", "metadata")
 STATES = ("ENABLED", "DISABLED")
 ROUTING_KEYS = ("serve", "mirror", "control")
+MATCH = "TARGETING_MATCH"
+"""The reason of a variant that the rule named; flagd never says SPLIT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,7 @@ def outcome(flag: Flag, result: Json) -> Outcome:
     if isinstance(result, str | bool | int | float):
         name = joined(result)
         if name in flag.variants:
-            return Outcome(name, "TARGETING_MATCH")
+            return Outcome(name, MATCH)
     return Outcome(flag.default, "ERROR", "the rule's result is not a variant")
 
 
@@ -85,7 +87,7 @@ def read_flag(key: str, flag: Mapping[str, Any], metadata: Mapping[str, Json]) -
         variants=variants if isinstance(variants, Mapping) else {},
         default=default if isinstance(default, str) else None,
         targeting=flag.get("targeting") or None,
-        metadata={**metadata, **(own if isinstance(own, Mapping) else {})},
+        metadata={**metadata, **own} if own and isinstance(own, Mapping) else metadata,
     )
 
 

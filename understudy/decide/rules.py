@@ -9,6 +9,7 @@ from understudy.decide.coercion import Json
 from understudy.decide.context import Field, RequestResolver, unit_field
 from understudy.decide.explain import Explanation, Trace, bucket_text, trace
 from understudy.decide.flags import (
+    MATCH,
     Flag,
     Outcome,
     check_evaluators,
@@ -36,7 +37,7 @@ class RuleError(UnderstudyError):
 class Decision:
     """Where one request goes, and why. One object per route, flag, variant, reason and error.
 
-    ``reason``: STATIC, DEFAULT, TARGETING_MATCH, DISABLED, ERROR, KILLED, or ROUTE (no flag).
+    ``reason``: STATIC, DEFAULT, TARGETINGMATCH, DISABLED, ERROR, KILLED, or ROUTE (no flag).
     ``control`` is the service asked for the second answer of the same version. ``fallback`` is the
     default variant's decision, None when this is it. ``index`` counts from 0 within one document.
     ``unit`` reads the unit from a request, ``unit_at`` says where (the route's ``unit``).
@@ -140,7 +141,7 @@ class CompiledRules:
         except Exception as error:  # noqa: BLE001  # what decide answers with the default variant
             return _failed(flag, error), "the rule failed", None
         found = outcome(flag, traced.value)
-        suffix = ": default variant" if found.variant == flag.default and found.reason != _MATCH else ""
+        suffix = ": default variant" if found.variant == flag.default and found.reason != MATCH else ""
         return found, traced.text + suffix, traced
 
     def _decider(self, targets: Sequence[Target]) -> Callable[[Head], Decision | None]:
@@ -168,7 +169,7 @@ class CompiledRules:
         return self._evaluating(place, flag, node.run)
 
     def _evaluating(self, place: int, flag: Flag, run: Run) -> Target:
-        matches = {name: self._decision(place, Outcome(name, _MATCH)) for name in flag.variants}
+        matches = {name: self._decision(place, Outcome(name, MATCH)) for name in flag.variants}
         known: dict[Json, Decision] = {
             **matches,
             None: self._decision(place, Outcome(flag.default, "DEFAULT")),
@@ -236,9 +237,6 @@ class CompiledRules:
             self._known[key] = decision
             self.decisions.append(decision)
         return decision
-
-
-_MATCH = "TARGETING_MATCH"
 
 
 def _failed(flag: Flag, error: Exception) -> Outcome:

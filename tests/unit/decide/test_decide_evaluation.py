@@ -99,3 +99,44 @@ def test_a_killed_flag_answers_its_safe_variant(key: str) -> None:
     """The kill switch comes before state and targeting."""
     found = evaluate(key, killed=[key])
     assert (found.variant, found.reason) == (FLAGS[key]["defaultVariant"], "KILLED")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "answer", "code"),
+    [
+        (True, "boolean", "True", ""),
+        (True, "integer", "None", "TYPE_MISMATCH"),
+        (True, "float", "None", "TYPE_MISMATCH"),
+        (1, "boolean", "None", "TYPE_MISMATCH"),
+        (1, "integer", "1", ""),
+        (1, "float", "1.0", ""),
+        (1.0, "integer", "None", "TYPE_MISMATCH"),
+        (1.0, "float", "1.0", ""),
+        ("1", "string", "'1'", ""),
+        ("1", "integer", "None", "TYPE_MISMATCH"),
+        ({"a": 1}, "object", "{'a': 1}", ""),
+        ([1], "object", "[1]", ""),
+        ([1], "string", "None", "TYPE_MISMATCH"),
+    ],
+)
+def test_a_caller_gets_the_type_it_expects_or_a_mismatch(
+    value: Any, kind: str, answer: str, code: str
+) -> None:
+    """1 and 1.0 stay apart; only a float may be made of an integer."""
+    evaluator = Evaluator(flags={"f": {"variants": {"v": value}, "defaultVariant": "v"}})
+    assert repr(evaluator.evaluate("f", {}).value) == repr(value)
+    found = evaluator.evaluate("f", {}).expecting(kind)
+    assert (repr(found.value), found.error_code) == (answer, code)
+
+
+def test_no_variant_fits_every_type() -> None:
+    """Where the caller's own default counts, its type is the caller's affair."""
+    assert evaluate("off").expecting("integer").reason == "DISABLED"
+    assert evaluate("nobody").expecting("integer").error_code == "FLAG_NOT_FOUND"
+
+
+def test_answers_are_made_once() -> None:
+    """Two contexts with one outcome are given one object."""
+    evaluator = Evaluator(flags=FLAGS, evaluators={"ballmer": BALLMER})
+    first = evaluator.evaluate("shared", {"email": "x"})
+    assert evaluator.evaluate("shared", {"email": "y"}) is first
