@@ -1,6 +1,7 @@
 """The admin server as one ASGI application: which path leads to which endpoint."""
 
 import asyncio
+import time
 from collections.abc import Collection
 
 from starlette.applications import Starlette
@@ -9,10 +10,15 @@ from starlette.routing import Route
 
 from understudy.admin.compare import CompareEndpoints
 from understudy.admin.control import ControlPlane
+from understudy.admin.decide import DecideEndpoints
+from understudy.admin.decider import Decider
 from understudy.admin.events import EventEndpoints
 from understudy.admin.flags import FlagEndpoints
 from understudy.admin.guard import Guard
 from understudy.admin.health import HealthEndpoints
+from understudy.admin.ofrep import EVENTS_PATH, OfrepEndpoints
+from understudy.admin.ofrep_events import OfrepEventEndpoints
+from understudy.admin.ofrep_origins import SharedOrigins
 from understudy.admin.problems import HANDLED, answer
 from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.recordings import RecordingEndpoints, RecordingPlane
@@ -20,6 +26,7 @@ from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
 from understudy.admin.samples import SampleEndpoints
 from understudy.admin.suggestions import SuggestionEndpoints
+from understudy.admin.sync import SyncEndpoints
 
 
 def create_admin(
@@ -28,13 +35,14 @@ def create_admin(
     hosts: Collection[str] = (),
     stopping: asyncio.Event | None = None,
     recordings: RecordingPlane | None = None,
+    origins: Collection[str] = (),
 ) -> Starlette:
     """Return the admin server in front of *control*, to be run by any ASGI server.
 
     There is no authentication: bind it to a loopback address. Host fields other than ``localhost``,
     names below ``.localhost``, addresses and *hosts* (names without port) are refused with 421, except
-    on the probes; writes that a browser calls cross-site are refused with 403. Once *stopping* is set, no
-    stream of events keeps the server from ending.
+    on the probes; writes that a browser calls cross-site are refused with 403, except that pages of
+    *origins* may evaluate flags. Once *stopping* is set, no stream of events keeps the server from ending.
     """
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control)
@@ -42,6 +50,9 @@ def create_admin(
     samples, compare = SampleEndpoints(control), CompareEndpoints(control)
     events = EventEndpoints(control, stopping=stopping)
     recorded = RecordingEndpoints(recordings)
+    decider = Decider(control, clock=time.time)
+    decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(decider), OfrepEndpoints(decider)
+    turns = OfrepEventEndpoints(control, stopping=stopping)
     app = Starlette(
         routes=[
             Route("/healthz", health.healthz),
@@ -62,10 +73,16 @@ def create_admin(
             Route("/api/v1/report/events", events.events),
             Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
             Route("/api/v1/recordings", recorded.recordings, methods=["POST", "DELETE"]),
+            Route("/api/v1/decide/{flag}/{unit:path}", decide.decide),
+            Route("/api/v1/sync/flags.json", sync.definition),
+            Route("/ofrep/v1/evaluate/flags", ofrep.flags, methods=["POST"]),
+            Route("/ofrep/v1/evaluate/flags/", ofrep.flags, methods=["POST"]),
+            Route("/ofrep/v1/evaluate/flags/{key:path}", ofrep.flag, methods=["POST"]),
+            Route(EVENTS_PATH, turns.events),
             Route("/static/{name}", report.static),
             Route("/", report.page),
         ],
-        middleware=[Middleware(Guard, hosts=hosts)],
+        middleware=[Middleware(SharedOrigins, origins=origins), Middleware(Guard, hosts=hosts)],
         exception_handlers=dict.fromkeys(HANDLED, answer),
     )
     # A redirect would be built from the Host field, and hide a typing error.

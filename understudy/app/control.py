@@ -15,7 +15,7 @@ import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.admin import Change, Readiness, Reload, create_admin
+from understudy.admin import Change, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.board import RELOADS, RESTARTS
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
@@ -65,6 +65,7 @@ class Control:
         settings = runtime.settings
         self._store: Store = open_store(settings.store)
         self._trouble = Trouble()
+        self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
@@ -126,7 +127,13 @@ class Control:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
-        server = AdminServer(create_admin(self, stopping=self._stop, recordings=self._recordings))
+        app = create_admin(
+            self,
+            stopping=self._stop,
+            recordings=self._recordings,
+            origins=self._settings.admin.origins,
+        )
+        server = AdminServer(app)
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(self._keep_store()),
@@ -237,6 +244,7 @@ class Control:
         self._revision += 1
         self._assessor.comparison = Comparison(rules.compare)
         self._workers.set_rules(self._book.version, rules.document)
+        self.succession.put(version=self._book.version, rules=rules, at=self._book.stored_at)
 
     # -- ControlPlane ------------------------------------------------------------------------------------
 

@@ -243,3 +243,23 @@ def resolve_store(store: str, base: Path) -> str:
     if not store.startswith("sqlite:///"):
         return store
     return f"sqlite:///{(base / store.removeprefix('sqlite:///')).absolute()}"
+
+
+def read_page_origin(value: object) -> str:
+    """The origin of a page as browsers write it: scheme, host, and port when it is not the usual; or ``*``.
+
+    Raises: Refused.
+    """
+    if value == "*":
+        return "*"
+    text = value.lower() if isinstance(value, str) else ""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+        raise Refused(f"must be an origin such as https://app.example.com, not {shown(value)}")
+    origin = f"{parts.scheme}://{parts.netloc}"
+    if text != origin:
+        raise Refused(f"must be scheme, host and port alone, not {shown(value)}", f"did you mean {origin}?")
+    return origin

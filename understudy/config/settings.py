@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from understudy.config.address import read_page_origin
 from understudy.config.endpoints import EndpointSettings
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
@@ -87,6 +88,11 @@ _LOG = Kind(
     from_text=str,
     written=lambda path: path or "off",
 )
+_PAGES = Kind(
+    read=lambda value, _place: read_page_origin(value),
+    schema={"type": "string", "pattern": r"^(\*|https?://[^/?#]+)$"},
+    from_text=str,
+)
 _POINTER = Kind(read=_read_pointer, schema={"type": "string", "pattern": "^/"}, from_text=str)
 _SET_HEADERS = Kind(
     read=read_set_headers,
@@ -112,6 +118,15 @@ class AdminSettings:
         default="127.0.0.1:9090",
         what="Address of the admin API. Loopback only, until it has tokens.",
         why="only this machine, because whoever reaches it may change every rule.",
+    )
+    origins: tuple[str, ...] = setting(
+        listed(_PAGES),
+        default=(),
+        what=(
+            "Origins whose pages may evaluate flags from a browser (CORS on /ofrep/ alone), such as"
+            " https://app.example.com; * is every page."
+        ),
+        why="none, because any page that a user of this machine visits could read the flags otherwise.",
     )
 
 

@@ -13,6 +13,7 @@ from understudy.config.address import (
     read_listen,
     read_network,
     read_origin,
+    read_page_origin,
     read_store,
     resolve_store,
 )
@@ -41,6 +42,9 @@ STORE = "for example sqlite:///understudy.db or memory://"
         (read_origin, "https://[::1]:8443/", "https://[::1]:8443"),
         (read_origin, "unix:/run/shop.sock", "unix:/run/shop.sock"),
         (read_origin, "unix:shop.sock", "unix:shop.sock"),
+        (read_page_origin, "https://App.example.com", "https://app.example.com"),
+        (read_page_origin, "http://[::1]:3000", "http://[::1]:3000"),
+        (read_page_origin, "*", "*"),
         (read_network, "10.0.0.0/8", "10.0.0.0/8"),
         (read_network, "::1", "::1/128"),
         (read_store, "memory://", "memory://"),
@@ -152,6 +156,19 @@ def test_a_good_address_is_normalised(read: Callable[[object], str], written: st
         ),
         (read_origin, 9001, "must be a URL, not 9001", ORIGIN),
         (read_origin, ["http://a"], "must be one URL, not a list", "several stand under origins"),
+        (
+            read_page_origin,
+            "https://a/x",
+            'must be scheme, host and port alone, not "https://a/x"',
+            "did you mean https://a?",
+        ),
+        (
+            read_page_origin,
+            "app.example.com",
+            'must be an origin such as https://app.example.com, not "app.example.com"',
+            "",
+        ),
+        (read_page_origin, 7, "must be an origin such as https://app.example.com, not 7", ""),
         (read_network, "10.1.0.0/8", '"10.1.0.0/8" has bits set beyond its mask', "did you mean 10.0.0.0/8?"),
         (read_network, "lan", '"lan" is not a network', "for example 10.0.0.0/8"),
         (read_network, 10, "must be a network, not 10", "for example 10.0.0.0/8"),
@@ -223,7 +240,7 @@ def test_a_relative_store_lies_beside_the_configuration() -> None:
 @given(st.text(), st.sampled_from(["", "http://", "sqlite:///", "[", "127.0.0.1:"]))
 def test_reading_an_address_only_ever_refuses(text: str, start: str) -> None:
     """No text makes a reader fail in another way than by refusing."""
-    for read in (read_listen, read_origin, read_network, read_store):
+    for read in (read_listen, read_origin, read_page_origin, read_network, read_store):
         try:
             assert isinstance(read(start + text), str)
         except Refused:

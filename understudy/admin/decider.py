@@ -1,0 +1,136 @@
+"""The flags of the rules in force, compiled once per turn, ready to answer SDKs."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from understudy.admin.control import ControlPlane
+from understudy.admin.in_force import InForce
+from understudy.admin.ofrep_answers import failure, success
+from understudy.admin.refusal import Refusal
+from understudy.config import Rules
+from understudy.decide import Evaluation, Evaluator
+
+_AT_ONCE: Final = 500
+"""Flags evaluated without a pause: 2 ms, so that 10,000 flags hold up no probe and no evidence."""
+_CONSTANT: Final = frozenset({"STATIC", "KILLED"})
+"""Reasons of answers that no context and no clock can change."""
+
+Context = Mapping[str, Any]
+
+
+class Evaluating(Protocol):
+    """What answers flags: `decide.Evaluator`."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Of the flag set."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All flags, in document order."""
+
+    def evaluate(self, key: str, context: Context) -> Evaluation:
+        """What flag *key* answers. Never raises."""
+
+
+class Deciding:
+    """One rules document that is in force, and its answers as JSON.
+
+    An answer's text depends on flag, variant and reason alone, so each is written once.
+    """
+
+    def __init__(self, in_force: InForce, evaluator: Evaluating) -> None:
+        self.in_force = in_force
+        self.evaluator = evaluator
+        self._sets: dict[str, list[str]] | None = None
+        self._constant: dict[str, bytes] = {}
+        self._written: dict[tuple[str, str, str], bytes] = {}
+
+    def keys(self, selector: str) -> Sequence[str]:
+        """The flags of the flag set that *selector* names (``metadata.flagSetId``); all when it is empty."""
+        if not selector:
+            return self.evaluator.keys
+        if self._sets is None:
+            self._sets = {}
+            for key in self.evaluator.keys:
+                self._sets.setdefault(self._set_of(key), []).append(key)
+        return self._sets.get(selector, ())
+
+    def _set_of(self, key: str) -> str:
+        flag = self.in_force.rules.flags.get(key)
+        own = flag.get("metadata") if isinstance(flag, Mapping) else None
+        return str({**self.evaluator.metadata, **(own or {})}.get("flagSetId", ""))
+
+    def evaluate(self, key: str, context: Context, *, selector: str = "") -> Evaluation:
+        """What flag *key* answers; FLAG_NOT_FOUND also for one of another flag set."""
+        if selector and self._set_of(key) != selector:
+            details = f"there is no flag {key!r} in flag set {selector!r}"
+            return Evaluation(
+                value=None,
+                variant="",
+                reason="ERROR",
+                error_code="FLAG_NOT_FOUND",
+                error_details=details,
+            )
+        return self.evaluator.evaluate(key, context)
+
+    def answer(self, key: str, context: Context) -> bytes:
+        """The entry of flag *key* in a bulk answer."""
+        constant = self._constant.get(key)
+        if constant is not None:
+            return constant
+        found = self.evaluator.evaluate(key, context)
+        if found.error_code:
+            return failure(key, found)
+        written = self.written(key, found)
+        if found.reason in _CONSTANT:
+            self._constant[key] = written
+        return written
+
+    def written(self, key: str, found: Evaluation) -> bytes:
+        """*found*, an answer without error, as JSON."""
+        place = (key, found.variant, found.reason)
+        written = self._written.get(place)
+        if written is None:
+            written = self._written[place] = success(key, found)
+        return written
+
+    async def answers(self, context: Context, *, selector: str) -> list[bytes]:
+        """The entries of a bulk answer, in document order."""
+        keys, answer = self.keys(selector), self.answer
+        if len(keys) <= _AT_ONCE:
+            return [answer(key, context) for key in keys]
+        entries: list[bytes] = []
+        for start in range(0, len(keys), _AT_ONCE):
+            entries += [answer(key, context) for key in keys[start : start + _AT_ONCE]]
+            await asyncio.sleep(0)
+        return entries
+
+
+class Decider:
+    """Gives the flags of the rules in force, whatever the store is doing meanwhile."""
+
+    def __init__(self, control: ControlPlane, *, clock: Callable[[], float]) -> None:
+        self._control = control
+        self._clock = clock
+        self._deciding: Deciding | None = None
+
+    def deciding(self) -> Deciding:
+        """The flags as they are now. Raises: Refusal 503 before the store was read for the first time."""
+        current = self._control.succession.current
+        if current is None:
+            detail = "the rules have not been read from the store yet; see /readyz for the reason"
+            raise Refusal(503, detail, headers={"Retry-After": "1"})
+        if self._deciding is None or self._deciding.in_force is not current:
+            self._deciding = Deciding(current, self._compiled(current.rules))
+        return self._deciding
+
+    def _compiled(self, rules: Rules) -> Evaluating:
+        return Evaluator(
+            flags=rules.flags,
+            evaluators=rules.evaluators,
+            metadata=rules.metadata,
+            killed=rules.killed,
+            clock=self._clock,
+        )
