@@ -234,7 +234,8 @@ class Compiler:
         other, node, height = self._compiled[key]
         self.reached = max(self.reached, depth + height)
         if other.problems:
-            return self.problem(where, f"evaluator {name!r}: {other.problems[0]}", fatal=other.fatal)
+            instead = self.problem(where, f"evaluator {name!r}: {other.problems[0]}", fatal=other.fatal)
+            return instead if other.fatal else node
         if depth + height > DEEPEST:
             return self.problem(where, f"nested deeper than {DEEPEST} levels", fatal=True)
         return node
