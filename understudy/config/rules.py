@@ -12,7 +12,7 @@ from understudy.config.flags import read_flags
 from understudy.config.place import Place, Refused
 from understudy.config.plain import plain
 from understudy.config.routes import read_known, read_routes
-from understudy.decide import Route, RuleError, check_rules, compile_rules
+from understudy.decide import Document, Route, RuleError, check_rules, compile_rules
 from understudy.errors import ConfigError
 
 RULES_KEYS = ("flags", "$evaluators", "metadata", "routes", "compare", "killed")
@@ -62,16 +62,16 @@ def read_rules(document: object, place: Place, *, services: Collection[str]) -> 
     whole: dict[str, Any] = {"flags": {}, "routes": [], "compare": [], "killed": [], **given}
     flags = _mapping(whole["flags"])
     evaluators = place.key("$evaluators").mapping(whole.get("$evaluators", {}))
+    metadata = place.key("metadata").mapping(whole.get("metadata", {}))
     before = len(place.problems)
     routes = read_routes(whole["routes"], place.key("routes"), flags=flags, services=services)
     read_flags(
         whole["flags"],
         place.key("flags"),
-        evaluators=evaluators,
+        document=Document(flags=flags, evaluators=evaluators, metadata=metadata),
         routing=_routing(whole["routes"]),
         services=services,
     )
-    metadata = place.key("metadata").mapping(whole.get("metadata", {}))
     for problem in check_rules(flags={}, routes=(), evaluators=evaluators, metadata=metadata):
         Place(problem.path, place.problems).refuse(problem.message, problem.hint)
     killed = _killed(whole["killed"], place.key("killed"), flags)

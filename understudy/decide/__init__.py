@@ -3,6 +3,7 @@
 Pure: the same request, rules and time always give the same answer.
 """
 
+from understudy.decide.definition import Document
 from understudy.decide.evaluation import Evaluation, Evaluator
 from understudy.decide.explain import Explanation
 from understudy.decide.flags import check_evaluators, check_flag, check_routing_flag
@@ -12,6 +13,7 @@ from understudy.decide.rules import CompiledRules, Decision, RuleError, check_ru
 __all__ = [
     "CompiledRules",
     "Decision",
+    "Document",
     "Evaluation",
     "Evaluator",
     "Explanation",

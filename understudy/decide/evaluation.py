@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from understudy.decide.coercion import Json
+from understudy.decide.definition import MATCH, Document, Flag, outcome
 from understudy.decide.fields import DataResolver
-from understudy.decide.flags import MATCH, Flag, outcome, read_flag
+from understudy.decide.flags import compile_flag
 from understudy.decide.logic import Run
 
 
@@ -73,21 +74,22 @@ class Evaluator:
         killed: Collection[str] = (),
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self.metadata: Mapping[str, Json] = metadata or {}
+        document = Document(flags=flags, evaluators=evaluators, metadata=metadata, killed=killed)
+        self.metadata = document.metadata
         self.keys: tuple[str, ...] = tuple(flags)
         """All flags, in document order."""
         self._settled: dict[str, Evaluation] = {}
         self._asked: dict[str, Ask] = {}
-        for key, given in flags.items():
-            if not isinstance(given, Mapping):
+        for key in flags:
+            flag = document.flag(key)
+            if flag is None:
                 self._settled[key] = _error("PARSE_ERROR", "a flag is an object", self.metadata)
                 continue
-            flag = read_flag(key, given, self.metadata)
-            settled = _settled(flag, is_killed=key in killed)
-            if settled is not None:
-                self._settled[key] = settled
+            fixed = document.settled(flag)
+            if fixed is not None:
+                self._settled[key] = _answer(flag, fixed.variant, fixed.reason)
             else:
-                self._compile(flag, evaluators or {}, clock)
+                self._compile(flag, document, clock)
 
     def evaluate(self, key: str, context: Mapping[str, Json]) -> Evaluation:
         """What flag *key* answers for *context* (`targetingKey` and whatever rules name). Never raises."""
@@ -99,23 +101,12 @@ class Evaluator:
             return _error("FLAG_NOT_FOUND", f"there is no flag {key!r}", self.metadata)
         return ask(context)
 
-    def _compile(self, flag: Flag, evaluators: Mapping[str, Any], clock: Callable[[], float] | None) -> None:
-        compiler, node = flag.compile(DataResolver(flag.key, clock), evaluators)
+    def _compile(self, flag: Flag, document: Document, clock: Callable[[], float] | None) -> None:
+        compiler, node = compile_flag(flag, DataResolver(flag.key, clock), document)
         if compiler.fatal:
             self._settled[flag.key] = _error("PARSE_ERROR", str(compiler.problems[0]), flag.metadata)
         else:
             self._asked[flag.key] = _asking(flag, node.run)
-
-
-def _settled(flag: Flag, *, is_killed: bool) -> Evaluation | None:
-    """The answer that depends on no context; None when there is a rule to ask."""
-    if is_killed:
-        return _answer(flag, flag.safe, "KILLED")
-    if not flag.is_enabled:
-        return _answer(flag, None, "DISABLED")
-    if flag.targeting is None:
-        return _answer(flag, flag.default, "DEFAULT" if flag.default is None else "STATIC")
-    return None
 
 
 def _asking(flag: Flag, run: Run) -> Ask:

@@ -1,10 +1,10 @@
 """One flag in the flagd definition format: what it says, and every mistake in it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from understudy.decide.coercion import Json, joined
+from understudy.decide.definition import Document, Flag, read_flag
 from understudy.decide.fields import DataResolver
 from understudy.decide.hashing import DEFAULT_GENERATION, GENERATIONS
 from understudy.decide.logic import Compiler, Node, Resolver, closest
@@ -14,84 +14,26 @@ from understudy.errors import Problem
 KEYS = ("state", "variants", "defaultVariant", "targeting", "metadata")
 STATES = ("ENABLED", "DISABLED")
 ROUTING_KEYS = ("serve", "mirror", "control")
-MATCH = "TARGETING_MATCH"
-"""The reason of a variant that the rule named; flagd never says SPLIT."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flag:
-    """A flag as it was read; ``targeting`` is None when there is none.
-
-    ``metadata`` is the flag set's, overlaid by the flag's own. ``safe`` is the variant of the kill
-    switch: ``metadata.safeVariant``, else the default.
-    """
-
-    key: str
-    is_enabled: bool
-    variants: Mapping[str, Json]
-    default: str | None
-    targeting: Json
-    metadata: Mapping[str, Json]
-
-    @property
-    def safe(self) -> str | None:
-        """The variant a killed flag answers."""
-        named = self.metadata.get("safeVariant")
-        return named if isinstance(named, str) and named in self.variants else self.default
-
-    @property
-    def generation(self) -> int:
-        """Which `fractional` this flag is hashed with: ``metadata.hashVersion``."""
-        version = self.metadata.get("hashVersion")
-        return version if type(version) is int and version in GENERATIONS else DEFAULT_GENERATION
-
-    def compile(self, resolver: Resolver, evaluators: Mapping[str, Json]) -> tuple[Compiler, Node]:
-        """The targeting rule for *resolver*, and the compiler that knows what is wrong with it."""
-        compiler = self.compiler(resolver, evaluators)
-        return compiler, compiler.compile(self.targeting, "targeting")
-
-    def compiler(self, resolver: Resolver, evaluators: Mapping[str, Json]) -> Compiler:
-        """A fresh compiler for rules of this flag."""
-        return Compiler(
-            operators=OPERATORS, evaluators=evaluators, resolver=resolver, generation=self.generation
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Which variant a targeting result means (None: none), and why; ``error`` says what went wrong."""
-
-    variant: str | None
-    reason: str
-    error: str = ""
-
-
-def outcome(flag: Flag, result: Json) -> Outcome:
-    """flagd's resolution of a targeting *result*: null is the default, the rest must name a variant."""
-    if result is None:
-        return Outcome(flag.default, "DEFAULT")
-    if isinstance(result, str | bool | int | float):
-        name = joined(result)
-        if name in flag.variants:
-            return Outcome(name, MATCH)
-    return Outcome(flag.default, "ERROR", "the rule's result is not a variant")
-
-
-def read_flag(key: str, flag: Mapping[str, Any], metadata: Mapping[str, Json]) -> Flag:
-    """*flag* as it stands; what is mistaken is left out, see `check_flag`."""
-    variants, own = flag.get("variants"), flag.get("metadata")
-    default = flag.get("defaultVariant")
-    return Flag(
-        key=key,
-        is_enabled=flag.get("state", "ENABLED") != "DISABLED",
-        variants=variants if isinstance(variants, Mapping) else {},
-        default=default if isinstance(default, str) else None,
-        targeting=flag.get("targeting") or None,
-        metadata={**metadata, **own} if own and isinstance(own, Mapping) else metadata,
+def compiler_of(flag: Flag, resolver: Resolver, document: Document) -> Compiler:
+    """A fresh compiler for rules of *flag*."""
+    return Compiler(
+        operators=OPERATORS,
+        document=document,
+        resolver=resolver,
+        generation=flag.generation,
+        flags=(flag.key,),
     )
 
 
-def check_flag(key: str, flag: Any, evaluators: Mapping[str, Any]) -> list[Problem]:
+def compile_flag(flag: Flag, resolver: Resolver, document: Document) -> tuple[Compiler, Node]:
+    """The targeting rule for *resolver*, and the compiler that knows what is wrong with it."""
+    compiler = compiler_of(flag, resolver, document)
+    return compiler, compiler.compile(flag.targeting, "targeting")
+
+
+def check_flag(key: str, flag: Any, document: Document) -> list[Problem]:
     """Every mistake in one flag definition, with paths inside it: ``targeting.if[1].fractional[2]``."""
     if not isinstance(flag, Mapping):
         return [Problem(path="", message="a flag is an object", hint="with variants and defaultVariant")]
@@ -99,21 +41,21 @@ def check_flag(key: str, flag: Any, evaluators: Mapping[str, Any]) -> list[Probl
     targeting = flag.get("targeting")
     if targeting is not None and not isinstance(targeting, Mapping):
         return [*problems, Problem(path="targeting", message="a rule is an object", hint="like {if: […]}")]
-    parsed = read_flag(key, flag, {})
+    parsed = read_flag(key, flag, document.metadata)
     if parsed.targeting is not None:
-        compiler, _ = parsed.compile(DataResolver(key), evaluators)
+        compiler, _ = compile_flag(parsed, DataResolver(key), document)
         problems += compiler.problems
         if not compiler.fatal:
-            problems += _unknown_results(parsed, parsed.targeting, "targeting", evaluators)
+            problems += _unknown_results(parsed, parsed.targeting, "targeting", document.evaluators)
     return problems
 
 
-def check_evaluators(evaluators: Mapping[str, Any]) -> list[Problem]:
+def check_evaluators(document: Document) -> list[Problem]:
     """Every mistake in the shared rules (``$evaluators``), with paths ``$evaluators.NAME…``."""
-    flag = read_flag("", {}, {})
+    flag = read_flag("", {}, document.metadata)
     problems: list[Problem] = []
-    for name, rule in evaluators.items():
-        compiler = flag.compiler(DataResolver("flag"), evaluators)
+    for name, rule in document.evaluators.items():
+        compiler = compiler_of(flag, DataResolver("flag"), document)
         if isinstance(rule, Mapping):
             compiler.compile(rule, f"$evaluators.{name}")
             problems += compiler.problems

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from understudy.decide import arrays, fields, fractional, semver
+from understudy.decide import arrays, fields, fractional, prerequisites, semver
 from understudy.decide.coercion import (
     Json,
     joined,
@@ -105,7 +105,16 @@ def _in(compiler: Compiler, arguments: Arguments) -> Node:
             return word in value if type(value) is str else contains(word, value)
 
         return Node(find, boolean=True)
+    if hay.constant and isinstance(hay.value, list):
+        return _in_list(compiler, needle, hay.value)
     return applied(contains, (needle, hay), boolean=True)
+
+
+def _in_list(compiler: Compiler, needle: Node, items: list[Json]) -> Node:
+    members, run = compiler.document.members_of(items), needle.run
+    if needle.constant or not members.are_plain:
+        return applied(contains, (needle, constant(items)), boolean=True)
+    return Node(lambda data: run(data) in members, boolean=True)
 
 
 def _cat(compiler: Compiler, arguments: Arguments) -> Node:
@@ -203,7 +212,16 @@ def _sem_ver(compiler: Compiler, arguments: Arguments) -> Node:
         compiler.problem(arguments.paths[1], f"unknown comparison {sign.value!r}", hint)
     if target.constant and semver.parse(target.value) is None:
         compiler.problem(arguments.paths[2], f"{target.value!r} is not a version", "like 1.2.3")
-    return applied(semver.satisfies, (version, sign, target))
+    wanted = semver.parse(target.value) if target.constant else None
+    if version.constant or wanted is None or sign.value not in semver.OPERATORS:
+        return applied(semver.satisfies, (version, sign, target))
+    run, operator = version.run, str(sign.value)
+
+    def satisfied(data: object) -> bool | None:
+        found = semver.parse(run(data))
+        return None if found is None else semver.compare(found, operator, wanted)
+
+    return Node(satisfied)
 
 
 OPERATORS: Mapping[str, Operator] = {
@@ -241,6 +259,7 @@ OPERATORS: Mapping[str, Operator] = {
     "in": Operator(_in, 2, 2),
     "cat": Operator(_cat, 0),
     "substr": _eager(_substr, 2, 3),
+    "flag": Operator(prerequisites.flag, 1, 1, strict=True),
     "fractional": Operator(fractional.build, 1, strict=True),
     "starts_with": _eager(_starts_with, 2, 2, strict=True),
     "ends_with": _eager(_ends_with, 2, 2, strict=True),

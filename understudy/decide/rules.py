@@ -7,17 +7,15 @@ from typing import Any
 
 from understudy.decide.coercion import Json
 from understudy.decide.context import Field, RequestResolver, unit_field
+from understudy.decide.definition import MATCH, Document, Flag, Outcome, outcome
 from understudy.decide.explain import Explanation, Trace, bucket_text, trace
 from understudy.decide.flags import (
-    MATCH,
-    Flag,
-    Outcome,
     check_evaluators,
     check_flag,
     check_metadata,
     check_routing_flag,
-    outcome,
-    read_flag,
+    compile_flag,
+    compiler_of,
 )
 from understudy.decide.logic import Run, closest
 from understudy.decide.routes import Route, check_route, matcher
@@ -76,18 +74,17 @@ class CompiledRules:
     def __init__(
         self,
         *,
-        flags: Mapping[str, Flag],
+        document: Document,
         routes: Sequence[Route],
-        evaluators: Mapping[str, Json],
-        killed: Collection[str],
         clock: Callable[[], float] | None,
     ) -> None:
         self.decisions: list[Decision] = []
         self.errors: dict[str, int] = {}
-        self._flags = flags
+        self._document = document
         self._routes = tuple(routes)
-        self._evaluators = evaluators
-        self._killed = frozenset(killed)
+        routed = {route.flag for route in self._routes if route.flag is not None}
+        read = {key: document.flag(key) for key in routed}
+        self._flags: dict[str, Flag] = {key: flag for key, flag in read.items() if flag is not None}
         self._clock = clock
         self._known: dict[tuple[int, str, str, str], Decision] = {}
         self._route_of = matcher(self._routes, range(len(self._routes)))
@@ -137,7 +134,7 @@ class CompiledRules:
         clock = self._clock if now is None else lambda: now
         resolver = RequestResolver(flag.key, route.unit, clock)
         try:
-            traced = trace(flag.targeting, lambda: flag.compiler(resolver, self._evaluators), head)
+            traced = trace(flag.targeting, lambda: compiler_of(flag, resolver, self._document), head)
         except Exception as error:  # noqa: BLE001  # what decide answers with the default variant
             return _failed(flag, error), "the rule failed", None
         found = outcome(flag, traced.value)
@@ -165,7 +162,8 @@ class CompiledRules:
         if settled is not None:
             fixed = self._decision(place, settled)
             return lambda _: fixed
-        _, node = flag.compile(RequestResolver(flag.key, route.unit, self._clock), self._evaluators)
+        resolver = RequestResolver(flag.key, route.unit, self._clock)
+        _, node = compile_flag(flag, resolver, self._document)
         return self._evaluating(place, flag, node.run)
 
     def _evaluating(self, place: int, flag: Flag, run: Run) -> Target:
@@ -196,11 +194,8 @@ class CompiledRules:
 
     def _settled(self, flag: Flag) -> Outcome | None:
         """The outcome that depends on no request; None when there is a rule to ask."""
-        if flag.key in self._killed:
-            return Outcome(flag.safe, "KILLED")
-        if not flag.is_enabled:
-            return Outcome(flag.default, "DISABLED")
-        return Outcome(flag.default, "STATIC") if flag.targeting is None else None
+        found = self._document.settled(flag)
+        return Outcome(flag.default, found.reason) if found and found.reason == "DISABLED" else found
 
     def _decision(self, place: int, found: Outcome) -> Decision:
         flag = self._flags[self._routes[place].flag or ""]
@@ -252,10 +247,11 @@ def check_rules(
     metadata: Mapping[str, Any] = _EMPTY,
 ) -> list[Problem]:
     """Every mistake in a rules document, with paths like ``flags.KEY.state`` and ``routes[0].unit``."""
-    problems = [*check_metadata(metadata, "metadata"), *check_evaluators(evaluators)]
+    document = Document(flags=flags, evaluators=evaluators, metadata=metadata)
+    problems = [*check_metadata(metadata, "metadata"), *check_evaluators(document)]
     routed = {route.flag for route in routes}
     for key, flag in flags.items():
-        found = check_flag(key, flag, evaluators)
+        found = check_flag(key, flag, document)
         if key in routed:
             found += check_routing_flag(flag)
         problems += [_below(f"flags.{key}", problem) for problem in found]
@@ -291,9 +287,7 @@ def compile_rules(
     if problems:
         raise RuleError(tuple(problems))
     return CompiledRules(
-        flags={key: read_flag(key, flag, metadata) for key, flag in flags.items()},
+        document=Document(flags=flags, evaluators=evaluators, metadata=metadata, killed=killed),
         routes=routes,
-        evaluators=evaluators,
-        killed=killed,
         clock=clock,
     )

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from understudy.decide import check_evaluators, check_flag, check_routing_flag
+from understudy.decide import Document, check_evaluators, check_flag, check_routing_flag
 
 VARIANTS = {"stable": {"serve": "v1"}, "canary": {"serve": "v2"}}
 GOOD = {"state": "ENABLED", "variants": VARIANTS, "defaultVariant": "stable"}
 
 
 def found(flag: Any, evaluators: dict[str, Any] | None = None) -> list[str]:
-    return [str(problem) for problem in check_flag("shop", flag, evaluators or {})]
+    return [str(problem) for problem in check_flag("shop", flag, Document(evaluators=evaluators))]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_all_mistakes_are_named_at_once() -> None:
         "targeting": {"if": [{"nope": 1}, {"==": []}]},
         "extra": 1,
     }
-    assert [problem.path for problem in check_flag("f", flag, {})] == [
+    assert [problem.path for problem in check_flag("f", flag, Document())] == [
         "extra",
         "state",
         "variants.True",
@@ -99,7 +99,7 @@ def test_a_broken_evaluator_is_named_where_it_is_used() -> None:
 def test_evaluators_are_checked_on_their_own() -> None:
     """Shared rules that no flag uses are read too."""
     shared = {"good": {"!": {"var": "x"}}, "bad": {"==": [1]}, "text": "x", "self": {"!": {"$ref": "self"}}}
-    paths = [problem.path for problem in check_evaluators(shared)]
+    paths = [problem.path for problem in check_evaluators(Document(evaluators=shared))]
     assert paths == ["$evaluators.bad.==", "$evaluators.text", "$evaluators.self.!.$ref"]
 
 
