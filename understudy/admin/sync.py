@@ -32,17 +32,22 @@ class SyncEndpoints:
 
 
 def definition(deciding: Deciding) -> dict[str, Any]:
-    """The flags in flagd's format. A killed one has its safe variant as its only answer."""
+    """The flags in flagd's format. A killed one has its safe variant as its only answer.
+
+    Flags whose rules ask other flags are left out: flagd has no such operation, and one that it does not know
+    costs the whole definition.
+    """
     rules = deciding.in_force.rules
-    killed = frozenset(rules.killed)
-    found: dict[str, Any] = {
-        "flags": {
-            key: _killed(deciding, key, flag) if key in killed else {"state": "ENABLED", **flag}
-            for key, flag in rules.flags.items()
-        }
-    }
+    killed, ours = frozenset(rules.killed), _asking(rules.evaluators)
+    flags: dict[str, Any] = {}
+    for key, flag in rules.flags.items():
+        if key in killed:
+            flags[key] = _killed(deciding, key, flag)
+        elif not _asks(flag.get("targeting"), ours):
+            flags[key] = {"state": "ENABLED", **flag}
+    found: dict[str, Any] = {"flags": flags}
     if rules.evaluators:
-        found["$evaluators"] = dict(rules.evaluators)
+        found["$evaluators"] = {name: rule for name, rule in rules.evaluators.items() if name not in ours}
     if rules.metadata:
         found["metadata"] = dict(rules.metadata)
     return found
@@ -51,5 +56,30 @@ def definition(deciding: Deciding) -> dict[str, Any]:
 def _killed(deciding: Deciding, key: str, flag: Mapping[str, Any]) -> dict[str, Any]:
     safe = deciding.evaluate(key, {}).variant or None
     rest = {name: value for name, value in flag.items() if name != "targeting"}
-    metadata = {**rest.get("metadata", {}), "killed": True}
+    metadata = {**(rest.get("metadata") or {}), "killed": True}
     return {**rest, "state": "ENABLED", "defaultVariant": safe, "metadata": metadata}
+
+
+def _asking(evaluators: Mapping[str, Any]) -> frozenset[str]:
+    """The shared rules that ask flags, themselves or through others."""
+    found: frozenset[str] = frozenset()
+    while True:
+        more = frozenset(name for name, rule in evaluators.items() if _asks(rule, found))
+        if more == found:
+            return found
+        found = more
+
+
+def _asks(rule: Any, ours: frozenset[str]) -> bool:
+    """Whether *rule* asks a flag, or refers to one of the shared rules *ours*."""
+    todo = [rule]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, list):
+            todo += node
+        elif isinstance(node, Mapping):
+            name = node.get("$ref")
+            if "flag" in node or (isinstance(name, str) and name in ours):
+                return True
+            todo += node.values()
+    return False

@@ -10,7 +10,7 @@ from admin_fakes import FakeControl
 
 from understudy.admin import create_admin
 from understudy.admin.ofrep_answers import accepts_gzip
-from understudy.config import parse_rules
+from understudy.config import Rules, parse_rules
 
 ONE = "/ofrep/v1/evaluate/flags/"
 ALL = "/ofrep/v1/evaluate/flags"
@@ -407,6 +407,27 @@ async def test_the_definition_is_there_for_providers_in_process(
     assert b'"one":1.0' in answer.content
     assert (again.status_code, again.content) == (304, b"")
     assert changed.json()["flags"]["look"]["targeting"] == DOCUMENT["flags"]["look"]["targeting"]
+
+
+async def test_rules_that_ask_flags_stay_here(client: httpx.AsyncClient, control: FakeControl) -> None:
+    """flagd refuses a definition with an operation it does not know; whoever asks over OFREP is answered."""
+    shared = {
+        "beta": {"==": [{"flag": "ready"}, "on"]},
+        "both": {"and": [{"$ref": "beta"}, True]},
+        "dutch": {"==": [{"var": "country"}, "NL"]},
+    }
+    plain = {"variants": {"on": True, "off": False}, "defaultVariant": "off"}
+    flags = {
+        "ready": DOCUMENT["flags"]["ready"],
+        "far": {**plain, "targeting": {"if": [{"$ref": "both"}, "on", "off"]}},
+        "near": {**plain, "targeting": {"if": [{"$ref": "dutch"}, "on", "off"]}},
+    }
+    control.succession.put(version=13, rules=Rules(flags=flags, evaluators=shared, document={}), at=1.0)
+    body = (await client.get("/api/v1/sync/flags.json")).json()
+
+    assert list(body["flags"]) == ["ready", "near"]
+    assert list(body["$evaluators"]) == ["dutch"]
+    assert (await ask(client, "far"))["variant"] == "on"
 
 
 async def test_a_person_can_ask_who_gets_what(client: httpx.AsyncClient) -> None:
