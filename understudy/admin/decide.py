@@ -23,6 +23,7 @@ class DecideEndpoints:
     async def decide(self, request: Request) -> Response:
         """What *flag* answers *unit*. Query parameters are the rest of the context, dotted ones inside.
 
+        `rule` says in words why; `bucket`, `key` and `hash` are of the percentage that decided, if one did.
         The flag is one segment of the path, percent-decoded; the unit is all that follows.
         """
         flag, unit = _named(request)
@@ -38,6 +39,8 @@ class DecideEndpoints:
             "value": found.value,
             "reason": found.reason,
         }
+        reasons = deciding.why(flag, context)
+        body |= {"rule": reasons.rule, "bucket": reasons.bucket, "key": reasons.key, "hash": reasons.hash}
         if found.error_code:
             body |= {"errorCode": found.error_code, "errorDetails": found.error_details}
         body["version"] = deciding.in_force.version

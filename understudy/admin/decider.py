@@ -9,7 +9,7 @@ from understudy.admin.in_force import InForce
 from understudy.admin.ofrep_answers import failure, success
 from understudy.admin.refusal import Refusal
 from understudy.config import Rules
-from understudy.decide import Evaluation, Evaluator
+from understudy.decide import Document, Evaluation, Evaluator, Why, why
 
 _AT_ONCE: Final = 500
 """Flags evaluated without a pause: 2 ms, so that 10,000 flags hold up no probe and no evidence."""
@@ -40,8 +40,9 @@ class Deciding:
     An answer's text depends on flag, variant and reason alone, so each is written once.
     """
 
-    def __init__(self, in_force: InForce, evaluator: Evaluating) -> None:
+    def __init__(self, in_force: InForce, evaluator: Evaluating, *, clock: Callable[[], float]) -> None:
         self.in_force = in_force
+        self._clock = clock
         self.evaluator = evaluator
         self._sets: dict[str, list[str]] | None = None
         self._constant: dict[str, bytes] = {}
@@ -74,6 +75,14 @@ class Deciding:
                 error_details=details,
             )
         return self.evaluator.evaluate(key, context)
+
+    def why(self, key: str, context: Context) -> Why:
+        """Why ``evaluate`` answers so."""
+        rules = self.in_force.rules
+        document = Document(
+            flags=rules.flags, evaluators=rules.evaluators, metadata=rules.metadata, killed=rules.killed
+        )
+        return why(key, context, document=document, clock=self._clock)
 
     def answer(self, key: str, context: Context) -> bytes:
         """The entry of flag *key* in a bulk answer."""
@@ -123,7 +132,7 @@ class Decider:
             detail = "the rules have not been read from the store yet; see /readyz for the reason"
             raise Refusal(503, detail, headers={"Retry-After": "1"})
         if self._deciding is None or self._deciding.in_force is not current:
-            self._deciding = Deciding(current, self._compiled(current.rules))
+            self._deciding = Deciding(current, self._compiled(current.rules), clock=self._clock)
         return self._deciding
 
     def _compiled(self, rules: Rules) -> Evaluating:

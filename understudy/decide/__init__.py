@@ -7,6 +7,7 @@ from understudy.decide.definition import Document
 from understudy.decide.evaluation import Evaluation, Evaluator
 from understudy.decide.explain import Explanation
 from understudy.decide.flags import check_evaluators, check_flag, check_routing_flag
+from understudy.decide.reasons import Why, why
 from understudy.decide.routes import Route, check_route
 from understudy.decide.rules import CompiledRules, Decision, RuleError, check_rules, compile_rules
 
@@ -19,10 +20,12 @@ __all__ = [
     "Explanation",
     "Route",
     "RuleError",
+    "Why",
     "check_evaluators",
     "check_flag",
     "check_route",
     "check_routing_flag",
     "check_rules",
     "compile_rules",
+    "why",
 ]

@@ -443,7 +443,10 @@ async def test_a_person_can_ask_who_gets_what(client: httpx.AsyncClient) -> None
         {"ink": "white"},
         "TARGETING_MATCH",
     )
+    assert found["rule"] == 'if[1] ==(country, "NL") → dark'
     assert split["variant"] == "b"
+    assert split["bucket"] == f"{split['hash'] * 100 >> 32} of 100"
+    assert split["key"] == "splitann"
 
 
 async def test_a_person_is_told_what_is_wrong(client: httpx.AsyncClient) -> None:
