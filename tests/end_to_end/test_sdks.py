@@ -28,7 +28,6 @@ CONFIG = """
 services:
   shop: {url: "http://127.0.0.1:9"}
 store: memory://
-metadata: {hashVersion: 3}
 flags:
   ready: {variants: {"on": true, "off": false}, defaultVariant: "on"}
   ratio: {variants: {one: 1.0, half: 0.5}, defaultVariant: one}
@@ -41,6 +40,10 @@ flags:
     variants: {a: A, b: B}
     defaultVariant: a
     targeting: {fractional: [[a, 50], [b, 50]]}
+  parts:
+    variants: {a: A, b: B, c: C}
+    defaultVariant: a
+    targeting: {fractional: [[a, 5], [b, 35], [c, 60]]}
   gone: {state: DISABLED, variants: {"on": true}, defaultVariant: "on"}
 """
 FOLDER = Path(__file__).parent / "sdks"
@@ -62,13 +65,13 @@ CASES: list[tuple[Asked, tuple[Any, str | None, str, str | None]]] = [
 
 @pytest.fixture(scope="module")
 def serving(understudy_serve: UnderstudyServe) -> Serving:
-    """One ``understudy serve`` with flags of every type."""
-    return understudy_serve(CONFIG)
+    """One ``understudy serve`` with flags of every type, hashed as Python's flagd provider does."""
+    return understudy_serve("metadata: {hashVersion: 3}\n" + CONFIG)
 
 
 @pytest.fixture(scope="module")
 def changing(understudy_serve: UnderstudyServe) -> Serving:
-    """Another one, whose flags are killed."""
+    """Another one, hashed as by default, whose flags `look` and `split` are killed."""
     return understudy_serve(CONFIG)
 
 
@@ -197,6 +200,25 @@ def test_javascripts_server_provider_agrees(serving: Serving, node_folder: Path)
     ]
 
     assert found == [expected for _, expected in CASES]
+
+
+def test_javascripts_flagd_provider_agrees_in_process(
+    changing: Serving, node_folder: Path, tmp_path: Path
+) -> None:
+    """It hashes as we do by default: 100 units, three variants, the same for each."""
+    definition, units = tmp_path / "flags.json", [f"unit-{n}" for n in range(100)]
+    definition.write_bytes(changing.admin("/api/v1/sync/flags.json").body)
+    done = subprocess.run(
+        ["node", "in_process.mjs", str(definition), "parts", json.dumps(units)],
+        cwd=node_folder,
+        capture_output=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    ours = [changing.admin(f"/api/v1/decide/parts/{unit}").json()["variant"] for unit in units]
+
+    assert json.loads(done.stdout) == ours
+    assert set(ours) == {"a", "b", "c"}
 
 
 class Page:

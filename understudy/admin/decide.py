@@ -27,7 +27,7 @@ class DecideEndpoints:
         The flag is one segment of the path, percent-decoded; the unit is all that follows.
         """
         flag, unit = _named(request)
-        deciding = self._decider.deciding()
+        deciding = await self._decider.deciding()
         if flag not in deciding.in_force.rules.flags:
             raise FlagNotFound(flag, tuple(deciding.evaluator.keys))
         context = {**_attributes(request), "targetingKey": unit}

@@ -30,7 +30,7 @@ class OfrepEndpoints:
         key = request.path_params["key"]
         try:
             who = await asked(request)
-            return self._flag(key, who)
+            return await self._flag(key, who)
         except Unanswerable as error:
             return error.answer(key)
         except Refusal as error:
@@ -38,8 +38,8 @@ class OfrepEndpoints:
         except ClientDisconnect:
             return Unanswerable("PARSE_ERROR", "the request ended before its body did").answer(key)
 
-    def _flag(self, key: str, who: Asked) -> Response:
-        deciding = self._decider.deciding()
+    async def _flag(self, key: str, who: Asked) -> Response:
+        deciding = await self._decider.deciding()
         found = deciding.evaluate(key, who.context, selector=who.selector)
         if found.error_code:
             return Response(
@@ -60,7 +60,7 @@ class OfrepEndpoints:
             return Unanswerable("PARSE_ERROR", "the request ended before its body did").answer()
 
     async def _flags(self, request: Request, who: Asked) -> Response:
-        deciding = self._decider.deciding()
+        deciding = await self._decider.deciding()
         entries = await deciding.answers(who.context, selector=who.selector)
         body = bulk(entries, metadata=deciding.evaluator.metadata, streams=_STREAMS)
         tag = bulk_tag(

@@ -23,7 +23,7 @@ class SyncEndpoints:
 
     async def definition(self, request: Request) -> Response:
         """The flagd definition; 304 when If-None-Match has it. Routes and compare rules are not in it."""
-        deciding = self._decider.deciding()
+        deciding = await self._decider.deciding()
         if self._made is None or self._made[0] is not deciding:
             body = json_bytes(definition(deciding))
             self._made = (deciding, body, blake2b(body, digest_size=16).hexdigest())

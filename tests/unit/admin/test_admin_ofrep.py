@@ -1,6 +1,8 @@
 """OFREP over HTTP: answers that every stock provider understands."""
 
+import asyncio
 import gzip
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from admin_fakes import FakeControl
 from understudy.admin import create_admin
 from understudy.admin.ofrep_answers import accepts_gzip
 from understudy.config import Rules, parse_rules
+from understudy.decide import Evaluator
 
 ONE = "/ofrep/v1/evaluate/flags/"
 ALL = "/ofrep/v1/evaluate/flags"
@@ -328,14 +331,26 @@ async def test_before_the_rules_were_read_clients_are_told_when_to_come_back() -
             assert answer.json()["errorCode"] == "GENERAL"
 
 
-async def test_many_flags_leave_room_for_others(control: FakeControl) -> None:
-    """A thousand flags are evaluated in pieces; each is there, once."""
+async def test_many_flags_leave_room_for_others(
+    control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are compiled in a thread, once for all who ask meanwhile, and evaluated in pieces: each, once."""
+    threads: list[threading.Thread] = []
+
+    def compiled(**document: Any) -> Evaluator:
+        threads.append(threading.current_thread())
+        return Evaluator(**document)
+
+    monkeypatch.setattr("understudy.admin.decider.Evaluator", compiled)
     flag = {"variants": {"on": True}, "defaultVariant": "on"}
     put(control, 13, flags={f"flag-{n}": flag for n in range(1_200)})
     async with made(control) as client:
-        entries = (await client.post(ALL, json={})).json()["flags"]
+        answers = await asyncio.gather(*(client.post(ALL, json={}) for _ in range(3)))
 
-    assert [entry["key"] for entry in entries] == [f"flag-{n}" for n in range(1_200)]
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+    for answer in answers:
+        assert [entry["key"] for entry in answer.json()["flags"]] == [f"flag-{n}" for n in range(1_200)]
 
 
 def made(control: FakeControl, **more: Any) -> httpx.AsyncClient:
