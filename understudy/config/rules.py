@@ -12,7 +12,7 @@ from understudy.config.flags import read_flags
 from understudy.config.place import Place, Refused
 from understudy.config.plain import plain
 from understudy.config.routes import read_known, read_routes
-from understudy.decide import Document, Route, RuleError, check_rules, compile_rules
+from understudy.decide import Document, Route, check_routing, check_rules
 from understudy.errors import ConfigError
 
 RULES_KEYS = ("flags", "$evaluators", "metadata", "routes", "compare", "killed")
@@ -85,7 +85,7 @@ def read_rules(document: object, place: Place, *, services: Collection[str]) -> 
         document=whole,
     )
     if len(place.problems) == before:
-        _check_compiles(rules, place)
+        _check_routing(rules, place)
     return rules
 
 
@@ -123,15 +123,6 @@ def _compare(value: object, place: Place) -> tuple[CompareRule, ...]:
     return rules
 
 
-def _check_compiles(rules: Rules, place: Place) -> None:
-    try:
-        compile_rules(
-            flags=rules.flags,
-            routes=rules.routes,
-            evaluators=rules.evaluators,
-            metadata=rules.metadata,
-            killed=rules.killed,
-        )
-    except RuleError as error:
-        for problem in error.problems:
-            Place(problem.path, place.problems).refuse(problem.message, problem.hint)
+def _check_routing(rules: Rules, place: Place) -> None:
+    for problem in check_routing(flags=rules.flags, routes=rules.routes):
+        Place(problem.path, place.problems).refuse(problem.message, problem.hint)

@@ -9,7 +9,14 @@ from understudy.decide.explain import Explanation
 from understudy.decide.flags import check_evaluators, check_flag, check_routing_flag
 from understudy.decide.reasons import Why, why
 from understudy.decide.routes import Route, check_route
-from understudy.decide.rules import CompiledRules, Decision, RuleError, check_rules, compile_rules
+from understudy.decide.rules import (
+    CompiledRules,
+    Decision,
+    RuleError,
+    check_routing,
+    check_rules,
+    compile_rules,
+)
 
 __all__ = [
     "CompiledRules",
@@ -24,6 +31,7 @@ __all__ = [
     "check_evaluators",
     "check_flag",
     "check_route",
+    "check_routing",
     "check_routing_flag",
     "check_rules",
     "compile_rules",

@@ -1,6 +1,7 @@
 """One flag in the flagd definition format: what it says, and every mistake in it."""
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from understudy.decide.coercion import Json, joined
@@ -12,6 +13,9 @@ from understudy.decide.operators import OPERATORS
 from understudy.errors import Problem
 
 KEYS = ("state", "variants", "defaultVariant", "targeting", "metadata")
+_LABELS = ("owner", "description", "tags")
+_MEANT = ("safeVariant", "hashVersion")
+"""Metadata is free, but a slip in these would go unnoticed until the kill switch is needed."""
 STATES = ("ENABLED", "DISABLED")
 ROUTING_KEYS = ("serve", "mirror", "control")
 
@@ -70,11 +74,20 @@ def check_routing_flag(flag: Any) -> list[Problem]:
     variants = flag.get("variants") if isinstance(flag, Mapping) else None
     for name, variant in (variants if isinstance(variants, Mapping) else {}).items():
         problems += _check_routing_variant(f"variants.{name}", variant)
+    if isinstance(flag, Mapping) and is_archived(flag):
+        message, hint = "an archived flag routes nothing", "bring it back, or take it from the route"
+        problems.append(Problem(path="metadata.archived", message=message, hint=hint))
     if isinstance(flag, Mapping) and flag.get("defaultVariant") is None:
         known = ", ".join(map(str, variants)) if isinstance(variants, Mapping) else ""
         message = "a flag that routes needs a default variant"
         problems.append(Problem(path="defaultVariant", message=message, hint=f"one of {known}"))
     return problems
+
+
+def is_archived(flag: Mapping[str, Any]) -> bool:
+    """Whether the definition *flag* says that it is kept for the record alone."""
+    metadata = flag.get("metadata")
+    return isinstance(metadata, Mapping) and metadata.get("archived") is True
 
 
 def _check_shape(flag: Mapping[str, Any]) -> Iterator[Problem]:
@@ -84,18 +97,41 @@ def _check_shape(flag: Mapping[str, Any]) -> Iterator[Problem]:
     state = flag.get("state", "ENABLED")
     if state not in STATES:
         yield Problem(path="state", message=f"{state!r} is not a state", hint="ENABLED or DISABLED")
-    yield from check_metadata(flag.get("metadata"), "metadata")
+    metadata = flag.get("metadata")
+    yield from check_metadata(metadata, "metadata")
+    if isinstance(metadata, Mapping):
+        yield from _check_labels(metadata, state)
+
+
+def _check_labels(metadata: Mapping[str, Any], state: Json) -> Iterator[Problem]:
+    """What is kept for the record alone is off, and the names that mean something are spelled right."""
+    archived = metadata.get("archived", False)
+    if not isinstance(archived, bool):
+        yield Problem(path="metadata.archived", message=f"{archived!r} is not true or false")
+    elif archived and state != "DISABLED":
+        hint = "state: DISABLED, so that providers that evaluate by themselves leave it off too"
+        yield Problem(path="state", message="an archived flag is disabled", hint=hint)
+    for name in metadata:
+        if name not in _MEANT and str(name)[:4].lower() in ("safe", "hash"):
+            meant = get_close_matches(str(name), _MEANT, n=1, cutoff=0.8)
+            if meant:
+                hint = f"did you mean {meant[0]}?"
+                yield Problem(path=f"metadata.{name}", message="would have no effect", hint=hint)
 
 
 def check_metadata(metadata: Any, path: str) -> Iterator[Problem]:
-    """Metadata is flat: text, numbers, booleans; ``hashVersion`` is 1, 2 or 3."""
+    """Metadata is flat: text, numbers, booleans; ``hashVersion`` is 1, 2 or 3; owner, description and tags
+    are text."""
     if metadata is None:
         return
     if not isinstance(metadata, Mapping):
         yield Problem(path=path, message="metadata is an object")
         return
     for name, value in metadata.items():
-        if not isinstance(value, str | bool | int | float):
+        if name in _LABELS and not isinstance(value, str):
+            hint = "one text, with commas: flagd's metadata is flat" if name == "tags" else "quote it"
+            yield Problem(path=f"{path}.{name}", message=f"{name} is a text", hint=hint)
+        elif not isinstance(value, str | bool | int | float):
             yield Problem(path=f"{path}.{name}", message="metadata is text, a number or a boolean")
     version = metadata.get("hashVersion", DEFAULT_GENERATION)
     if type(version) is not int or version not in GENERATIONS:

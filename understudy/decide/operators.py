@@ -17,6 +17,7 @@ from understudy.decide.coercion import (
     truthy,
 )
 from understudy.decide.logic import Arguments, Compiler, Node, Operator, applied, constant
+from understudy.decide.schedule import check_schedule
 
 
 def _eager(
@@ -148,6 +149,14 @@ def _between(compare: Callable[[Json, Json], bool]) -> Callable[..., bool]:
     return ordered
 
 
+def _order(function: Callable[..., Json], most: int) -> Operator:
+    def build(compiler: Compiler, arguments: Arguments) -> Node:
+        check_schedule(compiler, arguments)
+        return applied(function, compiler.each(arguments), boolean=True)
+
+    return Operator(build, 2, most)
+
+
 def _arithmetic(function: Callable[[float, float], float]) -> Callable[[Json, Json], Json]:
     def calculate(left: Json, right: Json) -> Json:
         try:
@@ -238,10 +247,10 @@ OPERATORS: Mapping[str, Operator] = {
     "!==": _eager(lambda a, b: not strict_equal(a, b), 2, 2, boolean=True),
     "!": _eager(lambda value: not truthy(value), 1, 1, boolean=True),
     "!!": _eager(truthy, 1, 1, boolean=True),
-    ">": _eager(lambda a, b: less(b, a), 2, 2, boolean=True),
-    ">=": _eager(lambda a, b: less_or_equal(b, a), 2, 2, boolean=True),
-    "<": _eager(_between(less), 2, 3, boolean=True),
-    "<=": _eager(_between(less_or_equal), 2, 3, boolean=True),
+    ">": _order(lambda a, b: less(b, a), 2),
+    ">=": _order(lambda a, b: less_or_equal(b, a), 2),
+    "<": _order(_between(less), 3),
+    "<=": _order(_between(less_or_equal), 3),
     "max": _eager(_extreme(max), 1),
     "min": _eager(_extreme(min), 1),
     "+": _eager(_sum, 1),

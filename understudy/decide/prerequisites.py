@@ -27,6 +27,8 @@ def flag(compiler: Compiler, arguments: Arguments) -> Node:
     if not compiler.resolver.flag_key:
         hint = "ask it outside of map, filter, reduce, all, some and none"
         return compiler.problem(where, "a flag needs the whole context", hint, fatal=True)
+    if asked.metadata.get("archived") is True:
+        return compiler.problem(where, f"flag {asked.key!r} is archived", "write its variant here")
     if asked.key in compiler.flags:
         circle = " → ".join((*compiler.flags[compiler.flags.index(asked.key) :], asked.key))
         return compiler.problem(where, f"flags ask each other in a circle: {circle}", fatal=True)

@@ -249,12 +249,17 @@ def check_rules(
     """Every mistake in a rules document, with paths like ``flags.KEY.state`` and ``routes[0].unit``."""
     document = Document(flags=flags, evaluators=evaluators, metadata=metadata)
     problems = [*check_metadata(metadata, "metadata"), *check_evaluators(document)]
-    routed = {route.flag for route in routes}
     for key, flag in flags.items():
-        found = check_flag(key, flag, document)
-        if key in routed:
-            found += check_routing_flag(flag)
-        problems += [_below(f"flags.{key}", problem) for problem in found]
+        problems += [_below(f"flags.{key}", problem) for problem in check_flag(key, flag, document)]
+    return problems + check_routing(flags=flags, routes=routes)
+
+
+def check_routing(*, flags: Mapping[str, Any], routes: Sequence[Route]) -> list[Problem]:
+    """What is wrong with the routes, and what keeps their flags, right or wrong themselves, from routing."""
+    problems: list[Problem] = []
+    for key in dict.fromkeys(route.flag for route in routes):
+        if key is not None and key in flags:
+            problems += [_below(f"flags.{key}", problem) for problem in check_routing_flag(flags[key])]
     for place, route in enumerate(routes):
         problems += check_route(route, f"routes[{place}]")
         if route.flag is not None and route.flag not in flags:
@@ -277,15 +282,18 @@ def compile_rules(
     metadata: Mapping[str, Any] = _EMPTY,
     killed: Collection[str] = (),
     clock: Callable[[], float] | None = None,
+    are_checked: bool = False,
 ) -> CompiledRules:
-    """Compile a rules document. Raises RuleError with every mistake found.
+    """Compile a rules document. Raises RuleError with every mistake found, unless *are_checked* says that
+    `check_rules` found none: then only the flags that routes consult are read.
 
     *killed* names the flags whose kill switch is on (unknown ones are ignored). *clock* gives
     `$flagd.timestamp` in seconds since 1970, asked only by rules that name it; without it, null.
     """
-    problems = check_rules(flags=flags, routes=routes, evaluators=evaluators, metadata=metadata)
-    if problems:
-        raise RuleError(tuple(problems))
+    if not are_checked:
+        problems = check_rules(flags=flags, routes=routes, evaluators=evaluators, metadata=metadata)
+        if problems:
+            raise RuleError(tuple(problems))
     return CompiledRules(
         document=Document(flags=flags, evaluators=evaluators, metadata=metadata, killed=killed),
         routes=routes,

@@ -259,9 +259,9 @@ def test_every_mistake_of_a_document_is_named() -> None:
         "metadata.hashVersion",
         "$evaluators.y.nope",
         "flags.shop.targeting.if[0].$ref",
+        "flags.unused",
         "flags.shop.variants.a.serve",
         "flags.shop.defaultVariant",
-        "flags.unused",
         "routes[0].flag",
         "routes[1].unit",
     ]
