@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from understudy.admin.control import ControlPlane
+from understudy.admin.definition import flag_set
 from understudy.admin.in_force import InForce
 from understudy.admin.ofrep_answers import failure, success
 from understudy.admin.refusal import Refusal
@@ -54,17 +55,12 @@ class Deciding:
         if self._sets is None:
             self._sets = {}
             for key in self.evaluator.keys:
-                self._sets.setdefault(self._set_of(key), []).append(key)
+                self._sets.setdefault(flag_set(self.in_force.rules, key), []).append(key)
         return self._sets.get(selector, ())
-
-    def _set_of(self, key: str) -> str:
-        flag = self.in_force.rules.flags.get(key)
-        own = flag.get("metadata") if isinstance(flag, Mapping) else None
-        return str({**self.evaluator.metadata, **(own or {})}.get("flagSetId", ""))
 
     def evaluate(self, key: str, context: Context, *, selector: str = "") -> Evaluation:
         """What flag *key* answers; FLAG_NOT_FOUND also for one of another flag set."""
-        if selector and self._set_of(key) != selector:
+        if selector and flag_set(self.in_force.rules, key) != selector:
             details = f"there is no flag {key!r} in flag set {selector!r}"
             return Evaluation(
                 value=None,
@@ -116,6 +112,14 @@ class Deciding:
         return entries
 
 
+def in_force(control: ControlPlane) -> InForce:
+    """The rules in force. Raises: Refusal 503 before the store was read for the first time."""
+    if control.succession.current is None:
+        detail = "the rules have not been read from the store yet; see /readyz for the reason"
+        raise Refusal(503, detail, headers={"Retry-After": "1"})
+    return control.succession.current
+
+
 class Decider:
     """Gives the flags of the rules in force, whatever the store is doing meanwhile."""
 
@@ -127,10 +131,7 @@ class Decider:
 
     async def deciding(self) -> Deciding:
         """The flags as they are now. Raises: Refusal 503 before the store was read for the first time."""
-        current = self._control.succession.current
-        if current is None:
-            detail = "the rules have not been read from the store yet; see /readyz for the reason"
-            raise Refusal(503, detail, headers={"Retry-After": "1"})
+        current = in_force(self._control)
         if self._deciding is None or self._deciding.in_force is not current:
             self._deciding = await self._made(current)
         return self._deciding

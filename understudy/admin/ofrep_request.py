@@ -55,7 +55,9 @@ async def asked(request: Request) -> Asked:
         canonical = orjson.dumps(context, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise Unanswerable("INVALID_CONTEXT", f"the context cannot be used: {error}") from None
-    return Asked(context=context, canonical=canonical, selector=_selector(request))
+    return Asked(
+        context=context, canonical=canonical, selector=selector(request.headers.get("flagd-selector", ""))
+    )
 
 
 def _context(body: bytes) -> dict[str, Any]:
@@ -77,10 +79,12 @@ def _context(body: bytes) -> dict[str, Any]:
     return context
 
 
-def _selector(request: Request) -> str:
-    """The flag set that flagd's selector field names: ``Flagd-Selector: flagSetId=web``, or ``web``."""
-    given = request.headers.get("flagd-selector", "").strip()
-    found = _SELECTOR.fullmatch(given)
+def selector(field: str) -> str:
+    """The flag set that flagd's selector *field* names: ``flagSetId=web``, or ``web``; empty for all.
+
+    Raises: Unanswerable.
+    """
+    found = _SELECTOR.fullmatch(field.strip())
     if found is None:
         raise Unanswerable("GENERAL", "Flagd-Selector is flagSetId=NAME and nothing else")
     return found["set"].strip()

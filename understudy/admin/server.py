@@ -51,7 +51,7 @@ def create_admin(
     events = EventEndpoints(control, stopping=stopping)
     recorded = RecordingEndpoints(recordings)
     decider = Decider(control, clock=time.time)
-    decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(decider), OfrepEndpoints(decider)
+    decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(control), OfrepEndpoints(decider)
     turns = OfrepEventEndpoints(control, stopping=stopping)
     app = Starlette(
         routes=[

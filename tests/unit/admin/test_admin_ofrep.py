@@ -308,11 +308,15 @@ async def test_a_flag_set_is_chosen_by_flagds_field(client: httpx.AsyncClient) -
     missing = await client.post(ONE + "ready", json={}, headers=chosen)
     nothing = await client.post(ALL, json={}, headers={"Flagd-Selector": "ios"})
     unclear = await client.post(ALL, json={}, headers={"Flagd-Selector": "source=a,flagSetId=b"})
+    synced = await client.get("/api/v1/sync/flags.json", headers=chosen)
+    refused = await client.get("/api/v1/sync/flags.json", headers={"Flagd-Selector": "a=b=c"})
 
     assert [entry["key"] for entry in bulk.json()["flags"]] == ["team.name"]
     assert (missing.status_code, missing.json()["errorCode"]) == (404, "FLAG_NOT_FOUND")
     assert nothing.json()["flags"] == []
     assert (unclear.status_code, unclear.json()["errorCode"]) == (400, "GENERAL")
+    assert list(synced.json()["flags"]) == ["team.name"]
+    assert refused.status_code == 400
 
 
 async def test_flags_are_there_with_the_store_away(client: httpx.AsyncClient, control: FakeControl) -> None:
