@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -270,3 +270,25 @@ def test_a_page_hears_of_a_kill(changing: Serving, node_folder: Path) -> None:
     assert (first["value"], first["reason"]) == ("B", "TARGETING_MATCH")
     assert (second["value"], second["reason"]) == ("A", "STATIC")
     assert took < 2
+
+
+def test_a_flagd_provider_in_process_follows_every_change(
+    understudy_serve: UnderstudyServe, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over gRPC it has the definition at once, and a kill without asking."""
+    port = free_port()
+    serving = understudy_serve("metadata: {hashVersion: 3}\n" + CONFIG, admin=f"sync: '127.0.0.1:{port}'")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    provider = FlagdProvider(resolver_type=ResolverType.IN_PROCESS, host="127.0.0.1", port=port)
+    asked: Asked = ("String", "split", "own", {"targetingKey": "ann"})
+    with client(provider) as asking:
+        answers = [told(python_details(asking, case)) for case, _ in CASES[:7]]
+        began = time.monotonic()
+        assert serving.admin("/api/v1/flags/split/kill", method="POST").status == 200
+        while told(python_details(asking, asked))[0] != "A":
+            assert time.monotonic() - began < 2
+        killed = told(python_details(asking, asked))
+        assert serving.stop() == 0
+
+    assert [answer[:2] for answer in answers] == [expected[:2] for _, expected in CASES[:7]]
+    assert killed == ("A", "a", "STATIC", None)

@@ -25,6 +25,7 @@ from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
+from understudy.app.syncing import syncing
 from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
@@ -134,7 +135,7 @@ class Control:
             origins=self._settings.admin.origins,
         )
         server = AdminServer(app)
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks, syncing(self, self._settings.admin.sync):
             background = [
                 tasks.create_task(self._keep_store()),
                 tasks.create_task(self._take_batches()),

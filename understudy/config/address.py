@@ -5,6 +5,7 @@ Addresses come from configuration only, and say one thing: no path, no user, no 
 
 import ipaddress
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -263,3 +264,15 @@ def read_page_origin(value: object) -> str:
     if text != origin:
         raise Refused(f"must be scheme, host and port alone, not {shown(value)}", f"did you mean {origin}?")
     return origin
+
+
+def read_sync(value: object) -> str:
+    """The address of flagd's sync; empty for ``off``. Raises: Refused, also when grpcio is missing."""
+    if value is False or (isinstance(value, str) and value.lower() == "off"):
+        return ""
+    address = read_listen(value)
+    if not is_loopback(address):
+        raise Refused(f"{address} can be reached from other machines, and this version has no API tokens")
+    if find_spec("grpc") is None:
+        raise Refused("flagd's sync needs grpcio", "pip install 'understudy[flagd]'")
+    return address

@@ -15,6 +15,7 @@ from understudy.config.address import (
     read_origin,
     read_page_origin,
     read_store,
+    read_sync,
     resolve_store,
 )
 from understudy.config.place import Refused
@@ -45,6 +46,8 @@ STORE = "for example sqlite:///understudy.db or memory://"
         (read_page_origin, "https://App.example.com", "https://app.example.com"),
         (read_page_origin, "http://[::1]:3000", "http://[::1]:3000"),
         (read_page_origin, "*", "*"),
+        (read_sync, "127.0.0.1:8015", "127.0.0.1:8015"),
+        (read_sync, "off", ""),
         (read_network, "10.0.0.0/8", "10.0.0.0/8"),
         (read_network, "::1", "::1/128"),
         (read_store, "memory://", "memory://"),
@@ -169,6 +172,12 @@ def test_a_good_address_is_normalised(read: Callable[[object], str], written: st
             "",
         ),
         (read_page_origin, 7, "must be an origin such as https://app.example.com, not 7", ""),
+        (
+            read_sync,
+            "0.0.0.0:8015",
+            "0.0.0.0:8015 can be reached from other machines, and this version has no API tokens",
+            "",
+        ),
         (read_network, "10.1.0.0/8", '"10.1.0.0/8" has bits set beyond its mask', "did you mean 10.0.0.0/8?"),
         (read_network, "lan", '"lan" is not a network', "for example 10.0.0.0/8"),
         (read_network, 10, "must be a network, not 10", "for example 10.0.0.0/8"),
@@ -240,8 +249,16 @@ def test_a_relative_store_lies_beside_the_configuration() -> None:
 @given(st.text(), st.sampled_from(["", "http://", "sqlite:///", "[", "127.0.0.1:"]))
 def test_reading_an_address_only_ever_refuses(text: str, start: str) -> None:
     """No text makes a reader fail in another way than by refusing."""
-    for read in (read_listen, read_origin, read_page_origin, read_network, read_store):
+    for read in (read_listen, read_origin, read_page_origin, read_sync, read_network, read_store):
         try:
             assert isinstance(read(start + text), str)
         except Refused:
             continue
+
+
+def test_a_missing_grpcio_is_told_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that mends it."""
+    monkeypatch.setattr("understudy.config.address.find_spec", lambda name: None)
+    with pytest.raises(Refused) as refused:
+        read_sync("127.0.0.1:8015")
+    assert refused.value.hint == "pip install 'understudy[flagd]'"
