@@ -51,8 +51,7 @@ def _copy(value: object, place: Place, depth: int, left: Iterator[int]) -> objec
 
 def _is_said(value: object, left: Iterator[int]) -> bool:
     """Whether *value*, now counted, is plain at first sight: most are, and need no place for problems."""
-    kind = type(value)
-    if kind is bool or (kind is str and value.isascii()):  # type: ignore[attr-defined]
+    if isinstance(value, bool) or (isinstance(value, str) and value.isascii()):
         return next(left, None) is not None
     return False
 
