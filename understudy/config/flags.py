@@ -17,15 +17,19 @@ def read_flags(
     document: Document,
     routing: Collection[str],
     services: Collection[str],
+    checked: Collection[str] = (),
 ) -> None:
-    """Problems at *place* for every flag; *routing* names those that a route consults."""
+    """Problems at *place* for every flag; *routing* names those that a route consults.
+
+    The definitions of those in *checked* were found right before, and are not read again.
+    """
     for key, flag in place.mapping(value).items():
         at = place.key(key)
         check_name(key, at, "flag key")
         if not isinstance(flag, Mapping):
             at.mapping(flag)
             continue
-        for problem in check_flag(key, flag, document):
+        for problem in () if key in checked else check_flag(key, flag, document):
             _within(at, problem.path).refuse(problem.message, problem.hint)
         _check_variants(
             flag.get("variants"), at.key("variants"), is_routing=key in routing, services=services

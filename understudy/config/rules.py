@@ -38,8 +38,10 @@ class Rules:
     )
 
 
-def parse_rules(document: object, *, services: Collection[str]) -> Rules:
+def parse_rules(document: object, *, services: Collection[str], before: Rules | None = None) -> Rules:
     """The rules that *document* says, in which every named service is one of *services*.
+
+    Flags that are as in *before*, rules that were accepted, are not checked again by themselves.
 
     Raises: ConfigError with every mistake found; never anything else, whatever *document* is.
     """
@@ -47,13 +49,15 @@ def parse_rules(document: object, *, services: Collection[str]) -> Rules:
     copied = plain(document, place)
     if isinstance(copied, Mapping):
         place.known_keys(copied, RULES_KEYS)
-    rules = read_rules(copied, place, services=services)
+    rules = read_rules(copied, place, services=services, before=before)
     if place.problems:
         raise ConfigError(tuple(place.problems))
     return rules
 
 
-def read_rules(document: object, place: Place, *, services: Collection[str]) -> Rules:
+def read_rules(
+    document: object, place: Place, *, services: Collection[str], before: Rules | None = None
+) -> Rules:
     """The parts of the plain *document* that could be read; problems at *place* for the rest.
 
     Keys that are not of a rules document are left alone.
@@ -63,14 +67,16 @@ def read_rules(document: object, place: Place, *, services: Collection[str]) -> 
     flags = _mapping(whole["flags"])
     evaluators = place.key("$evaluators").mapping(whole.get("$evaluators", {}))
     metadata = place.key("metadata").mapping(whole.get("metadata", {}))
-    before = len(place.problems)
+    known = len(place.problems)
     routes = read_routes(whole["routes"], place.key("routes"), flags=flags, services=services)
+    definitions = Document(flags=flags, evaluators=evaluators, metadata=metadata)
     read_flags(
         whole["flags"],
         place.key("flags"),
-        document=Document(flags=flags, evaluators=evaluators, metadata=metadata),
+        document=definitions,
         routing=_routing(whole["routes"]),
         services=services,
+        checked=() if before is None else definitions.unchanged(_definitions(before)),
     )
     for problem in check_rules(flags={}, routes=(), evaluators=evaluators, metadata=metadata):
         Place(problem.path, place.problems).refuse(problem.message, problem.hint)
@@ -84,9 +90,13 @@ def read_rules(document: object, place: Place, *, services: Collection[str]) -> 
         killed=killed,
         document=whole,
     )
-    if len(place.problems) == before:
+    if len(place.problems) == known:
         _check_routing(rules, place)
     return rules
+
+
+def _definitions(rules: Rules) -> Document:
+    return Document(flags=rules.flags, evaluators=rules.evaluators, metadata=rules.metadata)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

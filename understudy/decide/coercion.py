@@ -36,8 +36,15 @@ def text(value: Json) -> str:
     return "null" if value is None else joined(value)
 
 
-def joined(value: Json) -> str:
-    """*value* as one part of ``Array.join("")``: like ``String(value)``, but null is empty."""
+DEEPEST_TEXT = 200
+"""Lists in lists, when they are made a text: compiled code has no limit of its own before the stack ends."""
+
+
+def joined(value: Json, depth: int = 0) -> str:
+    """*value* as one part of ``Array.join("")``: like ``String(value)``, but null is empty.
+
+    Raises: RecursionError beyond `DEEPEST_TEXT` lists in one another.
+    """
     if type(value) is str:
         return value
     if value is None:
@@ -47,7 +54,9 @@ def joined(value: Json) -> str:
     if value is False:
         return "false"
     if type(value) is list:
-        return ",".join(map(joined, value))
+        if depth > DEEPEST_TEXT:
+            raise RecursionError("lists nested too deep to be a text")
+        return ",".join([joined(item, depth + 1) for item in value])
     if type(value) is dict:
         return "[object Object]"
     return _digits(value)

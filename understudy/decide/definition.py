@@ -114,6 +114,28 @@ class Document:
         """The outcome of *flag* that depends on no context, if there is one."""
         return settled(flag, is_killed=flag.key in self.killed)
 
+    def unchanged(self, before: "Document") -> frozenset[str]:
+        """The flags that are, and answer, as in *before*; one that asks other flags only if all are."""
+        evaluators = repr(self.evaluators)
+        if evaluators != repr(before.evaluators) or repr(self.metadata) != repr(before.metadata):
+            return frozenset()
+        written = {key: repr(flag) for key, flag in self.flags.items()}
+        same = {
+            key
+            for key, text in written.items()
+            if key in before.flags
+            and (key in self.killed) == (key in before.killed)
+            # As text: 1, 1.0 and true are equal, but not the same answer.
+            and (self.flags[key] is before.flags[key] or text == repr(before.flags[key]))
+        }
+        if len(same) == len(before.flags) == len(self.flags) or not same:
+            return frozenset(same)
+        if _ASKS in evaluators:
+            return frozenset(
+                key for key in same if "'$ref':" not in written[key] and _ASKS not in written[key]
+            )
+        return frozenset(key for key in same if _ASKS not in written[key])
+
     def members_of(self, items: list[Json]) -> "Members":
         """Who is in the constant list *items*."""
         found = self.members.get(id(items))
@@ -123,6 +145,9 @@ class Document:
                 self.members[id(items)] = found
         return found
 
+
+_ASKS = "'flag':"
+"""How the `flag` operation looks in a definition's text; a variant's value that looks so costs a reading."""
 
 _LONG = 64
 """Shorter lists are read anew in less time than they are found."""

@@ -62,7 +62,8 @@ class Evaluator:
     """All flags of a rules document, compiled for contexts that are JSON objects.
 
     A flag with mistakes is kept and answers PARSE_ERROR where flagd could not evaluate it either.
-    *clock* gives `$flagd.timestamp` in seconds since 1970; without it, that field is null.
+    *clock* gives `$flagd.timestamp` in seconds since 1970; without it, that field is null. What is
+    unchanged since *before*, which has the same clock, is taken over from it.
     """
 
     def __init__(
@@ -73,14 +74,19 @@ class Evaluator:
         metadata: Mapping[str, Any] | None = None,
         killed: Collection[str] = (),
         clock: Callable[[], float] | None = None,
+        before: "Evaluator | None" = None,
     ) -> None:
         document = Document(flags=flags, evaluators=evaluators, metadata=metadata, killed=killed)
         self.metadata = document.metadata
         self.keys: tuple[str, ...] = tuple(flags)
         """All flags, in document order."""
+        self._document, self._clock = document, clock
         self._settled: dict[str, Evaluation] = {}
         self._asked: dict[str, Ask] = {}
+        kept = self._keep(before) if before is not None and before._clock is clock else frozenset()
         for key in flags:
+            if key in kept:
+                continue
             flag = document.flag(key)
             if flag is None:
                 self._settled[key] = _error("PARSE_ERROR", "a flag is an object", self.metadata)
@@ -100,6 +106,12 @@ class Evaluator:
         if ask is None:
             return _error("FLAG_NOT_FOUND", f"there is no flag {key!r}", self.metadata)
         return ask(context)
+
+    def _keep(self, before: "Evaluator") -> frozenset[str]:
+        kept = self._document.unchanged(before._document)
+        self._settled = {key: found for key, found in before._settled.items() if key in kept}
+        self._asked = {key: ask for key, ask in before._asked.items() if key in kept}
+        return kept
 
     def _compile(self, flag: Flag, document: Document, clock: Callable[[], float] | None) -> None:
         compiler, node = compile_flag(flag, DataResolver(flag.key, clock), document)

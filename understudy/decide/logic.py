@@ -23,11 +23,12 @@ MOST_OPERATIONS = 10_000
 """One evaluation stays in milliseconds: shared rules that double one another could run for years."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """One compiled rule: ``run(data)`` gives its value; a ``constant`` one has it already.
 
-    ``boolean`` promises True or False and nothing else, which saves asking for truthiness.
+    ``boolean`` promises True or False and nothing else, which saves asking for truthiness. Never
+    changed; not frozen, because making one would cost three times as much.
     """
 
     run: Run
@@ -69,9 +70,9 @@ class Resolver(Protocol):
         """The resolver for another flag in the same context."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Arguments:
-    """What stands to the right of an operator, with the place of each for messages."""
+    """What stands to the right of an operator, with the place of each for messages. Never changed."""
 
     operator: str
     path: str
@@ -123,7 +124,7 @@ class Compiler:
     """Compiles rules of one flag for one resolver; ``problems`` grows with every mistake met.
 
     ``weight`` is how many operations one evaluation may run; ``flags`` are those that led here by
-    asking one another, ``asked`` all that the rule asks.
+    asking one another.
     """
 
     def __init__(
@@ -147,7 +148,6 @@ class Compiler:
         self.reached = 0
         self.weight = 0
         self.flags = flags
-        self.asked: set[str] = set()
         self._inside = inside
         # Shared by all compilers of one rule: evaluators and flags that double each other stay cheap.
         self._compiled = {} if compiled is None else compiled
@@ -185,7 +185,6 @@ class Compiler:
         self.problems += other.problems
         self.fatal = self.fatal or other.fatal
         self.reached = max(self.reached, other.reached)
-        self.asked |= other.asked
         self.weigh(0 if other.is_heavy else other.weight * times, path)
 
     def weigh(self, operations: int, path: str) -> None:
@@ -215,14 +214,12 @@ class Compiler:
             )
             node = other.compile(flag.targeting, "targeting", depth + 1)
             self._compiled[key] = other, node, other.reached - depth
-        self.asked.add(flag.key)
         return self._known(key, where, f"flag {flag.key!r}", depth)
 
     def _known(self, key: tuple[int, str, bool], where: str, what: str, depth: int) -> Node:
         """What was compiled before, with what came of it."""
         other, node, height = self._compiled[key]
         self.reached = max(self.reached, depth + height)
-        self.asked |= other.asked
         self.weigh(0 if other.is_heavy else other.weight, where)
         if other.problems:
             instead = self.problem(where, f"{what}: {other.problems[0]}", fatal=other.fatal)

@@ -38,7 +38,6 @@ def flag(compiler: Compiler, arguments: Arguments) -> Node:
         return compiler.problem(where, message, fatal=True)
     settled = compiler.document.settled(asked)
     if settled is not None:
-        compiler.asked.add(asked.key)
         return constant(settled.variant)
     return _asking(compiler, asked, where, arguments.depth)
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501  # a table reads best with one case a line
 
+import json
 from typing import Any
 
 import pytest
@@ -140,3 +141,42 @@ def test_answers_are_made_once() -> None:
     evaluator = Evaluator(flags=FLAGS, evaluators={"ballmer": BALLMER})
     first = evaluator.evaluate("shared", {"email": "x"})
     assert evaluator.evaluate("shared", {"email": "y"}) is first
+
+
+def test_what_is_unchanged_is_taken_over() -> None:
+    """Only what changed is compiled anew; 1 and 1.0, a kill switch and shared rules are changes."""
+    first = {
+        name: {"variants": {"x": 1}, "defaultVariant": "x", "targeting": {"if": ["x"]}} for name in "abc"
+    }
+    before = Evaluator(flags=first, evaluators={"s": {"var": "x"}})
+
+    def kept(flags: dict[str, Any], evaluators: Any = None, **more: Any) -> str:
+        given = {"s": {"var": "x"}} if evaluators is None else evaluators
+        after = Evaluator(flags=flags, evaluators=given, before=before, **more)
+        assert after.keys == tuple(flags)
+        assert [after.evaluate(name, {}) for name in flags] == [
+            Evaluator(flags=flags, evaluators=given, **more).evaluate(name, {}) for name in flags
+        ]
+        return "".join(n for n in flags if after.evaluate(n, {}) is before.evaluate(n, {}))
+
+    copied = json.loads(json.dumps(first))
+    assert kept(copied) == "abc"
+    assert kept(copied | {"a": {**first["a"], "variants": {"x": 1.0}}}) == "bc"
+    assert kept({"b": copied["b"], "d": copied["a"]}) == "b"
+    assert kept(copied, killed=["c"]) == "ab"
+    assert kept(copied, {"s": {"var": "y"}}) == ""
+    assert kept(copied, metadata={"owner": "us"}) == ""
+    assert kept(copied, clock=lambda: 1.0) == ""
+
+
+def test_a_flag_that_asks_another_follows_its_change() -> None:
+    """It is not taken over when the other changed, whether it asks itself or through a shared rule."""
+    plain = {"variants": {"on": 1, "off": 2}, "defaultVariant": "off"}
+    shared = {"asked": {"flag": "base"}}
+    for rule in ({"flag": "base"}, {"$ref": "asked"}):
+        top = {**plain, "targeting": rule}
+        before = Evaluator(flags={"base": plain, "top": top}, evaluators=shared)
+        after = Evaluator(
+            flags={"base": {**plain, "defaultVariant": "on"}, "top": top}, evaluators=shared, before=before
+        )
+        assert (before.evaluate("top", {}).variant, after.evaluate("top", {}).variant) == ("off", "on")
