@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from understudy.admin.control import ControlPlane
 from understudy.admin.definition import flag_set
@@ -19,28 +19,13 @@ _CONSTANT: Final = frozenset({"STATIC", "KILLED"})
 Context = Mapping[str, Any]
 
 
-class Evaluating(Protocol):
-    """What answers flags: `decide.Evaluator`."""
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """Of the flag set."""
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """All flags, in document order."""
-
-    def evaluate(self, key: str, context: Context) -> Evaluation:
-        """What flag *key* answers. Never raises."""
-
-
 class Deciding:
     """One rules document that is in force, and its answers as JSON.
 
     An answer's text depends on flag, variant and reason alone, so each is written once.
     """
 
-    def __init__(self, in_force: InForce, evaluator: Evaluating, *, clock: Callable[[], float]) -> None:
+    def __init__(self, in_force: InForce, evaluator: Evaluator, *, clock: Callable[[], float]) -> None:
         self.in_force = in_force
         self._clock = clock
         self.evaluator = evaluator
@@ -146,12 +131,13 @@ class Decider:
         return await asyncio.shield(self._making[1])
 
     def _compiled(self, in_force: InForce) -> Deciding:
-        rules = in_force.rules
+        rules, before = in_force.rules, self._deciding
         evaluator = Evaluator(
             flags=rules.flags,
             evaluators=rules.evaluators,
             metadata=rules.metadata,
             killed=rules.killed,
             clock=self._clock,
+            before=before.evaluator if before is not None else None,
         )
         return Deciding(in_force, evaluator, clock=self._clock)

@@ -60,8 +60,9 @@ class Succession:
     def since(self, version: int) -> list[Turn]:
         """The turns that one who knows *version* has missed: each if remembered, else the newest alone."""
         turns = list(self._turns)
-        for place in range(len(turns) - 1, -1, -1):
-            if turns[place].version == version:
+        for place, turn in enumerate(turns):
+            # The first of it: other rules may have stood in for the same version.
+            if turn.version == version:
                 return turns[place + 1 :]
         return turns[-1:]
 

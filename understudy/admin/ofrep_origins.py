@@ -18,7 +18,8 @@ _ANY: Final = "*"
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST",
     "Access-Control-Allow-Headers": (
-        "Authorization, Cache-Control, Content-Type, Flagd-Selector, If-None-Match, Last-Event-ID, X-API-Key"
+        "Authorization, Cache-Control, Content-Type, Flagd-Selector, If-None-Match, Last-Event-ID,"
+        " Traceparent, Tracestate, X-API-Key"
     ),
     "Access-Control-Max-Age": "600",
 }
@@ -43,6 +44,8 @@ class SharedOrigins:
         sharing = {"Access-Control-Allow-Origin": origin}
         if scope["method"] == "OPTIONS" and values(scope["headers"], b"access-control-request-method"):
             headers = {**sharing, **_PREFLIGHT, "Vary": "Origin"}
+            if values(scope["headers"], b"access-control-request-private-network"):
+                headers["Access-Control-Allow-Private-Network"] = "true"
             await Response(status_code=204, headers=headers)(scope, receive, send)
             return
 

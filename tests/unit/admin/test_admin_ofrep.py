@@ -380,13 +380,18 @@ async def test_pages_of_other_origins_are_refused(client: httpx.AsyncClient) -> 
 async def test_a_named_origin_may_evaluate(control: FakeControl, origins: list[str]) -> None:
     """Preflight and answer name the origin; ETag and Retry-After can be read by the page."""
     fields = {"Origin": PAGE, "Sec-Fetch-Site": "cross-site"}
-    asked = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+    asked = {
+        "Origin": PAGE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Private-Network": "true",
+    }
     async with made(control, origins=origins) as client:
         preflight = await client.options(ALL, headers=asked)
         answer = await client.post(ALL, json={}, headers=fields)
 
     assert preflight.status_code == 204
     assert preflight.headers["access-control-allow-origin"] == PAGE
+    assert preflight.headers["access-control-allow-private-network"] == "true"
     assert "If-None-Match" in preflight.headers["access-control-allow-headers"]
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == PAGE

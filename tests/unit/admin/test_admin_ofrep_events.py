@@ -138,6 +138,7 @@ async def test_the_same_rules_again_are_no_turn() -> None:
     other = Rules(document={"flags": {}, "routes": [], "compare": [], "killed": ["shop"]})
     succession.put(version=7, rules=other, at=1.0)
     assert succession.serial == 2
+    assert [turn.serial for turn in succession.since(7)] == [2]
 
 
 async def test_a_silent_stream_has_a_heartbeat() -> None:
