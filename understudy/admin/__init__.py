@@ -2,6 +2,7 @@
 
 from understudy.admin.control import Change, ControlPlane, Readiness, Reload
 from understudy.admin.in_force import Succession
+from understudy.admin.keyring import Keyring
 from understudy.admin.server import create_admin
 
-__all__ = ["Change", "ControlPlane", "Readiness", "Reload", "Succession", "create_admin"]
+__all__ = ["Change", "ControlPlane", "Keyring", "Readiness", "Reload", "Succession", "create_admin"]

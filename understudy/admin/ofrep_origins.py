@@ -23,13 +23,13 @@ _PREFLIGHT: Final = {
     ),
     "Access-Control-Max-Age": "600",
 }
-_HIDDEN: Final = frozenset({b"origin", b"sec-fetch-site"})
+_HIDDEN: Final = frozenset({b"origin", b"sec-fetch-site", b"cookie"})
 
 
 class SharedOrigins:
     """Stands before `Guard`: a request that *origins* allow passes it as one that no browser sent.
 
-    *origins* are like ``https://app.example.com``; ``*`` is every one. Cookies are never allowed along.
+    *origins* are like ``https://app.example.com``; ``*`` is every one. Cookies are left behind.
     """
 
     def __init__(self, app: ASGIApp, *, origins: Collection[str] = ()) -> None:

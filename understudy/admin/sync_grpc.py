@@ -6,20 +6,30 @@ Needs grpcio, the extra ``flagd``. The messages have one text field each, so no 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
+from understudy.access import Role
 from understudy.admin.control import ControlPlane
 from understudy.admin.definition import Definitions
+from understudy.admin.keyring import Keyring
 from understudy.admin.ofrep_request import Unanswerable, selector
-from understudy.errors import UnderstudyError
+from understudy.admin.refusal import Refusal
+from understudy.errors import StoreError, UnderstudyError
 
 SERVICE: Final = "flagd.sync.v1.FlagSyncService"
 _MOST_STREAMS: Final = 1000
 """As many as may listen to OFREP's events."""
 _GRACE_SECONDS: Final = 0.5
 _SELECTOR_FIELD: Final = 2
+_DENIED: Final = grpc.StatusCode.PERMISSION_DENIED
+_STATUS: Final = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 _TEXT: Final = 2
 """Protocol Buffers' wire type of text."""
 
@@ -27,9 +37,10 @@ _TEXT: Final = 2
 class SyncServer:
     """Serves `SyncFlags` and `FetchAllFlags` at *address*, from the rules in force."""
 
-    def __init__(self, control: ControlPlane, *, address: str) -> None:
+    def __init__(self, control: ControlPlane, *, address: str, keyring: Keyring) -> None:
         self._control = control
         self._definitions = Definitions()
+        self._keyring = keyring
         self.address = address
         self._stopping = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -57,19 +68,36 @@ class SyncServer:
             await self._server.stop(_GRACE_SECONDS)
 
     async def _sync_flags(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        await self._check(context)
         chosen = await _chosen(request, context)
         succession, told = self._control.succession, 0
         while await self._turned(told):
+            # Each time: a token may have been revoked meanwhile.
+            await self._check(context)
             told = succession.serial
             yield self._message(chosen)
 
     async def _fetch_all_flags(self, request: bytes, context: Any) -> bytes:
+        await self._check(context)
         chosen = await _chosen(request, context)
         if self._control.succession.current is None:
             await context.abort(
                 grpc.StatusCode.UNAVAILABLE, "the rules have not been read from the store yet"
             )
         return self._message(chosen)
+
+    async def _check(self, context: Any) -> None:
+        """Abort the call of one who may not view. The token comes in `authorization`, as over HTTP."""
+        given = [value for name, value in _fields(context) if name == "authorization"]
+        try:
+            caller = self._keyring.caller(peer=_peer(context.peer()), authorizations=given, session="")
+        except Refusal as refusal:
+            await context.abort(_STATUS.get(refusal.status, _DENIED), refusal.detail)
+        except StoreError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        else:
+            if not caller.role.may(Role.VIEWER):
+                await context.abort(_DENIED, f"{caller.name} may not view")
 
     async def _turned(self, serial: int) -> bool:
         """Wait for a turn after *serial*; False when the process stops instead."""
@@ -93,9 +121,19 @@ async def _until(event: asyncio.Event) -> None:
     await event.wait()
 
 
+def _fields(context: Any) -> list[tuple[str, str]]:
+    """The metadata of a call that is text."""
+    return [(name, value) for name, value in context.invocation_metadata() or () if isinstance(value, str)]
+
+
+def _peer(name: str) -> str:
+    """The address in gRPC's name of a peer, ``ipv4:127.0.0.1:1234`` or ``ipv6:[::1]:1234``."""
+    return unquote(name).partition(":")[2].rpartition(":")[0].strip("[]")
+
+
 async def _chosen(request: bytes, context: Any) -> str:
     """The flag set that the caller's metadata names, or its request as older clients have it."""
-    fields = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+    fields = dict(_fields(context))
     try:
         return selector(fields.get("flagd-selector") or text_field(request, _SELECTOR_FIELD))
     except (Unanswerable, ValueError) as error:

@@ -16,7 +16,8 @@ import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.admin import Change, Readiness, Reload, Succession, create_admin
+from understudy.access import Deed
+from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.board import RELOADS, RESTARTS
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
@@ -32,7 +33,7 @@ from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import Settings, first_origins
+from understudy.config import Settings, first_origins, store_text
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -43,6 +44,9 @@ log = logging.getLogger("understudy.control")
 
 ACK_SECONDS: Final = 1.0
 """How long a change of rules waits for the workers to say that they have it."""
+
+FOLLOWED_SECONDS: Final = 60.0
+"""How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
 
 LAST_BATCHES_SECONDS: Final = 2.0
 
@@ -73,6 +77,7 @@ class Control:
         self._runtime = runtime
         settings = runtime.settings
         self._store: Store = open_store(settings.store)
+        self._keyring = Keyring(self._store)
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
@@ -136,19 +141,23 @@ class Control:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
-        app = create_admin(
+        admin = create_admin(
             self,
             stopping=self._stop,
             recordings=self._recordings,
+            keyring=self._keyring,
             origins=self._settings.admin.origins,
         )
-        server = AdminServer(app)
-        async with asyncio.TaskGroup() as tasks, syncing(self, self._settings.admin.sync):
+        server = AdminServer(admin)
+        sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
+        async with asyncio.TaskGroup() as tasks, sync:
             background = [
                 tasks.create_task(self._keep_store()),
                 tasks.create_task(self._take_batches()),
+                tasks.create_task(self._follow()),
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
+                tasks.create_task(self._keep_keyring()),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
             serving = tasks.create_task(server.serve(sockets=[self._runtime.admin.socket]))
@@ -181,6 +190,7 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
+                await self._keyring.refresh()
                 await self._book.load(time.time())
                 await self._intake.load()
             except StoreError as error:
@@ -194,6 +204,21 @@ class Control:
             await asyncio.sleep(STORE_RETRY_SECONDS)
             if self._trouble.text:
                 await self._probe()
+
+    async def _keep_keyring(self) -> None:
+        await self._is_loaded.wait()
+        await self._keyring.run()
+
+    async def _follow(self) -> None:
+        """Put in force what other control processes store; theirs and ours have one store."""
+        await self._is_loaded.wait()
+        while True:
+            try:
+                if await self._book.follow(seconds=FOLLOWED_SECONDS):
+                    self._put_in_force()
+            except StoreError as error:
+                log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
+                await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _probe(self) -> None:
         """Write next to nothing, to learn whether the store takes it again."""
@@ -264,21 +289,25 @@ class Control:
         with self._trouble.watched():
             return await self._store.history(limit=limit)
 
-    async def put_rules(self, document: Any, *, expected: int | None, author: str, reason: str) -> Change:
+    async def put_rules(
+        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+    ) -> Change:
         with self._trouble.watched(is_write=True):
             stored = await self._book.put(
-                document, expected=expected, author=author, reason=reason, at=time.time()
+                document, expected=expected, author=author, reason=reason, at=time.time(), origin=origin
             )
         return await self._announce(stored)
 
-    async def kill(self, flag: str, *, author: str, reason: str) -> Change:
+    async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         with self._trouble.watched():
-            stored = await self._book.kill(flag, author=author, reason=reason, at=time.time())
+            stored = await self._book.kill(flag, author=author, reason=reason, at=time.time(), origin=origin)
         return await self._announce(stored)
 
-    async def revive(self, flag: str, *, author: str, reason: str) -> Change:
+    async def revive(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         with self._trouble.watched():
-            stored = await self._book.revive(flag, author=author, reason=reason, at=time.time())
+            stored = await self._book.revive(
+                flag, author=author, reason=reason, at=time.time(), origin=origin
+            )
         return await self._announce(stored)
 
     async def _announce(self, stored: StoredRules) -> Change:
@@ -315,9 +344,12 @@ class Control:
         with self._trouble.watched():
             return await self._store.sample(name)
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, author: str = "", origin: str = "") -> int:
+        # The audit does not name the unit: it is kept for good, and shall not remember who was forgotten.
+        whose = "of everybody" if unit is None else "of one unit"
+        deed = Deed(at=time.time(), who=author, origin=origin, action="samples.forget", target=whose)
         with self._trouble.watched(is_write=True):
-            forgotten = await self._intake.forget_samples(unit=unit)
+            forgotten = await self._intake.forget_samples(unit=unit, deed=deed)
         self._revision += 1
         return forgotten
 
@@ -328,9 +360,10 @@ class Control:
         report(self._runtime.telling, Word.RESTART)
         return self._settings.workers
 
-    async def clear_evidence(self) -> None:
+    async def clear_evidence(self, *, author: str = "", origin: str = "") -> None:
+        deed = Deed(at=time.time(), who=author, origin=origin, action="evidence.clear")
         with self._trouble.watched(is_write=True):
-            await self._intake.clear()
+            await self._intake.clear(deed=deed)
         self._revision += 1
 
     def _has_heard_all(self) -> bool:
@@ -347,7 +380,10 @@ class Control:
         workers, applied = self._workers.at_version(self._book.version)
         expected = self._settings.workers
         checks: dict[str, Mapping[str, Any]] = {
-            "store": {"ok": not self._trouble.text, "detail": self._trouble.text or self._settings.store},
+            "store": {
+                "ok": not self._trouble.text,
+                "detail": self._trouble.text or store_text(self._settings.store),
+            },
             "rules": {
                 "ok": self._book.is_loaded and not self._book.trouble,
                 "detail": self._book.trouble or f"version {self._book.version}",

@@ -4,14 +4,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-from understudy.admin import ControlPlane
+from understudy.admin import ControlPlane, Keyring
 from understudy.errors import UnderstudyError
 
 log = logging.getLogger("understudy.control")
 
 
 @contextlib.asynccontextmanager
-async def syncing(control: ControlPlane, address: str) -> AsyncIterator[None]:
+async def syncing(control: ControlPlane, address: str, *, keyring: Keyring) -> AsyncIterator[None]:
     """Serve providers at *address*; nothing when it is empty. One that cannot be bound costs nothing else."""
     if not address:
         yield
@@ -19,7 +19,7 @@ async def syncing(control: ControlPlane, address: str) -> AsyncIterator[None]:
     # grpcio is an extra: who does not sync does not need it, nor its 40 MB.
     from understudy.admin.sync_grpc import SyncServer
 
-    server = SyncServer(control, address=address)
+    server = SyncServer(control, address=address, keyring=keyring)
     try:
         await server.start()
     except UnderstudyError as error:

@@ -6,6 +6,7 @@ from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.origin_tls import client_context
 from understudy.config.origins import Ejection, HealthCheck, OriginTls
+from understudy.config.place import Refused
 from understudy.config.reloading import Reloaded, reloaded
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
@@ -21,6 +22,7 @@ from understudy.config.settings import (
     ShadowSettings,
     TlsSettings,
 )
+from understudy.config.store import PostgresPlace, postgres_place, read_store, store_text
 from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
@@ -36,7 +38,9 @@ __all__ = [
     "Limits",
     "Listener",
     "OriginTls",
+    "PostgresPlace",
     "RedactSettings",
+    "Refused",
     "Reloaded",
     "Rules",
     "Service",
@@ -54,9 +58,12 @@ __all__ = [
     "parse_rules",
     "parse_settings",
     "parse_yaml",
+    "postgres_place",
     "read_file",
+    "read_store",
     "reloaded",
     "server_context",
+    "store_text",
     "summary",
     "write_yaml",
 ]

@@ -1,4 +1,4 @@
-"""Addresses: where we listen, which origin a service has, which peers are trusted, where the store is.
+"""Addresses: where we listen, which origin a service has, which peers are trusted.
 
 Addresses come from configuration only, and say one thing: no path, no user, no guessing.
 """
@@ -6,7 +6,6 @@ Addresses come from configuration only, and say one thing: no path, no user, no 
 import ipaddress
 import re
 from importlib.util import find_spec
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from understudy.config.place import Refused, shown
@@ -17,7 +16,6 @@ _HOST_NAME = re.compile(
 _PRINTABLE = re.compile(r"[!-~]+\Z")
 _LONGEST_SOCKET_PATH = 107
 """sun_path of Linux has 108 bytes, the last of them NUL (unix(7))."""
-LATER_STORES = ("redis", "rediss", "redis+sentinel", "postgres", "postgresql", "postgresql+asyncpg", "mysql")
 
 
 def read_listen(value: object) -> str:
@@ -212,38 +210,6 @@ def read_network(value: object) -> str:
     except ValueError:
         raise Refused(f"{shown(value)} is not a network", "for example 10.0.0.0/8") from None
     raise Refused(f"{shown(value)} has bits set beyond its mask", f"did you mean {meant}?")
-
-
-def read_store(value: object) -> str:
-    """``memory://`` or ``sqlite:///path``; the path stays as written (see `resolve_store`)."""
-    hint = "for example sqlite:///understudy.db or memory://"
-    if isinstance(value, dict):
-        raise Refused("a store of two parts is not in this version", hint)
-    if not isinstance(value, str):
-        raise Refused(f"must be a URL, not {shown(value)}", hint)
-    scheme, separator, rest = value.partition("://")
-    if scheme in LATER_STORES:
-        raise Refused(f"{scheme}:// stores are not in this version", hint)
-    if not separator or scheme not in {"memory", "sqlite"}:
-        raise Refused(f"{shown(value)} is not a store", hint)
-    if scheme == "memory":
-        if rest:
-            raise Refused(f"{shown(value)}: memory:// has nothing behind it", "did you mean memory://?")
-        return "memory://"
-    if not rest.startswith("/"):
-        raise Refused(f"{shown(value)} has two slashes", f"did you mean sqlite:///{rest or 'understudy.db'}?")
-    if rest.strip("/") in {"", ":memory:"}:
-        raise Refused(f"{shown(value)} names no file", "memory:// keeps everything in memory")
-    if "\x00" in rest or "?" in rest or "#" in rest:
-        raise Refused(f"{shown(value)}: a file name has no ?, # or NUL here", hint)
-    return value
-
-
-def resolve_store(store: str, base: Path) -> str:
-    """*store* with its file made absolute: a relative one lies beside the configuration in *base*."""
-    if not store.startswith("sqlite:///"):
-        return store
-    return f"sqlite:///{(base / store.removeprefix('sqlite:///')).absolute()}"
 
 
 def read_page_origin(value: object) -> str:

@@ -116,14 +116,14 @@ class AdminSettings:
 
     LATER: ClassVar = {
         "tls": ("TLS on the admin listener is not in this version", "keep it on loopback"),
-        "tokens": ("API tokens are not in this version", "keep the admin listener on loopback"),
+        "tokens": ("API tokens are kept in the store", "`understudy token create NAME --role admin`"),
     }
 
     listen: str = setting(
         LISTEN,
         default="127.0.0.1:9090",
-        what="Address of the admin API. Loopback only, until it has tokens.",
-        why="only this machine, because whoever reaches it may change every rule.",
+        what="Address of the admin API. Loopback only, until it has TLS.",
+        why="only this machine, because a token must not travel in the clear.",
     )
     origins: tuple[str, ...] = setting(
         listed(_PAGES),
@@ -446,7 +446,8 @@ class Settings:
     store: str = setting(
         STORE,
         default="sqlite:///understudy.db",
-        what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute) or memory://.",
+        what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute),"
+        " postgresql://USER:PASSWORD@HOST/DATABASE for several hosts, or memory://.",
         why="one file beside the configuration survives a restart and needs no server.",
     )
     services: Mapping[str, Service] = setting(

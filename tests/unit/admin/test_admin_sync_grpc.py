@@ -13,9 +13,12 @@ from admin_fakes import FakeControl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from understudy.access import Caller, Role
+from understudy.admin.keyring import Keyring
 from understudy.admin.sync_grpc import SERVICE, SyncServer, text_field
 from understudy.config import parse_rules
 from understudy.errors import UnderstudyError
+from understudy.store import MemoryAccess
 
 FLAG = {"variants": {"on": True, "off": False}, "defaultVariant": "on"}
 
@@ -46,10 +49,15 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
+def open_keyring() -> Keyring:
+    """No token was made yet."""
+    return Keyring(MemoryAccess(), tokens=())
+
+
 @pytest.fixture
 async def server(control: FakeControl) -> AsyncIterator[SyncServer]:
     """A server that listens."""
-    made = SyncServer(control, address=free_address())
+    made = SyncServer(control, address=free_address(), keyring=open_keyring())
     await made.start()
     yield made
     await made.stop()
@@ -114,7 +122,7 @@ async def test_a_strange_request_is_refused(channel: grpc.aio.Channel, request_b
 async def test_before_the_rules_were_read_a_stream_waits() -> None:
     """It has them as soon as they are there; who fetches is told to come back."""
     control = FakeControl()
-    server = SyncServer(control, address=free_address())
+    server = SyncServer(control, address=free_address(), keyring=open_keyring())
     await server.start()
     async with grpc.aio.insecure_channel(server.address) as channel:
         stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=5)
@@ -139,12 +147,36 @@ async def test_streams_end_when_the_process_stops(server: SyncServer, channel: g
     assert await stream.read() is grpc.aio.EOF
 
 
+async def test_once_there_is_a_token_it_must_be_shown(control: FakeControl) -> None:
+    """A viewer's will do; one that is revoked ends its stream at the next turn."""
+    keyring = open_keyring()
+    server = SyncServer(control, address=free_address(), keyring=keyring)
+    await server.start()
+    here = Caller(name="here", role=Role.ADMIN)
+    await keyring.create(name="boss", role=Role.ADMIN, expires_at=0.0, by=here)
+    token, text = await keyring.create(name="app", role=Role.VIEWER, expires_at=0.0, by=here)
+    shown = (("authorization", f"Bearer {text}"),)
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await fetch(channel)
+        stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", metadata=shown, timeout=5)
+        first = flags(await stream.read())
+        await keyring.revoke(token.selector, by=here)
+        put(control, 2)
+        with pytest.raises(grpc.aio.AioRpcError) as revoked:
+            await stream.read()
+    await server.stop()
+
+    assert refused.value.code() == revoked.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    assert list(first) == ["web", "app"]
+
+
 async def test_a_taken_address_is_told() -> None:
     """With the setting that names it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(UnderstudyError, match=f"admin.sync: cannot listen at {address}"):
-            await SyncServer(FakeControl(), address=address).start()
+            await SyncServer(FakeControl(), address=address, keyring=open_keyring()).start()
 
 
 @settings(max_examples=50)

@@ -1,7 +1,6 @@
-"""Addresses say one thing: no names to listen on, nothing behind an origin, no unknown store."""
+"""Addresses say one thing: no names to listen on, nothing behind an origin."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,16 +13,13 @@ from understudy.config.address import (
     read_network,
     read_origin,
     read_page_origin,
-    read_store,
     read_sync,
-    resolve_store,
 )
 from understudy.config.place import Refused
 
 LISTEN = "for example 127.0.0.1:8080 or [::1]:8080"
 ORIGIN = "for example http://127.0.0.1:9001"
 SOCKET = "for example unix:/run/shop.sock"
-STORE = "for example sqlite:///understudy.db or memory://"
 
 
 @pytest.mark.parametrize(
@@ -50,9 +46,6 @@ STORE = "for example sqlite:///understudy.db or memory://"
         (read_sync, "off", ""),
         (read_network, "10.0.0.0/8", "10.0.0.0/8"),
         (read_network, "::1", "::1/128"),
-        (read_store, "memory://", "memory://"),
-        (read_store, "sqlite:///understudy.db", "sqlite:///understudy.db"),
-        (read_store, "sqlite:////var/lib/understudy.db", "sqlite:////var/lib/understudy.db"),
     ],
 )
 def test_a_good_address_is_normalised(read: Callable[[object], str], written: str, value: str) -> None:
@@ -181,19 +174,6 @@ def test_a_good_address_is_normalised(read: Callable[[object], str], written: st
         (read_network, "10.1.0.0/8", '"10.1.0.0/8" has bits set beyond its mask', "did you mean 10.0.0.0/8?"),
         (read_network, "lan", '"lan" is not a network', "for example 10.0.0.0/8"),
         (read_network, 10, "must be a network, not 10", "for example 10.0.0.0/8"),
-        (read_store, "redis://r", "redis:// stores are not in this version", STORE),
-        (read_store, "postgresql://p", "postgresql:// stores are not in this version", STORE),
-        (read_store, {"redis": "r"}, "a store of two parts is not in this version", STORE),
-        (read_store, "understudy.db", '"understudy.db" is not a store', STORE),
-        (read_store, "sqlite://a.db", '"sqlite://a.db" has two slashes', "did you mean sqlite:///a.db?"),
-        (read_store, "sqlite:///", '"sqlite:///" names no file', "memory:// keeps everything in memory"),
-        (
-            read_store,
-            "memory://x",
-            '"memory://x": memory:// has nothing behind it',
-            "did you mean memory://?",
-        ),
-        (read_store, 3, "must be a URL, not 3", STORE),
     ],
 )
 def test_a_wrong_address_says_what_was_meant(
@@ -239,17 +219,10 @@ def test_loopback_is_recognised(listen: str, expected: bool) -> None:
     assert is_loopback(listen) is expected
 
 
-def test_a_relative_store_lies_beside_the_configuration() -> None:
-    """The folder of the file decides, not the folder of whoever starts the process."""
-    assert resolve_store("sqlite:///a/b.db", Path("/etc/understudy")) == "sqlite:////etc/understudy/a/b.db"
-    assert resolve_store("sqlite:////var/b.db", Path("/etc")) == "sqlite:////var/b.db"
-    assert resolve_store("memory://", Path("/etc")) == "memory://"
-
-
-@given(st.text(), st.sampled_from(["", "http://", "sqlite:///", "[", "127.0.0.1:"]))
+@given(st.text(), st.sampled_from(["", "http://", "[", "127.0.0.1:"]))
 def test_reading_an_address_only_ever_refuses(text: str, start: str) -> None:
     """No text makes a reader fail in another way than by refusing."""
-    for read in (read_listen, read_origin, read_page_origin, read_sync, read_network, read_store):
+    for read in (read_listen, read_origin, read_page_origin, read_sync, read_network):
         try:
             assert isinstance(read(start + text), str)
         except Refused:

@@ -159,7 +159,7 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         [
             (
                 "admin.listen: 0.0.0.0:9090 can be reached from other machines, "
-                "and this version has no API tokens "
+                "and without TLS tokens can be read on the way "
                 "(did you mean 127.0.0.1:9090?)"
             )
         ],

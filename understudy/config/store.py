@@ -1,0 +1,113 @@
+"""Where the store is: one URL. No problem found here repeats a password."""
+
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+from understudy.config.place import Refused, shown
+
+HINT: Final = "for example sqlite:///understudy.db, postgresql://user@host/database or memory://"
+ESCAPES: Final = "write a # in a password as %23, an @ as %40, a / as %2F"
+POSTGRES: Final = ("postgresql", "postgres")
+
+POSTGRES_SCHEMA: Final = "understudy"
+"""Our tables have short names, and a database is often shared with applications."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresPlace:
+    """Where a PostgreSQL store is. ``dsn`` is for the driver, ``shown`` for people, without the password."""
+
+    dsn: str
+    schema: str
+    shown: str
+
+
+def read_store(value: object) -> str:
+    """A store's URL, as written; a relative file stays relative (see `resolve_store`)."""
+    if isinstance(value, dict):
+        raise Refused("a store of two parts is not in this version", HINT)
+    if not isinstance(value, str):
+        raise Refused(f"must be a URL, not {shown(value)}", HINT)
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        raise Refused(f"{shown(value)} is not a store", HINT)
+    match scheme:
+        case "memory":
+            _check_memory(value, rest)
+        case "sqlite":
+            _check_sqlite(value, rest)
+        case "postgresql" | "postgres":
+            postgres_place(value)
+        case _:
+            raise Refused(f"{scheme}:// is no store of this version", HINT)
+    return value
+
+
+def resolve_store(store: str, base: Path) -> str:
+    """*store* with its file made absolute: a relative one lies beside the configuration in *base*."""
+    if not store.startswith("sqlite:///"):
+        return store
+    return f"sqlite:///{(base / store.removeprefix('sqlite:///')).absolute()}"
+
+
+def store_text(store: str) -> str:
+    """*store* as people may see it: without its password and its options."""
+    scheme = store.partition("://")[0]
+    return postgres_place(store).shown if scheme in POSTGRES else store
+
+
+def postgres_place(url: str) -> PostgresPlace:
+    """Read a URL: ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full&schema=NAME``.
+
+    All but ``schema`` is libpq's (several hosts, ``sslmode``, ``sslrootcert``, ``target_session_attrs``,
+    ``passfile``, …), as asyncpg understands it. Raises Refused.
+    """
+    if find_spec("asyncpg") is None:
+        raise Refused("postgresql:// needs asyncpg", "pip install 'understudy[postgres]'")
+    parts = split_url(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    schema = options.pop("schema", POSTGRES_SCHEMA)
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", schema):
+        raise Refused(
+            f"the schema {shown(schema)} is not of small letters, digits and _", "schema=understudy"
+        )
+    dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(options), ""))
+    return PostgresPlace(dsn=dsn, schema=schema, shown=f"postgresql://{without_password(parts)}{parts.path}")
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a server's URL. Raises Refused when they cannot be told apart."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Refused("this URL cannot be read", "look at its brackets: [::1]:5432") from None
+    if parts.fragment or "@" in parts.path + parts.query:
+        raise Refused(
+            "this URL has a # or an @ where none can be",
+            "write a # in a password as %23, an @ as %40, a / as %2F",
+        )
+    return parts
+
+
+def without_password(parts: SplitResult) -> str:
+    """User and places, without the password."""
+    user, at, places = parts.netloc.rpartition("@")
+    return f"{user.partition(':')[0]}{at}{places}"
+
+
+def _check_memory(value: str, rest: str) -> None:
+    if rest:
+        raise Refused(f"{shown(value)}: memory:// has nothing behind it", "did you mean memory://?")
+
+
+def _check_sqlite(value: str, rest: str) -> None:
+    if not rest.startswith("/"):
+        raise Refused(f"{shown(value)} has two slashes", f"did you mean sqlite:///{rest or 'understudy.db'}?")
+    if rest.strip("/") in {"", ":memory:"}:
+        raise Refused(f"{shown(value)} names no file", "memory:// keeps everything in memory")
+    if "\x00" in rest or "?" in rest or "#" in rest:
+        raise Refused(f"{shown(value)}: a file name has no ?, # or NUL here", HINT)
