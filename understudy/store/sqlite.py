@@ -206,6 +206,7 @@ class SqliteStore:
         async with self._database.transaction(is_writing=True) as connection:
             await connection.execute(delete(schema.evidence))
             await connection.execute(delete(schema.samples))
+        await self._database.settle()
 
     async def _is_new(self, connection: AsyncConnection, source: str, sequence: int) -> bool:
         """Note that *source* has come to *sequence*; False when it had come that far before."""
