@@ -17,6 +17,7 @@ from understudy.decide.coercion import (
     truthy,
 )
 from understudy.decide.logic import Arguments, Compiler, Node, Operator, applied, constant
+from understudy.decide.naming import check_names
 from understudy.decide.schedule import check_schedule
 
 
@@ -149,6 +150,14 @@ def _between(compare: Callable[[Json, Json], bool]) -> Callable[..., bool]:
     return ordered
 
 
+def _equality(function: Callable[..., Json]) -> Operator:
+    def build(compiler: Compiler, arguments: Arguments) -> Node:
+        check_names(compiler, arguments)
+        return applied(function, compiler.each(arguments), boolean=True)
+
+    return Operator(build, 2, 2)
+
+
 def _order(function: Callable[..., Json], most: int) -> Operator:
     def build(compiler: Compiler, arguments: Arguments) -> Node:
         check_schedule(compiler, arguments)
@@ -241,10 +250,10 @@ OPERATORS: Mapping[str, Operator] = {
     "?:": Operator(_if),
     "and": Operator(_and, 1),
     "or": Operator(_or, 1),
-    "==": _eager(loose_equal, 2, 2, boolean=True),
-    "===": _eager(strict_equal, 2, 2, boolean=True),
-    "!=": _eager(lambda a, b: not loose_equal(a, b), 2, 2, boolean=True),
-    "!==": _eager(lambda a, b: not strict_equal(a, b), 2, 2, boolean=True),
+    "==": _equality(loose_equal),
+    "===": _equality(strict_equal),
+    "!=": _equality(lambda a, b: not loose_equal(a, b)),
+    "!==": _equality(lambda a, b: not strict_equal(a, b)),
     "!": _eager(lambda value: not truthy(value), 1, 1, boolean=True),
     "!!": _eager(truthy, 1, 1, boolean=True),
     ">": _order(lambda a, b: less(b, a), 2),
