@@ -117,7 +117,7 @@ class Engine:
         return self._settings.services.keys()
 
     def swap(self, rules: Rules, version: int) -> None:
-        """Put *rules* in force. They were checked when they were read."""
+        """Put *rules* in force. Raises `UnderstudyError` when they do not compile; then nothing changes."""
         compiled = compile_rules(
             flags=rules.flags,
             routes=rules.routes,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from understudy.decide import arrays, fields, fractional, prerequisites, semver
 from understudy.decide.coercion import (
+    MOST_TEXT,
     Json,
     joined,
     less,
@@ -124,7 +125,14 @@ def _cat(compiler: Compiler, arguments: Arguments) -> Node:
     if len(nodes) == 2 and nodes[0].constant and not nodes[1].constant:
         prefix, run = joined(nodes[0].value), nodes[1].run
         return Node(lambda data: prefix + joined(run(data)))
-    return applied(lambda *parts: "".join(map(joined, parts)), nodes)
+    return applied(_concatenated, nodes)
+
+
+def _concatenated(*values: Json) -> str:
+    parts = [joined(value) for value in values]
+    if sum(map(len, parts)) > MOST_TEXT:
+        raise ValueError("a rule makes a text that is too long")
+    return "".join(parts)
 
 
 def _substr(source: Json, start: Json, length: Json = None) -> str:
@@ -212,7 +220,15 @@ def _extreme(choose: Callable[[Sequence[float]], float]) -> Callable[..., Json]:
 
 
 def _merge(*values: Json) -> list[Json]:
-    return [item for value in values for item in (value if isinstance(value, list) else (value,))]
+    merged: list[Json] = []
+    for value in values:
+        if isinstance(value, list):
+            merged += value
+        else:
+            merged.append(value)
+        if len(merged) > MOST_TEXT:
+            raise ValueError("a rule makes a list that is too long")
+    return merged
 
 
 def _starts_with(value: Json, prefix: Json) -> bool | None:

@@ -1,6 +1,6 @@
 """A rules document, compiled: which variant each request gets, and what that means for it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -249,9 +249,12 @@ def check_rules(
     """Every mistake in a rules document, with paths like ``flags.KEY.state`` and ``routes[0].unit``."""
     document = Document(flags=flags, evaluators=evaluators, metadata=metadata)
     problems = [*check_metadata(metadata, "metadata"), *check_evaluators(document)]
-    for key, flag in flags.items():
-        problems += [_below(f"flags.{key}", problem) for problem in check_flag(key, flag, document)]
-    return problems + check_routing(flags=flags, routes=routes)
+    return problems + _check_flags(document, flags) + check_routing(flags=flags, routes=routes)
+
+
+def _check_flags(document: Document, keys: Iterable[str]) -> list[Problem]:
+    found = [(key, check_flag(key, document.flags[key], document)) for key in keys]
+    return [_below(f"flags.{key}", problem) for key, problems in found for problem in problems]
 
 
 def check_routing(*, flags: Mapping[str, Any], routes: Sequence[Route]) -> list[Problem]:
@@ -284,18 +287,23 @@ def compile_rules(
     clock: Callable[[], float] | None = None,
     are_checked: bool = False,
 ) -> CompiledRules:
-    """Compile a rules document. Raises RuleError with every mistake found, unless *are_checked* says that
-    `check_rules` found none: then only the flags that routes consult are read.
+    """Compile a rules document. Raises RuleError with every mistake found.
 
+    *are_checked* says that `check_rules` found none: then only what routes consult is read again.
     *killed* names the flags whose kill switch is on (unknown ones are ignored). *clock* gives
     `$flagd.timestamp` in seconds since 1970, asked only by rules that name it; without it, null.
     """
-    if not are_checked:
+    document = Document(flags=flags, evaluators=evaluators, metadata=metadata, killed=killed)
+    if are_checked:
+        named = dict.fromkeys(route.flag for route in routes)
+        routed = [key for key in named if key is not None and key in flags]
+        problems = [*_check_flags(document, routed), *check_routing(flags=flags, routes=routes)]
+    else:
         problems = check_rules(flags=flags, routes=routes, evaluators=evaluators, metadata=metadata)
-        if problems:
-            raise RuleError(tuple(problems))
+    if problems:
+        raise RuleError(tuple(problems))
     return CompiledRules(
-        document=Document(flags=flags, evaluators=evaluators, metadata=metadata, killed=killed),
+        document=document,
         routes=routes,
         clock=clock,
     )

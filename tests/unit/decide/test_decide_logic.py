@@ -236,6 +236,33 @@ def test_evaluators_that_double_each_other_are_bounded() -> None:
     assert found.endswith("one evaluation may run more than 10,000 operations")
 
 
+ACCUMULATOR = {"var": "accumulator"}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"cat": [ACCUMULATOR, ACCUMULATOR]},
+        {"merge": [ACCUMULATOR, ACCUMULATOR]},
+        {"cat": [[ACCUMULATOR, ACCUMULATOR]]},
+        {"cat": [{"cat": ["a", ACCUMULATOR]}, *[ACCUMULATOR] * 9]},
+    ],
+    ids=str,
+)
+def test_a_loop_that_doubles_what_it_has_is_stopped(step: Any) -> None:
+    """Sixty doublings would fill any memory; the evaluation fails, and that is counted."""
+    rule = {"reduce": [{"var": "list"}, step, ["a"]]}
+    with pytest.raises(ValueError, match="too long"):
+        evaluate(rule, {"list": [0] * 60})
+
+
+def test_a_list_that_holds_itself_twice_over_is_not_written_out() -> None:
+    """It takes no memory while it is made, and is given up on when it shall be a text."""
+    rule = {"cat": [{"reduce": [{"var": "list"}, [ACCUMULATOR, ACCUMULATOR], "a"]}, "!"]}
+    with pytest.raises(ValueError, match="too long"):
+        evaluate(rule, {"list": [0] * 60})
+
+
 def test_loops_over_constant_lists_are_bounded() -> None:
     """A loop counts as often as its list is long: three of a hundred in each other are too many."""
     rule: Any = {"!": [True]}
