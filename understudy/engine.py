@@ -3,6 +3,7 @@
 A new rules document is compiled first and swapped whole; requests under way keep their plan.
 """
 
+import time
 from collections.abc import Callable, Collection
 
 from understudy.comparators import CompareRule, Comparison, Endpoints
@@ -123,6 +124,8 @@ class Engine:
             evaluators=rules.evaluators,
             metadata=rules.metadata,
             killed=rules.killed,
+            clock=time.time,
+            are_checked=True,
         )
         endpoints = self._endpoints(rules, self._settings)
         self.collect_errors()

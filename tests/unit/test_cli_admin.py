@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner
 
-from understudy.admin import Change, Readiness, Reload, create_admin
+from understudy.admin import Change, Readiness, Reload, Succession, create_admin
 from understudy.cli import app
 from understudy.config import parse_rules, parse_yaml
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
@@ -58,6 +58,7 @@ class Plane:
     )
     samples: dict[str, Sample] = field(default_factory=dict)
     failure: Exception | None = None
+    succession: Succession = field(default_factory=Succession)
 
     def _fail(self) -> None:
         if self.failure is not None:

@@ -209,6 +209,15 @@ def test_rules_that_do_not_compile_change_nothing() -> None:
     assert desk.plan() is before
 
 
+def test_schedules_hold_for_requests() -> None:
+    """A rule that asks for the time knows it: past 2020, not yet 2500."""
+    desk = Desk()
+    now = {"var": "$flagd.timestamp"}
+    during = {"and": [{">": [now, 1_577_836_800]}, {"<": [now, 16_725_225_600]}]}
+    desk.swap(1, flags=rules(targeting={"if": [during, "dark"]})["flags"])
+    assert desk.plan().decision.variant == "dark"
+
+
 def test_errors_of_rules_are_counted_over_a_swap() -> None:
     """A rule that fails gives the default variant; its count is kept when the rules change."""
     desk = Desk()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from understudy.admin.in_force import Succession
 from understudy.store import Sample, StoredRules
 
 
@@ -38,6 +39,10 @@ class Readiness:
 
 class ControlPlane(Protocol):
     """The one seam between the admin server and the rest. Every method may raise StoreError."""
+
+    @property
+    def succession(self) -> Succession:
+        """The rules in force, from memory: there with the store away too."""
 
     async def rules(self) -> StoredRules:
         """The rules document in force."""

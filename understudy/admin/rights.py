@@ -36,6 +36,13 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/api/v1/reload": {"POST": OPERATOR},
     "/api/v1/restart": {"POST": OPERATOR},
     "/api/v1/recordings": {"POST": OPERATOR, "DELETE": OPERATOR},
+    # Evaluating changes nothing, whatever the method.
+    "/ofrep/v1/evaluate/flags": {"POST": VIEWER},
+    "/ofrep/v1/evaluate/flags/": {"POST": VIEWER},
+    "/ofrep/v1/evaluate/flags/{key:path}": {"POST": VIEWER},
+    "/ofrep/v1/sse": {"GET": VIEWER},
+    "/api/v1/decide/{flag}/{unit:path}": {"GET": VIEWER},
+    "/api/v1/sync/flags.json": {"GET": VIEWER},
     "/api/v1/report": {"GET": VIEWER, "DELETE": OPERATOR},
     "/api/v1/report.html": {"GET": VIEWER},
     "/api/v1/report/events": {"GET": VIEWER},

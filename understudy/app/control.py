@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from understudy.access import Deed
-from understudy.admin import Change, Keyring, Readiness, Reload, create_admin
+from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import board_families, store_families
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
@@ -28,6 +28,7 @@ from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
+from understudy.app.syncing import syncing
 from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
@@ -79,6 +80,7 @@ class Control:
         self._store: Store = open_store(settings.store)
         self._keyring = Keyring(self._store, issuer=issuer_of(settings.admin))
         self._trouble = Trouble()
+        self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
@@ -141,9 +143,16 @@ class Control:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
-        admin = create_admin(self, stopping=self._stop, recordings=self._recordings, keyring=self._keyring)
+        admin = create_admin(
+            self,
+            stopping=self._stop,
+            recordings=self._recordings,
+            keyring=self._keyring,
+            origins=self._settings.admin.origins,
+        )
         server = AdminServer(admin)
-        async with asyncio.TaskGroup() as tasks:
+        sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
+        async with asyncio.TaskGroup() as tasks, sync:
             background = [
                 tasks.create_task(self._keep_store()),
                 tasks.create_task(self._take_batches()),
@@ -279,6 +288,7 @@ class Control:
         self._revision += 1
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
+        self.succession.put(version=self._book.version, rules=rules, at=self._book.stored_at)
 
     # -- ControlPlane ------------------------------------------------------------------------------------
 

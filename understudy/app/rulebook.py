@@ -117,7 +117,7 @@ class Rulebook:
         self._stored = stored
         self.trouble = ""
         try:
-            self.parsed = parse_rules(stored.document, services=self._services)
+            self.parsed = parse_rules(stored.document, services=self._services, before=self.parsed)
         except ConfigError as error:
             self.trouble = f"rules version {stored.version} does not fit this configuration: {error}"
             self.parsed = self._stand_in(stored)
@@ -158,7 +158,7 @@ class Rulebook:
     ) -> StoredRules:
         """Check and store *document*. Raises `ConfigError`, `VersionConflict`, `StoreError`."""
         self.current()
-        rules = parse_rules(document, services=self._services)
+        rules = parse_rules(document, services=self._services, before=self.parsed)
         stored = await self._store.put_rules(
             rules.document,
             expected=expected,

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import orjson
 
-from understudy.config import parse_rules
+from understudy.config import Rules, parse_rules
 from understudy.engine import Engine
 from understudy.errors import UnderstudyError
 from understudy.link import (
@@ -55,6 +55,7 @@ class WorkerLink(asyncio.Protocol):
         self._path = path
         self._hello = {"worker": name, "pid": os.getpid(), "source": source}
         self._document: object = None
+        self._rules: Rules | None = None
         self._engine = engine
         self.services = services
         self._reload = reload
@@ -208,7 +209,9 @@ class WorkerLink(asyncio.Protocol):
     def _swap(self, document: object, version: int) -> str:
         """Put *document* in force; why not, when it was refused."""
         try:
-            self._engine.swap(parse_rules(document, services=self.services), version)
+            rules = parse_rules(document, services=self.services, before=self._rules)
+            self._engine.swap(rules, version)
+            self._rules = rules
         except UnderstudyError as refusal:
             log.error("rules version %d refused: %s", version, refusal)
             return str(refusal)

@@ -5,6 +5,7 @@ Addresses come from configuration only, and say one thing: no path, no user, no 
 
 import ipaddress
 import re
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from understudy.config.place import Refused, shown
@@ -209,3 +210,35 @@ def read_network(value: object) -> str:
     except ValueError:
         raise Refused(f"{shown(value)} is not a network", "for example 10.0.0.0/8") from None
     raise Refused(f"{shown(value)} has bits set beyond its mask", f"did you mean {meant}?")
+
+
+def read_page_origin(value: object) -> str:
+    """The origin of a page as browsers write it: scheme, host, and port when it is not the usual; or ``*``.
+
+    Raises: Refused.
+    """
+    if value == "*":
+        return "*"
+    text = value.lower() if isinstance(value, str) else ""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+        raise Refused(f"must be an origin such as https://app.example.com, not {shown(value)}")
+    origin = f"{parts.scheme}://{parts.netloc}"
+    if text != origin:
+        raise Refused(f"must be scheme, host and port alone, not {shown(value)}", f"did you mean {origin}?")
+    return origin
+
+
+def read_sync(value: object) -> str:
+    """The address of flagd's sync; empty for ``off``. Raises: Refused, also when grpcio is missing."""
+    if value is False or (isinstance(value, str) and value.lower() == "off"):
+        return ""
+    address = read_listen(value)
+    if not is_loopback(address):
+        raise Refused(f"{address} can be reached from other machines, and this version has no API tokens")
+    if find_spec("grpc") is None:
+        raise Refused("flagd's sync needs grpcio", "pip install 'understudy[flagd]'")
+    return address

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from understudy.config.names import check_name
 from understudy.config.place import Place, Refused, shown, suggestion
 from understudy.config.routes import read_known
-from understudy.decide import check_flag
+from understudy.decide import Document, check_flag
 
 VARIANT_KEYS = ("serve", "mirror", "control")
 
@@ -14,18 +14,22 @@ def read_flags(
     value: object,
     place: Place,
     *,
-    evaluators: Mapping[str, object],
+    document: Document,
     routing: Collection[str],
     services: Collection[str],
+    checked: Collection[str] = (),
 ) -> None:
-    """Problems at *place* for every flag; *routing* names those that a route consults."""
+    """Problems at *place* for every flag; *routing* names those that a route consults.
+
+    The definitions of those in *checked* were found right before, and are not read again.
+    """
     for key, flag in place.mapping(value).items():
         at = place.key(key)
         check_name(key, at, "flag key")
         if not isinstance(flag, Mapping):
             at.mapping(flag)
             continue
-        for problem in check_flag(key, flag, evaluators):
+        for problem in () if key in checked else check_flag(key, flag, document):
             _within(at, problem.path).refuse(problem.message, problem.hint)
         _check_variants(
             flag.get("variants"), at.key("variants"), is_routing=key in routing, services=services

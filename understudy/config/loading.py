@@ -101,6 +101,11 @@ def _check_listeners(values: Mapping[str, Any], base: Path, place: Place) -> Non
     for listener in ours:
         if not listener.is_unix and overlap(listener.address, admin.listen):
             at.refuse(f"{admin.listen} is taken by listen", "give the admin API its own port")
+    taken = [listener.address for listener in ours if not listener.is_unix] + [admin.listen]
+    if admin.sync and any(overlap(address, admin.sync) for address in taken):
+        place.key("admin").key("sync").refuse(
+            f"{admin.sync} is taken", "127.0.0.1:8015 is where providers look"
+        )
     if not is_loopback(admin.listen):
         hint = "did you mean 127.0.0.1:" + admin.listen.rpartition(":")[2] + "?"
         message = "can be reached from other machines, and without TLS tokens can be read on the way"

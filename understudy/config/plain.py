@@ -32,15 +32,28 @@ def _copy(value: object, place: Place, depth: int, left: Iterator[int]) -> objec
             if not isinstance(key, str) or not is_text(key):
                 place.refuse(f"key {shown(key)} is not text", f'quote it: "{key}"' if key is not None else "")
                 continue
-            copied[key] = _copy(entry, place.key(key), depth + 1, left)
+            if _is_said(entry, left):
+                copied[key] = entry
+            else:
+                copied[key] = _copy(entry, place.key(key), depth + 1, left)
         return copied
     if isinstance(value, list | tuple):
-        return [_copy(entry, place.item(index), depth + 1, left) for index, entry in enumerate(value)]
+        return [
+            entry if _is_said(entry, left) else _copy(entry, place.item(index), depth + 1, left)
+            for index, entry in enumerate(value)
+        ]
     message = unsayable(value)
     if message:
         place.refuse(message)
         return None
     return value
+
+
+def _is_said(value: object, left: Iterator[int]) -> bool:
+    """Whether *value*, now counted, is plain at first sight: most are, and need no place for problems."""
+    if isinstance(value, bool) or (isinstance(value, str) and value.isascii()):
+        return next(left, None) is not None
+    return False
 
 
 def unsayable(value: object) -> str:

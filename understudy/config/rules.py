@@ -12,7 +12,7 @@ from understudy.config.flags import read_flags
 from understudy.config.place import Place, Refused
 from understudy.config.plain import plain
 from understudy.config.routes import read_known, read_routes
-from understudy.decide import Route, RuleError, check_rules, compile_rules
+from understudy.decide import Document, Route, check_routing, check_rules
 from understudy.errors import ConfigError
 
 RULES_KEYS = ("flags", "$evaluators", "metadata", "routes", "compare", "killed")
@@ -38,8 +38,10 @@ class Rules:
     )
 
 
-def parse_rules(document: object, *, services: Collection[str]) -> Rules:
+def parse_rules(document: object, *, services: Collection[str], before: Rules | None = None) -> Rules:
     """The rules that *document* says, in which every named service is one of *services*.
+
+    Flags that are as in *before*, rules that were accepted, are not checked again by themselves.
 
     Raises: ConfigError with every mistake found; never anything else, whatever *document* is.
     """
@@ -47,13 +49,15 @@ def parse_rules(document: object, *, services: Collection[str]) -> Rules:
     copied = plain(document, place)
     if isinstance(copied, Mapping):
         place.known_keys(copied, RULES_KEYS)
-    rules = read_rules(copied, place, services=services)
+    rules = read_rules(copied, place, services=services, before=before)
     if place.problems:
         raise ConfigError(tuple(place.problems))
     return rules
 
 
-def read_rules(document: object, place: Place, *, services: Collection[str]) -> Rules:
+def read_rules(
+    document: object, place: Place, *, services: Collection[str], before: Rules | None = None
+) -> Rules:
     """The parts of the plain *document* that could be read; problems at *place* for the rest.
 
     Keys that are not of a rules document are left alone.
@@ -62,16 +66,18 @@ def read_rules(document: object, place: Place, *, services: Collection[str]) -> 
     whole: dict[str, Any] = {"flags": {}, "routes": [], "compare": [], "killed": [], **given}
     flags = _mapping(whole["flags"])
     evaluators = place.key("$evaluators").mapping(whole.get("$evaluators", {}))
-    before = len(place.problems)
+    metadata = place.key("metadata").mapping(whole.get("metadata", {}))
+    known = len(place.problems)
     routes = read_routes(whole["routes"], place.key("routes"), flags=flags, services=services)
+    definitions = Document(flags=flags, evaluators=evaluators, metadata=metadata)
     read_flags(
         whole["flags"],
         place.key("flags"),
-        evaluators=evaluators,
+        document=definitions,
         routing=_routing(whole["routes"]),
         services=services,
+        checked=() if before is None else definitions.unchanged(_definitions(before)),
     )
-    metadata = place.key("metadata").mapping(whole.get("metadata", {}))
     for problem in check_rules(flags={}, routes=(), evaluators=evaluators, metadata=metadata):
         Place(problem.path, place.problems).refuse(problem.message, problem.hint)
     killed = _killed(whole["killed"], place.key("killed"), flags)
@@ -84,9 +90,13 @@ def read_rules(document: object, place: Place, *, services: Collection[str]) -> 
         killed=killed,
         document=whole,
     )
-    if len(place.problems) == before:
-        _check_compiles(rules, place)
+    if len(place.problems) == known:
+        _check_routing(rules, place)
     return rules
+
+
+def _definitions(rules: Rules) -> Document:
+    return Document(flags=rules.flags, evaluators=rules.evaluators, metadata=rules.metadata)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -123,15 +133,6 @@ def _compare(value: object, place: Place) -> tuple[CompareRule, ...]:
     return rules
 
 
-def _check_compiles(rules: Rules, place: Place) -> None:
-    try:
-        compile_rules(
-            flags=rules.flags,
-            routes=rules.routes,
-            evaluators=rules.evaluators,
-            metadata=rules.metadata,
-            killed=rules.killed,
-        )
-    except RuleError as error:
-        for problem in error.problems:
-            Place(problem.path, place.problems).refuse(problem.message, problem.hint)
+def _check_routing(rules: Rules, place: Place) -> None:
+    for problem in check_routing(flags=rules.flags, routes=rules.routes):
+        Place(problem.path, place.problems).refuse(problem.message, problem.hint)

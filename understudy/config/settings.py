@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from understudy.config.address import read_page_origin, read_sync
 from understudy.config.endpoints import EndpointSettings
 from understudy.config.issuer import IssuerSettings
 from understudy.config.names import (
@@ -89,6 +90,17 @@ _LOG = Kind(
     from_text=str,
     written=lambda path: path or "off",
 )
+_PAGES = Kind(
+    read=lambda value, _place: read_page_origin(value),
+    schema={"type": "string", "pattern": r"^(\*|https?://[^/?#]+)$"},
+    from_text=str,
+)
+_SYNC = Kind(
+    read=lambda value, _place: read_sync(value),
+    schema={"type": "string", "pattern": r"^(off|.+:[0-9]{1,5})$"},
+    from_text=str,
+    written=lambda address: address or "off",
+)
 _POINTER = Kind(read=_read_pointer, schema={"type": "string", "pattern": "^/"}, from_text=str)
 _SET_HEADERS = Kind(
     read=read_set_headers,
@@ -119,6 +131,24 @@ class AdminSettings:
         section(IssuerSettings),
         default=None,
         what="Whose JSON Web Tokens are believed, beside API tokens. With it the API is never open.",
+    )
+    origins: tuple[str, ...] = setting(
+        listed(_PAGES),
+        default=(),
+        what=(
+            "Origins whose pages may evaluate flags from a browser (CORS on /ofrep/ alone), such as"
+            " https://app.example.com; * is every page."
+        ),
+        why="none, because any page that a user of this machine visits could read the flags otherwise.",
+    )
+    sync: str = setting(
+        _SYNC,
+        default="",
+        what=(
+            "Address of flagd's gRPC sync, for providers that evaluate in their own process: they look at"
+            " 127.0.0.1:8015. Needs the extra flagd. Loopback only, until it has tokens."
+        ),
+        why="off, because OFREP serves every SDK without it.",
     )
 
 

@@ -93,10 +93,11 @@ def _split(
     found.splits.append(Split(weights=tuple(weights)))
 
 
-def needs_unit(rule: object, evaluators: Mapping[str, Any]) -> bool:
-    """Whether *rule* looks at the unit: by name, or in a ``fractional`` without a key of its own."""
+def needs_unit(rule: object, evaluators: Mapping[str, Any], flags: Mapping[str, Any]) -> bool:
+    """Whether *rule* looks at the unit: by name, in a ``fractional`` without a key of its own, or through
+    a shared rule or another flag that does."""
     if isinstance(rule, list):
-        return any(needs_unit(part, evaluators) for part in rule)
+        return any(isinstance(part, list | Mapping) and needs_unit(part, evaluators, flags) for part in rule)
     if not isinstance(rule, Mapping):
         return False
     parts = rule.get("fractional")
@@ -104,8 +105,13 @@ def needs_unit(rule: object, evaluators: Mapping[str, Any]) -> bool:
         return True
     if rule.get("var") in ("targetingKey", ["targetingKey"]):
         return True
-    name = rule.get("$ref")
+    name, asked = rule.get("$ref"), rule.get("flag")
     if isinstance(name, str) and name in evaluators:
         others = {other: part for other, part in evaluators.items() if other != name}
-        return needs_unit(evaluators[name], others)
-    return any(needs_unit(part, evaluators) for part in rule.values())
+        return needs_unit(evaluators[name], others, flags)
+    if isinstance(asked, list) and len(asked) == 1:
+        (asked,) = asked
+    if isinstance(asked, str) and isinstance(flags.get(asked), Mapping):
+        rest = {other: flag for other, flag in flags.items() if other != asked}
+        return needs_unit(flags[asked].get("targeting"), evaluators, rest)
+    return any(needs_unit(part, evaluators, flags) for part in rule.values())

@@ -209,7 +209,8 @@ def _route_warnings(settings: Settings) -> Iterator[str]:
         yield f"routes[{index}] is never reached, because routes[{catching[0]}] matches every request"
     for index, route in enumerate(routes):
         flag = settings.rules.flags.get(route.flag or "", {})
-        if route.flag and not route.unit and needs_unit(flag.get("targeting"), settings.rules.evaluators):
+        needs = needs_unit(flag.get("targeting"), settings.rules.evaluators, settings.rules.flags)
+        if route.flag and not route.unit and needs:
             yield f"routes[{index}] has no unit, so {route.flag} cannot tell its requests apart"
 
 

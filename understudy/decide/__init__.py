@@ -3,24 +3,37 @@
 Pure: the same request, rules and time always give the same answer.
 """
 
+from understudy.decide.definition import Document
 from understudy.decide.evaluation import Evaluation, Evaluator
 from understudy.decide.explain import Explanation
 from understudy.decide.flags import check_evaluators, check_flag, check_routing_flag
+from understudy.decide.reasons import Why, why
 from understudy.decide.routes import Route, check_route
-from understudy.decide.rules import CompiledRules, Decision, RuleError, check_rules, compile_rules
+from understudy.decide.rules import (
+    CompiledRules,
+    Decision,
+    RuleError,
+    check_routing,
+    check_rules,
+    compile_rules,
+)
 
 __all__ = [
     "CompiledRules",
     "Decision",
+    "Document",
     "Evaluation",
     "Evaluator",
     "Explanation",
     "Route",
     "RuleError",
+    "Why",
     "check_evaluators",
     "check_flag",
     "check_route",
+    "check_routing",
     "check_routing_flag",
     "check_rules",
     "compile_rules",
+    "why",
 ]

@@ -10,7 +10,8 @@ def _parts(compiler: Compiler, arguments: Arguments) -> tuple[Run, Node]:
     items = compiler.compile(arguments.items[0], arguments.paths[0], arguments.depth + 1)
     inner = compiler.element()
     rule = inner.compile(arguments.items[1], arguments.paths[1], arguments.depth + 1)
-    compiler.adopt(inner)
+    times = len(items.value) if items.constant and isinstance(items.value, list) else 1
+    compiler.adopt(inner, arguments.path, times=max(1, times))
     return items.run, rule
 
 

@@ -36,8 +36,19 @@ def text(value: Json) -> str:
     return "null" if value is None else joined(value)
 
 
-def joined(value: Json) -> str:
-    """*value* as one part of ``Array.join("")``: like ``String(value)``, but null is empty."""
+MOST_TEXT = 131_072
+"""Characters that a rule may make: four times the fields of a request. A loop that doubles a text or a list
+would fill the memory long before it has run ten thousand operations."""
+
+DEEPEST_TEXT = 200
+"""Lists in lists, when they are made a text: compiled code has no limit of its own before the stack ends."""
+
+
+def joined(value: Json, depth: int = 0) -> str:
+    """*value* as one part of ``Array.join("")``: like ``String(value)``, but null is empty.
+
+    Raises: RecursionError beyond `DEEPEST_TEXT` lists in one another, ValueError beyond `MOST_TEXT`.
+    """
     if type(value) is str:
         return value
     if value is None:
@@ -47,10 +58,19 @@ def joined(value: Json) -> str:
     if value is False:
         return "false"
     if type(value) is list:
-        return ",".join(map(joined, value))
+        if depth > DEEPEST_TEXT:
+            raise RecursionError("lists nested too deep to be a text")
+        return bounded(",".join([joined(item, depth + 1) for item in value]))
     if type(value) is dict:
         return "[object Object]"
     return _digits(value)
+
+
+def bounded(made: str) -> str:
+    """*made*, a text that a rule put together. Raises: ValueError when it is too long."""
+    if len(made) > MOST_TEXT:
+        raise ValueError("a rule makes a text that is too long")
+    return made
 
 
 def _digits(value: int | float) -> str:

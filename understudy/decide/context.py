@@ -185,6 +185,7 @@ class RequestResolver:
     ) -> None:
         self.flag_key = flag_key
         self._clock = clock
+        self._unit_at = unit
         self._unit = unit_field(unit)
 
     def field(self, name: str, default: Json = None) -> Node:
@@ -209,6 +210,10 @@ class RequestResolver:
     def element(self) -> Resolver:
         """The resolver for rules that look at one element of a list."""
         return DataResolver().element()
+
+    def of_flag(self, key: str) -> Resolver:
+        """The resolver for another flag in the same context."""
+        return RequestResolver(key, self._unit_at, self._clock)
 
     def context(self, head: Head) -> dict[str, Json]:
         """All that rules may know of *head*, as an SDK would send it; what is not there is left out."""

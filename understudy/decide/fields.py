@@ -55,6 +55,10 @@ class DataResolver:
         """The resolver for rules that look at one element of a list."""
         return _ELEMENT
 
+    def of_flag(self, key: str) -> "DataResolver":
+        """The resolver for another flag in the same context."""
+        return DataResolver(key, self._clock)
+
     def _whole(self, data: Json) -> Json:
         if self.flag_key and isinstance(data, dict):
             return {**data, "$flagd": flagd_field(self.flag_key, self._clock, "$flagd").run(data)}

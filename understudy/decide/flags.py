@@ -1,10 +1,11 @@
 """One flag in the flagd definition format: what it says, and every mistake in it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from understudy.decide.coercion import Json, joined
+from understudy.decide.definition import Document, Flag, read_flag
 from understudy.decide.fields import DataResolver
 from understudy.decide.hashing import DEFAULT_GENERATION, GENERATIONS
 from understudy.decide.logic import Compiler, Node, Resolver, closest
@@ -12,84 +13,31 @@ from understudy.decide.operators import OPERATORS
 from understudy.errors import Problem
 
 KEYS = ("state", "variants", "defaultVariant", "targeting", "metadata")
+_LABELS = ("owner", "description", "tags")
+_MEANT = ("safeVariant", "hashVersion")
+"""Metadata is free, but a slip in these would go unnoticed until the kill switch is needed."""
 STATES = ("ENABLED", "DISABLED")
 ROUTING_KEYS = ("serve", "mirror", "control")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flag:
-    """A flag as it was read; ``targeting`` is None when there is none.
-
-    ``metadata`` is the flag set's, overlaid by the flag's own. ``safe`` is the variant of the kill
-    switch: ``metadata.safeVariant``, else the default.
-    """
-
-    key: str
-    is_enabled: bool
-    variants: Mapping[str, Json]
-    default: str | None
-    targeting: Json
-    metadata: Mapping[str, Json]
-
-    @property
-    def safe(self) -> str | None:
-        """The variant a killed flag answers."""
-        named = self.metadata.get("safeVariant")
-        return named if isinstance(named, str) and named in self.variants else self.default
-
-    @property
-    def generation(self) -> int:
-        """Which `fractional` this flag is hashed with: ``metadata.hashVersion``."""
-        version = self.metadata.get("hashVersion")
-        return version if type(version) is int and version in GENERATIONS else DEFAULT_GENERATION
-
-    def compile(self, resolver: Resolver, evaluators: Mapping[str, Json]) -> tuple[Compiler, Node]:
-        """The targeting rule for *resolver*, and the compiler that knows what is wrong with it."""
-        compiler = self.compiler(resolver, evaluators)
-        return compiler, compiler.compile(self.targeting, "targeting")
-
-    def compiler(self, resolver: Resolver, evaluators: Mapping[str, Json]) -> Compiler:
-        """A fresh compiler for rules of this flag."""
-        return Compiler(
-            operators=OPERATORS, evaluators=evaluators, resolver=resolver, generation=self.generation
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Which variant a targeting result means (None: none), and why; ``error`` says what went wrong."""
-
-    variant: str | None
-    reason: str
-    error: str = ""
-
-
-def outcome(flag: Flag, result: Json) -> Outcome:
-    """flagd's resolution of a targeting *result*: null is the default, the rest must name a variant."""
-    if result is None:
-        return Outcome(flag.default, "DEFAULT")
-    if isinstance(result, str | bool | int | float):
-        name = joined(result)
-        if name in flag.variants:
-            return Outcome(name, "TARGETING_MATCH")
-    return Outcome(flag.default, "ERROR", "the rule's result is not a variant")
-
-
-def read_flag(key: str, flag: Mapping[str, Any], metadata: Mapping[str, Json]) -> Flag:
-    """*flag* as it stands; what is mistaken is left out, see `check_flag`."""
-    variants, own = flag.get("variants"), flag.get("metadata")
-    default = flag.get("defaultVariant")
-    return Flag(
-        key=key,
-        is_enabled=flag.get("state", "ENABLED") != "DISABLED",
-        variants=variants if isinstance(variants, Mapping) else {},
-        default=default if isinstance(default, str) else None,
-        targeting=flag.get("targeting") or None,
-        metadata={**metadata, **(own if isinstance(own, Mapping) else {})},
+def compiler_of(flag: Flag, resolver: Resolver, document: Document) -> Compiler:
+    """A fresh compiler for rules of *flag*."""
+    return Compiler(
+        operators=OPERATORS,
+        document=document,
+        resolver=resolver,
+        generation=flag.generation,
+        flags=(flag.key,),
     )
 
 
-def check_flag(key: str, flag: Any, evaluators: Mapping[str, Any]) -> list[Problem]:
+def compile_flag(flag: Flag, resolver: Resolver, document: Document) -> tuple[Compiler, Node]:
+    """The targeting rule for *resolver*, and the compiler that knows what is wrong with it."""
+    compiler = compiler_of(flag, resolver, document)
+    return compiler, compiler.compile(flag.targeting, "targeting")
+
+
+def check_flag(key: str, flag: Any, document: Document) -> list[Problem]:
     """Every mistake in one flag definition, with paths inside it: ``targeting.if[1].fractional[2]``."""
     if not isinstance(flag, Mapping):
         return [Problem(path="", message="a flag is an object", hint="with variants and defaultVariant")]
@@ -97,21 +45,21 @@ def check_flag(key: str, flag: Any, evaluators: Mapping[str, Any]) -> list[Probl
     targeting = flag.get("targeting")
     if targeting is not None and not isinstance(targeting, Mapping):
         return [*problems, Problem(path="targeting", message="a rule is an object", hint="like {if: […]}")]
-    parsed = read_flag(key, flag, {})
+    parsed = read_flag(key, flag, document.metadata)
     if parsed.targeting is not None:
-        compiler, _ = parsed.compile(DataResolver(key), evaluators)
+        compiler, _ = compile_flag(parsed, DataResolver(key), document)
         problems += compiler.problems
         if not compiler.fatal:
-            problems += _unknown_results(parsed, parsed.targeting, "targeting", evaluators)
+            problems += _unknown_results(parsed, parsed.targeting, "targeting", document.evaluators)
     return problems
 
 
-def check_evaluators(evaluators: Mapping[str, Any]) -> list[Problem]:
+def check_evaluators(document: Document) -> list[Problem]:
     """Every mistake in the shared rules (``$evaluators``), with paths ``$evaluators.NAME…``."""
-    flag = read_flag("", {}, {})
+    flag = read_flag("", {}, document.metadata)
     problems: list[Problem] = []
-    for name, rule in evaluators.items():
-        compiler = flag.compiler(DataResolver("flag"), evaluators)
+    for name, rule in document.evaluators.items():
+        compiler = compiler_of(flag, DataResolver("flag"), document)
         if isinstance(rule, Mapping):
             compiler.compile(rule, f"$evaluators.{name}")
             problems += compiler.problems
@@ -126,11 +74,20 @@ def check_routing_flag(flag: Any) -> list[Problem]:
     variants = flag.get("variants") if isinstance(flag, Mapping) else None
     for name, variant in (variants if isinstance(variants, Mapping) else {}).items():
         problems += _check_routing_variant(f"variants.{name}", variant)
+    if isinstance(flag, Mapping) and is_archived(flag):
+        message, hint = "an archived flag routes nothing", "bring it back, or take it from the route"
+        problems.append(Problem(path="metadata.archived", message=message, hint=hint))
     if isinstance(flag, Mapping) and flag.get("defaultVariant") is None:
         known = ", ".join(map(str, variants)) if isinstance(variants, Mapping) else ""
         message = "a flag that routes needs a default variant"
         problems.append(Problem(path="defaultVariant", message=message, hint=f"one of {known}"))
     return problems
+
+
+def is_archived(flag: Mapping[str, Any]) -> bool:
+    """Whether the definition *flag* says that it is kept for the record alone."""
+    metadata = flag.get("metadata")
+    return isinstance(metadata, Mapping) and metadata.get("archived") is True
 
 
 def _check_shape(flag: Mapping[str, Any]) -> Iterator[Problem]:
@@ -140,18 +97,41 @@ def _check_shape(flag: Mapping[str, Any]) -> Iterator[Problem]:
     state = flag.get("state", "ENABLED")
     if state not in STATES:
         yield Problem(path="state", message=f"{state!r} is not a state", hint="ENABLED or DISABLED")
-    yield from check_metadata(flag.get("metadata"), "metadata")
+    metadata = flag.get("metadata")
+    yield from check_metadata(metadata, "metadata")
+    if isinstance(metadata, Mapping):
+        yield from _check_labels(metadata, state)
+
+
+def _check_labels(metadata: Mapping[str, Any], state: Json) -> Iterator[Problem]:
+    """What is kept for the record alone is off, and the names that mean something are spelled right."""
+    archived = metadata.get("archived", False)
+    if not isinstance(archived, bool):
+        yield Problem(path="metadata.archived", message=f"{archived!r} is not true or false")
+    elif archived and state != "DISABLED":
+        hint = "state: DISABLED, so that providers that evaluate by themselves leave it off too"
+        yield Problem(path="state", message="an archived flag is disabled", hint=hint)
+    for name in metadata:
+        if name not in _MEANT and str(name)[:4].lower() in ("safe", "hash"):
+            meant = get_close_matches(str(name), _MEANT, n=1, cutoff=0.8)
+            if meant:
+                hint = f"did you mean {meant[0]}?"
+                yield Problem(path=f"metadata.{name}", message="would have no effect", hint=hint)
 
 
 def check_metadata(metadata: Any, path: str) -> Iterator[Problem]:
-    """Metadata is flat: text, numbers, booleans; ``hashVersion`` is 1, 2 or 3."""
+    """Metadata is flat: text, numbers, booleans; ``hashVersion`` is 1, 2 or 3; owner, description and tags
+    are text."""
     if metadata is None:
         return
     if not isinstance(metadata, Mapping):
         yield Problem(path=path, message="metadata is an object")
         return
     for name, value in metadata.items():
-        if not isinstance(value, str | bool | int | float):
+        if name in _LABELS and not isinstance(value, str):
+            hint = "one text, with commas: flagd's metadata is flat" if name == "tags" else "quote it"
+            yield Problem(path=f"{path}.{name}", message=f"{name} is a text", hint=hint)
+        elif not isinstance(value, str | bool | int | float):
             yield Problem(path=f"{path}.{name}", message="metadata is text, a number or a boolean")
     version = metadata.get("hashVersion", DEFAULT_GENERATION)
     if type(version) is not int or version not in GENERATIONS:

@@ -31,7 +31,7 @@ class Draw:
 
     key: bytes
     digest: int
-    bucket: float
+    bucket: int | float
     total: int
     weights: tuple[int, ...]
     value: Json
@@ -51,7 +51,9 @@ class Distribution:
         """Where *key* falls; None when no entry has weight or, in generation 1, beyond the last."""
         digest = murmur(key)
         legacy = self.generation == 1
-        place = legacy_bucket(digest) if legacy else bucket(digest, self.total)
+        place: int | float = bucket(digest, self.total)
+        if legacy:
+            place = legacy_bucket(digest)
         index = bisect_right(self.ends, place)
         if self.total == 0 or index == len(self.values):
             return None

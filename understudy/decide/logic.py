@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any, Protocol
 
 from understudy.decide.coercion import Json, truthy
+from understudy.decide.definition import Document, Flag
 from understudy.errors import Problem
 
 Run = Callable[[Any], Json]
@@ -18,11 +19,16 @@ DEEPEST = 100
 """Rules may nest this deep: hand-written ones stay below 20, and Python's own stack ends near 1000."""
 
 
-@dataclass(frozen=True, slots=True)
+MOST_OPERATIONS = 10_000
+"""One evaluation stays in milliseconds: shared rules that double one another could run for years."""
+
+
+@dataclass(slots=True, eq=False)
 class Node:
     """One compiled rule: ``run(data)`` gives its value; a ``constant`` one has it already.
 
-    ``boolean`` promises True or False and nothing else, which saves asking for truthiness.
+    ``boolean`` promises True or False and nothing else, which saves asking for truthiness. Never
+    changed; not frozen, because making one would cost three times as much.
     """
 
     run: Run
@@ -60,10 +66,13 @@ class Resolver(Protocol):
     def element(self) -> "Resolver":
         """The resolver for rules that look at one element of a list."""
 
+    def of_flag(self, key: str) -> "Resolver":
+        """The resolver for another flag in the same context."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, eq=False)
 class Arguments:
-    """What stands to the right of an operator, with the place of each for messages."""
+    """What stands to the right of an operator, with the place of each for messages. Never changed."""
 
     operator: str
     path: str
@@ -112,27 +121,35 @@ def arguments_of(operator: str, given: Json, path: str, depth: int) -> Arguments
 
 
 class Compiler:
-    """Compiles rules of one flag for one resolver; ``problems`` grows with every mistake met."""
+    """Compiles rules of one flag for one resolver; ``problems`` grows with every mistake met.
+
+    ``weight`` is how many operations one evaluation may run; ``flags`` are those that led here by
+    asking one another.
+    """
 
     def __init__(
         self,
         *,
         operators: Mapping[str, Operator],
-        evaluators: Mapping[str, Json],
+        document: Document,
         resolver: Resolver,
         generation: int,
+        flags: tuple[str, ...] = (),
         inside: tuple[str, ...] = (),
-        compiled: dict[tuple[int, str], tuple["Compiler", Node, int]] | None = None,
+        compiled: dict[tuple[int, str, bool], tuple["Compiler", Node, int]] | None = None,
     ) -> None:
         self.operators = operators
-        self.evaluators = evaluators
+        self.document = document
+        self.evaluators = document.evaluators
         self.resolver = resolver
         self.generation = generation
         self.problems: list[Problem] = []
         self.fatal = False
         self.reached = 0
+        self.weight = 0
+        self.flags = flags
         self._inside = inside
-        # Shared by all compilers of one rule: evaluators that double each other stay cheap.
+        # Shared by all compilers of one rule: evaluators and flags that double each other stay cheap.
         self._compiled = {} if compiled is None else compiled
 
     def problem(self, path: str, message: str, hint: str = "", *, fatal: bool = False) -> Node:
@@ -163,23 +180,68 @@ class Compiler:
         """A compiler for the rule that `map` and its kind apply to each element; see `adopt`."""
         return self._another(self.resolver.element(), self._inside)
 
-    def adopt(self, other: "Compiler") -> None:
-        """Take over what compiling with *other* found."""
+    def adopt(self, other: "Compiler", path: str, *, times: int = 1) -> None:
+        """Take over what compiling with *other* found; what it made may run so many *times*."""
         self.problems += other.problems
         self.fatal = self.fatal or other.fatal
         self.reached = max(self.reached, other.reached)
+        self.weigh(0 if other.is_heavy else other.weight * times, path)
+
+    def weigh(self, operations: int, path: str) -> None:
+        """Add *operations* to what one evaluation may run; the first too many are a mistake at *path*."""
+        was_heavy = self.is_heavy
+        self.weight += operations
+        if self.is_heavy and not was_heavy:
+            message = f"one evaluation may run more than {MOST_OPERATIONS:,} operations"
+            self.problem(path, message, fatal=True)
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether one evaluation could take too long; what follows is not read any more."""
+        return self.weight > MOST_OPERATIONS
+
+    def of_flag(self, flag: Flag, where: str, depth: int) -> Node:
+        """The rule of another *flag* in the same context; its mistakes are noted at *where*."""
+        key = (id(self.resolver), flag.key, True)
+        if key not in self._compiled:
+            other = Compiler(
+                operators=self.operators,
+                document=self.document,
+                resolver=self.resolver.of_flag(flag.key),
+                generation=flag.generation,
+                flags=(*self.flags, flag.key),
+                compiled=self._compiled,
+            )
+            node = other.compile(flag.targeting, "targeting", depth + 1)
+            self._compiled[key] = other, node, other.reached - depth
+        return self._known(key, where, f"flag {flag.key!r}", depth)
+
+    def _known(self, key: tuple[int, str, bool], where: str, what: str, depth: int) -> Node:
+        """What was compiled before, with what came of it."""
+        other, node, height = self._compiled[key]
+        self.reached = max(self.reached, depth + height)
+        self.weigh(0 if other.is_heavy else other.weight, where)
+        if other.problems:
+            instead = self.problem(where, f"{what}: {other.problems[0]}", fatal=other.fatal)
+            return instead if other.fatal else node
+        if depth + height > DEEPEST:
+            return self.problem(where, f"nested deeper than {DEEPEST} levels", fatal=True)
+        return node
 
     def _another(self, resolver: Resolver, inside: tuple[str, ...]) -> "Compiler":
         return Compiler(
             operators=self.operators,
-            evaluators=self.evaluators,
+            document=self.document,
             resolver=resolver,
             generation=self.generation,
+            flags=self.flags,
             inside=inside,
             compiled=self._compiled,
         )
 
-    def _list(self, items: Sequence[Json], path: str, depth: int) -> Node:
+    def _list(self, items: list[Json], path: str, depth: int) -> Node:
+        if self.document.members_of(items).are_plain:
+            return constant(items)
         nodes = [self.compile(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(items)]
         if all(node.constant for node in nodes):
             return constant([node.value for node in nodes])
@@ -192,6 +254,9 @@ class Compiler:
             self.problem(path, f"a rule has exactly one operator; here: {found}", fatal=bool(rule))
             return constant(dict(rule))
         name, given = next(iter(rule.items()))
+        self.weigh(1, path)
+        if self.is_heavy:
+            return constant(None)
         if name == "$ref":
             return self._reference(given, path, depth)
         operator = self.operators.get(name) if isinstance(name, str) else None
@@ -226,18 +291,12 @@ class Compiler:
         if name in self._inside:
             circle = " → ".join((*self._inside[self._inside.index(name) :], name))
             return self.problem(where, f"evaluators refer to each other in a circle: {circle}", fatal=True)
-        key = (id(self.resolver), name)
+        key = (id(self.resolver), name, False)
         if key not in self._compiled:
             other = self._another(self.resolver, (*self._inside, name))
             node = other.compile(self.evaluators[name], f"$evaluators.{name}", depth + 1)
             self._compiled[key] = other, node, other.reached - depth
-        other, node, height = self._compiled[key]
-        self.reached = max(self.reached, depth + height)
-        if other.problems:
-            return self.problem(where, f"evaluator {name!r}: {other.problems[0]}", fatal=other.fatal)
-        if depth + height > DEEPEST:
-            return self.problem(where, f"nested deeper than {DEEPEST} levels", fatal=True)
-        return node
+        return self._known(key, where, f"evaluator {name!r}", depth)
 
 
 def applied(function: Callable[..., Json], nodes: Sequence[Node], *, boolean: bool = False) -> Node:

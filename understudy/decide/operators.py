@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from understudy.decide import arrays, fields, fractional, semver
+from understudy.decide import arrays, fields, fractional, prerequisites, semver
 from understudy.decide.coercion import (
+    MOST_TEXT,
     Json,
     joined,
     less,
@@ -17,6 +18,8 @@ from understudy.decide.coercion import (
     truthy,
 )
 from understudy.decide.logic import Arguments, Compiler, Node, Operator, applied, constant
+from understudy.decide.naming import check_names
+from understudy.decide.schedule import check_schedule
 
 
 def _eager(
@@ -105,7 +108,16 @@ def _in(compiler: Compiler, arguments: Arguments) -> Node:
             return word in value if type(value) is str else contains(word, value)
 
         return Node(find, boolean=True)
+    if hay.constant and isinstance(hay.value, list):
+        return _in_list(compiler, needle, hay.value)
     return applied(contains, (needle, hay), boolean=True)
+
+
+def _in_list(compiler: Compiler, needle: Node, items: list[Json]) -> Node:
+    members, run = compiler.document.members_of(items), needle.run
+    if needle.constant or not members.are_plain:
+        return applied(contains, (needle, constant(items)), boolean=True)
+    return Node(lambda data: run(data) in members, boolean=True)
 
 
 def _cat(compiler: Compiler, arguments: Arguments) -> Node:
@@ -113,7 +125,14 @@ def _cat(compiler: Compiler, arguments: Arguments) -> Node:
     if len(nodes) == 2 and nodes[0].constant and not nodes[1].constant:
         prefix, run = joined(nodes[0].value), nodes[1].run
         return Node(lambda data: prefix + joined(run(data)))
-    return applied(lambda *parts: "".join(map(joined, parts)), nodes)
+    return applied(_concatenated, nodes)
+
+
+def _concatenated(*values: Json) -> str:
+    parts = [joined(value) for value in values]
+    if sum(map(len, parts)) > MOST_TEXT:
+        raise ValueError("a rule makes a text that is too long")
+    return "".join(parts)
 
 
 def _substr(source: Json, start: Json, length: Json = None) -> str:
@@ -137,6 +156,22 @@ def _between(compare: Callable[[Json, Json], bool]) -> Callable[..., bool]:
         return compare(low, middle) and (not high or compare(middle, high[0]))
 
     return ordered
+
+
+def _equality(function: Callable[..., Json]) -> Operator:
+    def build(compiler: Compiler, arguments: Arguments) -> Node:
+        check_names(compiler, arguments)
+        return applied(function, compiler.each(arguments), boolean=True)
+
+    return Operator(build, 2, 2)
+
+
+def _order(function: Callable[..., Json], most: int) -> Operator:
+    def build(compiler: Compiler, arguments: Arguments) -> Node:
+        check_schedule(compiler, arguments)
+        return applied(function, compiler.each(arguments), boolean=True)
+
+    return Operator(build, 2, most)
 
 
 def _arithmetic(function: Callable[[float, float], float]) -> Callable[[Json, Json], Json]:
@@ -185,7 +220,15 @@ def _extreme(choose: Callable[[Sequence[float]], float]) -> Callable[..., Json]:
 
 
 def _merge(*values: Json) -> list[Json]:
-    return [item for value in values for item in (value if isinstance(value, list) else (value,))]
+    merged: list[Json] = []
+    for value in values:
+        if isinstance(value, list):
+            merged += value
+        else:
+            merged.append(value)
+        if len(merged) > MOST_TEXT:
+            raise ValueError("a rule makes a list that is too long")
+    return merged
 
 
 def _starts_with(value: Json, prefix: Json) -> bool | None:
@@ -203,7 +246,16 @@ def _sem_ver(compiler: Compiler, arguments: Arguments) -> Node:
         compiler.problem(arguments.paths[1], f"unknown comparison {sign.value!r}", hint)
     if target.constant and semver.parse(target.value) is None:
         compiler.problem(arguments.paths[2], f"{target.value!r} is not a version", "like 1.2.3")
-    return applied(semver.satisfies, (version, sign, target))
+    wanted = semver.parse(target.value) if target.constant else None
+    if version.constant or wanted is None or sign.value not in semver.OPERATORS:
+        return applied(semver.satisfies, (version, sign, target))
+    run, operator = version.run, str(sign.value)
+
+    def satisfied(data: object) -> bool | None:
+        found = semver.parse(run(data))
+        return None if found is None else semver.compare(found, operator, wanted)
+
+    return Node(satisfied)
 
 
 OPERATORS: Mapping[str, Operator] = {
@@ -214,16 +266,16 @@ OPERATORS: Mapping[str, Operator] = {
     "?:": Operator(_if),
     "and": Operator(_and, 1),
     "or": Operator(_or, 1),
-    "==": _eager(loose_equal, 2, 2, boolean=True),
-    "===": _eager(strict_equal, 2, 2, boolean=True),
-    "!=": _eager(lambda a, b: not loose_equal(a, b), 2, 2, boolean=True),
-    "!==": _eager(lambda a, b: not strict_equal(a, b), 2, 2, boolean=True),
+    "==": _equality(loose_equal),
+    "===": _equality(strict_equal),
+    "!=": _equality(lambda a, b: not loose_equal(a, b)),
+    "!==": _equality(lambda a, b: not strict_equal(a, b)),
     "!": _eager(lambda value: not truthy(value), 1, 1, boolean=True),
     "!!": _eager(truthy, 1, 1, boolean=True),
-    ">": _eager(lambda a, b: less(b, a), 2, 2, boolean=True),
-    ">=": _eager(lambda a, b: less_or_equal(b, a), 2, 2, boolean=True),
-    "<": _eager(_between(less), 2, 3, boolean=True),
-    "<=": _eager(_between(less_or_equal), 2, 3, boolean=True),
+    ">": _order(lambda a, b: less(b, a), 2),
+    ">=": _order(lambda a, b: less_or_equal(b, a), 2),
+    "<": _order(_between(less), 3),
+    "<=": _order(_between(less_or_equal), 3),
     "max": _eager(_extreme(max), 1),
     "min": _eager(_extreme(min), 1),
     "+": _eager(_sum, 1),
@@ -241,6 +293,7 @@ OPERATORS: Mapping[str, Operator] = {
     "in": Operator(_in, 2, 2),
     "cat": Operator(_cat, 0),
     "substr": _eager(_substr, 2, 3),
+    "flag": Operator(prerequisites.flag, 1, 1, strict=True),
     "fractional": Operator(fractional.build, 1, strict=True),
     "starts_with": _eager(_starts_with, 2, 2, strict=True),
     "ends_with": _eager(_ends_with, 2, 2, strict=True),

@@ -1,22 +1,21 @@
 """A rules document, compiled: which variant each request gets, and what that means for it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from understudy.decide.coercion import Json
 from understudy.decide.context import Field, RequestResolver, unit_field
+from understudy.decide.definition import MATCH, Document, Flag, Outcome, outcome
 from understudy.decide.explain import Explanation, Trace, bucket_text, trace
 from understudy.decide.flags import (
-    Flag,
-    Outcome,
     check_evaluators,
     check_flag,
     check_metadata,
     check_routing_flag,
-    outcome,
-    read_flag,
+    compile_flag,
+    compiler_of,
 )
 from understudy.decide.logic import Run, closest
 from understudy.decide.routes import Route, check_route, matcher
@@ -36,7 +35,7 @@ class RuleError(UnderstudyError):
 class Decision:
     """Where one request goes, and why. One object per route, flag, variant, reason and error.
 
-    ``reason``: STATIC, DEFAULT, TARGETING_MATCH, DISABLED, ERROR, KILLED, or ROUTE (no flag).
+    ``reason``: STATIC, DEFAULT, TARGETINGMATCH, DISABLED, ERROR, KILLED, or ROUTE (no flag).
     ``control`` is the service asked for the second answer of the same version. ``fallback`` is the
     default variant's decision, None when this is it. ``index`` counts from 0 within one document.
     ``unit`` reads the unit from a request, ``unit_at`` says where (the route's ``unit``).
@@ -75,18 +74,17 @@ class CompiledRules:
     def __init__(
         self,
         *,
-        flags: Mapping[str, Flag],
+        document: Document,
         routes: Sequence[Route],
-        evaluators: Mapping[str, Json],
-        killed: Collection[str],
         clock: Callable[[], float] | None,
     ) -> None:
         self.decisions: list[Decision] = []
         self.errors: dict[str, int] = {}
-        self._flags = flags
+        self._document = document
         self._routes = tuple(routes)
-        self._evaluators = evaluators
-        self._killed = frozenset(killed)
+        routed = {route.flag for route in self._routes if route.flag is not None}
+        read = {key: document.flag(key) for key in routed}
+        self._flags: dict[str, Flag] = {key: flag for key, flag in read.items() if flag is not None}
         self._clock = clock
         self._known: dict[tuple[int, str, str, str], Decision] = {}
         self._route_of = matcher(self._routes, range(len(self._routes)))
@@ -136,11 +134,11 @@ class CompiledRules:
         clock = self._clock if now is None else lambda: now
         resolver = RequestResolver(flag.key, route.unit, clock)
         try:
-            traced = trace(flag.targeting, lambda: flag.compiler(resolver, self._evaluators), head)
+            traced = trace(flag.targeting, lambda: compiler_of(flag, resolver, self._document), head)
         except Exception as error:  # noqa: BLE001  # what decide answers with the default variant
             return _failed(flag, error), "the rule failed", None
         found = outcome(flag, traced.value)
-        suffix = ": default variant" if found.variant == flag.default and found.reason != _MATCH else ""
+        suffix = ": default variant" if found.variant == flag.default and found.reason != MATCH else ""
         return found, traced.text + suffix, traced
 
     def _decider(self, targets: Sequence[Target]) -> Callable[[Head], Decision | None]:
@@ -164,11 +162,12 @@ class CompiledRules:
         if settled is not None:
             fixed = self._decision(place, settled)
             return lambda _: fixed
-        _, node = flag.compile(RequestResolver(flag.key, route.unit, self._clock), self._evaluators)
+        resolver = RequestResolver(flag.key, route.unit, self._clock)
+        _, node = compile_flag(flag, resolver, self._document)
         return self._evaluating(place, flag, node.run)
 
     def _evaluating(self, place: int, flag: Flag, run: Run) -> Target:
-        matches = {name: self._decision(place, Outcome(name, _MATCH)) for name in flag.variants}
+        matches = {name: self._decision(place, Outcome(name, MATCH)) for name in flag.variants}
         known: dict[Json, Decision] = {
             **matches,
             None: self._decision(place, Outcome(flag.default, "DEFAULT")),
@@ -195,11 +194,8 @@ class CompiledRules:
 
     def _settled(self, flag: Flag) -> Outcome | None:
         """The outcome that depends on no request; None when there is a rule to ask."""
-        if flag.key in self._killed:
-            return Outcome(flag.safe, "KILLED")
-        if not flag.is_enabled:
-            return Outcome(flag.default, "DISABLED")
-        return Outcome(flag.default, "STATIC") if flag.targeting is None else None
+        found = self._document.settled(flag)
+        return Outcome(flag.default, found.reason) if found and found.reason == "DISABLED" else found
 
     def _decision(self, place: int, found: Outcome) -> Decision:
         flag = self._flags[self._routes[place].flag or ""]
@@ -238,9 +234,6 @@ class CompiledRules:
         return decision
 
 
-_MATCH = "TARGETING_MATCH"
-
-
 def _failed(flag: Flag, error: Exception) -> Outcome:
     # The kind alone: a message could hold what the client sent, and errors must stay few.
     return Outcome(flag.default, "ERROR", f"the rule failed: {type(error).__name__}")
@@ -254,13 +247,22 @@ def check_rules(
     metadata: Mapping[str, Any] = _EMPTY,
 ) -> list[Problem]:
     """Every mistake in a rules document, with paths like ``flags.KEY.state`` and ``routes[0].unit``."""
-    problems = [*check_metadata(metadata, "metadata"), *check_evaluators(evaluators)]
-    routed = {route.flag for route in routes}
-    for key, flag in flags.items():
-        found = check_flag(key, flag, evaluators)
-        if key in routed:
-            found += check_routing_flag(flag)
-        problems += [_below(f"flags.{key}", problem) for problem in found]
+    document = Document(flags=flags, evaluators=evaluators, metadata=metadata)
+    problems = [*check_metadata(metadata, "metadata"), *check_evaluators(document)]
+    return problems + _check_flags(document, flags) + check_routing(flags=flags, routes=routes)
+
+
+def _check_flags(document: Document, keys: Iterable[str]) -> list[Problem]:
+    found = [(key, check_flag(key, document.flags[key], document)) for key in keys]
+    return [_below(f"flags.{key}", problem) for key, problems in found for problem in problems]
+
+
+def check_routing(*, flags: Mapping[str, Any], routes: Sequence[Route]) -> list[Problem]:
+    """What is wrong with the routes, and what keeps their flags, right or wrong themselves, from routing."""
+    problems: list[Problem] = []
+    for key in dict.fromkeys(route.flag for route in routes):
+        if key is not None and key in flags:
+            problems += [_below(f"flags.{key}", problem) for problem in check_routing_flag(flags[key])]
     for place, route in enumerate(routes):
         problems += check_route(route, f"routes[{place}]")
         if route.flag is not None and route.flag not in flags:
@@ -283,19 +285,25 @@ def compile_rules(
     metadata: Mapping[str, Any] = _EMPTY,
     killed: Collection[str] = (),
     clock: Callable[[], float] | None = None,
+    are_checked: bool = False,
 ) -> CompiledRules:
     """Compile a rules document. Raises RuleError with every mistake found.
 
+    *are_checked* says that `check_rules` found none: then only what routes consult is read again.
     *killed* names the flags whose kill switch is on (unknown ones are ignored). *clock* gives
     `$flagd.timestamp` in seconds since 1970, asked only by rules that name it; without it, null.
     """
-    problems = check_rules(flags=flags, routes=routes, evaluators=evaluators, metadata=metadata)
+    document = Document(flags=flags, evaluators=evaluators, metadata=metadata, killed=killed)
+    if are_checked:
+        named = dict.fromkeys(route.flag for route in routes)
+        routed = [key for key in named if key is not None and key in flags]
+        problems = [*_check_flags(document, routed), *check_routing(flags=flags, routes=routes)]
+    else:
+        problems = check_rules(flags=flags, routes=routes, evaluators=evaluators, metadata=metadata)
     if problems:
         raise RuleError(tuple(problems))
     return CompiledRules(
-        flags={key: read_flag(key, flag, metadata) for key, flag in flags.items()},
+        document=document,
         routes=routes,
-        evaluators=evaluators,
-        killed=killed,
         clock=clock,
     )

@@ -17,7 +17,7 @@ _VERSION = re.compile(
     re.ASCII,
 )
 # Sorts after every prerelease: a version without one is the newer.
-_RELEASE = ((2, 0, ""),)
+_RELEASE: tuple[tuple[int, int, str], ...] = ((2, 0, ""),)
 
 
 def parse(value: Json) -> Version | None:
@@ -28,16 +28,15 @@ def parse(value: Json) -> Version | None:
     """
     if type(value) not in (str, int, float):
         return None
-    found = _VERSION.fullmatch(joined(value))
+    found = _VERSION.fullmatch(value if type(value) is str else joined(value))
     if not found:
         return None
     major, minor, patch, prerelease = found.groups()
-    return int(major), int(minor or 0), int(patch or 0), _prerelease(prerelease)
+    rest = _RELEASE if prerelease is None else _prerelease(prerelease)
+    return int(major), int(minor or 0), int(patch or 0), rest
 
 
-def _prerelease(identifiers: str | None) -> tuple[tuple[int, int, str], ...]:
-    if identifiers is None:
-        return _RELEASE
+def _prerelease(identifiers: str) -> tuple[tuple[int, int, str], ...]:
     return tuple(
         (0, int(part), "") if part.isdigit() and len(part) < 4000 else (1, 0, part)
         for part in identifiers.split(".")

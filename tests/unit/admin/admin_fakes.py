@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.admin import Change, Readiness, Reload
+from understudy.admin import Change, Readiness, Reload, Succession
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
 from understudy.store import Sample, StoredRules
 
@@ -45,6 +45,7 @@ class FakeControl:
     hangs: bool = False
     follow: int = 2
     changes: int = 0
+    succession: Succession = field(default_factory=Succession)
 
     async def _answer(self) -> None:
         if self.hangs:

@@ -235,6 +235,25 @@ async def test_a_flood_of_changes_is_slowed_down(world: World, monkeypatch: pyte
         assert (await client.get("/api/v1/rules")).status_code == 204
 
 
+async def test_evaluating_is_no_change_and_has_its_own_field(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OFREP asks by POST, as often as it likes; a viewer's token may come as X-API-Key, and then alone."""
+    monkeypatch.setattr("understudy.admin.gate.time.monotonic", lambda: 5.0)
+    hollow(world.app)
+    token = world.texts[Role.VIEWER]
+    async with world.client(**{"X-API-Key": token}) as client:
+        statuses = [(await client.post("/ofrep/v1/evaluate/flags")).status_code for _ in range(302)]
+    async with world.client(token=token, **{"X-API-Key": token}) as client:
+        both = await client.post("/ofrep/v1/evaluate/flags")
+    async with world.client() as client:
+        none = await client.post("/ofrep/v1/evaluate/flags")
+
+    assert statuses == [204] * 302
+    assert both.status_code == 400
+    assert none.status_code == 401
+
+
 # -- until the first token exists -----------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ from understudy.config.address import (
     read_listen,
     read_network,
     read_origin,
+    read_page_origin,
+    read_sync,
 )
 from understudy.config.place import Refused
 
@@ -37,6 +39,11 @@ SOCKET = "for example unix:/run/shop.sock"
         (read_origin, "https://[::1]:8443/", "https://[::1]:8443"),
         (read_origin, "unix:/run/shop.sock", "unix:/run/shop.sock"),
         (read_origin, "unix:shop.sock", "unix:shop.sock"),
+        (read_page_origin, "https://App.example.com", "https://app.example.com"),
+        (read_page_origin, "http://[::1]:3000", "http://[::1]:3000"),
+        (read_page_origin, "*", "*"),
+        (read_sync, "127.0.0.1:8015", "127.0.0.1:8015"),
+        (read_sync, "off", ""),
         (read_network, "10.0.0.0/8", "10.0.0.0/8"),
         (read_network, "::1", "::1/128"),
     ],
@@ -145,6 +152,25 @@ def test_a_good_address_is_normalised(read: Callable[[object], str], written: st
         ),
         (read_origin, 9001, "must be a URL, not 9001", ORIGIN),
         (read_origin, ["http://a"], "must be one URL, not a list", "several stand under origins"),
+        (
+            read_page_origin,
+            "https://a/x",
+            'must be scheme, host and port alone, not "https://a/x"',
+            "did you mean https://a?",
+        ),
+        (
+            read_page_origin,
+            "app.example.com",
+            'must be an origin such as https://app.example.com, not "app.example.com"',
+            "",
+        ),
+        (read_page_origin, 7, "must be an origin such as https://app.example.com, not 7", ""),
+        (
+            read_sync,
+            "0.0.0.0:8015",
+            "0.0.0.0:8015 can be reached from other machines, and this version has no API tokens",
+            "",
+        ),
         (read_network, "10.1.0.0/8", '"10.1.0.0/8" has bits set beyond its mask', "did you mean 10.0.0.0/8?"),
         (read_network, "lan", '"lan" is not a network', "for example 10.0.0.0/8"),
         (read_network, 10, "must be a network, not 10", "for example 10.0.0.0/8"),
@@ -196,8 +222,16 @@ def test_loopback_is_recognised(listen: str, expected: bool) -> None:
 @given(st.text(), st.sampled_from(["", "http://", "[", "127.0.0.1:"]))
 def test_reading_an_address_only_ever_refuses(text: str, start: str) -> None:
     """No text makes a reader fail in another way than by refusing."""
-    for read in (read_listen, read_origin, read_network):
+    for read in (read_listen, read_origin, read_page_origin, read_sync, read_network):
         try:
             assert isinstance(read(start + text), str)
         except Refused:
             continue
+
+
+def test_a_missing_grpcio_is_told_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that mends it."""
+    monkeypatch.setattr("understudy.config.address.find_spec", lambda name: None)
+    with pytest.raises(Refused) as refused:
+        read_sync("127.0.0.1:8015")
+    assert refused.value.hint == "pip install 'understudy[flagd]'"

@@ -444,3 +444,20 @@ def test_any_document_is_accepted_or_refused(value: Any) -> None:
     else:
         is_sound = parse_rules(rules.document, services=SERVICES) == rules
     assert is_sound
+
+
+def test_what_was_accepted_before_is_not_read_again_but_what_it_asks_is() -> None:
+    """A change elsewhere is found with the same problems as in a first reading."""
+    asking = flag(variants={"a": 1, "stable": 2}, targeting={"flag": "base"})
+    given = {"base": flag(variants={"stable": 1}), "top": asking, "other": flag(variants={"stable": 1})}
+    before = parse_rules({"flags": given}, services=())
+    assert parse_rules({"flags": given}, services=(), before=before) == before
+    for changed in (
+        {"top": asking, "other": given["other"]},
+        {**given, "other": flag(variants={"stable": 1}, state="ON")},
+    ):
+        with pytest.raises(ConfigError) as first:
+            parse_rules({"flags": changed}, services=())
+        with pytest.raises(ConfigError) as again:
+            parse_rules({"flags": changed}, services=(), before=before)
+        assert again.value.problems == first.value.problems

@@ -207,11 +207,17 @@ def test_a_split_without_a_unit_is_warned_of() -> None:
         ({"$ref": "loop"}, False),
         ({"$ref": "nobody"}, False),
         (None, False),
+        ({"==": [{"flag": "split"}, "a"]}, True),
+        ({"flag": ["split"]}, True),
+        ({"flag": "plain"}, False),
+        ({"flag": "loop"}, False),
     ],
 )
 def test_a_rule_needs_the_unit_when_it_looks_at_it(rule: Any, expected: bool) -> None:
     """By name, or in a split that has no key of its own; through shared rules too."""
-    assert needs_unit(rule, {"split": SPLIT, "loop": {"$ref": "loop"}}) is expected
+    loop = {"targeting": {"flag": "loop"}}
+    flags = {"split": {"targeting": SPLIT}, "plain": {"variants": {"a": 1}}, "loop": loop}
+    assert needs_unit(rule, {"split": SPLIT, "loop": {"$ref": "loop"}}, flags) is expected
 
 
 def test_outcomes_follow_every_branch() -> None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501  # a table reads best with one case a line
 
+import json
 from typing import Any
 
 import pytest
@@ -99,3 +100,83 @@ def test_a_killed_flag_answers_its_safe_variant(key: str) -> None:
     """The kill switch comes before state and targeting."""
     found = evaluate(key, killed=[key])
     assert (found.variant, found.reason) == (FLAGS[key]["defaultVariant"], "KILLED")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "answer", "code"),
+    [
+        (True, "boolean", "True", ""),
+        (True, "integer", "None", "TYPE_MISMATCH"),
+        (True, "float", "None", "TYPE_MISMATCH"),
+        (1, "boolean", "None", "TYPE_MISMATCH"),
+        (1, "integer", "1", ""),
+        (1, "float", "1.0", ""),
+        (1.0, "integer", "None", "TYPE_MISMATCH"),
+        (1.0, "float", "1.0", ""),
+        ("1", "string", "'1'", ""),
+        ("1", "integer", "None", "TYPE_MISMATCH"),
+        ({"a": 1}, "object", "{'a': 1}", ""),
+        ([1], "object", "[1]", ""),
+        ([1], "string", "None", "TYPE_MISMATCH"),
+    ],
+)
+def test_a_caller_gets_the_type_it_expects_or_a_mismatch(
+    value: Any, kind: str, answer: str, code: str
+) -> None:
+    """1 and 1.0 stay apart; only a float may be made of an integer."""
+    evaluator = Evaluator(flags={"f": {"variants": {"v": value}, "defaultVariant": "v"}})
+    assert repr(evaluator.evaluate("f", {}).value) == repr(value)
+    found = evaluator.evaluate("f", {}).expecting(kind)
+    assert (repr(found.value), found.error_code) == (answer, code)
+
+
+def test_no_variant_fits_every_type() -> None:
+    """Where the caller's own default counts, its type is the caller's affair."""
+    assert evaluate("off").expecting("integer").reason == "DISABLED"
+    assert evaluate("nobody").expecting("integer").error_code == "FLAG_NOT_FOUND"
+
+
+def test_answers_are_made_once() -> None:
+    """Two contexts with one outcome are given one object."""
+    evaluator = Evaluator(flags=FLAGS, evaluators={"ballmer": BALLMER})
+    first = evaluator.evaluate("shared", {"email": "x"})
+    assert evaluator.evaluate("shared", {"email": "y"}) is first
+
+
+def test_what_is_unchanged_is_taken_over() -> None:
+    """Only what changed is compiled anew; 1 and 1.0, a kill switch and shared rules are changes."""
+    first = {
+        name: {"variants": {"x": 1}, "defaultVariant": "x", "targeting": {"if": ["x"]}} for name in "abc"
+    }
+    before = Evaluator(flags=first, evaluators={"s": {"var": "x"}})
+
+    def kept(flags: dict[str, Any], evaluators: Any = None, **more: Any) -> str:
+        given = {"s": {"var": "x"}} if evaluators is None else evaluators
+        after = Evaluator(flags=flags, evaluators=given, before=before, **more)
+        assert after.keys == tuple(flags)
+        assert [after.evaluate(name, {}) for name in flags] == [
+            Evaluator(flags=flags, evaluators=given, **more).evaluate(name, {}) for name in flags
+        ]
+        return "".join(n for n in flags if after.evaluate(n, {}) is before.evaluate(n, {}))
+
+    copied = json.loads(json.dumps(first))
+    assert kept(copied) == "abc"
+    assert kept(copied | {"a": {**first["a"], "variants": {"x": 1.0}}}) == "bc"
+    assert kept({"b": copied["b"], "d": copied["a"]}) == "b"
+    assert kept(copied, killed=["c"]) == "ab"
+    assert kept(copied, {"s": {"var": "y"}}) == ""
+    assert kept(copied, metadata={"owner": "us"}) == ""
+    assert kept(copied, clock=lambda: 1.0) == ""
+
+
+def test_a_flag_that_asks_another_follows_its_change() -> None:
+    """It is not taken over when the other changed, whether it asks itself or through a shared rule."""
+    plain = {"variants": {"on": 1, "off": 2}, "defaultVariant": "off"}
+    shared = {"asked": {"flag": "base"}}
+    for rule in ({"flag": "base"}, {"$ref": "asked"}):
+        top = {**plain, "targeting": rule}
+        before = Evaluator(flags={"base": plain, "top": top}, evaluators=shared)
+        after = Evaluator(
+            flags={"base": {**plain, "defaultVariant": "on"}, "top": top}, evaluators=shared, before=before
+        )
+        assert (before.evaluate("top", {}).variant, after.evaluate("top", {}).variant) == ("off", "on")

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from understudy.decide import check_evaluators, check_flag, check_routing_flag
+from understudy.decide import Document, check_evaluators, check_flag, check_routing_flag
 
 VARIANTS = {"stable": {"serve": "v1"}, "canary": {"serve": "v2"}}
 GOOD = {"state": "ENABLED", "variants": VARIANTS, "defaultVariant": "stable"}
 
 
 def found(flag: Any, evaluators: dict[str, Any] | None = None) -> list[str]:
-    return [str(problem) for problem in check_flag("shop", flag, evaluators or {})]
+    return [str(problem) for problem in check_flag("shop", flag, Document(evaluators=evaluators))]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def found(flag: Any, evaluators: dict[str, Any] | None = None) -> list[str]:
         ({"targeting": {"if": [{"$ref": "x"}, "canary"]}}, "targeting.if[0].$ref: there is no evaluator 'x'"),
         ({"metadata": {"safeVariant": "safe"}}, "metadata.safeVariant: there is no variant 'safe'"),
         ({"metadata": {"hashVersion": 4}}, "metadata.hashVersion: 4 is not 1, 2 or 3 (2 is what the flagd daemon computes)"),
-        ({"metadata": {"owner": ["a"]}}, "metadata.owner: metadata is text, a number or a boolean"),
+        ({"metadata": {"team": ["a"]}}, "metadata.team: metadata is text, a number or a boolean"),
         ({"metadata": []}, "metadata: metadata is an object"),
     ],
     ids=str,
@@ -57,7 +57,7 @@ def test_all_mistakes_are_named_at_once() -> None:
         "targeting": {"if": [{"nope": 1}, {"==": []}]},
         "extra": 1,
     }
-    assert [problem.path for problem in check_flag("f", flag, {})] == [
+    assert [problem.path for problem in check_flag("f", flag, Document())] == [
         "extra",
         "state",
         "variants.True",
@@ -99,7 +99,7 @@ def test_a_broken_evaluator_is_named_where_it_is_used() -> None:
 def test_evaluators_are_checked_on_their_own() -> None:
     """Shared rules that no flag uses are read too."""
     shared = {"good": {"!": {"var": "x"}}, "bad": {"==": [1]}, "text": "x", "self": {"!": {"$ref": "self"}}}
-    paths = [problem.path for problem in check_evaluators(shared)]
+    paths = [problem.path for problem in check_evaluators(Document(evaluators=shared))]
     assert paths == ["$evaluators.bad.==", "$evaluators.text", "$evaluators.self.!.$ref"]
 
 
@@ -119,3 +119,42 @@ def test_a_flag_that_routes_says_where_to(change: dict[str, Any], path: str) -> 
     """Variants that serve nothing, and no default variant, keep a flag from routing."""
     assert [problem.path for problem in check_routing_flag({**GOOD, **change})] == [path]
     assert check_routing_flag(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"metadata": {"owner": "shop team", "description": "new page", "tags": "checkout, q3"}}, ""),
+        ({"metadata": {"archived": True}, "state": "DISABLED"}, ""),
+        ({"metadata": {"archived": False, "safety": 1, "hashes": 3}}, ""),
+        ({"metadata": {"owner": 5}}, "metadata.owner: owner is a text (quote it)"),
+        (
+            {"metadata": {"tags": ["a", "b"]}},
+            "metadata.tags: tags is a text (one text, with commas: flagd's metadata is flat)",
+        ),
+        ({"metadata": {"archived": "yes"}}, "metadata.archived: 'yes' is not true or false"),
+        (
+            {"metadata": {"archived": True}},
+            "state: an archived flag is disabled (state: DISABLED, so that providers that evaluate by themselves leave it off too)",
+        ),
+        (
+            {"metadata": {"safevariant": "on"}},
+            "metadata.safevariant: would have no effect (did you mean safeVariant?)",
+        ),
+        ({"metadata": {"hash_version": 3}}, "metadata.hash_version: would have no effect (did you mean hashVersion?)"),
+    ],
+)  # fmt: skip
+def test_what_is_said_about_a_flag_is_checked(changes: dict[str, Any], problem: str) -> None:
+    """Owner, description and tags are text, what is archived is off, and slips do not pass unnoticed."""
+    flag = {"variants": {"on": True}, "defaultVariant": "on", **changes}
+    assert found(flag) == ([problem] if problem else [])
+
+
+def test_an_archived_flag_neither_routes_nor_is_asked() -> None:
+    """It is kept for the record alone."""
+    old = {"variants": {"on": {"serve": "v1"}}, "defaultVariant": "on", "state": "DISABLED", "metadata": {"archived": True}}  # fmt: skip
+    (problem,) = check_routing_flag(old)
+    assert str(problem).startswith("metadata.archived: an archived flag routes nothing")
+    asking = {"variants": {"on": True}, "defaultVariant": "on", "targeting": {"flag": "old"}}
+    (problem,) = check_flag("new", asking, Document(flags={"old": old, "new": asking}))
+    assert str(problem) == "targeting.flag: flag 'old' is archived (write its variant here)"

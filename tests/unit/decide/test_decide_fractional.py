@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from understudy.decide.definition import Document
 from understudy.decide.fields import DataResolver
 from understudy.decide.fractional import drawer
 from understudy.decide.hashing import bucket, legacy_bucket, murmur
@@ -24,7 +25,9 @@ FLAG_KEY, NAME, UNIT = {"var": "$flagd.flagKey"}, {"var": "user.name"}, {"var": 
 
 
 def evaluate(rule: Any, data: dict[str, Any], *, key: str = "flag", generation: int = 2) -> Any:
-    made = Compiler(operators=OPERATORS, evaluators={}, resolver=DataResolver(key), generation=generation)
+    made = Compiler(
+        operators=OPERATORS, document=Document(), resolver=DataResolver(key), generation=generation
+    )
     return made.compile(rule, "rule").run(data)
 
 
@@ -241,7 +244,9 @@ def test_the_quick_way_agrees_with_the_full_one(
 ) -> None:
     """The short cut for common keys gives what the draw in full gives."""
     args = [{"cat": [prefix, UNIT, suffix]}, *[[f"v{place}", weight] for place, weight in enumerate(weights)]]
-    made = Compiler(operators=OPERATORS, evaluators={}, resolver=DataResolver("flag"), generation=generation)
+    made = Compiler(
+        operators=OPERATORS, document=Document(), resolver=DataResolver("flag"), generation=generation
+    )
     drawn = drawer(made, arguments_of("fractional", args, "", 0))({"targetingKey": unit})
     quick = evaluate({"fractional": args}, {"targetingKey": unit}, generation=generation)
     assert quick == (drawn.value if drawn else None)

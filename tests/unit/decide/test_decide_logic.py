@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.decide.coercion import text
+from understudy.decide.definition import Document
 from understudy.decide.fields import DataResolver
 from understudy.decide.logic import DEEPEST, Compiler
-from understudy.decide.operators import OPERATORS
+from understudy.decide.operators import OPERATORS, contains
 
 
 def compiler(evaluators: dict[str, Any] | None = None, clock: float | None = None) -> Compiler:
     resolver = DataResolver("flag", None if clock is None else lambda: clock)
-    return Compiler(operators=OPERATORS, evaluators=evaluators or {}, resolver=resolver, generation=2)
+    document = Document(evaluators=evaluators)
+    return Compiler(operators=OPERATORS, document=document, resolver=resolver, generation=2)
 
 
 def evaluate(rule: Any, data: Any = None, **more: Any) -> Any:
@@ -218,12 +220,75 @@ def test_evaluators_in_a_circle_are_refused() -> None:
     assert "a → b → a" in found[0]
 
 
-def test_evaluators_that_double_each_other_compile_at_once() -> None:
-    """Forty shared rules, each naming the next twice and inside `map`, are read once each."""
-    shared: dict[str, Any] = {
-        f"e{i}": {"or": [{"$ref": f"e{i + 1}"}, {"some": [[1], {"$ref": f"e{i + 1}"}]}]} for i in range(20)
+def doubling(levels: int) -> dict[str, Any]:
+    """Shared rules, each naming the next twice and inside `map`."""
+    made: dict[str, Any] = {
+        f"e{i}": {"or": [{"$ref": f"e{i + 1}"}, {"some": [[1], {"$ref": f"e{i + 1}"}]}]}
+        for i in range(levels)
     }
-    assert evaluate({"$ref": "e0"}, evaluators={**shared, "e20": True}) is True
+    return {**made, f"e{levels}": True}
+
+
+def test_evaluators_that_double_each_other_are_bounded() -> None:
+    """What may run ten thousand operations is refused, and at once; below that it is read and runs."""
+    assert evaluate({"$ref": "e0"}, evaluators=doubling(9)) is True
+    (found,) = problems({"$ref": "e0"}, doubling(40))
+    assert found.endswith("one evaluation may run more than 10,000 operations")
+
+
+ACCUMULATOR = {"var": "accumulator"}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"cat": [ACCUMULATOR, ACCUMULATOR]},
+        {"merge": [ACCUMULATOR, ACCUMULATOR]},
+        {"cat": [[ACCUMULATOR, ACCUMULATOR]]},
+        {"cat": [{"cat": ["a", ACCUMULATOR]}, *[ACCUMULATOR] * 9]},
+    ],
+    ids=str,
+)
+def test_a_loop_that_doubles_what_it_has_is_stopped(step: Any) -> None:
+    """Sixty doublings would fill any memory; the evaluation fails, and that is counted."""
+    rule = {"reduce": [{"var": "list"}, step, ["a"]]}
+    with pytest.raises(ValueError, match="too long"):
+        evaluate(rule, {"list": [0] * 60})
+
+
+def test_a_list_that_holds_itself_twice_over_is_not_written_out() -> None:
+    """It takes no memory while it is made, and is given up on when it shall be a text."""
+    rule = {"cat": [{"reduce": [{"var": "list"}, [ACCUMULATOR, ACCUMULATOR], "a"]}, "!"]}
+    with pytest.raises(ValueError, match="too long"):
+        evaluate(rule, {"list": [0] * 60})
+
+
+def test_loops_over_constant_lists_are_bounded() -> None:
+    """A loop counts as often as its list is long: three of a hundred in each other are too many."""
+    rule: Any = {"!": [True]}
+    for _ in range(2):
+        rule = {"some": [list(range(100)), rule]}
+    assert problems({"some": [[0, 1], {"some": [list(range(100)), {"!": [True]}]}]}) == []
+    assert problems(rule)[0].endswith("one evaluation may run more than 10,000 operations")
+
+
+@pytest.mark.parametrize(
+    ("needle", "expected"),
+    [("u7", True), ("u100000", False), (7, False), (True, False), (1, True), (1.0, True), (None, False), ([], False)],
+)  # fmt: skip
+def test_a_long_list_has_the_members_it_has(needle: Any, expected: bool) -> None:
+    """A hundred thousand ids: found by ===, whatever is looked for."""
+    people = {"in": [{"var": "who"}, [*(f"u{n}" for n in range(100_000)), 1]]}
+    assert evaluate({"$ref": "people"}, {"who": needle}, evaluators={"people": people}) is expected
+
+
+@given(
+    st.lists(st.sampled_from([0, 0.0, 1, 1.0, True, False, None, "", "1", "a"]), max_size=80),
+    st.sampled_from([0, 1, 1.0, True, False, None, "", "1", "a", [], {}]),
+)
+def test_members_are_those_of_a_search(items: list[Any], needle: Any) -> None:
+    """The quick answer is that of the slow one."""
+    assert evaluate({"in": [{"var": "n"}, items]}, {"n": needle}) is contains(needle, items)
 
 
 def nested(levels: int) -> Any:

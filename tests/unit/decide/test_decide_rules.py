@@ -19,7 +19,8 @@ from understudy.decide import (
     compile_rules,
 )
 from understudy.decide.context import RequestResolver
-from understudy.decide.flags import read_flag
+from understudy.decide.definition import Document, read_flag
+from understudy.decide.flags import compile_flag
 from understudy.decide.operators import OPERATORS
 from understudy.decide.rules import CompiledRules as Unchecked
 from understudy.messages import RequestHead
@@ -258,9 +259,9 @@ def test_every_mistake_of_a_document_is_named() -> None:
         "metadata.hashVersion",
         "$evaluators.y.nope",
         "flags.shop.targeting.if[0].$ref",
+        "flags.unused",
         "flags.shop.variants.a.serve",
         "flags.shop.defaultVariant",
-        "flags.unused",
         "routes[0].flag",
         "routes[1].unit",
     ]
@@ -371,19 +372,15 @@ def test_decide_never_raises_and_explain_and_the_evaluator_agree(
     """Any rule that compiles: decide answers, explain says the same, so does the generic evaluator."""
     shared = {"shared": {"if": [{"var": "query.q"}, "canary", "dark"]}}
     metadata = {"hashVersion": generation}
-    flag = read_flag("shop", SHOP | {"targeting": targeting}, metadata)
+    flags = shop(targeting=targeting)
+    document = Document(flags=flags, evaluators=shared, metadata=metadata)
+    flag = read_flag("shop", flags["shop"], metadata)
     resolver = RequestResolver("shop", "cookie:uid", lambda: 1000.0)
-    compiler, _ = flag.compile(resolver, shared)
+    compiler, _ = compile_flag(flag, resolver, document)
     if compiler.fatal:
         return
     # Past the checks of compile_rules, so that rules with lesser mistakes run as well.
-    rules = Unchecked(
-        flags={"shop": flag},
-        routes=[Route(flag="shop", unit="cookie:uid")],
-        evaluators=shared,
-        killed=(),
-        clock=lambda: 1000.0,
-    )
+    rules = Unchecked(document=document, routes=[Route(flag="shop", unit="cookie:uid")], clock=lambda: 1000.0)
     decision = decided(rules, request_)
     explained = rules.explain(request_)
     assert (explained.variant, explained.reason, explained.error) == (
@@ -391,9 +388,7 @@ def test_decide_never_raises_and_explain_and_the_evaluator_agree(
         decision.reason,
         decision.error,
     )
-    evaluator = Evaluator(
-        flags=shop(targeting=targeting), evaluators=shared, metadata=metadata, clock=lambda: 1000.0
-    )
+    evaluator = Evaluator(flags=flags, evaluators=shared, metadata=metadata, clock=lambda: 1000.0)
     evaluation = evaluator.evaluate("shop", resolver.context(request_))
     if decision.reason == "ERROR":
         assert evaluation.error_code in {"GENERAL", "PARSE_ERROR"}
