@@ -191,3 +191,15 @@ async def test_what_was_cut_off_in_the_table_shows_against_the_head(tmp_path: Pa
     found = list(flaws(await store.audit(), [await store.audit_head()]))
     await store.close()
     assert found == ["entry 3 is missing at the end: truncated"]
+
+
+async def test_every_version_can_be_had_again(store: Store) -> None:
+    """By its number; None for one that never was."""
+    for number in range(1, 4):
+        await store.put_rules({"n": number}, expected=None, author="ann", reason=str(number), at=1.0)
+
+    found = [await store.past(version) for version in (1, 2, 3)]
+    assert [stored and (stored.version, stored.document, stored.reason) for stored in found] == [
+        (number, {"n": number}, str(number)) for number in range(1, 4)
+    ]
+    assert [await store.past(version) for version in (0, -1, 4)] == [None] * 3

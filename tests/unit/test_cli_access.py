@@ -185,3 +185,13 @@ def test_a_head_that_is_none_is_refused(run: Run) -> None:
     """Before anything is asked."""
     refused = run("audit", "verify", "--head", "7")
     assert (refused.exit_code, "no head of an audit" in refused.stderr) == (64, True)
+
+
+def test_versions_are_listed_compared_and_restored(run: Run) -> None:
+    """With who and why; a version that is not kept is told."""
+    assert run("rules", "history").stdout.splitlines()[0].split()[0] == "7"
+    assert run("rules", "diff", "7", "7").stdout == "versions 7 and 7 say the same\n"
+    restored = run("rules", "restore", "7", "--reason", "a drill")
+    assert restored.stdout.startswith("the rules are those of version 7 again (rules version 8")
+    missing = run("rules", "diff", "1", "8")
+    assert (missing.exit_code, "there is no version '1'" in missing.stderr) == (1, True)

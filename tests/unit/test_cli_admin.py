@@ -71,6 +71,9 @@ class Plane:
     async def history(self, *, limit: int) -> list[StoredRules]:
         return [self.current][:limit]
 
+    async def past(self, version: int) -> StoredRules | None:
+        return self.current if version == self.current.version else None
+
     async def put_rules(
         self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
     ) -> Change:

@@ -50,6 +50,9 @@ class ControlPlane(Protocol):
     async def history(self, *, limit: int) -> list[StoredRules]:
         """Versions of the rules document, newest first, *limit* at most."""
 
+    async def past(self, version: int) -> StoredRules | None:
+        """The rules document as it was in *version*; None when that is not kept."""
+
     async def put_rules(
         self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
     ) -> Change:

@@ -30,6 +30,7 @@ from understudy.admin.rules import RulesEndpoints
 from understudy.admin.samples import SampleEndpoints
 from understudy.admin.suggestions import SuggestionEndpoints
 from understudy.admin.sync import SyncEndpoints
+from understudy.admin.versions import VersionEndpoints
 from understudy.store import MemoryAccess
 
 
@@ -61,7 +62,7 @@ def create_admin(
     decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(control), OfrepEndpoints(decider)
     turns = OfrepEventEndpoints(control, stopping=stopping)
     keys = keyring or Keyring(MemoryAccess(), tokens=())
-    access = AccessEndpoints(keys)
+    access, versions = AccessEndpoints(keys), VersionEndpoints(control)
     app = Starlette(
         routes=guard_routes(
             [
@@ -71,6 +72,9 @@ def create_admin(
                 Route("/api/v1/rules", rules.document, methods=["GET", "PUT"]),
                 Route("/api/v1/rules/history", rules.history),
                 Route("/api/v1/rules/suggestions", suggested.suggestions),
+                Route("/api/v1/rules/{version}", versions.document),
+                Route("/api/v1/rules/{version}/diff/{other}", versions.diff),
+                Route("/api/v1/rules/{version}/restore", versions.restore, methods=["POST"]),
                 Route("/api/v1/flags/{key:path}/kill", flags.kill, methods=["POST"]),
                 Route("/api/v1/flags/{key:path}/revive", flags.revive, methods=["POST"]),
                 Route("/api/v1/reload", processes.reload, methods=["POST"]),

@@ -299,6 +299,10 @@ class Control:
         with self._trouble.watched():
             return await self._store.history(limit=limit)
 
+    async def past(self, version: int) -> StoredRules | None:
+        with self._trouble.watched():
+            return await self._store.past(version)
+
     async def put_rules(
         self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
     ) -> Change:

@@ -1,12 +1,15 @@
 """The command line: arguments in, text out."""
 
 from understudy.cli.audited import audit_app
-from understudy.cli.commands import app, main
+from understudy.cli.commands import app, main, rules_app
 from understudy.cli.samples import samples_app
 from understudy.cli.tokens import token_app
+from understudy.cli.versions import diff, history, restore
 
 app.add_typer(samples_app, name="samples")
 app.add_typer(token_app, name="token")
 app.add_typer(audit_app, name="audit")
+for command in (history, diff, restore):
+    rules_app.command()(command)
 
 __all__ = ["app", "main"]

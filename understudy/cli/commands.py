@@ -201,10 +201,11 @@ def _switch(api: "AdminApi", action: str, flag: str, reason: str, done: str) -> 
 
     key = quote(os.fsencode(flag), safe="")
     answer = api.post(f"/api/v1/flags/{key}/{action}", {"reason": reason} if reason else {})
-    _print_change(done, api.json(answer, key="version"))
+    print_change(done, api.json(answer, key="version"))
 
 
-def _print_change(done: str, change: dict[str, Any]) -> None:
+def print_change(done: str, change: dict[str, Any]) -> None:
+    """Say what was *done*, and how many workers follow it."""
     applied, workers = change.get("applied", 0), change.get("workers", 0)
     typer.echo(f"{done} (rules version {change.get('version')}, {applied} of {workers} workers follow it)")
     if isinstance(applied, int) and isinstance(workers, int) and applied < workers:
@@ -272,7 +273,7 @@ def put_rules(
     api = AdminApi(admin, token)
     before = api.json(api.get("/api/v1/rules"))
     answer = api.put("/api/v1/rules", document, if_match=replaced, reason=reason)
-    _print_change("the rules are replaced", api.json(answer, key="version"))
+    print_change("the rules are replaced", api.json(answer, key="version"))
     _warn_of_gaps(before, document)
 
 

@@ -158,6 +158,10 @@ class LayeredStore(LayeredAccess):
         await self._truth()
         return await self._sql.history(limit=limit)
 
+    async def past(self, version: int) -> StoredRules | None:
+        """See Store.past."""
+        return await (await self.truth()).past(version)
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:

@@ -103,6 +103,12 @@ class MemoryStore(MemoryAccess):
         self._check_open()
         return [stored_rules(**row) for row in self._versions[: -max(limit, 0) - 1 : -1]]
 
+    async def past(self, version: int) -> StoredRules | None:
+        """See Store.past."""
+        self._check_open()
+        found = [row for row in self._versions if row["version"] == version]
+        return stored_rules(**found[0]) if found else None
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:

@@ -62,6 +62,9 @@ class Store(AccessStore, Protocol):
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
         """The newest *limit* versions, newest first. Every version is kept."""
 
+    async def past(self, version: int) -> StoredRules | None:
+        """The version *version*; None when there is none, or it is not kept any more."""
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:

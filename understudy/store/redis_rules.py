@@ -46,6 +46,12 @@ class RedisRules:
         found = zip(versions, rows, strict=True)
         return [self._stored(version, row) for version, row in found if row is not None]
 
+    async def past(self, version: int) -> StoredRules | None:
+        """See Store.past."""
+        async with self._link.asking() as client:
+            row = await client.hget(self._link.key("rules"), str(version))
+        return None if row is None else self._stored(version, row)
+
     async def put(
         self,
         document: Mapping[str, Any],

@@ -76,6 +76,10 @@ class RedisStore(RedisAccess):
         """See Store.history; only the last 1,000 versions are kept."""
         return await self._rules.history(limit=limit)
 
+    async def past(self, version: int) -> StoredRules | None:
+        """See Store.past."""
+        return await self._rules.past(version)
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:

@@ -154,6 +154,16 @@ class SqlStore(SqlAccess):
         except StoreError as error:
             raise StoreError(f"store {self.name}: {error}") from error
 
+    async def past(self, version: int) -> StoredRules | None:
+        """See Store.past."""
+        wanted = _RULES.where(schema.rules.c.version == version)
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(wanted)).mappings().first()
+        try:
+            return None if row is None else stored_rules(**row)
+        except StoreError as error:
+            raise StoreError(f"store {self.name}: {error}") from error
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:

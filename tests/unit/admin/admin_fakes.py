@@ -61,6 +61,10 @@ class FakeControl:
         await self._answer()
         return self.versions[::-1][:limit]
 
+    async def past(self, version: int) -> StoredRules | None:
+        await self._answer()
+        return next((stored for stored in self.versions if stored.version == version), None)
+
     async def put_rules(
         self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
     ) -> Change:
