@@ -16,6 +16,7 @@ NAMES = {
     "understudy_upstream_duration_seconds",
     "understudy_mirror",
     "understudy_control",
+    "understudy_confirm",
     "understudy_shadow_duration_seconds",
     "understudy_comparisons",
     "understudy_differences",

@@ -215,6 +215,14 @@ def test_a_document_without_routes_is_told(url: str, plane: Plane) -> None:
     assert result.stderr == "warning: there is no route any more: every request is answered with 404\n"
 
 
+def test_compare_rules_alone_are_not_put(url: str, plane: Plane) -> None:
+    """What `rules suggest` prints is a part: put as a whole, it would take every route away."""
+    result = run("rules", "put", "-", "--if-match", "*", "--admin", url, input="compare: []\n")
+    assert result.exit_code == 1
+    assert "error: - has compare rules alone; every flag and route would be gone\n  put its" in result.stderr
+    assert plane.current.version == 7
+
+
 def test_rules_without_a_version_are_not_put(url: str, plane: Plane) -> None:
     """Nobody overwrites what he has not seen by accident."""
     result = run("rules", "put", "-", "--admin", url, input="flags: {}\n")
@@ -334,7 +342,7 @@ def test_a_file_that_cannot_be_written_is_told(url: str, tmp_path: Path) -> None
     """One line, with the name."""
     result = run("report", "--admin", url, "--output", str(tmp_path / "none" / "report.txt"))
     assert result.exit_code == 73
-    assert result.stderr == f"error: {tmp_path}/none/report.txt: No such file or directory\n"
+    assert result.stderr == f"error: {tmp_path}/none/report.txt: there is no folder {tmp_path}/none\n"
 
 
 def test_a_store_that_is_away_is_told(url: str, plane: Plane) -> None:

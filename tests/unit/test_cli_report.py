@@ -234,7 +234,7 @@ def test_a_file_that_cannot_be_written_is_no_verdict(admin: Admin, tmp_path: Pat
     result = run(admin, "-o", str(tmp_path / "none" / "r.json"))
 
     assert result.exit_code == 73
-    assert result.stderr == f"error: {tmp_path}/none/r.json: No such file or directory\n"
+    assert result.stderr == f"error: {tmp_path}/none/r.json: there is no folder {tmp_path}/none\n"
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -393,3 +393,22 @@ def test_the_table_of_exit_codes_is_true(row: tuple[str, ...]) -> None:
     told = report(verdict, late="regression" if slower else "clean")
 
     assert [str(exit_code(told, [condition])) for condition in FailOn] == codes
+
+
+def test_one_bad_name_does_not_cost_the_other_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What can be written is, and the verdict is told; the exit code still says that something is missing."""
+    outputs = read_outputs([tmp_path, tmp_path / "r.json"], None)
+    with pytest.raises(CommandError, match="Is a directory") as caught:
+        finish(report("clean"), outputs=outputs)
+    assert caught.value.code is ExitCode.CANNOT_WRITE
+    assert json.loads((tmp_path / "r.json").read_text())["verdict"] == "clean"
+    assert capsys.readouterr().err.startswith("Clean: ")
+
+
+def test_a_folder_that_is_missing_is_told_before_the_work(tmp_path: Path) -> None:
+    """A replay may take an hour."""
+    with pytest.raises(CommandError, match=r"r\.md: there is no folder .*nowhere") as caught:
+        read_outputs([tmp_path / "nowhere" / "r.md"], None)
+    assert caught.value.code is ExitCode.CANNOT_WRITE

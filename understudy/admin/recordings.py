@@ -1,11 +1,14 @@
 """Recordings over HTTP: what passes the proxy, as a HAR that is written while it happens."""
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Send
 
 from understudy.admin.payload import JSON, MOST_REASON_BYTES, parse_body, read_body
 from understudy.admin.refusal import Refusal
@@ -13,8 +16,13 @@ from understudy.admin.request import json_answer
 from understudy.config.place import Place, Refused
 from understudy.config.quantity import read_count, read_duration, read_share, read_size
 
+log = logging.getLogger("understudy.control")
+
 MOST_REQUESTS: Final = 1_000_000
 MOST_BYTES: Final = 2 * 1024**3
+
+SEND_SECONDS: Final = 30.0
+"""A reader that takes nothing for so long (the proxy waits as long for a body) is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +76,25 @@ class RecordingEndpoints:
             detail = "there is a recording already: wait for its end, or DELETE /api/v1/recordings ends it"
             raise Refusal(409, detail) from None
         headers = {"Content-Disposition": 'attachment; filename="traffic.har"', "Cache-Control": "no-store"}
-        return StreamingResponse(_while_connected(request, har), media_type=JSON, headers=headers)
+        return _Har(_while_connected(request, har), media_type=JSON, headers=headers)
+
+
+class _Har(StreamingResponse):
+    """Ends the recording when its reader takes nothing any more; the connection is cut then."""
+
+    async def stream_response(self, send: Send) -> None:
+        async def patiently(message: Message) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send(message)
+
+        try:
+            await super().stream_response(patiently)
+        except TimeoutError:
+            log.warning("a recording ended, because its reader took nothing for %g s", SEND_SECONDS)
+        finally:
+            pieces = self.body_iterator
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
 
 
 async def _while_connected(request: Request, har: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

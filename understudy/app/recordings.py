@@ -10,7 +10,7 @@ import orjson
 
 from understudy import __version__
 from understudy.admin.recordings import RecordingBusy, Wanted
-from understudy.link import Reel
+from understudy.link import Reel, taken_bytes
 from understudy.messages import Taken
 from understudy.shadow import Redaction
 from understudy.shadow.har import har_entry
@@ -51,7 +51,7 @@ class _Running:
         self.passed += reel.passed
         self.missed.update(reel.missed)
         for taken in reel.taken:
-            size = 1024 + len(taken.body) + len(taken.answer.body)
+            size = taken_bytes(taken)
             if self.queued_bytes + size > MOST_QUEUED_BYTES:
                 self.missed["reader_slow"] += 1
             else:
@@ -140,6 +140,8 @@ class Recordings:
         return self._har(self._running)
 
     async def _har(self, running: _Running) -> AsyncGenerator[bytes, None]:
+        if self._running is not running:
+            return  # its reader began to listen so late that another one has taken its place
         wanted = running.wanted
         running.is_begun = True
         try:

@@ -295,6 +295,7 @@ class Worker:
             left -= 0.02
         if self._log_file is not None:
             await asyncio.to_thread(self._log_file.close, LAST_WORDS_SECONDS)
+        self._contain("recording", lambda: self._send_reels(proxy, link))
         self._tell(proxy, link)
         await link.close()
 

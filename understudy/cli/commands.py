@@ -289,6 +289,9 @@ def put_rules(
     if "services" in document:
         hint = "put only flags, routes, compare, killed; what else the file says is read at the start"
         raise CommandError(f"{file} is a whole configuration, not a rules document", hint)
+    if document and document.keys() <= {"compare", "version"}:
+        hint = "put its rules under compare of what `understudy rules get` prints, and that back"
+        raise CommandError(f"{file} has compare rules alone; every flag and route would be gone", hint)
     inside = document.pop("version", None)
     replaced = _if_match(if_match, inside)
     api = AdminApi(admin)

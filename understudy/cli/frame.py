@@ -1,5 +1,6 @@
 """What surrounds every command: exit codes, and errors told in a line instead of a traceback."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -30,10 +31,14 @@ class ExitCode(IntEnum):
     USAGE = 64
     """Wrong arguments (EX_USAGE of sysexits.h); not the usual 2, which a pipeline would read as undecided."""
     CANNOT_WRITE = 73
-    """A file could not be written (EX_CANTCREAT of sysexits.h); 1 would read as a regression."""
+    """A file, or standard output, could not be written (EX_CANTCREAT of sysexits.h); 1 would read as a
+    regression."""
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     """The reader of our output has gone (128 + SIGPIPE)."""
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class CommandError(UnderstudyError):
@@ -87,7 +92,7 @@ class Commands(TyperGroup):
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             complain(f"{where}{error.strerror or error}")
-            sys.exit(ExitCode.REFUSED)
+            sys.exit(_no_room() if error.errno in _FULL else ExitCode.REFUSED)
         sys.exit(result if isinstance(result, int) else ExitCode.OK)
 
 
@@ -130,7 +135,17 @@ def _say_usage(error: Exception) -> None:
 
 
 def _leave_quietly() -> NoReturn:
-    """End after the reader of our output has: nothing more can be said, so nothing is tried at exit."""
+    """End after the reader of our output has."""
+    _say_no_more()
+    sys.exit(ExitCode.BROKEN_PIPE)
+
+
+def _no_room() -> ExitCode:
+    _say_no_more()
+    return ExitCode.CANNOT_WRITE
+
+
+def _say_no_more() -> None:
+    """Nothing more can be said on standard output, so nothing is tried at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-    sys.exit(ExitCode.BROKEN_PIPE)

@@ -37,7 +37,7 @@ def record(
 ) -> None:
     """Record what passes the running proxy, redacted, for `replay`. Ctrl-C ends it early, with a whole file.
 
-    Exit 0: recorded, 1: nothing passed, 3: no answer from the admin API.
+    Exit 0: recorded, 1: nothing passed, 3: no answer from the admin API, 73: no room for the file.
     """
     from understudy.cli import recorded
 

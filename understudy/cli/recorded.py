@@ -1,9 +1,15 @@
 """`understudy record`: the stream of a recording into a file, with a bar while it comes."""
 
+import errno
 import json
+import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -21,53 +27,88 @@ BEGINNING: Final = b'{"startedDateTime":'
 """Of each entry; it cannot stand inside one, where quotes are escaped."""
 
 TAIL_BYTES: Final = 64 * 1024
+MOST_ASKINGS: Final = 12
+ASKING_SECONDS: Final = 0.25
 _SUMMARY: Final = b'"_understudy":'
 
 
+@dataclass(slots=True, kw_only=True)
+class _Came:
+    """What has come: the last bytes, how many entries, and what ended it too early, with its exit code."""
+
+    tail: bytes = b""
+    entries: int = 0
+    trouble: str = ""
+    code: ExitCode = ExitCode.UNREACHABLE
+
+    def add(self, piece: bytes) -> None:
+        seen = self.tail[-len(BEGINNING) + 1 :] + piece
+        self.entries += seen.count(BEGINNING)
+        self.tail = (self.tail + piece)[-TAIL_BYTES:]
+
+    def end(self, trouble: str, code: ExitCode) -> None:
+        self.trouble, self.code = trouble, code
+
+
 def run(admin: str, wanted: Mapping[str, Any], output: Path) -> ExitCode:
-    """Record what is *wanted* into *output*; how the command shall end. Raises: CommandError, OSError."""
+    """Record what is *wanted* into *output*; how the command shall end. What has come is kept, whatever
+    ends it. Raises: CommandError."""
     api = AdminApi(admin)
     part = output.with_name(output.name + ".part")
     try:
-        with part.open("wb", buffering=0) as file, _ending_early(api):
-            tail, came, trouble = _receive(api, wanted, file.write)
-    except CommandError:
-        part.unlink()
-        raise
-    summary = _summary(tail)
-    if summary is None and not came:
-        part.unlink()
-        raise CommandError(
-            f"nothing was recorded: {trouble or 'the recording broke off'}", code=ExitCode.UNREACHABLE
-        )
-    part.replace(output)
+        with _ending_early(api):
+            came = _receive(api, wanted, part)
+        summary = _summary(came.tail)
+        if summary is None and not came.entries:
+            part.unlink(missing_ok=True)
+            raise CommandError(f"nothing was recorded: {came.trouble or 'it broke off'}", code=came.code)
+        part.replace(output)
+    except OSError as error:
+        message = f"{error.filename or output}: {error.strerror or error}"
+        raise CommandError(message, code=ExitCode.CANNOT_WRITE) from None
     if summary is None:
         complain(
-            f"{output} breaks off: {trouble or 'the proxy left'}",
+            f"{output} breaks off: {came.trouble or 'the proxy left'}",
             "`understudy replay` takes every request that is whole in it",
             is_warning=True,
         )
-        return ExitCode.UNREACHABLE
+        return came.code
     return _tell(summary, output)
 
 
-def _receive(api: AdminApi, wanted: Mapping[str, Any], write: Any) -> tuple[bytes, int, str]:
-    """Write the HAR as it comes: its last bytes, how many entries came, and what ended it too early."""
-    tail, came, trouble = b"", 0, ""
+def _receive(api: AdminApi, wanted: Mapping[str, Any], part: Path) -> _Came:
+    """Write the HAR to *part* as it comes. Raises: CommandError before there is a file, OSError."""
+    came = _Came()
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     columns = (TextColumn("record"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=int(wanted["requests"]))
         try:
-            for piece in api.stream(PATH, wanted):
-                write(piece)
-                seen = tail[-len(BEGINNING) + 1 :] + piece
-                came += seen.count(BEGINNING)
-                tail = (tail + piece)[-TAIL_BYTES:]
-                bar.update(task, completed=came)
+            pieces = api.stream(PATH, wanted)
+            first = next(pieces, b"")  # a refusal comes before it, and must not touch another's file
+            with part.open("wb", buffering=0) as file:
+                for piece in chain([first], pieces):
+                    if not _is_written(file, piece, came):
+                        break
+                    came.add(piece)
+                    bar.update(task, completed=came.entries)
         except httpx.TransportError as error:
-            trouble = " ".join(str(error).split()) or type(error).__name__
-    return tail, came, trouble
+            came.end(" ".join(str(error).split()) or type(error).__name__, ExitCode.UNREACHABLE)
+        except KeyboardInterrupt:
+            came.end("interrupted", ExitCode.INTERRUPTED)
+    return came
+
+
+def _is_written(file: FileIO, piece: bytes, came: _Came) -> bool:
+    """Whether all of *piece* is in *file*; a disk may be full, and take a part."""
+    try:
+        if file.write(piece) == len(piece):
+            return True
+        trouble = os.strerror(errno.ENOSPC)
+    except OSError as error:
+        trouble = error.strerror or str(error)
+    came.end(trouble, ExitCode.CANNOT_WRITE)
+    return False
 
 
 def _summary(tail: bytes) -> dict[str, Any] | None:
@@ -102,14 +143,33 @@ def _tell(summary: Mapping[str, Any], output: Path) -> ExitCode:
 
 @contextmanager
 def _ending_early(api: AdminApi) -> Iterator[None]:
-    """The first Ctrl-C asks the proxy to end the recording, whose file is then completed."""
+    """The first Ctrl-C asks the proxy to end the recording, whose file is then completed. The second, or
+    the first when nobody hears it, ends it here."""
+    over = threading.Event()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)
-        api.delete(PATH)
+        # Not in the handler: what it interrupts may be half an import, or half a request.
+        threading.Thread(target=_end, args=(api, over), daemon=True).start()
 
     before = signal.signal(signal.SIGINT, ask)
     try:
         yield
     finally:
+        over.set()
         signal.signal(signal.SIGINT, before)
+
+
+def _end(api: AdminApi, over: threading.Event) -> None:
+    """End the recording, which may not have begun yet; when nobody hears, interrupt the one who reads it."""
+    for _ in range(MOST_ASKINGS):
+        try:
+            if api.json(api.delete(PATH), key="ended")["ended"]:
+                return
+        except CommandError:
+            break
+        if over.wait(ASKING_SECONDS):
+            return
+    main = threading.main_thread().ident
+    if main is not None and not over.is_set():
+        signal.pthread_kill(main, signal.SIGINT)

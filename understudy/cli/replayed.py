@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -179,9 +179,10 @@ def _recording(arguments: Arguments) -> Recording:
         hint = "there are " + ", ".join(list(recording.hosts)[:12]) if recording.hosts and hosts else ""
         if recording.skipped.get("method"):
             hint = "--methods GET,POST or --all-methods asks more than GET, HEAD and OPTIONS"
+        why = f": {recording.why_skipped}" if recording.why_skipped else ""
         where = f"; it breaks off: {recording.broken}" if recording.broken else ""
         raise CommandError(
-            f"{arguments.file}: none of its {recording.entries:,} entries can be replayed{where}", hint
+            f"{arguments.file}: none of its {recording.entries:,} entries can be replayed{why}{where}", hint
         )
     return recording
 
@@ -201,18 +202,21 @@ def _pace(arguments: Arguments) -> Callable[[Recording], Due]:
 
 
 def _rules(arguments: Arguments) -> _Rules:
-    """What counts as a difference, and what is hidden. Raises: CommandError, ConfigError."""
+    """What counts as a difference, and what is hidden: with both files, compare rules are those of the rules
+    document, and the configuration says the rest. Raises: CommandError, ConfigError."""
+    found = _Rules()
+    if arguments.config is not None:
+        settings = load(arguments.config, os.environ)
+        found = _Rules(
+            compare=settings.rules.compare, templates=settings.endpoints.templates, redact=settings.redact
+        )
     if arguments.rules is not None:
         document = read_file(arguments.rules)
         if not isinstance(document, dict) or "compare" not in document:
             raise CommandError(f"{arguments.rules}: has no compare rules", "a mapping with the key compare")
-        return _Rules(compare=parse_rules({"compare": document["compare"]}, services=()).compare)
-    if arguments.config is not None:
-        settings = load(arguments.config, os.environ)
-        return _Rules(
-            compare=settings.rules.compare, templates=settings.endpoints.templates, redact=settings.redact
-        )
-    return _Rules()
+        compare = parse_rules({"compare": document["compare"]}, services=()).compare
+        found = replace(found, compare=compare)
+    return found
 
 
 def _own(fields: Sequence[str]) -> Headers:

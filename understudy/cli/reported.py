@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import typer
 from rich.console import Console
 
-from understudy.cli.frame import CommandError, ExitCode
+from understudy.cli.frame import CommandError, ExitCode, complain
 from understudy.cli.output_file import write_file
 from understudy.cli.report_options import FailOn, ReportFormat
 from understudy.cli.streams import print_document
@@ -61,6 +61,9 @@ def _output(file: Path, form: ReportFormat | None) -> Output:
         hint = f"--format says which, or one of {', '.join(filter(None, _SUFFIXES))}"
         message = f"--output {file}: no format has the suffix {file.suffix}"
         raise CommandError(message, hint, code=ExitCode.USAGE)
+    folder = file.parent
+    if not folder.is_dir():  # told now, not after a replay of an hour
+        raise CommandError(f"{file}: there is no folder {folder}", code=ExitCode.CANNOT_WRITE)
     return Output(form=known, path=file)
 
 
@@ -100,13 +103,12 @@ def finish(
     """Write *report* to every one of *outputs*; how the command shall end.
 
     When none of them is standard output, one line on standard error says the verdict. Everything is
-    drawn before anything is written. Raises: CommandError when a file cannot be written.
+    drawn before anything is written, and all is written that can be. Raises: CommandError when a file
+    cannot be written.
     """
     failing = {FailOn.REGRESSION, *fail_on}
     drawn = [(output, _drawn(report, output, failing)) for output in outputs if output.path is not None]
-    for output, text in drawn:
-        if output.path is not None:
-            write_file(output.path, text)
+    refused = [error for output, text in drawn if (error := _refusal(output, text))]
     shown = [output for output in outputs if output.path is None]
     for output in shown:
         if output.form is ReportFormat.TEXT:
@@ -115,11 +117,25 @@ def finish(
             print_document(_drawn(report, output, failing))
     if not shown:
         typer.echo(one_line(read_report(report)), err=True)
+    for error in refused[1:]:
+        complain(error.message, error.hint)
+    if refused:
+        raise refused[0]
     code = exit_code(report, fail_on)
     surprise = _surprise(str(report.get("verdict")), code)
     if surprise:
         typer.echo(surprise, err=True)
     return code
+
+
+def _refusal(output: Output, text: str) -> CommandError | None:
+    """Why *text* is not where it should go; a report that took an hour is not lost for one bad name."""
+    if output.path is not None:
+        try:
+            write_file(output.path, text)
+        except CommandError as error:
+            return error
+    return None
 
 
 def _surprise(verdict: str, code: ExitCode) -> str:

@@ -11,6 +11,7 @@ from understudy.cli.streams import print_document
 from understudy.comparators import suggest
 from understudy.config import write_yaml
 
+_WHERE = "# Belongs under `compare` of what `understudy rules get` prints, for `understudy rules put`.\n"
 _HOW = "`understudy report --format json -o FILE` writes one"
 
 
@@ -68,7 +69,7 @@ def _said(rule: Mapping[str, Any]) -> str:
 def as_yaml(found: Mapping[str, Any]) -> str:
     """A ``compare`` section with one rule for each endpoint."""
     document = {"compare": merged([item["rule"] for item in found["suggestions"]])}
-    return write_yaml(document)
+    return _WHERE + write_yaml(document)
 
 
 def merged(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

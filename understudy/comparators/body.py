@@ -17,7 +17,7 @@ from understudy.comparators.content import (
     text_of,
 )
 from understudy.comparators.excerpt import around
-from understudy.comparators.formats import READERS, read_json, sniffed, whole_text
+from understudy.comparators.formats import READERS, may_hold_booleans, read_json, sniffed, whole_text
 from understudy.comparators.found import Found
 from understudy.comparators.json_tree import ABSENT
 from understudy.comparators.text import read_json_lines
@@ -89,7 +89,7 @@ def _compare_json(
     x, y = read_json(a, mine), read_json(b, theirs)
     if x is ABSENT or y is ABSENT:
         return _compare_json_lines(found, a, b, mine, theirs, rules)
-    has_booleans = b"true" in a or b"false" in a or b"true" in b or b"false" in b
+    has_booleans = may_hold_booleans(a, mine) or may_hold_booleans(b, theirs)
     if not _is_equal(x, y, has_booleans=has_booleans):
         compare_trees(found, x, y, rules=rules, has_booleans=has_booleans)
     return True

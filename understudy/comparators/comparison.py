@@ -6,6 +6,7 @@ from typing import Final
 
 from understudy.comparators.body import compare_bodies
 from understudy.comparators.difference import Difference, Token, pointer
+from understudy.comparators.expression import compiled
 from understudy.comparators.found import Found
 from understudy.comparators.headers import compare_content_types, compare_headers
 from understudy.comparators.pattern import Pattern, covers, is_at, leads_to, parse_field, parse_pattern
@@ -15,13 +16,13 @@ from understudy.comparators.tolerance import Tolerance
 from understudy.messages import Answer
 
 MOST_ENDPOINTS: Final = 2000
+MOST_NAMED: Final = 25_000
+"""Endpoints whose paths are remembered: more than settings, rules and what is learned can name."""
+
 MOST_PATHS: Final = 500
 """Different paths kept apart at one endpoint: each is a few counters in memory and in the store."""
 
 OTHER: Final = "{other}"
-
-LONGEST_MATCHED: Final = 64 * 1024
-"""A longer text is not held against a pattern: some patterns take for ever on it."""
 
 ItemKey = tuple[Pattern, ...]
 """Paths, inside an item, of the fields that name it together."""
@@ -49,8 +50,8 @@ class EndpointRules:
         self._tolerances: list[tuple[Pattern, Tolerance]] = [
             (parse_pattern(path), tolerance) for rule in rules for path, tolerance in rule.tolerance.items()
         ]
-        self._matching: list[tuple[Pattern, re.Pattern[str]]] = [
-            (parse_pattern(path), re.compile(text)) for rule in rules for path, text in rule.matching.items()
+        self._matching: list[tuple[Pattern, re.Pattern[str], int]] = [
+            (parse_pattern(path), *compiled(text)) for rule in rules for path, text in rule.matching.items()
         ]
 
     def ignored(self, tokens: Sequence[Token]) -> int:
@@ -73,8 +74,8 @@ class EndpointRules:
             return len(primary) == len(shadow) and all(
                 a == b or self.forgives(tokens, a, b) for a, b in zip(primary, shadow, strict=True)
             )
-        for pattern, expression in self._matching:
-            if is_at(pattern, tokens) and _both_match(expression, primary, shadow):
+        for pattern, expression, longest in self._matching:
+            if is_at(pattern, tokens) and _both_match(expression, longest, primary, shadow):
                 return True
         return any(
             is_at(pattern, tokens) and tolerance.accepts(primary, shadow)
@@ -93,10 +94,10 @@ class EndpointRules:
         return any(is_at(pattern, tokens) for pattern in self._unordered)
 
 
-def _both_match(expression: re.Pattern[str], primary: object, shadow: object) -> bool:
+def _both_match(expression: re.Pattern[str], longest: int, primary: object, shadow: object) -> bool:
     return all(
         isinstance(value, str | int | float)
-        and len(text := str(value)) <= LONGEST_MATCHED
+        and len(text := str(value)) <= longest
         and expression.fullmatch(text) is not None
         for value in (primary, shadow)
     )
@@ -105,13 +106,14 @@ def _both_match(expression: re.Pattern[str], primary: object, shadow: object) ->
 class Comparison:
     """Compares answers; compiled once from the rules document.
 
-    Remembers, per endpoint, which paths it has named, so that their number stays bounded.
+    Remembers, per endpoint, which paths it has named, so that their number stays bounded; with what the
+    Comparison *before* has named, under the rules that were in force then.
     """
 
-    def __init__(self, rules: Sequence[CompareRule] = ()) -> None:
+    def __init__(self, rules: Sequence[CompareRule] = (), *, before: "Comparison | None" = None) -> None:
         self._rules = tuple(rules)
         self._by_endpoint: dict[str, EndpointRules | None] = {}
-        self._paths: dict[str, set[str]] = {}
+        self._paths: dict[str, set[str]] = {} if before is None else before._paths
 
     def compare(
         self, endpoint: str, primary: Answer, shadow: Answer, *, method: str = "GET"
@@ -152,7 +154,7 @@ class Comparison:
             return differences
         known = self._paths.get(endpoint)
         if known is None:
-            if len(self._paths) >= MOST_ENDPOINTS:
+            if len(self._paths) >= MOST_NAMED:
                 self._paths.clear()
             known = self._paths[endpoint] = set()
         if len(known) + len(differences) <= MOST_PATHS:

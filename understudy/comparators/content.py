@@ -6,6 +6,8 @@ import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from functools import lru_cache
 from typing import Final
 
@@ -71,6 +73,13 @@ NO_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unico
 """Encodings of Python that no text is sent in. Punycode takes quadratic time: 1 MiB would hold the control
 process for minutes; the escapes warn of what they read."""
 
+LONGEST_CHARSET: Final = 40  # RFC 2978 2.3
+CHARSETS: Final = frozenset(
+    {*aliases, *aliases.values(), "utf_8_sig", "koi8_t", "koi8_u", "mac_croatian", "mac_romanian"}
+    | {f"cp{page}" for page in (720, 737, 856, 874, 875, 1006)}
+)
+"""As `normalize_encoding` spells them. Any other name that Python is asked for it remembers for ever."""
+
 MARKS: Final = (
     # UTF-32 first: its little-endian mark begins with that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -80,6 +89,7 @@ MARKS: Final = (
 )
 MARKED: Final = frozenset({b"\xff", b"\xfe", b"\0"})
 CHARSET: Final = re.compile(r"""(?:^|;)\s*charset\s*=\s*["']?([^"';\s,]+)""", re.IGNORECASE)
+PARAMETER: Final = re.compile(r""";\s*([^=;"\s]+)\s*=\s*(?:"([^"]*)"|([^";\s]+))""")
 BOUNDARY: Final = re.compile(r"""(?:^|;)\s*boundary\s*=\s*(?:"([^"]*)"|([^";\s]+))""", re.IGNORECASE)
 
 
@@ -95,12 +105,16 @@ class ContentType:
     boundary: str = ""
     """Of a multipart type, as spelled: it frames, and is never compared."""
 
+    others: tuple[str, ...] = ()
+    """``name=value`` of the other parameters, sorted; none of a multipart type, whose others frame it too."""
+
     @property
     def shown(self) -> str | None:
         """As people write it; None when the answer has no Content-Type."""
         if not self.media:
             return None
-        return f"{self.media}; charset={self.charset}" if self.charset else self.media
+        charset = (f"charset={self.charset}",) if self.charset else ()
+        return "; ".join((self.media, *charset, *self.others))
 
 
 @lru_cache(maxsize=512)
@@ -117,7 +131,13 @@ def content_type(field: bytes) -> ContentType:
         charset="utf-8" if charset == "utf8" else charset,
         reading=reading,
         boundary=(frame[1] or frame[2] or "") if frame else "",
+        others=() if reading == MULTIPART else _others(text[len(media) :]),
     )
+
+
+def _others(text: str) -> tuple[str, ...]:
+    pairs = (f"{name.lower()}={(quoted or bare).lower()}" for name, quoted, bare in PARAMETER.findall(text))
+    return tuple(sorted(pair for pair in pairs if not pair.startswith("charset=")))
 
 
 def _reading(media: str) -> str:
@@ -136,7 +156,7 @@ def text_of(body: bytes, charset: str) -> str | None:
     """*body* as text; None when it is not text in *charset*: UTF-8 when not given and not marked as other."""
     if not charset and body[:1] in MARKED:
         charset = next((name for mark, name in MARKS if body.startswith(mark)), "")
-    if charset and not _is_charset(charset):
+    if charset and not is_charset(charset):
         return None
     try:
         return body.decode(charset or "utf-8").removeprefix("\ufeff")
@@ -145,7 +165,10 @@ def text_of(body: bytes, charset: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _is_charset(name: str) -> bool:
+def is_charset(name: str) -> bool:
+    """Whether texts come in the charset *name* (any case)."""
+    if len(name) > LONGEST_CHARSET or normalize_encoding(name.lower()) not in CHARSETS:
+        return False
     try:
         return codecs.lookup(name).name.replace("_", "-") not in NO_CHARSETS
     except (LookupError, ValueError):  # ValueError: a NUL in the name

@@ -87,7 +87,7 @@ def brief(value: object, depth: int = 0) -> object:
         return value
     if isinstance(value, str):
         if len(value) <= LONGEST_TEXT and value.isascii() and "\0" not in value:
-            return value
+            return str(value)
         text = printable(value[: LONGEST_TEXT + 1])
         return text if len(value) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
     if isinstance(value, int):

@@ -26,7 +26,7 @@ class Element:
     """One element: made when its start is read, filled, and closed at its end.
 
     ``twin``, known once it is closed, is equal for equal elements: a 64-bit hash, keyed by the interpreter,
-    of everything that is compared. ``children`` has None for a run of text. Most elements equal their
+    of everything that is compared. ``children`` has a text for a run of it. Most elements equal their
     counterpart, so `fields`, which the walk looks at, are only made when asked for.
     """
 
@@ -58,7 +58,7 @@ class Element:
         self.attributes = attributes
         self.is_single = is_single
         self.is_verbatim = is_verbatim
-        self.children: list[Element | None] | None = None
+        self.children: list[Element | str] | None = None
         self.text = ""
         self.run = ""
         self.more: list[str] | None = None
@@ -110,11 +110,11 @@ class Element:
             text = " ".join(text.split()) if text.isascii() else SPACE.sub(" ", text).strip(" ")
         if text:
             self.text = f"{self.text} {text}" if self.text else text
-            self.mix = hash((self.mix, 0))
+            self.mix = hash((self.mix, text))
             if self.children is None:
-                self.children = [None]
+                self.children = [text]
             else:
-                self.children.append(None)
+                self.children.append(text)
 
     def fields(self) -> dict[str, object]:
         """Attributes as ``@name``, and children in lists by tag; one that is single without a list."""
@@ -123,7 +123,7 @@ class Element:
             for key, value in self.attributes.items():
                 fields["@" + key] = value
         for child in self.children or ():
-            if child is None:
+            if isinstance(child, str):
                 continue
             there = fields.get(child.name)
             if there is None:
@@ -136,11 +136,15 @@ class Element:
 
     def tags(self) -> list[str]:
         """The tags of the children in their order."""
-        return [child.name for child in self.children or () if child is not None]
+        return [child.name for child in self.children or () if isinstance(child, Element)]
 
     def order(self) -> list[str]:
         """Like `tags`, with ``#text`` for a run of text."""
-        return ["#text" if child is None else child.name for child in self.children or ()]
+        return ["#text" if isinstance(child, str) else child.name for child in self.children or ()]
+
+    def runs(self) -> list[str]:
+        """The runs of text, between which children stand."""
+        return [child for child in self.children or () if isinstance(child, str)]
 
 
 def named(tag: str, name: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from understudy.comparators.learned import Learned
-from understudy.comparators.templates import Template, Templates, query_fits
+from understudy.comparators.templates import Template, Templates, given_parameters
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 OTHER_METHOD: Final = "OTHER"
@@ -69,12 +69,14 @@ class Endpoints:
         method = method if method in METHODS else OTHER_METHOD
         path = path or "/"
         is_by_query = False
+        given: frozenset[tuple[str, str | None]] = frozenset()
         fitting: Sequence[Template] = self._templates.fitting(method, path)
         for template in fitting:
             if not template.query:
                 return f"{method} {template.text}", is_by_query, True
-            is_by_query = True
-            if query_fits(template.query, query):
+            if not is_by_query:
+                is_by_query, given = True, given_parameters(query)
+            if given.issuperset(template.query):
                 return f"{method} {template.text}", is_by_query, True
         teaches = 0 < status < FIRST_FAILURE
         name = self._learned.name(method, path, teaches=teaches)

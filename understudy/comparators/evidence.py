@@ -5,6 +5,7 @@ Keys (all texts), and what they count:
 ``("mirror", service, outcome, reason)``  copies; outcome: eligible, sent, skipped, dropped, answered, failed
 ``("control", service, outcome, reason)``  the same for control calls; the service is the one asked
 ``("confirm", service, outcome, reason)``  the same for second requests, which confirm a difference
+``("share", "", "", share)``  copies that were eligible while this share of control calls was in force
 ``("exchange", service, endpoint, what)``  exchanges, matched (equal), ignored (only forgiven differences),
     with_control, not_compared (both answers came, but no room was left, or mirroring broke),
     unpaired (the primary's answer failed, so there is nothing to compare with),

@@ -37,10 +37,19 @@ class Reader(Protocol):
 
 def read_json(body: bytes, kind: ContentType) -> object:
     """The tree of a JSON text."""
-    if kind.charset in PLAIN and body[:1] not in MARKED:
+    if _is_plain(body, kind):
         return load(body)
     text = text_of(body, kind.charset)
     return ABSENT if text is None else load(text)
+
+
+def may_hold_booleans(body: bytes, kind: ContentType) -> bool:
+    """Whether a JSON text may hold true or false; other charsets than UTF-8 spell them otherwise."""
+    return b"true" in body or b"false" in body or not _is_plain(body, kind)
+
+
+def _is_plain(body: bytes, kind: ContentType) -> bool:
+    return kind.charset in PLAIN and body[:1] not in MARKED
 
 
 def _lines(body: bytes, kind: ContentType) -> object:

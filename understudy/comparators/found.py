@@ -19,6 +19,10 @@ from understudy.comparators.identifiers import LONGEST_NAME, identify
 MOST_DIFFERENCES: Final = 200  # an exchange with more is broken as a whole; a report of them helps nobody
 MOST_NOTES: Final = 20_000  # places looked at one by one before the walk gives up: ~50 ms
 WIDE: Final = 50  # DESIGN §8, after Diffy: more siblings of one shape are a map, not a record
+LONGEST_PATH: Final = 1000
+"""A longer one is cut: a hundred levels of long names would be ten thousand letters for each place."""
+
+CUT: Final = "/…"
 MORE_PATH: Final = "/body/{more}"
 FORGIVABLE: Final = frozenset({"value", "header", "status", "content_type"})
 """Kinds of two values that stand side by side, which a pattern or a tolerance may forgive."""
@@ -47,7 +51,7 @@ class Found:
         self.is_full = False
         self._notes = 0
         self._by_key: dict[tuple[str, str], Difference] = {}
-        self._shapes: dict[int, bool] = {}
+        self._shapes: dict[int, tuple[object, bool]] = {}
 
     def add(
         self,
@@ -111,15 +115,17 @@ class Found:
                 parts.append("/{key}")
             else:
                 parts.append(_group_token(token) if len(token) <= LONGEST_NAME else "/{key}")
-        return "".join(parts)
+        path = "".join(parts)
+        return path if len(path) <= LONGEST_PATH else path[: path.rfind("/", 0, LONGEST_PATH)] + CUT
 
     def _is_map(self, parent: object) -> bool:
         if not isinstance(parent, dict) or len(parent) <= WIDE:
             return False
         known = self._shapes.get(id(parent))
         if known is None:
-            known = self._shapes[id(parent)] = _has_one_shape(parent)
-        return known
+            # The record is kept too: another must not get its id while that is remembered.
+            known = self._shapes[id(parent)] = parent, _has_one_shape(parent)
+        return known[1]
 
 
 @lru_cache(maxsize=4096)

@@ -64,17 +64,16 @@ LIST_HEADERS: Final = frozenset(
 )
 SET_COOKIE: Final = b"set-cookie"
 CONTENT_TYPE: Final = b"content-type"
-APART: Final = UNCOMPARED_HEADERS | {CONTENT_TYPE}
-FORGIVEN: Final = VOLATILE_HEADERS | APART
+FORGIVEN: Final = VOLATILE_HEADERS | UNCOMPARED_HEADERS
 
 
 def compare_content_types(found: Found, primary: Answer, shadow: Answer) -> None:
-    """Media type and charset; other parameters (a multipart boundary) are not the type."""
+    """Media type and parameters, but those that frame a multipart body."""
     a, b = primary.header(CONTENT_TYPE), shadow.header(CONTENT_TYPE)
     if a == b:
         return
     mine, theirs = content_type(a), content_type(b)
-    if mine.media != theirs.media or mine.charset != theirs.charset:
+    if (mine.media, mine.charset, mine.others) != (theirs.media, theirs.charset, theirs.others):
         found.add(("headers", "content-type"), "content_type", mine.shown, theirs.shown)
 
 
@@ -115,10 +114,14 @@ def _is_same(mine: Headers, theirs: Headers) -> bool:
 
 
 def _table(headers: Headers) -> dict[bytes, list[bytes]]:
+    """The fields by name, without the first Content-Type, which is compared apart; a second one is wrong."""
     table: dict[bytes, list[bytes]] = {}
+    is_typed = False
     for name, value in headers:
         name = name.lower()
-        if name not in APART:
+        if name == CONTENT_TYPE and not is_typed:
+            is_typed = True
+        elif name not in UNCOMPARED_HEADERS:
             if name in table:
                 table[name].append(value)
             else:

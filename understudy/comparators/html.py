@@ -40,7 +40,7 @@ def read(body: bytes, kind: ContentType) -> object:
     if body.count(b"<") > MOST_TAGS:
         return ABSENT
     text = _text(body, kind.charset)
-    if text is None:
+    if text is None or f"<{END}" in text:
         return ABSENT
     page = Page()
     parser = lxml.etree.HTMLParser(target=page, encoding="utf-8", remove_comments=True, remove_pis=True)

@@ -24,6 +24,7 @@ class Absent:
 ABSENT: Final = Absent()
 SORTED: Final = orjson.OPT_SORT_KEYS
 NUMBERS: Final = frozenset({int, float, Decimal})
+BEYOND_DOUBLES: Final = 2**1024  # from here on an integer may equal a number that was read as Decimal
 CONTAINERS: Final = frozenset({dict, list})
 
 
@@ -125,11 +126,33 @@ def is_same_twin(a: object, b: object) -> bool:
 
 
 def freeze(value: object) -> Hashable:
-    """A hashable twin: two trees are `is_same` exactly when their twins are equal."""
+    """A hashable twin: two trees are `is_same` exactly when their twins are equal.
+
+    Numbers are spelled, because hashes of texts are keyed: of numbers anybody can make a hundred thousand
+    with one hash, and a list of those would hold a process for minutes.
+    """
     if isinstance(value, dict):
         return ("object", frozenset((key, freeze(item)) for key, item in value.items()))
     if isinstance(value, list):
         return ("list", tuple(freeze(item) for item in value))
     if isinstance(value, bool):
         return ("boolean", value)
-    return value if isinstance(value, str | int | float | Decimal | Element) else None
+    if isinstance(value, int | float | Decimal):
+        return _spelled(value)
+    if isinstance(value, str):
+        return value if type(value) is str else ("line", str(value))
+    return value if isinstance(value, Element) else None
+
+
+def _spelled(number: int | float | Decimal) -> bytes:
+    """The same for equal numbers, and no text."""
+    if isinstance(number, float):
+        if not number.is_integer():
+            return repr(number).encode()
+        number = int(number)
+    if isinstance(number, int) and abs(number) < BEYOND_DOUBLES:
+        return b"%d" % number
+    sign, figures, exponent = Decimal(number).as_tuple()
+    digits = "".join(map(str, figures))
+    kept = digits.rstrip("0")
+    return f"{sign} {kept} {int(exponent) + len(digits) - len(kept)}".encode()

@@ -1,5 +1,6 @@
 """Learn path templates from traffic: ids by their shape, other names by their number at one place."""
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -18,6 +19,9 @@ MOST_COLLECTIONS: Final = 100
 """Names with ids right below them, at one place: beyond that, /shops/{name}/17 is as much data."""
 
 LONGEST_TEMPLATE: Final = 300
+
+VALUE: Final = re.compile(r"(=|%3[Dd])[^;]+")
+"""The value of a parameter within a segment (RFC 3986 3.3), as in ``;jsessionid=8A1F``."""
 
 
 class Place:
@@ -137,7 +141,8 @@ def is_name(text: str) -> bool:
 
 
 def segment_name(text: str) -> str:
-    """A segment as a template shows it: ``{id}`` and its like for data, no braces of a client's own."""
+    """A segment as a template shows it: ``{id}`` and its like for data, no braces of a client's own, and no
+    value of a parameter, which may be a session's."""
     return "{id}" if text.isdecimal() else _segment_name(text)  # numbers come and go: nothing to remember
 
 
@@ -146,4 +151,6 @@ def _segment_name(text: str) -> str:
     found = identify_segment(text)
     if found:
         return f"{{{found}}}"
-    return text.replace("{", "%7B").replace("}", "%7D") if "{" in text or "}" in text else text
+    if "{" in text or "}" in text:
+        text = text.replace("{", "%7B").replace("}", "%7D")
+    return VALUE.sub(r"\1{value}", text) if "=" in text or "%3" in text else text

@@ -126,9 +126,9 @@ def sampling(counts: Counts, share: float) -> float:
 def slopes(counts: Counts, share: float) -> list[float]:
     """ln of every likelihood ratio whose mean is the e-value; linear in the counts. See `log_e_value`."""
     q = sampling(counts, share)
-    if q <= 0:
-        return [0.0]
     paired = events_slopes(counts.b, counts.c, 1.0)
+    if q <= 0:
+        return paired + [0.0] * len(ODDS)
     return paired + events_slopes(counts.first, counts.control_first + counts.lost, q)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Final
 
+from understudy.comparators.expression import is_endless
 from understudy.comparators.pattern import PARTS, meant, parse_field, parse_pattern
 from understudy.comparators.templates import read_template
 from understudy.comparators.tolerance import UNITS, Tolerance
@@ -125,6 +126,13 @@ class _Reader:
             return None
         except (OverflowError, RecursionError):
             self.refuse(where, "is no regular expression: it repeats or nests too much")
+            return None
+        if is_endless(value):
+            self.refuse(
+                where,
+                "repeats a repeat: some texts would take it for ever",
+                r"[\w\s]* instead of (\w+\s?)*",
+            )
             return None
         return value
 

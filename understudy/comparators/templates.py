@@ -66,13 +66,14 @@ def _parameters(query: str) -> Parameters:
     return tuple(pairs)
 
 
-def query_fits(wanted: Parameters, query: str) -> bool:
-    """Whether *query*, as it came, has each wanted parameter, in any order and beside any others."""
+def given_parameters(query: str) -> frozenset[tuple[str, str | None]]:
+    """What a *query*, as it came, has: each name with each of its values, and with None; nothing when
+    there are too many."""
     try:
         given = parse_qsl(query[:LONGEST_QUERY], keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:
-        return False
-    return all(any(name == key and want in (None, value) for key, value in given) for name, want in wanted)
+        return frozenset()
+    return frozenset((name, value) for name, text in given for value in (text, None))
 
 
 class _Node:
@@ -162,11 +163,20 @@ def _below(node: _Node, part: str) -> _Node:
         for known, _, child in node.partial:
             if known == shape:
                 return child
-        pieces = [re.escape(piece) for piece in shape.split("{}")]
         child = _Node()
-        node.partial.append((shape, re.compile(".+?".join(pieces)), child))
+        node.partial.append((shape, _expression(shape.split("{}")), child))
         return child
     return node.literals.setdefault(_literal(part), _Node())
+
+
+def _expression(pieces: Sequence[str]) -> re.Pattern[str]:
+    """Any text, one character at least, between each two *pieces*.
+
+    Each piece is taken where it stands first, and never looked for again: as with wildcards of file names
+    that is enough, and a client's path of dashes against ``{year}-{month}-{day}`` takes linear time.
+    """
+    first, *middle, last = map(re.escape, pieces)
+    return re.compile(first + "".join(f"(?>.+?{piece})" for piece in middle) + ".+?" + last, re.DOTALL)
 
 
 def _literal(part: str) -> str:

@@ -82,8 +82,9 @@ def judged(
     covered: Collection[Place] = frozenset(),
 ) -> Iterator[tuple[Place, Judgement]]:
     """What `judge` finds, one by one: there may be a hundred thousand, so nobody has all in hand."""
+    share = tested_share(ledger.others(), control_share)
     logs = [
-        _log_e(counts, _basis(place[:2], counts, control_share), control_share, epsilon)
+        _log_e(counts, _basis(place[:2], counts, control_share), share, epsilon)
         for place, counts, _ in _counted(ledger)
         if _is_seen(place, counts, covered)
     ]
@@ -94,9 +95,9 @@ def judged(
         verdict, log_e, needed = IGNORED, 0.0, None
         if _is_seen(place, counts, covered):
             log_e, is_flagged = next(seen)
-            verdict = _verdict(counts, basis, control_share, is_flagged=is_flagged)
+            verdict = _verdict(counts, basis, share, is_flagged=is_flagged)
         if verdict == UNDECIDED:
-            needed = _needed(counts, basis, control_share, epsilon, level)
+            needed = _needed(counts, basis, control_share, share, epsilon, level)
         yield (
             place,
             Judgement(
@@ -125,11 +126,12 @@ def noise_at(ledger: Ledger, name: Name, control_share: float) -> dict[Place, bo
     regression: an endpoint can be asked about alone.
     """
     lost = lost_control_calls(ledger.others())
+    share = tested_share(ledger.others(), control_share)
     found = {}
     for (path, kind), numbers in ledger.places(name).items():
         counts = _counts(ledger, name, numbers, lost)
         is_judged_by_control = _basis(name, counts, control_share) == CONTROL
-        found[*name, path, kind] = is_judged_by_control and is_noise(counts, control_share or 1.0)
+        found[*name, path, kind] = is_judged_by_control and is_noise(counts, share)
     return found
 
 
@@ -160,28 +162,35 @@ def _basis(name: Name, counts: Counts, control_share: float) -> str:
     return CONTROL if control_share > 0 and method in SAFE_METHODS else TOLERANCE
 
 
-def _log_e(counts: Counts, basis: str, control_share: float, epsilon: float) -> float:
-    if basis == TOLERANCE:
-        return log_excess(counts, epsilon)
-    # Control that is not asked any more still counts for what it told.
-    return log_e_value(counts, control_share or 1.0)
+def tested_share(others: Mapping[Key, int], control_share: float) -> float:
+    """The least share of control calls that was in force while evidence came, or is now.
+
+    A time of much noise and few control calls, then a calm one with many: the share over both would expect
+    control differences that could not be seen. Control that is not asked any more still counts.
+    """
+    return min([control_share or 1.0, *(float(key[3]) for key in others if key[0] == "share")])
 
 
-def _verdict(counts: Counts, basis: str, control_share: float, *, is_flagged: bool) -> str:
+def _log_e(counts: Counts, basis: str, share: float, epsilon: float) -> float:
+    return log_excess(counts, epsilon) if basis == TOLERANCE else log_e_value(counts, share)
+
+
+def _verdict(counts: Counts, basis: str, share: float, *, is_flagged: bool) -> str:
     if is_flagged:
         return REGRESSION
-    if basis == CONTROL and is_noise(counts, control_share or 1.0):
+    if basis == CONTROL and is_noise(counts, share):
         return NOISE
     return UNDECIDED
 
 
-def _needed(counts: Counts, basis: str, control_share: float, epsilon: float, level: float) -> int | None:
+def _needed(
+    counts: Counts, basis: str, control_share: float, share: float, epsilon: float, level: float
+) -> int | None:
     """How many more exchanges like those seen until a verdict falls; None: nobody knows."""
     if not counts.exchanges:
         return None
     if basis == CONTROL and not counts.with_control and counts.lost >= counts.exchanges * control_share:
         return None  # every control call that was due is lost: more of the same decide nothing
-    share = control_share or 1.0
     if basis == CONTROL:
         counts = _with_expected_control(counts, control_share)
         times = min(reaching(slopes(counts, share), level), noisy_after(counts, share))

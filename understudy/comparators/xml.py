@@ -1,14 +1,18 @@
 """Read XML: structure, attributes and text, with namespaces; no entity is ever expanded."""
 
+import re
 from functools import lru_cache
 from typing import Final
 from xml.parsers import expat
 
-from understudy.comparators.content import ContentType, text_of
+from understudy.comparators.content import ContentType, is_charset, text_of
 from understudy.comparators.elements import DEEPEST_ELEMENT, MOST_ATTRIBUTES, MOST_TAGS, Element
 from understudy.comparators.json_tree import ABSENT
 
 MEDIA: Final = frozenset({"application/xml", "text/xml"})
+DECLARED: Final = re.compile(
+    rb"""(?:\xef\xbb\xbf)?<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,100})"""
+)
 SEPARATOR: Final = " "  # no namespace name has one
 LANGUAGE: Final = "http://www.w3.org/XML/1998/namespace"
 
@@ -28,6 +32,9 @@ def read(body: bytes, kind: ContentType) -> object:
         return ABSENT
     text = text_of(body, kind.charset) if kind.charset else None
     if kind.charset and text is None:
+        return ABSENT
+    declared = None if text is not None else DECLARED.match(body)
+    if declared is not None and not is_charset(declared[1].decode("ascii")):
         return ABSENT
     parser = expat.ParserCreate(namespace_separator=SEPARATOR)
     reading = Reading(parser)

@@ -7,7 +7,7 @@ carries its source and sequence, so that the store counts it exactly once.
 from understudy.link.batch import Batch, decode_batch, encode_batch
 from understudy.link.frames import Frames, Kind, LinkError, frame, json_frame
 from understudy.link.outbox import Outbox
-from understudy.link.taken import Reel, decode_reel, encode_reel
+from understudy.link.taken import Reel, decode_reel, encode_reel, taken_bytes
 
 __all__ = [
     "Batch",
@@ -22,4 +22,5 @@ __all__ = [
     "encode_reel",
     "frame",
     "json_frame",
+    "taken_bytes",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from understudy.link.batch import Batch
-from understudy.messages import Answer, Pair
+from understudy.messages import Answer, Headers, Pair
 
 MOST_PAIRS: Final = 2048
 MOST_BYTES: Final = 32 * 1024 * 1024
@@ -94,7 +94,12 @@ def pair_bytes(pair: Pair) -> int:
 
 def answer_bytes(answer: Answer) -> int:
     """The bytes of an answer's body and fields."""
-    size = len(answer.body)
-    for name, value in answer.headers:
+    return len(answer.body) + fields_bytes(answer.headers)
+
+
+def fields_bytes(headers: Headers) -> int:
+    """The bytes of the names and values of fields."""
+    size = 0
+    for name, value in headers:
         size += len(name) + len(value)
     return size

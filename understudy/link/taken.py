@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from understudy.link.frames import LinkError
+from understudy.link.outbox import answer_bytes, fields_bytes
 from understudy.messages import Answer, Headers, Taken
+
+FLAT_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,12 @@ class Reel:
     passed: int
     missed: Mapping[str, int]
     taken: Sequence[Taken]
+
+
+def taken_bytes(taken: Taken) -> int:
+    """Roughly what *taken* holds in memory: bodies and fields, plus a flat kilobyte for the rest."""
+    size = FLAT_BYTES + len(taken.path) + len(taken.query) + len(taken.body) + answer_bytes(taken.answer)
+    return size + fields_bytes(taken.headers)
 
 
 def encode_reel(reel: Reel) -> bytes:

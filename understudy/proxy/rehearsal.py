@@ -192,12 +192,17 @@ class Rehearsal:
 
     def abort(self, reason: str) -> None:
         """No comparison will come of this request; a copy that was not sent yet never is."""
+        self._miss(reason)
+        self._leave(reason)
+
+    def _miss(self, reason: str) -> None:
+        """Record no further, for *reason*."""
+        take, self.take = self.take, None
         try:
-            if self.take is not None:
-                self.take.abort(reason)
+            if take is not None:
+                take.abort(reason)
         except Exception:  # noqa: BLE001  recording is isolated: counted, never raised
             self._mirror.broke()
-        self._leave(reason)
 
     def _leave(self, reason: str) -> None:
         """Mirror no further, for *reason*."""
@@ -217,5 +222,6 @@ class Rehearsal:
     def _broke(self) -> None:
         """Mirror this request no further."""
         exchange, self._exchange = self._exchange, None
-        self._copy = self._body = self.take = None
+        self._copy = self._body = None
         _give_up(self._mirror, exchange)
+        self._miss("error")

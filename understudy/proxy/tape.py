@@ -123,7 +123,8 @@ class Take:
     def answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of the answer."""
         self._status = status
-        self._headers = headers
+        if self._hold(sum(len(name) + len(value) for name, value in headers)):
+            self._headers = headers
 
     def data(self, data: bytes) -> None:
         """A piece of the answer's body."""
@@ -140,9 +141,10 @@ class Take:
         if not self._exchange.is_whole:
             self.abort("request_incomplete")
             return
-        tape, self._tape = self._tape, None
-        if tape is not None:
-            tape.keep(self._as_taken(seconds), self._held)
+        if self._tape is not None:
+            taken = self._as_taken(seconds)
+            tape, self._tape = self._tape, None
+            tape.keep(taken, self._held)
 
     def abort(self, reason: str) -> None:
         """Nothing whole will come of it."""

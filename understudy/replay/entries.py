@@ -81,7 +81,7 @@ class _Text:
             else:
                 if end == len(self._text) and self._grow():
                     continue  # a number may go on
-                self._at = end
+                self._at = min(end, len(self._text))  # at the end of the file the window was moved on
                 return value
 
     def _extend(self, error: json.JSONDecodeError) -> None:

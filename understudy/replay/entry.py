@@ -37,7 +37,7 @@ REASONS: Final = {
 }
 """Why an entry is not asked again, in words that follow a number."""
 
-DECODED: Final = frozenset({"gzip", "deflate", "br", "identity"})
+DECODED: Final = frozenset({"gzip", "deflate", "br", "zstd", "identity"})
 """The content codings that answers are compared in; others would be compared as bytes."""
 
 CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})

@@ -173,7 +173,9 @@ class Ledger:
     def report(self, *, control_share: float) -> dict[str, Any]:
         """The report so far (DESIGN §8)."""
         samples: Mapping[Place, list[dict[str, object]]] = {
-            place: [body for _, _, body in kept] for place, kept in self._samples.items()
+            # An id finds whole answers where they are kept; a replay keeps none.
+            place: [{**body, "id": ""} for _, _, body in kept]
+            for place, kept in self._samples.items()
         }
         return report(
             self.evidence,

@@ -8,7 +8,7 @@ from typing import Final
 
 from understudy.errors import UnderstudyError
 from understudy.replay.entries import GZIP, Entries, NoHar
-from understudy.replay.entry import Recorded, Unusable, read_entry
+from understudy.replay.entry import REASONS, Recorded, Unusable, read_entry
 
 MOST_REQUESTS: Final = 1_000_000
 MOST_HELD_BYTES: Final = 512 * 1024 * 1024
@@ -43,6 +43,12 @@ class Recording:
     hosts: Mapping[str, int]
     replayed_hosts: tuple[str, ...]
     broken: str
+
+    @property
+    def why_skipped(self) -> str:
+        """How many entries are not replayed for each reason, in words; empty when all are."""
+        counted = sorted((reason, number) for reason, number in self.skipped.items() if number)
+        return "; ".join(f"{number:,} {REASONS[reason]}" for reason, number in counted)
 
 
 def read_recording(path: Path, selection: Selection) -> Recording:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
 
-from understudy.replay.entry import REASONS
 from understudy.replay.recording import Recording
 
 BLIND_SHARE: Final = 0.01
@@ -74,11 +73,12 @@ def _notes_on_recording(recording: Recording) -> list[str]:
             f"{recording.name} breaks off: {recording.broken}. "
             f"The entries before that, {recording.entries:,}, were used."
         )
-    skipped = {reason: n for reason, n in recording.skipped.items() if n}
-    if skipped:
-        why = "; ".join(f"{n:,} {REASONS[reason]}" for reason, n in sorted(skipped.items()))
-        notes.append(f"{sum(skipped.values()):,} of {recording.entries:,} entries are not replayed: {why}.")
-    if "other_host" in skipped:
+    if recording.why_skipped:
+        notes.append(
+            f"{sum(recording.skipped.values()):,} of {recording.entries:,} entries are not replayed: "
+            f"{recording.why_skipped}."
+        )
+    if recording.skipped.get("other_host"):
         others = [f"{h} ({n:,})" for h, n in recording.hosts.items() if h not in recording.replayed_hosts]
         more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
         notes.append(
@@ -121,6 +121,9 @@ def _notes_on_more(report: Mapping[str, Any], course: Course) -> list[str]:
     needed = report.get("needed")
     if report["verdict"] != "undecided" or not needed or not course.round or course.ended:
         return []
+    mirror = report["mirror"]
+    if _blindness(course) or sum(mirror["failed"].values()) > BLIND_SHARE * mirror["sent"]:
+        return []  # what is missing is answers, and no repetition brings these
     rounds = ceil((course.total + needed) / course.round)
     return [f"About {needed:,} more requests are needed: --repeat {rounds} brings them."]
 

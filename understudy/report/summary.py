@@ -41,6 +41,9 @@ def one_line(view: View) -> str:
 def summary(view: View) -> str:
     """One or two sentences below the headline: how much, where, and what is still needed."""
     if not view.exchanges and view.verdict != "regression":
+        if view.mirror.eligible:
+            copies, answers = books(view.mirror)
+            return f"No mirrored request has been answered so far: {answers if view.mirror.sent else copies}."
         return (
             "No mirrored request has been answered so far. "
             "Send requests through the proxy, and see that a variant names a service to mirror to."

@@ -165,10 +165,23 @@ def _print_finding(number: int, finding: Finding, console: Console, *, with_serv
         body.append(f"; {needed}", style="yellow")
     console.print(Padding(body, (0, 0, 0, 3)))
     if finding.samples:
-        console.print(Padding(_sample_grid(finding.samples[0], console.width), (0, 0, 0, 3)))
+        sample = finding.samples[0]
+        console.print(Padding(_sample_grid(sample), (0, 0, 0, 3)))
+        _print_command(sample, console)
+        if sample.id:
+            console.print(Text.assemble(("   sample   ", "dim"), _clip(sample.id)))
 
 
-def _sample_grid(sample: Sample, width: int) -> Table:
+def _print_command(sample: Sample, console: Console) -> None:
+    """In lines that a shell takes back: a blank behind the backslash, or a fold, would end the command."""
+    if not (sample.curl.isprintable() and 0 < len(sample.curl) <= _CURL_CHARACTERS):
+        return
+    for number, line in enumerate(command_lines(sample.curl, console.width - _COMMAND_INDENT)):
+        label = "" if number else "repeat"
+        console.print(Text.assemble((f"   {label:<9}", "dim"), line), soft_wrap=True)
+
+
+def _sample_grid(sample: Sample) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -177,11 +190,6 @@ def _sample_grid(sample: Sample, width: int) -> Table:
         grid.add_row(Text("request"), Text(_clip(sample.request)))
     grid.add_row(Text("primary"), _side_text(sides[0], "green", absent=sample.primary_absent))
     grid.add_row(Text("shadow"), _side_text(sides[1], "red", absent=sample.shadow_absent))
-    if sample.curl.isprintable() and 0 < len(sample.curl) <= _CURL_CHARACTERS:
-        lines = command_lines(sample.curl, width - _COMMAND_INDENT)
-        grid.add_row(Text("repeat"), Text("\n".join(lines)))
-    if sample.id:
-        grid.add_row(Text("sample"), Text(_clip(sample.id)))
     return grid
 
 

@@ -103,8 +103,9 @@ class Assessor:
         found = self.comparison.compare(pair.endpoint, primary, answer, method=pair.method)
         named = []
         for difference in found:
-            hide = self._hiding(pair) if unit and unit in difference.path else self.redaction
-            path = hide.path(difference.path)
+            told = difference.path
+            is_named = unit and (unit in told or "~" in told or "%" in told)  # it may stand there escaped
+            path = (self._hiding(pair) if is_named else self.redaction).path(told)
             named.append(difference if path == difference.path else replace(difference, path=path))
         return named
 

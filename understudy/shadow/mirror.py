@@ -82,6 +82,8 @@ class Mirror:
         self._running: dict[ShadowCall, None] = {}
         self._tallies: dict[tuple[str, str, str], Tally] = {}
         self.confirming = Confirming(self, now=now)
+        self._shares = {limits.control_share}
+        """The shares of control calls in force since the last `drain`."""
 
     # -- called by a front door, which hands what is raised to `broke` ----------------------------
 
@@ -318,6 +320,7 @@ class Mirror:
 
     def reload(self, limits: Limits) -> None:
         """Work within *limits* from now on; what is held already counts."""
+        self._shares.add(limits.control_share)
         self.limits = limits
         self.cap = limits.cap_bytes
         self.budget = limits.budget_bytes
@@ -353,7 +356,13 @@ class Mirror:
                 flow[target.service, f"{outcome}_{reason}" if reason else outcome] += n
         self._retired = [target for target in self._retired if not target.is_settled]
         self.confirming.forget_retired()
-        return {key: n for key, n in counts.items() if n}
+        told = {key: n for key, n in counts.items() if n}
+        eligible = sum([n for key, n in told.items() if key[0] == "mirror" and key[2] == "eligible"])
+        if eligible:
+            for share in self._shares:
+                told["share", "", "", f"{share:g}"] = eligible
+            self._shares = {self.limits.control_share}
+        return told
 
     def _drain_tally(
         self, counts: Counter[tuple[str, ...]], service: str, endpoint: str, flag: str, tally: Tally

@@ -11,15 +11,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from functools import lru_cache
 from typing import Final
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 import orjson
 
 from understudy.comparators import ISSUED
+from understudy.comparators.difference import pointer
 
 SECRET_NAMES: Final = re.compile(
     r"(?i)(?:^|[-_. @:$])(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|jwt|(?:api|access|private)[-_]?key"
-    r"|auth(?:orization)?|credentials?|cookie|(?:j|php)?sess(?:ion)?(?:[-_]?id)?|sid|csrf|otp|pin|cvv2?|cvc2?|ssn|iban"
+    r"|auth(?:orization)?|credentials?|cookie|(?:j|php)?sess(?:ion)?(?:[-_]?id)?|sid|csrf|sig(?:nature)?|otp|pin|cvv2?|cvc2?|ssn|iban"
     r"|card[-_]?number)s?(?:$|[-_. ])",
 )
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -31,7 +32,7 @@ _KEYED = re.compile(f"(?<![A-Za-z0-9])(?:{ISSUED.pattern})")
 _ASSIGNED = re.compile(
     r"""(?ix)
     (?: pass(?:word|wd|phrase|code) | secret | token | (?:api|access|private)[-_]?key | authorization
-      | session[-_]?id | (?<![a-z])(?:auth|cookie|csrf|cvv2?|cvc2?|iban|otp|pin|pwd|sid|ssn) )
+      | session[-_]?id | signature | (?<![a-z])(?:auth|cookie|csrf|cvv2?|cvc2?|iban|otp|pin|pwd|sid|sig|ssn) )
     s? (\\*["']?\s*[:=]\s*\\*) ( "[^"]+"? | '[^']+'? | [^\s&;,"'<>{}()\[\]]+ )"""
 )
 _TAG = re.compile(r"<[^<>]{1,2000}(?:>|\Z)")
@@ -43,7 +44,7 @@ _ELEMENT_REST = re.compile(r"\A…([^<>]+)(?=</([A-Za-z_][\w.:-]{0,100}))")
 _PART = re.compile(r"""(?i)(\bname="([^"\r\n]*)"[^\r\n]*(?:\r?\n[^\r\n]+){0,10}\r?\n\r?\n)([^\r\n]+)""")
 """A part of a form (RFC 7578): its name, the rest of its head, its first line."""
 _ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]{0,100})((?:\s[^<>]{0,1000})?>)([^<]+)")
-_EMAIL = re.compile(r"[\w.%+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_EMAIL = re.compile(r"[\w.%+'-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _CARD = re.compile(r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12,}(?!\w)(?!\.\d)")
 _CUT = re.compile(r"(?:\d(?:[ -]?\d){5,}|(?<![^\s\"'<>,;&=])[^\s\"'<>,;&=]{1,64})[ -]?…\Z")
 """Half a word before a cut: it may be half of something that would have been hidden."""
@@ -86,6 +87,12 @@ def is_plain(text: str) -> bool:
         if beginning in text:
             return False
     return True
+
+
+def spellings(unit: str) -> set[str]:
+    """How *unit* may stand in a text: as it is, in a URL, or as a name in a JSON Pointer (RFC 6901)."""
+    escaped = quote(unit, safe="", errors="replace")
+    return {unit, escaped, escaped.lower(), pointer([unit])[1:]}
 
 
 @lru_cache(maxsize=MOST_PATHS)
@@ -137,7 +144,8 @@ class Redaction:
         elif kind == "query":
             twin._parameters = frozenset({name})
         if len(unit) >= SHORTEST_UNIT:
-            word = re.compile(rf"(?<!\w){re.escape(unit)}(?!\w)")
+            forms = "|".join(map(re.escape, spellings(unit)))
+            word = re.compile(rf"(?<!\w)(?:{forms})(?!\w)")
             twin._detectors = [(word, twin._mask("unit")), *self._detectors]
             twin._named = {}
         return twin

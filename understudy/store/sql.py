@@ -240,6 +240,7 @@ class SqlStore:
         async with self._database.transaction(writes=Area.EVIDENCE) as connection:
             await connection.execute(delete(schema.evidence))
             await connection.execute(delete(schema.samples))
+        await self._database.settle()
 
     async def _is_new(self, connection: AsyncConnection, source: str, sequence: int) -> bool:
         """Note that *source* has come to *sequence*; False when it had come that far before."""

@@ -1,5 +1,6 @@
 """`/api/v1/recordings`: what is asked for is checked, one recording at a time, told as problems."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from admin_fakes import FakeControl
 
 from understudy.admin import create_admin
+from understudy.admin import recordings as module
 from understudy.admin.recordings import RecordingBusy, Wanted
 
 
@@ -108,3 +110,36 @@ async def test_a_body_that_is_no_mapping_is_refused(asking: httpx.AsyncClient) -
 async def test_a_server_that_cannot_record_says_so(client: httpx.AsyncClient) -> None:
     """501, not a fault."""
     assert (await client.post("/api/v1/recordings")).status_code == 501
+
+
+async def test_a_reader_that_takes_nothing_ends_the_recording(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its connection open: after a while nothing is recorded for it, and another one may record."""
+    monkeypatch.setattr(module, "SEND_SECONDS", 0.01)
+    ended = asyncio.Event()
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"{"
+        finally:
+            ended.set()
+
+    async def receive() -> dict[str, Any]:
+        if not asked:
+            asked.append(True)
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            await asyncio.Event().wait()
+
+    asked: list[bool] = []
+    monkeypatch.setattr(plane, "_pieces", pieces)
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/recordings", "query_string": b""}
+    app = create_admin(FakeControl(), recordings=plane)
+    async with asyncio.timeout(2):
+        await app({**scope, "headers": [(b"host", b"127.0.0.1")]}, receive, send)
+    assert ended.is_set()

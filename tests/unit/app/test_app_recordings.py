@@ -102,3 +102,30 @@ async def test_a_slow_reader_costs_no_memory(monkeypatch: pytest.MonkeyPatch) ->
     stage.recordings.heard(reel(*[taken()] * 5))
     log = await rest(har, begin)
     assert (len(log["entries"]), log["_understudy"]["missed"]) == (2, {"reader_slow": 3})
+
+
+async def test_fields_count_as_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that is slow bounds what waits for it, also where answers are all fields and no body."""
+    monkeypatch.setattr(module, "MOST_QUEUED_BYTES", 5000)
+    stage = Stage()
+    har = stage.recordings.record(Wanted(requests=1))
+    begin = await anext(har)
+    wide = ANSWER._replace(headers=[(b"X", b"x" * 2000)])
+    stage.recordings.heard(reel(*[taken()._replace(headers=[(b"X", b"x" * 1000)], answer=wide)] * 3))
+    log = await rest(har, begin)
+    assert log["_understudy"]["missed"] == {"reader_slow": 2}
+
+
+async def test_a_recording_whose_reader_listens_late_leaves_the_next_one_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its place was given away: it says nothing to the workers, and ends nothing."""
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.0)
+    stage = Stage()
+    late = stage.recordings.record(Wanted())
+    har = stage.recordings.record(Wanted(requests=1))
+    begin = await anext(har)
+    assert [piece async for piece in late] == []
+    assert [told["number"] for told in stage.told] == [2]
+    stage.recordings.heard(reel(taken(), number=2))
+    assert (await rest(har, begin))["_understudy"]["requests"] == 1

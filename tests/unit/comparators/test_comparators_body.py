@@ -1,5 +1,6 @@
 """Bodies by content type: `understudy.comparators.body`, `content`, `formats`, `text`, `excerpt`."""
 
+import encodings
 import gzip
 import sys
 import zlib
@@ -358,3 +359,60 @@ def test_nothing_throws_on_any_content(a: Any, b: Any, method: str) -> None:
         found = compare(a, b, *items, method=method)
         orjson.dumps([[d.path, d.kind, d.primary, d.shadow, d.at] for d in found])
         assert compare(a, a, *items, method=method) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "primary", "shadow", "expected"),
+    [
+        ("application/x-ndjson", '{"a":1}\n"ready"', '{"a":1}\nready', [("/body/*", "type")]),
+        ("application/x-ndjson", '"a"\n"b"', "a\nb", [("/body/*", "type")]),
+        ("application/x-www-form-urlencoded", "a=%ff", "a=%fe", [("/body/a", "value")]),
+    ],
+)
+def test_what_is_broken_is_not_what_it_resembles(
+    kind: str, primary: str, shadow: str, expected: list[tuple[str, str]]
+) -> None:
+    """A line that is no JSON is no text of JSON; bytes that are no text are not all the same."""
+    found = compare(answer(primary, kind=kind), answer(shadow, kind=kind))
+    assert named(found) == expected
+    orjson.dumps([[difference.primary, difference.shadow] for difference in found])
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [("application/x-ndjson", "{x\n"), ("text/event-stream", "data: {x\n\n")]
+)
+def test_a_great_many_broken_lines_are_still_compared(kind: str, line: str) -> None:
+    """Each as it is; what follows a thousand of them is not taken for JSON any more."""
+    a, b = (answer(line * 50_000 + end, kind=kind) for end in (line, line.replace("x", "y")))
+    assert [kind for _, kind in named(compare(a, b))] == ["value"]
+    assert compare(a, a) == []
+
+
+@pytest.mark.parametrize("kind", ["text/plain; charset=x-{}", "text/xml"])
+def test_strange_charsets_fill_no_memory(kind: str) -> None:
+    """Python keeps each name of an encoding that it does not know; so it is not asked for them."""
+    known: dict[str, Any] = vars(encodings)["_cache"]
+    before = len(known)
+    for i in range(20):
+        a, b = (
+            answer(f"<?xml version='1.0' encoding='x-{i}'?><a>{text}</a>", kind=kind.format(i))
+            for text in "ab"
+        )
+        assert named(compare(a, b)) == [("/body", "body")]
+    assert len(known) == before
+
+
+@pytest.mark.parametrize(
+    "charset", ["windows-1252", "ISO-8859-1", "Shift_JIS", "koi8-u", "cp874", "UTF-8-SIG"]
+)
+def test_charsets_that_texts_come_in(charset: str) -> None:
+    """As servers spell them; the same text in another charset is another type, not another body."""
+    a, b = (
+        answer("{}", kind=f"text/plain; charset={charset}"),
+        answer("{ }".encode(charset), kind="text/plain"),
+    )
+    assert ("/body", "body") in named(compare(a, b))
+    same = answer("abc".encode(charset), kind=f"text/plain; charset={charset}")
+    assert named(compare(same, answer("abc", kind="text/plain"))) == [
+        ("/headers/content-type", "content_type")
+    ]

@@ -52,11 +52,15 @@ def test_fields(primary: Fields, shadow: Fields, expected: list[tuple[str, str]]
         ("text/html; charset=utf-8", "text/html", True),
         ("text/plain", "text/html", True),
         ("multipart/mixed; boundary=a", "multipart/mixed; boundary=b", False),
+        ('multipart/related; boundary=a; start="<1>"', 'multipart/related; boundary=b; start="<2>"', False),
+        ("application/json;odata.metadata=minimal", "application/json;odata.metadata=full", True),
+        ("text/csv; header=present;charset=utf-8", 'Text/CSV; charset=utf-8; header="present"', False),
+        ("text/html; charset", "text/html;", False),
         ("text/plain", "", True),
     ],
 )
 def test_content_types(primary: str, shadow: str, differs: bool) -> None:
-    """Media type and charset count; spelling and other parameters do not."""
+    """Media type and parameters count; spelling, order, and what frames a multipart body do not."""
     expected = [("/headers/content-type", "content_type")] if differs else []
     assert named(compare(answer("a", kind=primary), answer("a", kind=shadow))) == expected
 
@@ -101,3 +105,13 @@ def test_the_quick_look_at_fields_hides_nothing(
     """Fields in one order are looked at quickly; in another order the same comes out."""
     quick = compare(answer(fields=mine), answer(fields=theirs))
     assert named(quick) == named(compare(answer(fields=mine), answer(fields=theirs[::-1])))
+
+
+def test_a_second_content_type_is_a_difference() -> None:
+    """Clients choose the first or the last, so that it does matter."""
+    one, two, other = (
+        answer("{}", fields=[("Content-Type", kind) for kind in kinds])
+        for kinds in (["text/plain"], ["text/plain", "text/html"], ["text/plain", "text/css"])
+    )
+    assert named(compare(one, two)) == [("/headers/content-type", "extra")]
+    assert named(compare(two, other)) == [("/headers/content-type", "header")]

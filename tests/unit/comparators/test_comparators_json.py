@@ -1,6 +1,7 @@
 """`understudy.comparators.json_tree`, through `Comparison`: where two JSON bodies differ."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -216,3 +217,44 @@ def test_missing_and_extra_mirror_each_other(a: Any, b: Any) -> None:
     there = {d.path for d in compare_json(a, b) if d.kind == "missing"}
     back = {d.path for d in compare_json(b, a) if d.kind == "extra"}
     assert there == back
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1, 1.0), (0, -0.0), (10**20, 1e20), (-(2**70), -float(2**70)), (10**400, Decimal("1e400"))],
+)
+def test_equal_numbers_have_equal_twins(one: Any, other: Any) -> None:
+    """Whatever they were read as; and never that of their text."""
+    assert freeze(one) == freeze(other)
+    assert freeze(one) not in (freeze(str(one)), freeze(-one - 1))
+
+
+def test_numbers_of_one_hash_take_linear_time() -> None:
+    """Python's hash of an integer is its rest by 2^61 - 1, which is 0 for all of these."""
+    many = [(10**20 + i) * (2**61 - 1) for i in range(20_000)]
+    assert named(compare_json(many, many[::-1])) == [("/body", "order")]
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf-32", "utf-16-le"])
+def test_true_is_not_one_in_any_charset(charset: str) -> None:
+    """Where the bytes do not spell true, either."""
+    a, b = (
+        answer(text.encode(charset), kind=f"application/json; charset={charset}")
+        for text in ('{"a": true}', '{"a": 1}')
+    )
+    assert named(compare(a, b)) == [("/body/a", "type")]
+
+
+def test_a_path_has_a_bounded_length() -> None:
+    """It is cut before the name that is too much; the exact place is in the sample."""
+
+    def deep(value: int) -> Any:
+        tree: Any = value
+        for _ in range(60):
+            tree = {"name" + "e" * 60: tree}
+        return tree
+
+    (found,) = compare_json(deep(1), deep(2))
+    assert len(found.path) < 1000
+    assert found.path.endswith("e/…")
+    assert found.at.count("/") == 61

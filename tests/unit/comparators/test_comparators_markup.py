@@ -283,3 +283,26 @@ def test_no_markup_is_too_broken(text: str, kind: str) -> None:
     a, b = (answer(f"{text}<p>{word}</p>", kind=HTML) for word in ("one", "two"))
     inside_a_comment_or_tag = text.rfind("<") >= 0
     assert named(compare(a, b)) or inside_a_comment_or_tag
+
+
+def test_words_that_move_across_an_element_are_seen() -> None:
+    """The same words around the same element, but not in the same places."""
+    a, b = xml("<p>Pay 10 <b>USD</b> 20</p>"), xml("<p>Pay <b>USD</b> 10 20</p>")
+    assert named(compare(a, b)) == [("/body/p", "value")]
+    listed = [xml(f"<l>{p}<p id='1'>x</p></l>") for p in ("<p>1 <b/>2 3</p>", "<p>1 2 <b/>3</p>")]
+    assert named(compare(*listed, {"unordered": ["/l/p"], "ignore": ["/l/p/*/@x"]})) == [
+        ("/body/l/p/*", "value")
+    ]
+
+
+@pytest.mark.parametrize("rule", [{"unordered": ["/r"]}, {"key": {"/r": "id"}}])
+def test_the_order_of_tags_can_be_forgiven(rule: dict[str, Any]) -> None:
+    """By the rule that the report's own path makes."""
+    found = compare(xml("<r><a/><b/></r>"), xml("<r><b/><a/></r>"), rule)
+    assert (named(found), forgiven(found)) == ([], [("/body/r", "order")])
+
+
+def test_a_page_with_the_mark_of_its_end_is_compared_as_text() -> None:
+    """Nothing can stand behind a mark that the service itself has written."""
+    a, b = (answer(f"<p>x<understudy-end>{word}</understudy-end>", kind=HTML) for word in ("one", "two"))
+    assert named(compare(a, b)) == [("/body", "body")]

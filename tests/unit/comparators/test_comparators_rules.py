@@ -147,7 +147,7 @@ ITEMS = [{"sku": "a", "n": 1}, {"sku": "b", "n": 2}, {"sku": "c", "n": 3}]
             [("/body/m/{key}/t", "value")],
         ),
         ({"ignore": ["/a/0"]}, {"a": [1, 2]}, {"a": [3, 4]}, [("/body/a/*", "value")], []),
-        ({"ignore": [""]}, {"a": 1}, {"b": 1}, [], [("/body", "extra"), ("/body", "missing")]),
+        ({"ignore": [""]}, {"a": 1}, {"b": 1}, [], [("/body", "value")]),
         (
             {"ignore": ["/body/headers/x"]},
             {"headers": {"x": 1}},
@@ -463,3 +463,56 @@ def test_paths_of_an_endpoint_are_bounded() -> None:
             paths.add(difference.path)
     assert len(paths) == 501
     assert "/body/{other}" in paths
+
+
+@pytest.mark.parametrize("rule", [{"ignore": ["/items"]}, {"only": ["/other"]}, {"ignore": [""]}])
+def test_a_branch_that_is_ignored_may_differ_in_any_number_of_places(rule: dict[str, Any]) -> None:
+    """However many: what is ignored is not walked, so it cannot use up what the walk may note."""
+    many = [{"items": [{"v": i + more} for i in range(25_000)], "other": 1} for more in (0, 1)]
+    found = compare_json(*many, rule)
+    assert named(found) == []
+    assert len(forgiven(found)) == 1
+    assert named(compare_json(many[0], {**many[1], "other": 2}, {"ignore": ["/items"]})) == [
+        ("/body/other", "value")
+    ]
+
+
+def test_items_of_one_name_take_linear_time() -> None:
+    """A list of a million items that have no key, or all the same, is no trap."""
+    many: list[Any] = [{}] * 300_000
+    found = compare_json([*many, 1], [*many, 2], {"key": {"/body": "id"}})
+    assert named(found) == [("/body/*", "value")]
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+", r"(\w+\s?)*", r"(?:a*b?)*x", r"((\s*\w+)*)", "(a|b+)*"])
+def test_a_pattern_that_takes_for_ever_is_refused(pattern: str) -> None:
+    """Thirty characters would hold a worker for minutes: each more doubles the time."""
+    _, problems = parse_compare_rules([{"endpoint": "*", "matching": {"/a": pattern}}])
+    assert [problem.path for problem in problems] == ["[0].matching[/a]"]
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(\d+,)*\d+", "(?:[0-9a-f]{4}-)+", "(?>a+)+", "(?:a+b?){3}", "(?s).*", "(ab|cd)+"]
+)
+def test_other_repeats_are_taken(pattern: str) -> None:
+    """What stands between the repeats tells them apart."""
+    assert rules({"matching": {"/a": pattern}})
+
+
+def test_a_text_that_is_long_for_its_pattern_does_not_match() -> None:
+    """A second repeat makes the time a square of the length."""
+    long, longer = {"a": "a" * 4000 + "b"}, {"a": "a" * 5000 + "b"}
+    rule = {"matching": {"/a": ".*a.*b"}}
+    assert named(compare_json(long, {"a": "ab"}, rule)) == []
+    assert named(compare_json(longer, {"a": "ab"}, rule)) == [("/body/a", "value")]
+
+
+def test_new_rules_do_not_make_room_for_more_paths() -> None:
+    """The bound is of an endpoint, not of a version of the rules: evidence stays."""
+    comparison, paths = Comparison(), set()
+    for version in "abcdefghijklmnop":
+        tree = {version + a + b: 1 for a in "abcde" for b in "klmnopqrs"}
+        found = comparison.compare("GET /x", json_answer({}), json_answer(tree))
+        paths |= {difference.path for difference in found}
+        comparison = Comparison(rules({"ignore": ["/other"]}), before=comparison)
+    assert len(paths) == 501

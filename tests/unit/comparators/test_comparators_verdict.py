@@ -265,3 +265,25 @@ def test_what_is_noise_alone_is_noise_among_all(places: dict[str, tuple[int, int
     whole = judge(evidence, control_share=0.1, fdr=FDR, epsilon=EPSILON)
     known = noise_at(Ledger(evidence), (SERVICE, ENDPOINT), 0.1)
     assert known == {place: judgement.verdict == "noise" for place, judgement in whole.items()}
+
+
+def test_a_share_that_was_raised_makes_no_regression_of_noise() -> None:
+    """A noisy time with few control calls, then a calm one with many: judged by the least share in force."""
+    place = ("difference", "v2", "GET /x", "/body/at", "value")
+    evidence = {
+        ("exchange", "v2", "GET /x", "exchanges"): 2000,
+        ("exchange", "v2", "GET /x", "with_control"): 1100,
+        (*place, "differing"): 300,
+        (*place, "control_differing"): 30,
+        (*place, "differing_with_control"): 30,
+        (*place, "b"): 21,
+        (*place, "c"): 21,
+    }
+
+    def verdict(more: dict[tuple[str, ...], int]) -> str:
+        (judgement,) = judge({**evidence, **more}, control_share=1.0, fdr=0.05, epsilon=0.01).values()
+        return judgement.verdict
+
+    assert verdict({}) == "regression"
+    assert verdict({("share", "", "", "0.1"): 1000, ("share", "", "", "1"): 1000}) != "regression"
+    assert verdict({("share", "", "", "0"): 1000, ("share", "", "", "1"): 1000}) != "regression"

@@ -158,3 +158,30 @@ def test_a_fault_in_recording_is_contained() -> None:
     plain.feed(GET)
     assert scene.outcome == plain.outcome
     assert scene.client.proxy.metrics.mirror_errors == 1
+
+
+def test_fields_of_an_answer_count_as_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that are all fields fill a tape as bodies do."""
+    monkeypatch.setattr(tape, "MOST_HELD_BYTES", 3000)
+    scene = Scene(answers=False)
+    made = taping(scene)
+    scene.feed(GET)
+    scene.upstream.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: %b\r\n\r\n" % (b"x" * 1000))
+    reel = made.reel()
+    assert reel is not None
+    assert (list(reel.taken), reel.missed) == ([], {"budget": 1})
+    assert made.held == 0
+
+
+def test_a_fault_in_the_middle_gives_back_what_is_held() -> None:
+    """What was taken so far is missed, and counted; the tape has its room again."""
+    scene = Scene(answers=False)
+    made = taping(scene)
+    scene.feed(GET)
+    exchange = scene.client._current
+    assert exchange is not None
+    assert exchange.rehearsal is not None
+    exchange.rehearsal._broke()
+    reel = made.reel()
+    assert reel is not None
+    assert (list(reel.taken), reel.missed, made.held) == ([], {"error": 1}, 0)

@@ -56,6 +56,13 @@ def test_a_cut_file_gives_every_entry_that_is_whole() -> None:
         assert "it ends" in broken, cut
 
 
+def test_a_file_that_ends_between_two_entries_names_the_place() -> None:
+    """Where the file ends, whether or not anything stands behind the last entry."""
+    for raw in (b'{"log": {"entries": [{}, {}', b'{"log": {"entries": [{}, {}\n'):
+        got, broken = found(raw)
+        assert (got, broken) == ([{}, {}], f"it ends at character {len(raw) + 1}, where ',' should")
+
+
 def test_a_broken_entry_ends_the_reading_and_names_the_place() -> None:
     """What cannot be JSON is told with its character; what stands before it counts."""
     raw = har([{"a": 1}, {"b": 2}]).replace(b'{"b": 2}', b'{"b": oops, "c": "long enough to be no cut"}')

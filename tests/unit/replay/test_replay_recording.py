@@ -37,7 +37,7 @@ def test_a_browser_file_gives_the_requests_to_its_host() -> None:
     assert read.hosts == {"shop.example": 3, "fonts.example": 1}
     assert read.requests[0].headers == (
         (b"accept", b"application/json"),
-        (b"accept-encoding", b"gzip, deflate, br"),
+        (b"accept-encoding", b"gzip, deflate, br, zstd"),
         (b"x-tag", b"one"),
         (b"x-tag", b"two"),
     )

@@ -1,6 +1,7 @@
 """The report in a terminal."""
 
 import io
+import shlex
 from typing import Any
 
 import pytest
@@ -38,8 +39,11 @@ REPORTS = {
 @pytest.mark.parametrize("name", REPORTS)
 @pytest.mark.parametrize("width", [80, 60, 132])
 def test_no_line_is_wider_than_the_console(name: str, width: int) -> None:
-    """Long paths, wide characters and tables fold; nothing runs over."""
-    lines = printed(REPORTS[name](), width=width).splitlines()
+    """Long paths, wide characters and tables fold; nothing runs over but a command, which stays whole."""
+    report = REPORTS[name]()
+    for sample in (s for e in report["endpoints"] for f in e["findings"] for s in f.get("samples", ())):
+        sample["curl"] = ""
+    lines = printed(report, width=width).splitlines()
 
     assert [line for line in lines if cell_len(line) > width] == []
 
@@ -150,6 +154,20 @@ def test_a_sample_can_be_repeated_and_looked_up() -> None:
 
     assert "repeat   curl -sS 'http://h/x?a=1'" in text
     assert "sample   00ff" in text
+
+
+def test_a_command_can_be_pasted_as_it_is_printed() -> None:
+    """A blank behind a backslash, or a word broken in two, would make another command of it."""
+    command = f"curl -sSig -H 'Accept: */*' 'http://127.0.0.1:9001/{'a' * 90}' 'http://127.0.0.1:9002/'"
+    report = full()
+    report["endpoints"][0]["findings"][0]["samples"][0]["curl"] = command
+    lines = printed(report, width=60, is_terminal=False).splitlines()
+    first = next(number for number, line in enumerate(lines) if "repeat   " in line)
+    last = next(number for number in range(first, len(lines)) if not lines[number].endswith("\\"))
+    pasted = "\n".join(lines[first : last + 1]).partition("repeat")[2].replace(" \\\n", " ")
+
+    assert last > first
+    assert shlex.split(pasted) == shlex.split(command)
 
 
 def test_a_command_that_cannot_be_copied_is_not_shown() -> None:

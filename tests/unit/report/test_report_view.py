@@ -235,6 +235,15 @@ def test_without_control_answers_the_reader_is_warned() -> None:
             "Nothing compared yet",
             "No mirrored request has been answered",
         ),
+        (
+            {
+                "verdict": "undecided",
+                "exchanges": 0,
+                "mirror": {"eligible": 5, "sent": 5, "answered": 0, "failed": {"connect_refused": 5}},
+            },
+            "Nothing compared yet",
+            "answered so far: 5 sent = 0 answered + 5 failed (connect refused 5).",
+        ),
     ],
 )
 def test_a_manager_understands_the_verdict(change: dict[str, Any], line: str, below: str) -> None:

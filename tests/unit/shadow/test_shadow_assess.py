@@ -213,12 +213,14 @@ def test_a_unit_counts_once_at_a_place() -> None:
     assert counted("bob") == counted("") == counted("") == first
 
 
-def test_a_path_that_names_the_unit_names_nobody() -> None:
+@pytest.mark.parametrize("unit", ["alice77", "alice/77", "alice~77"])
+def test_a_path_that_names_the_unit_names_nobody(unit: str) -> None:
     """Keys that are the unit are one path, so that evidence holds no unit either."""
-    asked = Asked(unit="alice77", unit_at="header:x-user")
-    done = assessor().assess(pair(b'{"alice77":{"n":1}}', b'{"alice77":{"n":2}}')._replace(asked=asked))
+    asked = Asked(unit=unit, unit_at="header:x-user")
+    bodies = [b'{"%b":{"n":%d}}' % (unit.encode(), n) for n in (1, 2)]
+    done = assessor().assess(pair(*bodies)._replace(asked=asked))
     assert [found.path for found in done.found] == ["/body/{key}/n"]
-    assert "alice77" not in str(done)
+    assert "alice" not in str(done)
 
 
 @pytest.mark.parametrize("depth", [50, 500, 5000])

@@ -229,3 +229,17 @@ def test_the_unit_is_hidden() -> None:
     told = json.dumps(shown_answer(answer(b'{"count": 7}', "application/json", (b"X-User", b"7")), short))
     assert '"count": 7' in told
     assert '["X-User", "7"]' not in told
+
+
+@pytest.mark.parametrize("text", ["/u/alice%2F77%3D", "/u/alice%2f77%3d", "id=alice/77=", "alice~177="])
+def test_a_unit_is_hidden_however_it_is_escaped(text: str) -> None:
+    """In links, in redirects, in pointers."""
+    hide = HIDE.of_unit("alice/77=", "header:x-user")
+    assert "alice" not in hide.text(text)
+
+
+def test_an_escaped_address_is_an_address() -> None:
+    """A redirect names whom it is for."""
+    shown = HIDE.value("/headers/Location", "https://x.example/in?for=alice%40example.com&n=1")
+    assert "alice" not in str(shown)
+    assert str(shown).endswith("&n=1")

@@ -215,6 +215,8 @@ def test_a_card_number_may_be_a_number() -> None:
         ("/u/bob%40example.com", "", "bob"),
         ("/", "mail=bob%40example.com", "bob"),
         ("/", "q=1&access_token=s3cret", "s3cret"),
+        ("/f.pdf", "X-Amz-Expires=60&X-Amz-Signature=0dd5ec", "0dd5ec"),
+        ("/f.pdf", "se=2026-01-01&sig=q%2Bz", "q%2Bz"),
         ("/", "%61ccess_token=s3cret", "s3cret"),
         ("/", "accessToken=s3cret&x=2", "s3cret"),
         ("/", "c=4111+1111+1111+1111", "4111+1111+1111"),

@@ -574,3 +574,33 @@ def test_a_current_store_opens_without_alembic(path: Path) -> None:
     seen = [subprocess.run(arguments, capture_output=True, check=True).stdout for _ in range(2)]
 
     assert seen == [b"True\n", b"False\n"]
+
+
+@pytest.mark.parametrize("way", ["unit", "all", "clear"])
+async def test_what_is_forgotten_stands_in_no_file(path: Path, way: str) -> None:
+    """Neither in the database nor in the log beside it, while the store is open."""
+    private = "what-alice-bought"
+    sample = Sample(
+        service="s",
+        endpoint="e",
+        path="/p",
+        kind="value",
+        priority=0.5,
+        at=NOW,
+        body={"primary": private},
+        name="0123456789abcdef",
+        unit="a1",
+        whole={"primary": {"body": private * 1000}},
+    )
+
+    def on_disk() -> bool:
+        return any(private.encode() in file.read_bytes() for file in path.parent.iterdir())
+
+    async with opened(path) as store:
+        await store.add_evidence(source="w", sequence=1, counts={("a",): 1}, samples=[sample])
+        assert on_disk()
+        if way == "clear":
+            await store.clear_evidence()
+        else:
+            assert await store.forget_samples(unit="a1" if way == "unit" else None) == 1
+        assert not on_disk()
