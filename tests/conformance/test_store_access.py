@@ -8,25 +8,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_store_conformance import empty_postgres
+from test_store_conformance import empty_postgres, empty_redis
 
 from understudy.access import Deed, Head, Role, Token, flaws
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import MemoryStore, Store
 from understudy.store.postgres import PostgresStore
+from understudy.store.redis_store import RedisStore
 from understudy.store.sqlite import SqliteStore
 
 TOKEN = Token(selector="a" * 12, name="ann", role=Role.ADMIN, digest="d" * 64, created_at=5.5, created_by="x")
 DEED = Deed(at=7.25, who="ann", origin="127.0.0.1", action="token.create", target="a" * 12, reason="trial")
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     opened: Store = MemoryStore()
     if request.param == "sqlite":
         opened = SqliteStore(tmp_path / "understudy.db")
     elif request.param == "postgres":
         opened = PostgresStore(await empty_postgres())
+    elif request.param == "redis":
+        opened = RedisStore(await empty_redis())
     await opened.open()
     yield opened
     await opened.close()

@@ -11,12 +11,14 @@ from typing import Any
 
 import asyncpg
 import pytest
-from store_servers import postgres_url
+from redis.asyncio import Redis
+from store_servers import postgres_url, redis_url
 
-from understudy.config import PostgresPlace, postgres_place
+from understudy.config import PostgresPlace, RedisPlace, postgres_place, redis_place
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import Bounds, Key, MemoryStore, Sample, Store
 from understudy.store.postgres import PostgresStore
+from understudy.store.redis_store import RedisStore
 from understudy.store.schema import metadata
 from understudy.store.sqlite import SqliteStore
 
@@ -41,7 +43,7 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
 async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Make:
     """Makes the store of one back end, always the same one, which is empty before the test."""
     match request.param:
@@ -49,8 +51,10 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> 
             return partial(MemoryStore, clock=clock)
         case "sqlite":
             return partial(SqliteStore, tmp_path / "understudy.db", clock=clock)
-        case _:
+        case "postgres":
             return partial(PostgresStore, await empty_postgres(), clock=clock)
+        case _:
+            return partial(RedisStore, await empty_redis(), clock=clock)
 
 
 async def empty_postgres() -> PostgresPlace:
@@ -71,6 +75,14 @@ async def store(make: Make) -> AsyncIterator[Store]:
     await opened.open()
     yield opened
     await opened.close()
+
+
+async def empty_redis() -> RedisPlace:
+    place = redis_place(f"{redis_url()}?prefix=understudy-conformance")
+    async with Redis.from_url(redis_url()) as client:
+        async for key in client.scan_iter("{understudy-conformance}:*"):
+            await client.delete(key)
+    return place
 
 
 async def put(store: Store, document: dict[str, Any], expected: int | None = None) -> int:

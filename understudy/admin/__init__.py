@@ -2,7 +2,17 @@
 
 from understudy.admin.control import Change, ControlPlane, Readiness, Reload
 from understudy.admin.in_force import Succession
+from understudy.admin.issuer import Issuer
 from understudy.admin.keyring import Keyring
 from understudy.admin.server import create_admin
 
-__all__ = ["Change", "ControlPlane", "Keyring", "Readiness", "Reload", "Succession", "create_admin"]
+__all__ = [
+    "Change",
+    "ControlPlane",
+    "Issuer",
+    "Keyring",
+    "Readiness",
+    "Reload",
+    "Succession",
+    "create_admin",
+]

@@ -39,7 +39,7 @@ class AccessEndpoints:
     async def access(self, request: Request) -> Response:
         """GET whether everybody on this machine may do everything, and as whom the asker is known."""
         try:
-            caller = identify(request.scope, self._keyring)
+            caller: Caller | None = await identify(request.scope, self._keyring)
         except (Refusal, StoreError):
             caller = None
         you = None if caller is None else {"name": caller.name, "role": caller.role.value}
@@ -56,8 +56,9 @@ class AccessEndpoints:
             return answer
         is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
         try:
-            name, caller = self._keyring.log_in(
-                peer=peer(request.scope), text=await _sent_token(request, is_form=is_form)
+            text = await _sent_token(request, is_form=is_form)
+            name, caller = await self._keyring.learning(
+                lambda: self._keyring.log_in(peer=peer(request.scope), text=text)
             )
         except Refusal as refusal:
             if is_form and refusal.status in (401, 429):

@@ -47,7 +47,7 @@ class Gate:
             raise Refusal(403, "nobody may do this")
         if role != ANYONE:
             try:
-                caller = identify(scope, self._keyring)
+                caller = await identify(scope, self._keyring)
             except Refusal as refusal:
                 if self._path == "/" and refusal.status in (401, 429) and _is_for_people(scope):
                     await login_page(refusal)(scope, receive, send)
@@ -70,16 +70,17 @@ class Gate:
             raise Refusal(429, "too many changes at once", headers={"Retry-After": seconds})
 
 
-def identify(scope: Scope, keyring: Keyring) -> Caller:
-    """Who sends the request in *scope*. Raises: Refusal 400, 401, 429; StoreError."""
+async def identify(scope: Scope, keyring: Keyring) -> Caller:
+    """Who sends the request in *scope*; a new key of the issuer is waited for, shortly.
+
+    Raises: Refusal 400, 401, 429; StoreError.
+    """
     shown = values(scope["headers"], b"authorization")
     if scope["path"].startswith("/ofrep/"):
         # As OFREP has it, and nowhere else.
         shown += [f"Bearer {key}" for key in values(scope["headers"], b"x-api-key")]
-    return keyring.caller(
-        peer=peer(scope),
-        authorizations=shown,
-        session=session(scope),
+    return await keyring.learning(
+        lambda: keyring.caller(peer=peer(scope), authorizations=shown, session=session(scope))
     )
 
 

@@ -11,9 +11,9 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, TypeVar
 
 from understudy.access import (
     Backoff,
@@ -28,6 +28,8 @@ from understudy.access import (
     token_text,
 )
 from understudy.access.token import SECRET_BYTES, SELECTOR_BYTES
+from understudy.access.trust import NotTrusted, UnknownKey
+from understudy.admin.issuer import Issuer
 from understudy.admin.refusal import Refusal
 from understudy.errors import StoreError
 from understudy.store import AccessStore
@@ -35,11 +37,15 @@ from understudy.store import AccessStore
 log = logging.getLogger("understudy.control")
 
 REFRESH_SECONDS: Final = 5.0
+FIRST_SECONDS: Final = 0.5
+"""How soon the tokens are asked for again while none could be read yet, so that nobody gets in."""
 SESSION_SECONDS: Final = 12 * 3600.0
 """A working day: nobody logs in twice, and a browser that was left open does not stay logged in."""
 MOST_SESSIONS: Final = 1000
 _NOTE_SECONDS: Final = 2.0
 MOST_TOKENS: Final = 10_000
+
+Answer = TypeVar("Answer")
 
 CREATE_FIRST: Final = "understudy token create NAME --role admin"
 
@@ -48,6 +54,8 @@ CREATE_FIRST: Final = "understudy token create NAME --role admin"
 class _Session:
     selector: str
     ends_at: float
+    caller: Caller | None = None
+    """Whose it is, if a JSON Web Token opened it: there is no token to look up."""
 
 
 class Keyring:
@@ -58,11 +66,13 @@ class Keyring:
         store: AccessStore,
         *,
         tokens: Iterable[Token] | None = None,
+        issuer: Issuer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """*tokens* are those of *store* if they are known; else nobody is let in before `refresh`."""
         self.store = store
         self._clock = clock
+        self.issuer = issuer
         self._tokens: dict[str, Token] | None = None
         if tokens is not None:
             self._tokens = {token.selector: token for token in tokens}
@@ -80,7 +90,7 @@ class Keyring:
     @property
     def is_open(self) -> bool:
         """Whether no token was ever made, so that everybody on this machine may do everything."""
-        return self._tokens is not None and not self._tokens
+        return self._tokens is not None and not self._tokens and self.issuer is None
 
     def tokens(self) -> list[Token]:
         """Every token, with its last use as this process knows it."""
@@ -99,7 +109,7 @@ class Keyring:
     async def run(self) -> None:
         """Refresh for ever; a store that fails is told of elsewhere."""
         while True:
-            await asyncio.sleep(REFRESH_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS if self.is_known else FIRST_SECONDS)
             try:
                 await self.refresh()
             except StoreError:
@@ -109,7 +119,8 @@ class Keyring:
 
     def caller(self, *, peer: str, authorizations: list[str], session: str) -> Caller:
         """Who asks from address *peer* with these fields. Raises: Refusal 401, 429; StoreError."""
-        if not self._known():
+        self._known()
+        if self.is_open:
             return _anyone(peer)
         if len(authorizations) > 1:
             raise Refusal(400, "a request has at most one Authorization field")
@@ -119,15 +130,31 @@ class Keyring:
             return self._of_session(peer, session)
         raise unauthorized("this needs an API token: Authorization: Bearer TOKEN")
 
+    async def learning(self, ask: Callable[[], Answer]) -> Answer:
+        """What *ask* answers; once more after the issuer's keys were fetched, if it named a new one."""
+        try:
+            return ask()
+        except UnknownKey:
+            if self.issuer is not None:
+                await self.issuer.learn()
+        try:
+            return ask()
+        except UnknownKey as error:
+            raise unauthorized(str(error)) from None
+
     def log_in(self, *, peer: str, text: str) -> tuple[str, Caller]:
         """The name of a new session of the token *text*, and whose it is. Raises: Refusal, StoreError."""
-        if not self._known():
+        self._known()
+        if self.is_open:
             raise Refusal(409, f"there is no API token yet, so nobody has to log in; `{CREATE_FIRST}`")
         caller = self._bearer(peer, f"Bearer {text}")
-        found = read_token(text)
-        selector = found[0] if found else ""
+        found, ends_at = read_token(text), self._clock() + SESSION_SECONDS
+        session = _Session(selector=found[0] if found else "", ends_at=ends_at)
+        if self.issuer is not None and not found:
+            ends_at = min(ends_at, self.issuer.verify(text, self._clock()).expires_at)
+            session = _Session(selector="", ends_at=ends_at, caller=caller)
         name = secrets.token_urlsafe(32)
-        self._sessions[_key(name)] = _Session(selector=selector, ends_at=self._clock() + SESSION_SECONDS)
+        self._sessions[_key(name)] = session
         while len(self._sessions) > MOST_SESSIONS:
             self._sessions.popitem(last=False)
         return name, caller
@@ -139,9 +166,10 @@ class Keyring:
     def _bearer(self, peer: str, field: str) -> Caller:
         scheme, _, text = field.partition(" ")
         found = read_token(text.strip(" ")) if scheme.lower() == "bearer" else None
-        known = self._known()
-        token = known.get(found[0]) if found else None
+        token = self._known().get(found[0]) if found else None
         now = self._clock()
+        if self.issuer is not None and scheme.lower() == "bearer" and text.count(".") == 2:
+            return self._of_issuer(self.issuer, peer, text.strip(" "), now)
         # A selector that exists is backed off by itself, so that guesses do not lock its neighbours out.
         key = (peer, token.selector if token else "")
         wait = self.backoff.wait_seconds(key, now)
@@ -153,10 +181,24 @@ class Keyring:
         self.backoff.succeeded(key)
         return self._caller(token, peer, now)
 
+    def _of_issuer(self, issuer: Issuer, peer: str, text: str, now: float) -> Caller:
+        """Whom *issuer* names. Nobody is kept out for another's forgeries: a signature cannot be guessed."""
+        try:
+            claims = issuer.verify(text, now)
+        except UnknownKey:
+            raise
+        except NotTrusted as error:
+            wait = self.backoff.wait_seconds((peer, "."), now)
+            self.backoff.failed((peer, "."), now)
+            raise (_too_often(wait) if wait > 0 else unauthorized(str(error))) from None
+        return Caller(name=f"{claims.subject} ({issuer.trust.issuer})", role=claims.role, origin=peer)
+
     def _of_session(self, peer: str, name: str) -> Caller:
         now = self._clock()
         session = self._sessions.get(_key(name))
         token = self._known().get(session.selector) if session else None
+        if session is not None and session.caller is not None and now < session.ends_at:
+            return replace(session.caller, origin=peer)
         if session is None or token is None or now >= session.ends_at:
             self.log_out(name)
             raise unauthorized("the session has ended; log in again")
@@ -182,7 +224,7 @@ class Keyring:
     ) -> tuple[Token, str]:
         """A new token, and its text, which is kept nowhere. Raises: Refusal 409, 422; StoreError."""
         known = self._known()
-        if not known and (role is not Role.ADMIN or expires_at):
+        if self.is_open and (role is not Role.ADMIN or expires_at):
             detail = (
                 "the first token must be an admin's without an end: with it the API is closed to all others"
             )
@@ -233,6 +275,8 @@ class Keyring:
 
     def _is_spare(self, token: Token, now: float) -> bool:
         """Whether somebody can still give tokens when *token* is gone."""
+        if self.issuer is not None:
+            return True
         lasting = [
             other.selector
             for other in self._known().values()

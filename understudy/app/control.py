@@ -16,8 +16,9 @@ import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.access import Deed
-from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
+from understudy.access import Deed, Role
+from understudy.access.trust import Trust
+from understudy.admin import Change, Issuer, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.board import RELOADS, RESTARTS
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
@@ -77,7 +78,7 @@ class Control:
         self._runtime = runtime
         settings = runtime.settings
         self._store: Store = open_store(settings.store)
-        self._keyring = Keyring(self._store)
+        self._keyring = Keyring(self._store, issuer=_issuer(settings))
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
@@ -158,6 +159,7 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
+                *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
             serving = tasks.create_task(server.serve(sockets=[self._runtime.admin.socket]))
@@ -190,7 +192,6 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
-                await self._keyring.refresh()
                 await self._book.load(time.time())
                 await self._intake.load()
             except StoreError as error:
@@ -198,6 +199,8 @@ class Control:
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
                 self._trouble.opened()
+                with contextlib.suppress(StoreError):  # rules may come from a copy; who asks is told why
+                    await self._keyring.refresh()
                 self._put_in_force()
                 self._is_loaded.set()
         while True:
@@ -426,6 +429,20 @@ class Control:
         trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
         trouble.add_metric([], 1.0 if self._trouble.text else 0.0)
         yield trouble
+
+
+def _issuer(settings: Settings) -> Issuer | None:
+    given = settings.admin.issuer
+    if given is None:
+        return None
+    trust = Trust(
+        issuer=given.issuer,
+        audience=given.audience,
+        algorithms=given.algorithms,
+        role_claim=given.role_claim,
+        roles={value: Role(role) for value, role in given.roles.items()},
+    )
+    return Issuer(trust, given.keys)
 
 
 class ControlCollector:

@@ -22,7 +22,14 @@ from understudy.config.settings import (
     ShadowSettings,
     TlsSettings,
 )
-from understudy.config.store import PostgresPlace, postgres_place, read_store, store_text
+from understudy.config.store import (
+    PostgresPlace,
+    RedisPlace,
+    postgres_place,
+    read_store,
+    redis_place,
+    store_text,
+)
 from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
@@ -40,6 +47,7 @@ __all__ = [
     "OriginTls",
     "PostgresPlace",
     "RedactSettings",
+    "RedisPlace",
     "Refused",
     "Reloaded",
     "Rules",
@@ -61,6 +69,7 @@ __all__ = [
     "postgres_place",
     "read_file",
     "read_store",
+    "redis_place",
     "reloaded",
     "server_context",
     "store_text",

@@ -299,5 +299,11 @@ LISTEN = _scalar(read_listen, {"type": "string", "pattern": r"^.+:[0-9]{1,5}$"})
 ORIGIN = _scalar(read_origin, {"type": "string", "pattern": r"^(https?://[^/?#@]+/?|unix:/.+)$"})
 LISTENER = _scalar(read_listener, {"type": "string", "pattern": r"^(unix:.+|(https?://)?.+:[0-9]{1,5}/?)$"})
 NETWORK = _scalar(read_network, {"type": "string"})
-STORE = _scalar(read_store, {"type": "string", "pattern": r"^(memory://|sqlite:///.+|postgres(ql)?://.+)$"})
+STORE = _scalar(
+    read_store,
+    {
+        "type": "string",
+        "pattern": r"^(memory://|sqlite:///.+|postgres(ql)?://.+|rediss?(\+sentinel|\+cluster)?://.+)$",
+    },
+)
 FILE = _scalar(_read_file_name, {"type": "string", "minLength": 1})

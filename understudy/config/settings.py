@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from understudy.config.address import read_page_origin, read_sync
 from understudy.config.endpoints import EndpointSettings
+from understudy.config.issuer import IssuerSettings
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
     NAME_PATTERN,
@@ -142,6 +143,11 @@ class AdminSettings:
             " 127.0.0.1:8015. Needs the extra flagd. Loopback only, until it has tokens."
         ),
         why="off, because OFREP serves every SDK without it.",
+    )
+    issuer: IssuerSettings | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(IssuerSettings),
+        default=None,
+        what="Whose JSON Web Tokens are believed, beside API tokens. With it the API is never open.",
     )
 
 
@@ -447,7 +453,8 @@ class Settings:
         STORE,
         default="sqlite:///understudy.db",
         what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute),"
-        " postgresql://USER:PASSWORD@HOST/DATABASE for several hosts, or memory://.",
+        " postgresql://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST/DATABASE for several hosts,"
+        " or memory://.",
         why="one file beside the configuration survives a restart and needs no server.",
     )
     services: Mapping[str, Service] = setting(

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from understudy.config.place import Refused, shown
 
-HINT: Final = "for example sqlite:///understudy.db, postgresql://user@host/database or memory://"
+HINT: Final = (
+    "for example sqlite:///understudy.db, postgresql://user@host/database, redis://host or memory://"
+)
 ESCAPES: Final = "write a # in a password as %23, an @ as %40, a / as %2F"
 POSTGRES: Final = ("postgresql", "postgres")
 
@@ -26,6 +28,35 @@ class PostgresPlace:
     shown: str
 
 
+REDIS: Final = tuple(
+    f"{scheme}{kind}" for scheme in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster")
+)
+"""With s: over TLS. With a kind: whoever Sentinel says is the primary; a Cluster."""
+
+REDIS_PREFIX: Final = "understudy"
+"""What our keys begin with, as a Redis is often shared with applications."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisPlace:
+    """Where a Redis is. ``kind`` is ``single``, ``sentinel`` (then ``service`` names the primary, and the
+    hosts are Sentinels) or ``cluster``. ``shown`` is for people, without the password.
+    """
+
+    kind: str
+    hosts: tuple[tuple[str, int], ...]
+    is_tls: bool
+    shown: str
+    username: str = ""
+    password: str = ""
+    database: int = 0
+    service: str = ""
+    prefix: str = REDIS_PREFIX
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
 def read_store(value: object) -> str:
     """A store's URL, as written; a relative file stays relative (see `resolve_store`)."""
     if isinstance(value, dict):
@@ -40,8 +71,10 @@ def read_store(value: object) -> str:
             _check_memory(value, rest)
         case "sqlite":
             _check_sqlite(value, rest)
-        case "postgresql" | "postgres":
+        case _ if scheme in POSTGRES:
             postgres_place(value)
+        case _ if scheme in REDIS:
+            redis_place(value)
         case _:
             raise Refused(f"{scheme}:// is no store of this version", HINT)
     return value
@@ -57,7 +90,9 @@ def resolve_store(store: str, base: Path) -> str:
 def store_text(store: str) -> str:
     """*store* as people may see it: without its password and its options."""
     scheme = store.partition("://")[0]
-    return postgres_place(store).shown if scheme in POSTGRES else store
+    if scheme in POSTGRES:
+        return postgres_place(store).shown
+    return redis_place(store).shown if scheme in REDIS else store
 
 
 def postgres_place(url: str) -> PostgresPlace:
@@ -77,6 +112,62 @@ def postgres_place(url: str) -> PostgresPlace:
         )
     dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(options), ""))
     return PostgresPlace(dsn=dsn, schema=schema, shown=f"postgresql://{without_password(parts)}{parts.path}")
+
+
+def redis_place(url: str) -> RedisPlace:
+    """Read a URL: ``redis://USER:PASSWORD@HOST:PORT/DATABASE?prefix=NAME``, or with several hosts
+    ``redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/SERVICE/DATABASE``, ``redis+cluster://HOST,HOST``.
+
+    With ``rediss`` over TLS, ``ca``, ``cert`` and ``key`` naming files. Raises Refused.
+    """
+    parts = split_url(url)
+    secure, _, kind = parts.scheme.partition("+")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    unknown = set(options) - {"prefix", "ca", "cert", "key"}
+    if unknown:
+        raise Refused(f"unknown option {shown(min(unknown))}", "known are prefix, ca, cert and key")
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", options.get("prefix", REDIS_PREFIX)):
+        raise Refused("the prefix is not of letters, digits, _, ., : and -", "prefix=understudy")
+    user, _, places = parts.netloc.rpartition("@")
+    username, _, password = user.partition(":")
+    service, database = _below(parts.path, kind)
+    return RedisPlace(
+        kind=kind or "single",
+        hosts=_hosts(places, kind),
+        is_tls=secure == "rediss",
+        shown=f"{parts.scheme}://{without_password(parts)}{parts.path}",
+        username=unquote(username),
+        password=unquote(password),
+        service=service,
+        database=database,
+        **options,
+    )
+
+
+def _below(path: str, kind: str) -> tuple[str, int]:
+    """The service and the database that the path of a redis:// URL names."""
+    names = [name for name in path.split("/") if name]
+    service = names.pop(0) if kind == "sentinel" and names else ""
+    if kind == "sentinel" and not service:
+        raise Refused("Sentinel needs the name of a service", "redis+sentinel://HOST:26379/SERVICE")
+    database = names.pop(0) if names else "0"
+    if names or not re.fullmatch(r"[0-9]{1,4}", database) or (kind == "cluster" and database != "0"):
+        raise Refused(f"{shown(path)} names no database", "a number, as in redis://127.0.0.1:6379/0")
+    return service, int(database)
+
+
+def _hosts(places: str, kind: str) -> tuple[tuple[str, int], ...]:
+    """Every host with its port."""
+    usual = 26379 if kind == "sentinel" else 6379
+    found = []
+    for place in places.split(","):
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?", place)
+        if match is None or not 0 < int(match[2] or usual) < 65536:
+            raise Refused("this URL names no host, or a port that is none", "redis://127.0.0.1:6379/0")
+        found.append((match[1].strip("[]"), int(match[2] or usual)))
+    if len(found) > 1 and not kind:
+        raise Refused("several hosts need a kind", "redis+sentinel:// or redis+cluster://")
+    return tuple(found)
 
 
 def split_url(url: str) -> SplitResult:

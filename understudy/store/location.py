@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from understudy.config import Refused, postgres_place, read_store
+from understudy.config import Refused, postgres_place, read_store, redis_place
 from understudy.errors import StoreError
 from understudy.store.memory import MemoryStore
 from understudy.store.protocol import Store
@@ -30,6 +30,10 @@ def open_store(
             from understudy.store.postgres import PostgresStore
 
             return PostgresStore(postgres_place(url), bounds=bounds)
+        if scheme.startswith("redis"):
+            from understudy.store.redis_store import RedisStore
+
+            return RedisStore(redis_place(url), bounds=bounds)
     except Refused as refused:
         raise StoreError(f"store: {refused.message}; {refused.hint}") from None
     return MemoryStore(bounds=bounds)

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.config.place import Refused
-from understudy.config.store import ESCAPES, HINT, postgres_place, read_store, resolve_store, store_text
+from understudy.config.store import (
+    ESCAPES,
+    HINT,
+    RedisPlace,
+    postgres_place,
+    read_store,
+    redis_place,
+    resolve_store,
+    store_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +29,9 @@ from understudy.config.store import ESCAPES, HINT, postgres_place, read_store, r
         "postgresql://ann:secret@db:5432/shop?sslmode=verify-full&schema=rules",
         "postgres:///shop",
         "postgresql://a:1,b:2/shop?target_session_attrs=read-write",
+        "redis://ann:secret@cache:6379/3?prefix=shop",
+        "rediss+sentinel://a:1,[::1]:2/main/0?ca=/etc/ca.pem",
+        "redis+cluster://a,b,c",
     ],
 )
 def test_a_store_is_kept_as_written(url: str) -> None:
@@ -52,6 +64,25 @@ def test_a_store_is_kept_as_written(url: str) -> None:
             "this URL has a # or an @ where none can be",
             ESCAPES,
         ),
+        (
+            "redis://me:secret@a,b",
+            "several hosts need a kind",
+            "redis+sentinel:// or redis+cluster://",
+        ),
+        (
+            "redis+sentinel://a",
+            "Sentinel needs the name of a service",
+            "redis+sentinel://HOST:26379/SERVICE",
+        ),
+        ("redis+cluster://a/1", '"/1" names no database', "a number, as in redis://127.0.0.1:6379/0"),
+        ("redis://:secret@", "this URL names no host, or a port that is none", "redis://127.0.0.1:6379/0"),
+        ("redis://a:0", "this URL names no host, or a port that is none", "redis://127.0.0.1:6379/0"),
+        ("redis://a?db=1", 'unknown option "db"', "known are prefix, ca, cert and key"),
+        (
+            "redis://a?prefix={}",
+            "the prefix is not of letters, digits, _, ., : and -",
+            "prefix=understudy",
+        ),
         ("postgresql://me:secret@[::1/shop", "this URL cannot be read", "look at its brackets: [::1]:5432"),
     ],
 )
@@ -81,6 +112,7 @@ def test_people_see_no_password() -> None:
     """Where the store is shown, user and place stand, and nothing secret."""
     shown = store_text("postgresql://ann:secret@db:5432/shop?password=secret&sslmode=require")
     assert shown == "postgresql://ann@db:5432/shop"
+    assert store_text("redis://:secret@cache/1?prefix=a") == "redis://@cache/1"
     assert store_text("sqlite:////u.db") == "sqlite:////u.db"
 
 
@@ -91,7 +123,38 @@ def test_the_schema_is_ours_and_the_rest_the_drivers() -> None:
     assert postgres_place("postgresql://db").schema == "understudy"
 
 
-@given(st.text(), st.sampled_from(["", "sqlite:///", "postgresql://", "postgresql://a:b@[", "memory://"]))
+def test_every_part_of_a_redis_url_is_read() -> None:
+    """What is escaped in user and password is meant; ports are the usual ones unless they are given."""
+    place = redis_place("rediss+sentinel://ann:a%40b%2F@one,[::1]:7/main/2?prefix=shop&ca=ca.pem")
+    assert place == RedisPlace(
+        kind="sentinel",
+        hosts=(("one", 26379), ("::1", 7)),
+        is_tls=True,
+        shown="rediss+sentinel://ann@one,[::1]:7/main/2",
+        username="ann",
+        password="a@b/",
+        database=2,
+        service="main",
+        prefix="shop",
+        ca="ca.pem",
+    )
+    assert redis_place("redis://a").hosts == (("a", 6379),)
+
+
+@given(
+    st.text(),
+    st.sampled_from(
+        [
+            "",
+            "sqlite:///",
+            "postgresql://",
+            "postgresql://a:b@[",
+            "memory://",
+            "redis://",
+            "redis+sentinel://a,",
+        ]
+    ),
+)
 def test_reading_a_store_only_ever_refuses(text: str, start: str) -> None:
     """No text makes the reader fail in another way than by refusing."""
     with suppress(Refused):
