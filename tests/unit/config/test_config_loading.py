@@ -171,8 +171,10 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"admin": "127.0.0.1:9090"},
         [
-            'admin: must be a mapping of keys to values, not "127.0.0.1:9090" '
-            "(known: issuer, listen, origins, sync)"
+            (
+                'admin: must be a mapping of keys to values, not "127.0.0.1:9090" '
+                "(known: issuer, listen, origins, sync)"
+            )
         ],
     ),
     ({"workers": "four"}, ['workers: must be a whole number, not "four"']),
