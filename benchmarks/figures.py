@@ -83,6 +83,7 @@ class Pairs:
     compared: int
     equal: int
     not_compared: int
+    passed_over: int
     with_control: int
 
     @property

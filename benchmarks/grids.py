@@ -122,12 +122,22 @@ def pair_grid(books: Sequence[Books]) -> Grid:
             f"{pairs.equal:,}",
             f"{pairs.compared - pairs.equal:,}",
             f"{pairs.not_compared:,}",
+            f"{pairs.passed_over:,}",
             f"{pairs.with_control:,}",
         )
         for book in books
         for pairs in book.pairs
     ]
-    head = ("configuration", "endpoint", "compared", "equal", "different", "not compared", "asked twice")
+    head = (
+        "configuration",
+        "endpoint",
+        "compared",
+        "equal",
+        "different",
+        "not compared",
+        "passed over",
+        "asked twice",
+    )
     return Grid(title="The pairs, by our own report", head=head, lines=lines)
 
 

@@ -145,6 +145,7 @@ def read_books(admin_port: int, label: str) -> Books:
                 compared=one["exchanges"],
                 equal=one["matched"],
                 not_compared=one["not_compared"],
+                passed_over=one["passed_over"],
                 with_control=one["with_control"],
             )
             for one in sorted(report["endpoints"], key=lambda one: str(one["endpoint"]))

@@ -57,20 +57,24 @@ class Server:
             return True
         return False
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def freeze(self) -> None:
         """Stop the server and all its processes: connections stay, and nobody answers."""
-        for process in self._processes():
-            os.kill(process, signal.SIGSTOP)
+        self._tell_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for process in self._processes():
-            os.kill(process, signal.SIGCONT)
+        self._tell_all(signal.SIGCONT)
 
-    def _processes(self) -> list[int]:
+    def _tell_all(self, number: signal.Signals) -> None:
         assert self._process is not None
         pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
+        for process in (pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):  # the child of a connection that just ended
+                os.kill(process, number)
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End it, and wait until it has."""

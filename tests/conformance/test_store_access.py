@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_store_conformance import empty_postgres, empty_redis
+from test_store_conformance import empty_postgres, empty_redis, layered
 
 from understudy.access import Deed, Head, Role, Token, flaws
 from understudy.errors import StoreError, VersionConflict
@@ -21,7 +21,7 @@ TOKEN = Token(selector="a" * 12, name="ann", role=Role.ADMIN, digest="d" * 64, c
 DEED = Deed(at=7.25, who="ann", origin="127.0.0.1", action="token.create", target="a" * 12, reason="trial")
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis", "layered"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     opened: Store = MemoryStore()
     if request.param == "sqlite":
@@ -30,6 +30,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         opened = PostgresStore(await empty_postgres())
     elif request.param == "redis":
         opened = RedisStore(await empty_redis())
+    elif request.param == "layered":
+        opened = layered(await empty_postgres(), await empty_redis(), tmp_path / "last-good")
     await opened.open()
     yield opened
     await opened.close()

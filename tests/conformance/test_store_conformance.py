@@ -17,7 +17,11 @@ from store_servers import postgres_url, redis_url
 from understudy.config import PostgresPlace, RedisPlace, postgres_place, redis_place
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import Bounds, Key, MemoryStore, Sample, Store
+from understudy.store.last_good import LastGood
+from understudy.store.layered import LayeredStore
 from understudy.store.postgres import PostgresStore
+from understudy.store.redis_copy import RedisCopy
+from understudy.store.redis_link import RedisLink
 from understudy.store.redis_store import RedisStore
 from understudy.store.schema import metadata
 from understudy.store.sqlite import SqliteStore
@@ -43,7 +47,7 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis", "layered"])
 async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Make:
     """Makes the store of one back end, always the same one, which is empty before the test."""
     match request.param:
@@ -53,8 +57,16 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> 
             return partial(SqliteStore, tmp_path / "understudy.db", clock=clock)
         case "postgres":
             return partial(PostgresStore, await empty_postgres(), clock=clock)
+        case "layered":
+            layers = (await empty_postgres(), await empty_redis(), tmp_path / "rules.json")
+            return partial(layered, *layers, clock=clock)
         case _:
             return partial(RedisStore, await empty_redis(), clock=clock)
+
+
+def layered(sql: PostgresPlace, redis: RedisPlace, file: Path, **settings: Any) -> LayeredStore:
+    copy = RedisCopy(RedisLink(redis, deadline_seconds=1.0))
+    return LayeredStore(PostgresStore(sql, **settings), copy, LastGood(file))
 
 
 async def empty_postgres() -> PostgresPlace:

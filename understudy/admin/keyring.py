@@ -42,6 +42,7 @@ FIRST_SECONDS: Final = 0.5
 SESSION_SECONDS: Final = 12 * 3600.0
 """A working day: nobody logs in twice, and a browser that was left open does not stay logged in."""
 MOST_SESSIONS: Final = 1000
+_BEGIN_SECONDS: Final = 0.3
 _NOTE_SECONDS: Final = 2.0
 MOST_TOKENS: Final = 10_000
 
@@ -105,6 +106,17 @@ class Keyring:
             self._used = used | self._used
             raise
         self._tokens = {token.selector: token for token in await self.store.tokens()}
+
+    async def begin(self) -> None:
+        """Read the tokens if that takes no time; else `run` does, and nobody is let in before.
+
+        Rules may be there before the tokens: from a copy, while what holds both is away.
+        """
+        try:
+            async with asyncio.timeout(_BEGIN_SECONDS):
+                await self.refresh()
+        except (StoreError, TimeoutError) as error:
+            log.warning("the admin API lets nobody in before the tokens are read: %s", error)
 
     async def run(self) -> None:
         """Refresh for ever; a store that fails is told of elsewhere."""

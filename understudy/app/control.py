@@ -16,12 +16,12 @@ import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.access import Deed, Role
-from understudy.access.trust import Trust
-from understudy.admin import Change, Issuer, Keyring, Readiness, Reload, Succession, create_admin
+from understudy.access import Deed
+from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
-from understudy.app.board import RELOADS, RESTARTS
+from understudy.app.control_metrics import board_families, store_families
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
+from understudy.app.issuer import issuer_of
 from understudy.app.past import Past
 from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
@@ -78,7 +78,7 @@ class Control:
         self._runtime = runtime
         settings = runtime.settings
         self._store: Store = open_store(settings.store)
-        self._keyring = Keyring(self._store, issuer=_issuer(settings))
+        self._keyring = Keyring(self._store, issuer=issuer_of(settings.admin))
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
@@ -114,6 +114,7 @@ class Control:
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
+        self._has_evidence = asyncio.Event()
         self._ahead: asyncio.Queue[tuple[int, Mapping[str, Any]]] = asyncio.Queue()
 
     @property
@@ -192,17 +193,23 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
+                await self._keyring.begin()
                 await self._book.load(time.time())
+            except StoreError as error:
+                self._trouble.met(error)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+            else:
+                self._put_in_force()
+                self._is_loaded.set()
+        while not self._has_evidence.is_set():
+            try:
                 await self._intake.load()
             except StoreError as error:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
                 self._trouble.opened()
-                with contextlib.suppress(StoreError):  # rules may come from a copy; who asks is told why
-                    await self._keyring.refresh()
-                self._put_in_force()
-                self._is_loaded.set()
+                self._has_evidence.set()
         while True:
             await asyncio.sleep(STORE_RETRY_SECONDS)
             if self._trouble.text:
@@ -231,7 +238,7 @@ class Control:
             )
 
     async def _take_batches(self) -> None:
-        await self._is_loaded.wait()
+        await self._has_evidence.wait()
         await self._intake.run()
 
     def _on_batch(self, source: str, batch: Batch) -> None:
@@ -412,37 +419,8 @@ class Control:
         connected = GaugeMetricFamily("understudy_workers_connected", "Workers on the link.")
         connected.add_metric([], self._workers.at_version(0)[0])
         yield connected
-        restarts = CounterMetricFamily(
-            "understudy_restarts",
-            "Processes started anew, because they died or because it was asked (a rolling restart).",
-            labels=["process", "reason"],
-        )
-        for labels, n in self._runtime.board.rows(RESTARTS):
-            restarts.add_metric(list(labels), n)
-        yield restarts
-        reloads = CounterMetricFamily(
-            "understudy_settings_reloads", "Reloads of the configuration file.", labels=["result"]
-        )
-        for labels, n in self._runtime.board.rows(RELOADS):
-            reloads.add_metric(list(labels), n)
-        yield reloads
-        trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
-        trouble.add_metric([], 1.0 if self._trouble.text else 0.0)
-        yield trouble
-
-
-def _issuer(settings: Settings) -> Issuer | None:
-    given = settings.admin.issuer
-    if given is None:
-        return None
-    trust = Trust(
-        issuer=given.issuer,
-        audience=given.audience,
-        algorithms=given.algorithms,
-        role_claim=given.role_claim,
-        roles={value: Role(role) for value, role in given.roles.items()},
-    )
-    return Issuer(trust, given.keys)
+        yield from board_families(self._runtime.board)
+        yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))
 
 
 class ControlCollector:

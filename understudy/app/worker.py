@@ -137,6 +137,7 @@ class Worker:
             wall=time.time,
             chance=random.random,
             limits=mirror_limits(settings.shadow),
+            fullness=self._outbox.fullness,
         )
         self._outbox.drain = mirror.drain
         engine = Engine(settings, mirror=mirror, metrics=self._metrics, make_pool=make_pool)

@@ -129,6 +129,18 @@ def notes_on_missed(totals: Totals, epsilon: float) -> list[tuple[str, bool]]:
     return [(f"{text}; the run cannot be clean." if is_blind else f"{text}.", is_blind)]
 
 
+def notes_on_passed_over(totals: Totals) -> list[str]:
+    """How many exchanges were left out by chance, and that the rates are true all the same."""
+    passed = totals["passed_over"]
+    if not passed:
+        return []
+    text = (
+        f"{number_of(passed, 'exchange')} passed over by chance, because comparing could not keep up; the "
+        "others are a fair sample of all."
+    )
+    return [text]
+
+
 def notes_on_thin_endpoints(verdict: str, endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
     """Under a clean verdict: how many endpoints had too little traffic for one of their own."""
     thin = sum(item["verdict"] == UNDECIDED for item in endpoints) if verdict == CLEAN else 0

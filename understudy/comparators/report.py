@@ -25,6 +25,7 @@ from understudy.comparators.notes import (
     notes_on_failures,
     notes_on_missed,
     notes_on_omitted,
+    notes_on_passed_over,
     notes_on_thin_endpoints,
     notes_on_tolerance,
     notes_on_units,
@@ -84,7 +85,7 @@ def report(
     and *templates* of endpoints hold for what was counted before them, too: see `covered` and `fold`.
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
-    ``not_compared``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
+    ``not_compared``, ``passed_over``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
     ``with_control``, ``ignored``, ``needed``, ``at_most``, ``omitted`` (findings that are not listed);
     finding: ``exchanges``, ``with_control``, ``control_rate``, ``interval``, ``ignored``, ``basis``,
     ``weight``, ``units`` (where some repeat: how often it counted, each unit once); latency: see
@@ -102,7 +103,15 @@ def report(
     services = _services(flows)
     totals = {
         what: sum(ledger.exchange(name).get(what, 0) for name in ledger.endpoints())
-        for what in ("exchanges", "matched", "ignored", "with_control", "not_compared", "unpaired")
+        for what in (
+            "exchanges",
+            "matched",
+            "ignored",
+            "with_control",
+            "not_compared",
+            "unpaired",
+            "passed_over",
+        )
     }
     blind = [
         *notes_on_failures(services, epsilon),
@@ -120,6 +129,7 @@ def report(
             *notes_on_tolerance(overview, totals, control_share=control_share, epsilon=epsilon),
             *notes_on_units(overview),
             *(text for text, _ in blind),
+            *notes_on_passed_over(totals),
             *notes_on_thin_endpoints(verdict, endpoints),
             *notes_on_omitted(endpoints),
             *notes_on_rules(rules, ledger, enough=exchanges_for(epsilon)),
@@ -156,7 +166,7 @@ def _endpoint(
     service, endpoint = name
     counts = {
         what: ledger.exchange(name).get(what, 0)
-        for what in ("exchanges", "matched", "ignored", "with_control", "not_compared")
+        for what in ("exchanges", "matched", "ignored", "with_control", "not_compared", "passed_over")
     }
     missed = counts["not_compared"]
     verdicts = overview.verdicts_at(name)

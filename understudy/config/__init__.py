@@ -23,8 +23,10 @@ from understudy.config.settings import (
     TlsSettings,
 )
 from understudy.config.store import (
+    Layers,
     PostgresPlace,
     RedisPlace,
+    StorePlace,
     postgres_place,
     read_store,
     redis_place,
@@ -42,6 +44,7 @@ __all__ = [
     "Ejection",
     "EndpointSettings",
     "HealthCheck",
+    "Layers",
     "Limits",
     "Listener",
     "OriginTls",
@@ -54,6 +57,7 @@ __all__ = [
     "Service",
     "Settings",
     "ShadowSettings",
+    "StorePlace",
     "Summary",
     "TlsSettings",
     "client_context",

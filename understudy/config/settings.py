@@ -42,6 +42,7 @@ from understudy.config.setting import (
     setting,
     size,
 )
+from understudy.config.store import StorePlace
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -449,12 +450,13 @@ class Settings:
     admin: AdminSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(AdminSettings), factory=AdminSettings, what="The control process's own listener."
     )
-    store: str = setting(
+    store: StorePlace = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         STORE,
         default="sqlite:///understudy.db",
         what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute),"
         " postgresql://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST/DATABASE for several hosts,"
-        " or memory://.",
+        " or memory://. With {sql: URL, redis: URL, file: NAME} SQL is the truth, Redis its fast copy and the"
+        " bell that tells every host, and the file keeps the last good rules for a start without both.",
         why="one file beside the configuration survives a restart and needs no server.",
     )
     services: Mapping[str, Service] = setting(

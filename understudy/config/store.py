@@ -1,13 +1,14 @@
-"""Where the store is: one URL. No problem found here repeats a password."""
+"""Where the store is: one URL, or two in layers. No problem found here repeats a password."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
-from understudy.config.place import Refused, shown
+from understudy.config.place import Place, Refused, shown
 
 HINT: Final = (
     "for example sqlite:///understudy.db, postgresql://user@host/database, redis://host or memory://"
@@ -57,10 +58,48 @@ class RedisPlace:
     key: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """A store of two servers: ``sql`` is the truth, ``redis`` its fast copy and the bell that tells of
+    changes; ``file`` keeps the last good rules on this host, for a start without either.
+    """
+
+    sql: str
+    redis: str
+    file: str = "understudy-rules.json"
+
+
+StorePlace = str | Layers
+
+
+def read_store_place(value: object, place: Place) -> StorePlace | None:
+    """A store's URL, or the mapping of two of them; None when something in the mapping was refused."""
+    if not isinstance(value, Mapping):
+        return read_store(value)
+    place.known_keys(value, ("sql", "redis", "file"))
+    found: dict[str, str] = {}
+    for key, kinds, example in (
+        ("sql", (*POSTGRES, "sqlite"), "postgresql://user@host/database"),
+        ("redis", REDIS, "redis://127.0.0.1:6379/0"),
+    ):
+        at = place.key(key)
+        try:
+            url = read_store(value[key]) if key in value else ""
+        except Refused as refused:
+            at.refuse(refused.message, refused.hint)
+            continue
+        if url.partition("://")[0] not in kinds:
+            at.refuse("is not such a store" if url else "is missing", f"for example {example}")
+        found[key] = url
+    if "file" in value:
+        found["file"] = str(value["file"])
+        if not isinstance(value["file"], str) or not value["file"].strip() or "\0" in value["file"]:
+            place.key("file").refuse(f"must be the name of a file, not {shown(value['file'])}")
+    return Layers(**found) if "sql" in found and "redis" in found else None
+
+
 def read_store(value: object) -> str:
     """A store's URL, as written; a relative file stays relative (see `resolve_store`)."""
-    if isinstance(value, dict):
-        raise Refused("a store of two parts is not in this version", HINT)
     if not isinstance(value, str):
         raise Refused(f"must be a URL, not {shown(value)}", HINT)
     scheme, separator, rest = value.partition("://")
@@ -80,15 +119,24 @@ def read_store(value: object) -> str:
     return value
 
 
-def resolve_store(store: str, base: Path) -> str:
-    """*store* with its file made absolute: a relative one lies beside the configuration in *base*."""
+def resolve_store(store: StorePlace, base: Path) -> StorePlace:
+    """*store* with its files made absolute: relative ones lie beside the configuration in *base*."""
+    if isinstance(store, Layers):
+        sql = _resolved(store.sql, base)
+        return Layers(sql=sql, redis=store.redis, file=str((base / store.file).absolute()))
+    return _resolved(store, base)
+
+
+def _resolved(store: str, base: Path) -> str:
     if not store.startswith("sqlite:///"):
         return store
     return f"sqlite:///{(base / store.removeprefix('sqlite:///')).absolute()}"
 
 
-def store_text(store: str) -> str:
+def store_text(store: StorePlace) -> str:
     """*store* as people may see it: without its password and its options."""
+    if isinstance(store, Layers):
+        return f"{store_text(store.sql)} behind {store_text(store.redis)}"
     scheme = store.partition("://")[0]
     if scheme in POSTGRES:
         return postgres_place(store).shown

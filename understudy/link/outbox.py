@@ -26,6 +26,10 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._pairs)
 
+    def fullness(self) -> float:
+        """What share of the room is taken, by number or by bytes, whichever is more."""
+        return max(len(self._pairs) / MOST_PAIRS, self._bytes / MOST_BYTES)
+
     @property
     def under_way(self) -> Batch | None:
         """The batch that is sent and not acknowledged."""

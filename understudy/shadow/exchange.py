@@ -43,6 +43,7 @@ class MirroredExchange:
         "head",
         "held",
         "is_booked",
+        "is_counted",
         "is_head",
         "is_repeatable",
         "is_starved",
@@ -85,6 +86,7 @@ class MirroredExchange:
         """Where the primary's version can be asked once more."""
         self._open = 1  # the primary
         self.held = 0
+        self.is_counted = True  # chosen before any answer is seen: see `Mirror.begin`
         self.is_booked = False  # every target's copy is skipped, dropped or sent
         self.is_starved = False  # the budget did not allow to keep the primary's answer
         self.primary_status = 0

@@ -28,6 +28,16 @@ TOLD_SECONDS: Final = 1.0
 """A fault that repeats with every request is told this often."""
 
 
+PASSING_FULL: Final = 0.5
+"""How full what waits for comparing may be before exchanges are passed over. What is in flight then, at most
+64 copies a service, has room in the other half."""
+
+
+def never_full() -> float:
+    """For a recorder that keeps everything."""
+    return 0.0
+
+
 class Recorder(Protocol):
     """Where evidence goes. Never waits; False means full, and the caller counts the drop."""
 
@@ -50,7 +60,8 @@ class Limits:
 class Mirror:
     """All mirroring of one worker.
 
-    *now* is monotonic seconds, *wall* Unix seconds, *chance* uniform in [0, 1).
+    *now* is monotonic seconds, *wall* Unix seconds, *chance* uniform in [0, 1). *fullness*: what share of the
+    recorder's room is taken.
     """
 
     def __init__(
@@ -63,8 +74,10 @@ class Mirror:
         chance: Callable[[], float],
         limits: Limits,
         endpoints: Endpoints | None = None,
+        fullness: Callable[[], float] = never_full,
     ) -> None:
         self._recorder = recorder
+        self._fullness = fullness
         self._metrics = metrics
         self._now = now
         self._wall = wall
@@ -112,6 +125,7 @@ class Mirror:
         if not reason:
             exchange = MirroredExchange(self, targets, method, path, query, flag)
             exchange.override = override
+            exchange.is_counted = self._is_counted()
             if override and override not in SAFE:
                 exchange.is_repeatable = False
         for target in targets:
@@ -119,6 +133,15 @@ class Mirror:
             if reason:
                 target.count("skipped", reason)
         return exchange
+
+    def _is_counted(self) -> bool:
+        """Whether the answers of a new exchange shall be evidence.
+
+        When comparing cannot keep up, a fair coin passes exchanges over before anything is known of their
+        answers: those that count stay a fair sample, which those that happen to find room would not be.
+        """
+        full = self._fullness()
+        return full < PASSING_FULL or self._chance() < (1 - full) / (1 - PASSING_FULL)
 
     def skip(self, exchange: MirroredExchange, reason: str) -> None:
         """No copy of *exchange* will be sent, though one might have been."""
@@ -140,6 +163,7 @@ class Mirror:
         if (
             control is not None
             and exchange.is_repeatable
+            and exchange.is_counted
             and self._chance() < self.limits.control_share
             and not control.is_retired
         ):
@@ -248,7 +272,9 @@ class Mirror:
                 if theirs > forgiven(mine):
                     tally.late += 1
                 call.target.deltas.observe(delta)
-            if exchange.equals(call) and (control is None or exchange.equals(control)):
+            if not exchange.is_counted:
+                tally.passed_over += 1
+            elif exchange.equals(call) and (control is None or exchange.equals(control)):
                 tally.exchanges += 1
                 tally.matched += 1
                 if control is not None:
@@ -372,6 +398,7 @@ class Mirror:
             ("matched", tally.matched),
             ("with_control", tally.controlled),
             ("not_compared", tally.uncompared),
+            ("passed_over", tally.passed_over),
             ("unpaired", tally.unpaired),
             ("late", tally.late),
         ):
@@ -386,7 +413,7 @@ class Mirror:
                 counts["latency", service, endpoint, side, str(index)] += n
         results = self._metrics.comparisons
         results[flag, service, "match"] += tally.matched
-        results[flag, service, "skipped"] += tally.uncompared + tally.unpaired
+        results[flag, service, "skipped"] += tally.uncompared + tally.unpaired + tally.passed_over
         histogram = self._metrics.histogram(self._metrics.shadow, service)
         histogram.total += tally.shadow_seconds
         for index, n in tally.shadow.items():

@@ -10,6 +10,7 @@ class Tally:
         "faster",
         "late",
         "matched",
+        "passed_over",
         "primary",
         "shadow",
         "shadow_seconds",
@@ -23,6 +24,7 @@ class Tally:
         self.matched = 0
         self.controlled = 0
         self.uncompared = 0
+        self.passed_over = 0
         self.unpaired = 0
         self.late = 0
         self.primary: dict[int, int] = {}

@@ -1,6 +1,7 @@
 """Where rules, evidence and samples live. Never on the path of a request."""
 
 from understudy.store.access import AccessStore
+from understudy.store.condition import REASONS, Condition
 from understudy.store.evidence import Key
 from understudy.store.location import open_store
 from understudy.store.memory import MemoryStore
@@ -10,8 +11,10 @@ from understudy.store.rules import StoredRules
 from understudy.store.sample import Bounds, Sample
 
 __all__ = [
+    "REASONS",
     "AccessStore",
     "Bounds",
+    "Condition",
     "Key",
     "MemoryAccess",
     "MemoryStore",

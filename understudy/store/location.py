@@ -1,23 +1,30 @@
 """Which store a URL names."""
 
 from pathlib import Path
+from typing import Final
 
-from understudy.config import Refused, postgres_place, read_store, redis_place
+from understudy.config import Layers, Refused, StorePlace, postgres_place, read_store, redis_place
 from understudy.errors import StoreError
 from understudy.store.memory import MemoryStore
 from understudy.store.protocol import Store
 from understudy.store.sample import Bounds
 
+COPY_SECONDS: Final = 1.0
+"""A kill switch waits so long for a copy that does not answer; SQL has it by then."""
+
 
 def open_store(
-    url: str, base: Path = Path(), *, bounds: Bounds | None = None, busy_timeout_seconds: float = 2.0
+    place: StorePlace, base: Path = Path(), *, bounds: Bounds | None = None, busy_timeout_seconds: float = 2.0
 ) -> Store:
-    """The store that *url* names; its `open` has still to be awaited.
+    """The store at *place*; its `open` has still to be awaited.
 
     A URL as ``store:`` in the configuration takes it; the path of ``sqlite:///PATH`` is relative to *base*
     unless it begins with a slash: ``sqlite:////var/lib/understudy.db``. Raises StoreError for anything
     else, without repeating a password.
     """
+    if isinstance(place, Layers):
+        return _layered(place, base, bounds)
+    url = place
     try:
         scheme, _, rest = read_store(url).partition("://")
         # SQLAlchemy takes a quarter of a second to import, which memory:// need not pay.
@@ -37,6 +44,23 @@ def open_store(
     except Refused as refused:
         raise StoreError(f"store: {refused.message}; {refused.hint}") from None
     return MemoryStore(bounds=bounds)
+
+
+def _layered(place: Layers, base: Path, bounds: Bounds | None) -> Store:
+    from understudy.store.last_good import LastGood
+    from understudy.store.layered import LayeredStore
+    from understudy.store.redis_copy import RedisCopy
+    from understudy.store.redis_link import RedisLink
+    from understudy.store.sql import SqlStore
+
+    sql = open_store(place.sql, base, bounds=bounds)
+    if not isinstance(sql, SqlStore):
+        raise StoreError("store: sql: is not such a store; for example postgresql://user@host/database")
+    try:
+        link = RedisLink(redis_place(place.redis), deadline_seconds=COPY_SECONDS)
+    except Refused as refused:
+        raise StoreError(f"store: redis: {refused.message}; {refused.hint}") from None
+    return LayeredStore(sql, RedisCopy(link), LastGood(base.absolute() / place.file))
 
 
 def sqlite_path(rest: str, base: Path) -> Path:

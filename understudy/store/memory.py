@@ -9,6 +9,7 @@ from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
 from understudy.store.access import rules_deed
+from understudy.store.condition import Condition
 from understudy.store.evidence import Key, check_sequence, count_rows
 from understudy.store.memory_access import MemoryAccess
 from understudy.store.rules import StoredRules, document_text, stored_rules
@@ -46,6 +47,10 @@ class MemoryStore(MemoryAccess):
     async def close(self) -> None:
         """See Store.close."""
         self._is_open = False
+
+    def condition(self) -> Condition:
+        """See Store.condition."""
+        return Condition()
 
     async def rules(self) -> StoredRules | None:
         """See Store.rules."""

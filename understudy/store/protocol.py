@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.store.access import AccessStore
+from understudy.store.condition import Condition
 from understudy.store.evidence import Key
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
@@ -27,6 +28,9 @@ class Store(AccessStore, Protocol):
 
     async def close(self) -> None:
         """Let go of everything once the running operation has ended. May be called twice."""
+
+    def condition(self) -> Condition:
+        """What is wrong although the store answers; no waiting."""
 
     async def rules(self) -> StoredRules | None:
         """The newest version; None while there is none. Raises StoreError when it is damaged."""

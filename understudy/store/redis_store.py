@@ -7,6 +7,7 @@ from typing import Any
 from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.config import RedisPlace
+from understudy.store.condition import Condition
 from understudy.store.evidence import Key
 from understudy.store.redis_access import RedisAccess
 from understudy.store.redis_evidence import RedisEvidence
@@ -39,6 +40,10 @@ class RedisStore(RedisAccess):
     async def close(self) -> None:
         """See Store.close."""
         await self._link.close()
+
+    def condition(self) -> Condition:
+        """See Store.condition."""
+        return Condition()
 
     async def rules(self) -> StoredRules | None:
         """See Store.rules."""

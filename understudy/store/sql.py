@@ -15,6 +15,7 @@ from understudy.errors import StoreError, VersionConflict
 from understudy.store import schema
 from understudy.store.access import rules_deed
 from understudy.store.area import Area
+from understudy.store.condition import Condition
 from understudy.store.evidence import Key, check_sequence, count_key, count_rows, digest
 from understudy.store.rules import StoredRules, document_text, printable, stored_rules
 from understudy.store.sample import (
@@ -94,6 +95,10 @@ class SqlStore(SqlAccess):
         """See Store.close."""
         await self._database.close()
 
+    def condition(self) -> Condition:
+        """See Store.condition."""
+        return Condition()
+
     async def rules(self) -> StoredRules | None:
         """See Store.rules."""
         newest = await self.history(limit=1)
@@ -117,11 +122,12 @@ class SqlStore(SqlAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
-        """See Store.put_rules."""
+        """See Store.put_rules. Versions up to *after* were given, even if they are not here (any more)."""
         text = document_text(document)
         async with self._database.transaction(writes=Area.RULES) as connection:
-            actual = await connection.scalar(_NEWEST) or 0
+            actual = max(await connection.scalar(_NEWEST) or 0, after)
             if expected is not None and expected != actual:
                 raise VersionConflict(expected=expected, actual=actual)
             stored = stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)

@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.config.place import Refused
+from understudy.config.place import Place, Refused
 from understudy.config.store import (
     ESCAPES,
     HINT,
+    Layers,
     RedisPlace,
+    StorePlace,
     postgres_place,
     read_store,
+    read_store_place,
     redis_place,
     resolve_store,
     store_text,
@@ -106,6 +109,45 @@ def test_a_relative_store_lies_beside_the_configuration() -> None:
     assert resolve_store("sqlite:///a/b.db", Path("/etc/understudy")) == "sqlite:////etc/understudy/a/b.db"
     assert resolve_store("sqlite:////var/b.db", Path("/etc")) == "sqlite:////var/b.db"
     assert resolve_store("memory://", Path("/etc")) == "memory://"
+
+
+def layers(**given: object) -> tuple[StorePlace | None, list[tuple[str, str]]]:
+    """What is read of a mapping, and the problems by place."""
+    place = Place("store")
+    found = read_store_place(given, place)
+    return found, [(problem.path, problem.message) for problem in place.problems]
+
+
+def test_a_store_may_have_two_layers() -> None:
+    """SQL and Redis; the file of the last good rules has a name unless it is given one."""
+    sql, redis = "postgresql://ann:secret@db/shop", "redis://:secret@cache"
+    found, problems = layers(sql=sql, redis=redis)
+    assert (found, problems) == (Layers(sql=sql, redis=redis, file="understudy-rules.json"), [])
+    assert found is not None
+    assert resolve_store(found, Path("/etc")) == Layers(
+        sql=sql, redis=redis, file="/etc/understudy-rules.json"
+    )
+    assert store_text(found) == "postgresql://ann@db/shop behind redis://@cache"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"sql": "sqlite:///u.db"}, ("store.redis", "is missing")),
+        ({"redis": "redis://a"}, ("store.sql", "is missing")),
+        ({"sql": "redis://a", "redis": "redis://a"}, ("store.sql", "is not such a store")),
+        ({"sql": "sqlite:///u.db", "redis": "memory://"}, ("store.redis", "is not such a store")),
+        ({"sql": 3, "redis": "redis://a"}, ("store.sql", "must be a URL, not 3")),
+        ({"sql": "sqlite:///u.db", "redis": "redis://a", "cache": 1}, ("store.cache", "unknown key")),
+        (
+            {"sql": "sqlite:///u.db", "redis": "redis://a", "file": ""},
+            ("store.file", 'must be the name of a file, not ""'),
+        ),
+    ],
+)
+def test_a_wrong_layer_is_named(given: dict[str, object], problem: tuple[str, str]) -> None:
+    """Each problem stands at its own key."""
+    assert layers(**given)[1] == [problem]
 
 
 def test_people_see_no_password() -> None:

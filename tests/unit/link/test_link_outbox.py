@@ -123,6 +123,18 @@ def test_counts_that_cannot_be_drained_do_not_stop_the_pairs() -> None:
     assert (len(batch.pairs), batch.counts, batch.sequence) == (1, {("a",): 1}, 1)
 
 
+def test_how_full_it_is() -> None:
+    """By number or by bytes, whichever is more; empty again once a batch has taken all."""
+    outbox = Outbox()
+    assert outbox.fullness() == 0
+    outbox.offer(pair())
+    assert outbox.fullness() == 1 / MOST_PAIRS
+    outbox.offer(pair(body=b"x" * (MOST_BYTES // 12)))
+    assert 0.25 <= outbox.fullness() < 0.26
+    outbox.next_batch()
+    assert outbox.fullness() == 0
+
+
 def test_a_batch_that_cannot_be_said_is_counted() -> None:
     """Without its pairs, which are told as not compared; same number, so it is still counted once."""
     outbox = Outbox(lambda: {("a",): 2})

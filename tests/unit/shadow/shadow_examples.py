@@ -113,6 +113,7 @@ class Rehearsal:
     def __init__(self, *, limits: Limits | None = None, services: Sequence[str] = ("v2",)) -> None:
         self.seconds = 100.0
         self.chance = 1.0
+        self.fullness = 0.0
         self.recorded = Recorded()
         self.metrics = WorkerMetrics()
         self.mirror = Mirror(
@@ -122,6 +123,7 @@ class Rehearsal:
             wall=lambda: 1_800_000_000.0,
             chance=lambda: self.chance,
             limits=limits or Limits(),
+            fullness=lambda: self.fullness,
         )
         self.pools = {name: StagedPool() for name in (*services, "v1")}
         self.targets = tuple(self.target("mirror", name) for name in services)

@@ -257,6 +257,28 @@ def test_a_lost_primary_is_counted_as_unpaired() -> None:
     assert stage.metrics.comparisons["shop", "v2", "skipped"] == 1
 
 
+@pytest.mark.parametrize("body", [b"other", b"hello"])
+@pytest.mark.parametrize(
+    ("fullness", "chance", "is_passed_over"),
+    [(0.4, 1.0, False), (0.75, 0.49, False), (0.75, 0.51, True), (1.0, 0.0, True)],
+)
+def test_what_comparing_cannot_keep_up_with_is_passed_over_by_chance(
+    body: bytes, fullness: float, chance: float, is_passed_over: bool
+) -> None:
+    """Chosen before any answer, equal or not; nothing is asked twice then, and what counts is a fair sample."""
+    stage = Rehearsal(limits=Limits(control_share=0.9))
+    stage.fullness, stage.chance = fullness, chance
+    exchange, calls = stage.sent()
+    stage.fullness = 0.0
+    assert exchange.control is None or not is_passed_over
+    primary_says(exchange)
+    for call in calls:
+        stage.connection_of(call).data_received(answer(body))
+    whats = {key[3] for key in stage.evidence()}
+    assert ("passed_over" in whats) == is_passed_over
+    assert not (is_passed_over and (stage.recorded.pairs or "exchanges" in whats))
+
+
 def test_a_full_queue_is_counted_as_not_compared() -> None:
     """Dropping is allowed, silence is not."""
     stage = Rehearsal()
