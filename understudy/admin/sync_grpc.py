@@ -90,8 +90,9 @@ class SyncServer:
         """Abort the call of one who may not view. The token comes in `authorization`, as over HTTP."""
         given = [value for name, value in _fields(context) if name == "authorization"]
         try:
+            peer = _peer(context.peer())
             caller = await self._keyring.learning(
-                lambda: self._keyring.caller(peer=_peer(context.peer()), authorizations=given, session="")
+                lambda: self._keyring.caller(peer=peer, authorizations=given, session="")
             )
         except Refusal as refusal:
             await context.abort(_STATUS.get(refusal.status, _DENIED), refusal.detail)

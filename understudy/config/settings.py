@@ -127,6 +127,11 @@ class AdminSettings:
         what="Address of the admin API. Loopback only, until it has TLS.",
         why="only this machine, because a token must not travel in the clear.",
     )
+    issuer: IssuerSettings | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(IssuerSettings),
+        default=None,
+        what="Whose JSON Web Tokens are believed, beside API tokens. With it the API is never open.",
+    )
     origins: tuple[str, ...] = setting(
         listed(_PAGES),
         default=(),
@@ -144,11 +149,6 @@ class AdminSettings:
             " 127.0.0.1:8015. Needs the extra flagd. Loopback only, until it has tokens."
         ),
         why="off, because OFREP serves every SDK without it.",
-    )
-    issuer: IssuerSettings | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
-        section(IssuerSettings),
-        default=None,
-        what="Whose JSON Web Tokens are believed, beside API tokens. With it the API is never open.",
     )
 
 

@@ -172,8 +172,8 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         {"admin": "127.0.0.1:9090"},
         [
             (
-                'admin: must be a mapping of keys to values, not "127.0.0.1:9090" '
-                "(known: issuer, listen, origins, sync)"
+                'admin: must be a mapping of keys to values, not "127.0.0.1:9090"'
+                " (known: issuer, listen, origins, sync)"
             )
         ],
     ),
