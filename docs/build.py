@@ -104,9 +104,12 @@ def admin() -> str:
     # The routes are read, no request is made: nothing asks the control plane anything.
     routes = create_admin(cast("ControlPlane", None)).routes
     rows = [row for route in routes for row in _endpoint(route)]
-    table = "\n".join(["| path | methods | answer |", "|---|---|---|", *rows])
+    table = "\n".join(["| path | method | role | answer |", "|---|---|---|---|", *rows])
     return (
-        f"{NOTE}# Admin API\n\nOn `admin.listen`, without authentication, so on this machine only. "
+        f"{NOTE}# Admin API\n\nOn `admin.listen`, which is an address of this machine. Each path needs a role"
+        ": viewer, operator, editor or admin, each of which may do what the one before it may. Who asks shows"
+        " a token (`Authorization: Bearer TOKEN`; `understudy token create`). Until the first token is made"
+        " every user of the machine may do everything, and `GET /api/v1/access` says so. "
         "Errors are `application/problem+json` (RFC 9457). Every change of the rules makes a new version, "
         'which its `ETag` names: `PUT` says with `If-Match: "12"` which one it replaces, or with `*` any.\n\n'
         f"{table}\n"
@@ -114,9 +117,12 @@ def admin() -> str:
 
 
 def _endpoint(route: Any) -> Iterator[str]:
+    from understudy.admin.rights import needed
+
     path = str(route.path).replace(":path", "")
-    methods = ", ".join(f"`{method}`" for method in sorted(route.methods - {"HEAD"}))
-    yield f"| `{path}` | {methods} | {_cell(route.endpoint.__doc__ or '')} |"
+    for method in sorted(route.methods - {"HEAD"}):
+        role = needed(route.path, method)
+        yield f"| `{path}` | `{method}` | {role} | {_cell(route.endpoint.__doc__ or '')} |"
 
 
 def metrics() -> str:

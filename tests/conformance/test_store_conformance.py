@@ -4,14 +4,26 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import asyncpg
 import pytest
+from redis.asyncio import Redis
+from store_servers import postgres_url, redis_url
 
+from understudy.config import PostgresPlace, RedisPlace, postgres_place, redis_place
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import Bounds, Key, MemoryStore, Sample, Store
+from understudy.store.last_good import LastGood
+from understudy.store.layered import LayeredStore
+from understudy.store.postgres import PostgresStore
+from understudy.store.redis_copy import RedisCopy
+from understudy.store.redis_link import RedisLink
+from understudy.store.redis_store import RedisStore
+from understudy.store.schema import metadata
 from understudy.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000.0
@@ -35,16 +47,38 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Make:
-    """Makes the store of one back end, always the same one."""
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis", "layered"])
+async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Make:
+    """Makes the store of one back end, always the same one, which is empty before the test."""
+    match request.param:
+        case "memory":
+            return partial(MemoryStore, clock=clock)
+        case "sqlite":
+            return partial(SqliteStore, tmp_path / "understudy.db", clock=clock)
+        case "postgres":
+            return partial(PostgresStore, await empty_postgres(), clock=clock)
+        case "layered":
+            layers = (await empty_postgres(), await empty_redis(), tmp_path / "rules.json")
+            return partial(layered, *layers, clock=clock)
+        case _:
+            return partial(RedisStore, await empty_redis(), clock=clock)
 
-    def make_store(bounds: Bounds | None = None) -> Store:
-        if request.param == "memory":
-            return MemoryStore(bounds=bounds, clock=clock)
-        return SqliteStore(tmp_path / "understudy.db", bounds=bounds, clock=clock)
 
-    return make_store
+def layered(sql: PostgresPlace, redis: RedisPlace, file: Path, **settings: Any) -> LayeredStore:
+    copy = RedisCopy(RedisLink(redis, deadline_seconds=1.0))
+    return LayeredStore(PostgresStore(sql, **settings), copy, LastGood(file))
+
+
+async def empty_postgres() -> PostgresPlace:
+    url = f"{postgres_url()}?schema=understudy_conformance"
+    connection = await asyncpg.connect(postgres_url())
+    try:
+        if await connection.fetchval("SELECT to_regclass('understudy_conformance.rules') IS NOT NULL"):
+            tables = ", ".join(f"understudy_conformance.{name}" for name in metadata.tables)
+            await connection.execute(f"TRUNCATE {tables}")
+    finally:
+        await connection.close()
+    return postgres_place(url)
 
 
 @pytest.fixture
@@ -53,6 +87,14 @@ async def store(make: Make) -> AsyncIterator[Store]:
     await opened.open()
     yield opened
     await opened.close()
+
+
+async def empty_redis() -> RedisPlace:
+    place = redis_place(f"{redis_url()}?prefix=understudy-conformance")
+    async with Redis.from_url(redis_url()) as client:
+        async for key in client.scan_iter("{understudy-conformance}:*"):
+            await client.delete(key)
+    return place
 
 
 async def put(store: Store, document: dict[str, Any], expected: int | None = None) -> int:
@@ -250,6 +292,35 @@ async def test_history_is_newest_first_and_bounded(store: Store) -> None:
     assert await store.history(limit=-1) == []
 
 
+async def test_newer_rules_are_told_at_once(store: Store) -> None:
+    """Those that are there already are not waited for; none is None, after the time given."""
+    assert await store.version() == 0
+    assert await store.newer(0, seconds=0) is None
+    await put(store, {"n": 1})
+    await put(store, {"n": 2})
+
+    newer = await store.newer(1, seconds=5)
+
+    assert newer == await store.rules()
+    assert await store.version() == 2
+    assert await store.newer(2, seconds=0) is None
+
+
+async def test_newer_rules_are_waited_for(make: Make, store: Store) -> None:
+    """What another process stores meanwhile is seen within little more than a second."""
+    other = store if isinstance(store, MemoryStore) else make()
+    await other.open()
+    waiting = asyncio.gather(store.newer(0, seconds=10))
+    await asyncio.sleep(0)
+    await put(other, {"n": 1})
+
+    (newer,) = await asyncio.wait_for(waiting, 3)
+
+    assert newer is not None
+    assert newer.document == {"n": 1}
+    await other.close()
+
+
 async def test_counts_add_up_over_sources(store: Store) -> None:
     """Addition is all there is: two workers' counts of one key are summed, zeros leave no key."""
     one: dict[Key, int] = {
@@ -307,6 +378,7 @@ async def test_any_text_may_stand_in_a_key(store: Store) -> None:
         ("",): 5,
         ("[", "]"): 6,
         ("x" * 10_000,): 2**40,
+        (random.Random(3).randbytes(10_000).hex(),): 7,
     }
 
     await store.add_evidence(source="worker\0\ud800", sequence=1, counts=counts, samples=[])
@@ -391,7 +463,7 @@ async def test_early_and_late_samples_are_kept_alike(make: Make) -> None:
     Chi-square over 40 cells, 39 degrees of freedom: below 72.1 in 99.9 % of fair draws; the seed is
     fixed, so the test gives the same answer every time.
     """
-    store = make(Bounds(samples_per_key=2, samples=300))
+    store = make(bounds=Bounds(samples_per_key=2, samples=300))
     chance = random.Random(11)
     await store.open()
     for sequence in range(40):
@@ -410,7 +482,7 @@ async def test_early_and_late_samples_are_kept_alike(make: Make) -> None:
 
 async def test_samples_are_bounded_in_all(make: Make) -> None:
     """Over the total, every path keeps one before any keeps two."""
-    store = make(Bounds(samples_per_key=3, samples=4))
+    store = make(bounds=Bounds(samples_per_key=3, samples=4))
     await store.open()
     await add(store, 1, *(sample(priority, path="/busy") for priority in (0.01, 0.02, 0.03)))
     await add(store, 2, sample(0.9, path="/rare"), sample(0.8, path="/seldom"), sample(0.7, path="/busy"))
@@ -423,7 +495,7 @@ async def test_samples_are_bounded_in_all(make: Make) -> None:
 
 async def test_samples_are_bounded_in_bytes(make: Make) -> None:
     """Bodies of 113 bytes under a bound of 300: two stay."""
-    store = make(Bounds(sample_bytes=300))
+    store = make(bounds=Bounds(sample_bytes=300))
     await store.open()
     await add(store, 1, *(sample(priority, body="x" * 99) for priority in (0.3, 0.1, 0.2)))
 
@@ -449,7 +521,7 @@ async def test_samples_grow_old(store: Store, clock: Clock) -> None:
 
 async def test_sources_are_bounded(make: Make) -> None:
     """Of many worker starts the last ones are remembered, those that speak on among them."""
-    store = make(Bounds(sources=2))
+    store = make(bounds=Bounds(sources=2))
     await store.open()
     await add(store, 1, source="old")
     await add(store, 1, source="steady")
@@ -545,7 +617,7 @@ async def test_an_old_sample_is_not_found(store: Store, clock: Clock) -> None:
 
 async def test_the_whole_counts_against_the_bound(make: Make) -> None:
     """Bodies and wholes share the bytes that samples may take."""
-    store = make(Bounds(sample_bytes=300))
+    store = make(bounds=Bounds(sample_bytes=300))
     await store.open()
     await add(store, 1, *(whole_sample(priority) for priority in (0.3, 0.1, 0.2)))
 

@@ -34,9 +34,11 @@ def understudy_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Under
     """Run ``understudy serve`` on a configuration without ``listen`` and ``admin``; both get free ports."""
     with ExitStack() as running:
 
-        def serve(config_text: str, *, folder: Path | None = None, files: int = 0) -> Serving:
+        def serve(
+            config_text: str, *, folder: Path | None = None, files: int = 0, admin: str = ""
+        ) -> Serving:
             folder = folder or tmp_path_factory.mktemp("understudy")
-            serving = Serving.start(config_text, folder=folder, files=files)
+            serving = Serving.start(config_text, folder=folder, files=files, admin=admin)
             running.callback(serving.stop)
             return serving
 

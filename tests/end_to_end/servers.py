@@ -114,13 +114,14 @@ class Serving:
     folder: Path
 
     @classmethod
-    def start(cls, config_text: str, *, folder: Path, files: int = 0) -> "Serving":
+    def start(cls, config_text: str, *, folder: Path, files: int = 0, admin: str = "") -> "Serving":
         """Write *config_text* with ``listen`` and ``admin`` on free ports, serve it, wait until ready.
 
+        *admin* is what else to say there: ``origins: ["*"]``.
         With *files*, each of its processes may open so many.
         """
         proxy_port, admin_port = free_port(), free_port()
-        addresses = f"listen: 127.0.0.1:{proxy_port}\nadmin: {{listen: '127.0.0.1:{admin_port}'}}\n"
+        addresses = f"listen: 127.0.0.1:{proxy_port}\nadmin: {{listen: '127.0.0.1:{admin_port}', {admin}}}\n"
         config = folder / "understudy.yaml"
         config.write_text(addresses + config_text)
         command = [sys.executable, "-m", "understudy", "serve", "-c", str(config)]
@@ -201,5 +202,7 @@ class StartServer(Protocol):
 class UnderstudyServe(Protocol):
     """Run ``understudy serve`` on a configuration without ``listen`` and ``admin``; both get free ports."""
 
-    def __call__(self, config_text: str, *, folder: Path | None = None, files: int = 0) -> Serving:
+    def __call__(
+        self, config_text: str, *, folder: Path | None = None, files: int = 0, admin: str = ""
+    ) -> Serving:
         """Started and ready; ended with the module of the test."""

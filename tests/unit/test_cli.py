@@ -88,7 +88,7 @@ def test_check_retells_a_valid_file() -> None:
         f"{EXAMPLE} is valid\n"
         "\n"
         "listen   127.0.0.1:8080 (1 worker)\n"
-        "admin    http://127.0.0.1:9090\n"
+        "admin    http://127.0.0.1:9090 (open to every user of this machine until the first token is made)\n"
         f"store    sqlite:///{EXAMPLES.absolute()}/understudy.db\n"
         "service  shop-v1 → http://127.0.0.1:9001\n"
         "service  shop-v2 → http://127.0.0.1:9002\n"

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner
 
-from understudy.admin import Change, Readiness, Reload, create_admin
+from understudy.admin import Change, Readiness, Reload, Succession, create_admin
 from understudy.cli import app
 from understudy.config import parse_rules, parse_yaml
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
@@ -58,6 +58,7 @@ class Plane:
     )
     samples: dict[str, Sample] = field(default_factory=dict)
     failure: Exception | None = None
+    succession: Succession = field(default_factory=Succession)
 
     def _fail(self) -> None:
         if self.failure is not None:
@@ -70,20 +71,22 @@ class Plane:
     async def history(self, *, limit: int) -> list[StoredRules]:
         return [self.current][:limit]
 
-    async def put_rules(self, document: Any, *, expected: int | None, author: str, reason: str) -> Change:
+    async def put_rules(
+        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+    ) -> Change:
         self._fail()
         rules = parse_rules(document, services=["v1"])
         if expected not in (None, self.current.version):
             raise VersionConflict(expected=expected or 0, actual=self.current.version)
         return self._store(rules.document, reason)
 
-    async def kill(self, flag: str, *, author: str, reason: str) -> Change:
+    async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         self._fail()
         if flag not in self.current.document["flags"]:
             raise FlagNotFound(flag, tuple(self.current.document["flags"]))
         return self._store({**self.current.document, "killed": [flag]}, reason)
 
-    async def revive(self, flag: str, *, author: str, reason: str) -> Change:
+    async def revive(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         return self._store({**self.current.document, "killed": []}, reason)
 
     def _store(self, document: Any, reason: str) -> Change:
@@ -105,13 +108,13 @@ class Plane:
     async def sample(self, name: str) -> Sample | None:
         return self.samples.get(name)
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, author: str = "", origin: str = "") -> int:
         return 2 if unit == "alice" else 5 if unit is None else 1
 
     def revision(self) -> int:
         return 0
 
-    async def clear_evidence(self) -> None:
+    async def clear_evidence(self, *, author: str = "", origin: str = "") -> None:
         self.evidence = {}
 
     def metrics(self) -> bytes:

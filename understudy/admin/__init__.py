@@ -1,6 +1,18 @@
 """The admin server: REST, metrics, probes, and the report as a page. Talks to a ControlPlane only."""
 
 from understudy.admin.control import Change, ControlPlane, Readiness, Reload
+from understudy.admin.in_force import Succession
+from understudy.admin.issuer import Issuer
+from understudy.admin.keyring import Keyring
 from understudy.admin.server import create_admin
 
-__all__ = ["Change", "ControlPlane", "Readiness", "Reload", "create_admin"]
+__all__ = [
+    "Change",
+    "ControlPlane",
+    "Issuer",
+    "Keyring",
+    "Readiness",
+    "Reload",
+    "Succession",
+    "create_admin",
+]

@@ -11,7 +11,7 @@ from understudy.admin.control import ControlPlane
 from understudy.admin.entity_tags import ANY, etag, matching
 from understudy.admin.payload import JSON, parse_body, read_body
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, json_answer, within
+from understudy.admin.request import author, json_answer, origin, within
 from understudy.config import write_yaml
 from understudy.report.visible import visible
 from understudy.store import StoredRules
@@ -44,6 +44,7 @@ class CompareEndpoints:
                 {**stored.document, "compare": compare},
                 expected=stored.version,
                 author=author(request),
+                origin=origin(request),
                 reason=_reason(amendment, is_undo=request.method == "DELETE"),
             )
         )

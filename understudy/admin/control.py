@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from understudy.admin.in_force import Succession
 from understudy.store import Sample, StoredRules
 
 
@@ -39,27 +40,34 @@ class Readiness:
 class ControlPlane(Protocol):
     """The one seam between the admin server and the rest. Every method may raise StoreError."""
 
+    @property
+    def succession(self) -> Succession:
+        """The rules in force, from memory: there with the store away too."""
+
     async def rules(self) -> StoredRules:
         """The rules document in force."""
 
     async def history(self, *, limit: int) -> list[StoredRules]:
         """Versions of the rules document, newest first, *limit* at most."""
 
-    async def put_rules(self, document: Any, *, expected: int | None, author: str, reason: str) -> Change:
+    async def put_rules(
+        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+    ) -> Change:
         """Check *document*, store it as the next version, and hand it to the workers.
 
-        *expected* is the version it replaces; None replaces whatever is there.
+        *expected* is the version it replaces; None replaces whatever is there. *origin* is the address that
+        the author speaks from, here and below: it goes into the audit.
 
         Raises: ConfigError (nothing was changed), VersionConflict, StoreError.
         """
 
-    async def kill(self, flag: str, *, author: str, reason: str) -> Change:
+    async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         """Put *flag* on its safe variant, before any other rule. Killing twice is killing once.
 
         Raises: FlagNotFound, StoreError.
         """
 
-    async def revive(self, flag: str, *, author: str, reason: str) -> Change:
+    async def revive(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         """Undo ``kill``. Raises: FlagNotFound, StoreError."""
 
     async def reload(self) -> Reload:
@@ -77,7 +85,7 @@ class ControlPlane(Protocol):
     async def sample(self, name: str) -> Sample | None:
         """The sample called *name*, with its ``whole``; None when there is none (any more)."""
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, author: str = "", origin: str = "") -> int:
         """Forget the samples of *unit* (its text), or all when that is None; how many there were."""
 
     def revision(self) -> int:
@@ -86,7 +94,7 @@ class ControlPlane(Protocol):
         Cheap, and never the same as in a process before this one.
         """
 
-    async def clear_evidence(self) -> None:
+    async def clear_evidence(self, *, author: str = "", origin: str = "") -> None:
         """Forget all evidence, so that the report starts anew."""
 
     def metrics(self) -> bytes:

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from understudy.admin.control import ControlPlane
 from understudy.admin.payload import JSON, MOST_REASON_BYTES, parse_body, read_body
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, check_reason, within
+from understudy.admin.request import author, check_reason, origin, within
 from understudy.admin.rules import change_answer
 
 
@@ -20,13 +20,15 @@ class FlagEndpoints:
         """Put a flag on its safe variant, everywhere, now."""
         reason = await _reason(request)
         key = request.path_params["key"]
-        return change_answer(await within(self._control.kill(key, author=author(request), reason=reason)))
+        done = self._control.kill(key, author=author(request), origin=origin(request), reason=reason)
+        return change_answer(await within(done))
 
     async def revive(self, request: Request) -> Response:
         """Let a killed flag follow its rules again."""
         reason = await _reason(request)
         key = request.path_params["key"]
-        return change_answer(await within(self._control.revive(key, author=author(request), reason=reason)))
+        done = self._control.revive(key, author=author(request), origin=origin(request), reason=reason)
+        return change_answer(await within(done))
 
 
 async def _reason(request: Request) -> str:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from understudy.admin.control import ControlPlane
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import json_answer, within
+from understudy.admin.request import author, json_answer, origin, within
 from understudy.report import (
     LIVE_POLICY,
     STATIC,
@@ -28,7 +28,7 @@ class ReportEndpoints:
     async def report(self, request: Request) -> Response:
         """GET the report as JSON, or DELETE the evidence that it is drawn from."""
         if request.method == "DELETE":
-            await within(self._control.clear_evidence())
+            await within(self._control.clear_evidence(author=author(request), origin=origin(request)))
             return Response(status_code=204)
         return json_answer(await within(self._control.report()))
 

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.access import Caller
 from understudy.admin.payload import JSON, json_bytes
 from understudy.admin.refusal import Refusal
 
 ANSWER_SECONDS = 10.0
 """Store and workers have their own, shorter deadlines; this one ends a wait that should not be."""
 _MOST_REASON_CHARACTERS = 500
+
+CALLER: Final = "understudy.caller"
+"""The key of the ASGI scope under which the gate leaves the caller."""
 
 Result = TypeVar("Result")
 
@@ -24,9 +28,27 @@ async def within(work: Awaitable[Result]) -> Result:
 
 
 def author(request: Request) -> str:
-    """Who changes something. There are no accounts yet, so: from which address."""
-    client = request.client
-    return f"admin API ({client.host})" if client and client.host else "admin API"
+    """Who changes something, for the history: the name of a token; an address while there is none."""
+    return caller_of(request).name
+
+
+def origin(request: Request) -> str:
+    """From where, for the audit: the address of the peer."""
+    return caller_of(request).origin
+
+
+def caller_of(request: Request) -> Caller:
+    """Whom the gate has let through."""
+    caller: Caller = request.scope[CALLER]
+    return caller
+
+
+def whole_number(request: Request, name: str, *, usual: int, least: int, most: int) -> int:
+    """The query parameter *name*, *usual* when it is not given. Raises: Refusal 400."""
+    text = request.query_params.get(name, str(usual))
+    if not (text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most):
+        raise Refusal(400, f"{name} is a number from {least} to {most}")
+    return int(text)
 
 
 def check_reason(reason: object) -> str:

@@ -9,7 +9,7 @@ from understudy.admin.control import Change, ControlPlane
 from understudy.admin.entity_tags import ANY, etag, matching
 from understudy.admin.payload import JSON, MOST_RULES_BYTES, YAML, json_bytes, parse_body, read_body
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, check_reason, json_answer, within
+from understudy.admin.request import author, check_reason, json_answer, origin, whole_number, within
 from understudy.store import StoredRules
 
 _MOST_VERSIONS = 200
@@ -28,7 +28,8 @@ class RulesEndpoints:
 
     async def history(self, request: Request) -> Response:
         """GET who changed the document when and why, newest first."""
-        found = await within(self._control.history(limit=_limit(request)))
+        limit = whole_number(request, "limit", usual=_USUAL_VERSIONS, least=1, most=_MOST_VERSIONS)
+        found = await within(self._control.history(limit=limit))
         return json_answer({"versions": [_about(rules) for rules in found]})
 
     async def _get(self, request: Request) -> Response:
@@ -45,7 +46,9 @@ class RulesEndpoints:
         body = await read_body(request, most_bytes=MOST_RULES_BYTES)
         document = await parse_body(request, body, kinds=(JSON, YAML))
         change = await within(
-            self._control.put_rules(document, expected=expected, author=author(request), reason=reason)
+            self._control.put_rules(
+                document, expected=expected, author=author(request), origin=origin(request), reason=reason
+            )
         )
         return change_answer(change)
 
@@ -79,10 +82,3 @@ def _about(rules: StoredRules) -> dict[str, Any]:
         "reason": rules.reason,
         "at": rules.at,
     }
-
-
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(_USUAL_VERSIONS))
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _MOST_VERSIONS):
-        raise Refusal(400, f"limit is a number from 1 to {_MOST_VERSIONS}")
-    return int(text)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from understudy.admin.control import ControlPlane
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import json_answer, within
+from understudy.admin.request import author, json_answer, origin, within
 from understudy.report import LIVE_POLICY, render_sample_html
 from understudy.shadow.explanation import explain
 from understudy.store import Sample
@@ -50,7 +50,8 @@ class SampleEndpoints:
     async def forget(self, request: Request) -> Response:
         """DELETE the samples of one unit, or all of them; the counts stay, which name nobody."""
         unit = _unit(request)
-        return json_answer({"deleted": await within(self._control.forget_samples(unit=unit))})
+        forgetting = self._control.forget_samples(unit=unit, author=author(request), origin=origin(request))
+        return json_answer({"deleted": await within(forgetting)})
 
 
 async def _explained(sample: Sample) -> dict[str, Any]:

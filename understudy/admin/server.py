@@ -1,18 +1,27 @@
 """The admin server as one ASGI application: which path leads to which endpoint."""
 
 import asyncio
+import time
 from collections.abc import Collection
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from understudy.admin.access import AccessEndpoints
 from understudy.admin.compare import CompareEndpoints
 from understudy.admin.control import ControlPlane
+from understudy.admin.decide import DecideEndpoints
+from understudy.admin.decider import Decider
 from understudy.admin.events import EventEndpoints
 from understudy.admin.flags import FlagEndpoints
+from understudy.admin.gate import guard_routes
 from understudy.admin.guard import Guard
 from understudy.admin.health import HealthEndpoints
+from understudy.admin.keyring import Keyring
+from understudy.admin.ofrep import EVENTS_PATH, OfrepEndpoints
+from understudy.admin.ofrep_events import OfrepEventEndpoints
+from understudy.admin.ofrep_origins import SharedOrigins
 from understudy.admin.problems import HANDLED, answer
 from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.recordings import RecordingEndpoints, RecordingPlane
@@ -20,6 +29,8 @@ from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
 from understudy.admin.samples import SampleEndpoints
 from understudy.admin.suggestions import SuggestionEndpoints
+from understudy.admin.sync import SyncEndpoints
+from understudy.store import MemoryAccess
 
 
 def create_admin(
@@ -28,13 +39,17 @@ def create_admin(
     hosts: Collection[str] = (),
     stopping: asyncio.Event | None = None,
     recordings: RecordingPlane | None = None,
+    origins: Collection[str] = (),
+    keyring: Keyring | None = None,
 ) -> Starlette:
     """Return the admin server in front of *control*, to be run by any ASGI server.
 
-    There is no authentication: bind it to a loopback address. Host fields other than ``localhost``,
+    Who may do what stands in ``rights``; callers are told apart by *keyring*. Without one there are no
+    tokens, and every caller on this machine may do everything. Bind it to a loopback address: tokens must not
+    travel over a network in the clear. Host fields other than ``localhost``,
     names below ``.localhost``, addresses and *hosts* (names without port) are refused with 421, except
-    on the probes; writes that a browser calls cross-site are refused with 403. Once *stopping* is set, no
-    stream of events keeps the server from ending.
+    on the probes; writes that a browser calls cross-site are refused with 403, except that pages of
+    *origins* may evaluate flags. Once *stopping* is set, no stream of events keeps the server from ending.
     """
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control)
@@ -42,30 +57,49 @@ def create_admin(
     samples, compare = SampleEndpoints(control), CompareEndpoints(control)
     events = EventEndpoints(control, stopping=stopping)
     recorded = RecordingEndpoints(recordings)
+    decider = Decider(control, clock=time.time)
+    decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(control), OfrepEndpoints(decider)
+    turns = OfrepEventEndpoints(control, stopping=stopping)
+    keys = keyring or Keyring(MemoryAccess(), tokens=())
+    access = AccessEndpoints(keys)
     app = Starlette(
-        routes=[
-            Route("/healthz", health.healthz),
-            Route("/readyz", health.readyz),
-            Route("/metrics", health.metrics),
-            Route("/api/v1/rules", rules.document, methods=["GET", "PUT"]),
-            Route("/api/v1/rules/history", rules.history),
-            Route("/api/v1/rules/suggestions", suggested.suggestions),
-            Route("/api/v1/flags/{key:path}/kill", flags.kill, methods=["POST"]),
-            Route("/api/v1/flags/{key:path}/revive", flags.revive, methods=["POST"]),
-            Route("/api/v1/reload", processes.reload, methods=["POST"]),
-            Route("/api/v1/restart", processes.restart, methods=["POST"]),
-            Route("/api/v1/report", report.report, methods=["GET", "DELETE"]),
-            Route("/api/v1/report.html", report.file),
-            Route("/api/v1/samples", samples.forget, methods=["DELETE"]),
-            Route("/api/v1/samples/{id}", samples.sample),
-            Route("/samples/{id}", samples.page),
-            Route("/api/v1/report/events", events.events),
-            Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
-            Route("/api/v1/recordings", recorded.recordings, methods=["POST", "DELETE"]),
-            Route("/static/{name}", report.static),
-            Route("/", report.page),
-        ],
-        middleware=[Middleware(Guard, hosts=hosts)],
+        routes=guard_routes(
+            [
+                Route("/healthz", health.healthz),
+                Route("/readyz", health.readyz),
+                Route("/metrics", health.metrics),
+                Route("/api/v1/rules", rules.document, methods=["GET", "PUT"]),
+                Route("/api/v1/rules/history", rules.history),
+                Route("/api/v1/rules/suggestions", suggested.suggestions),
+                Route("/api/v1/flags/{key:path}/kill", flags.kill, methods=["POST"]),
+                Route("/api/v1/flags/{key:path}/revive", flags.revive, methods=["POST"]),
+                Route("/api/v1/reload", processes.reload, methods=["POST"]),
+                Route("/api/v1/restart", processes.restart, methods=["POST"]),
+                Route("/api/v1/report", report.report, methods=["GET", "DELETE"]),
+                Route("/api/v1/report.html", report.file),
+                Route("/api/v1/samples", samples.forget, methods=["DELETE"]),
+                Route("/api/v1/samples/{id}", samples.sample),
+                Route("/samples/{id}", samples.page),
+                Route("/api/v1/report/events", events.events),
+                Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
+                Route("/api/v1/recordings", recorded.recordings, methods=["POST", "DELETE"]),
+                Route("/api/v1/decide/{flag}/{unit:path}", decide.decide),
+                Route("/api/v1/sync/flags.json", sync.definition),
+                Route("/ofrep/v1/evaluate/flags", ofrep.flags, methods=["POST"]),
+                Route("/ofrep/v1/evaluate/flags/", ofrep.flags, methods=["POST"]),
+                Route("/ofrep/v1/evaluate/flags/{key:path}", ofrep.flag, methods=["POST"]),
+                Route(EVENTS_PATH, turns.events),
+                Route("/static/{name}", report.static),
+                Route("/", report.page),
+                Route("/api/v1/access", access.access),
+                Route("/api/v1/session", access.session, methods=["POST", "DELETE"]),
+                Route("/api/v1/tokens", access.tokens, methods=["GET", "POST"]),
+                Route("/api/v1/tokens/{selector}", access.revoke, methods=["DELETE"]),
+                Route("/api/v1/audit", access.audit),
+            ],
+            keys,
+        ),
+        middleware=[Middleware(SharedOrigins, origins=origins), Middleware(Guard, hosts=hosts)],
         exception_handlers=dict.fromkeys(HANDLED, answer),
     )
     # A redirect would be built from the Host field, and hide a typing error.

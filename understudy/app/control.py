@@ -16,22 +16,25 @@ import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.admin import Change, Readiness, Reload, create_admin
+from understudy.access import Deed
+from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
-from understudy.app.board import RELOADS, RESTARTS
+from understudy.app.control_metrics import board_families, store_families
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
+from understudy.app.issuer import issuer_of
 from understudy.app.past import Past
 from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
+from understudy.app.syncing import syncing
 from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import Settings, first_origins
+from understudy.config import Settings, first_origins, store_text
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -42,6 +45,9 @@ log = logging.getLogger("understudy.control")
 
 ACK_SECONDS: Final = 1.0
 """How long a change of rules waits for the workers to say that they have it."""
+
+FOLLOWED_SECONDS: Final = 60.0
+"""How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
 
 LAST_BATCHES_SECONDS: Final = 2.0
 
@@ -72,7 +78,9 @@ class Control:
         self._runtime = runtime
         settings = runtime.settings
         self._store: Store = open_store(settings.store)
+        self._keyring = Keyring(self._store, issuer=issuer_of(settings.admin))
         self._trouble = Trouble()
+        self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
@@ -106,6 +114,7 @@ class Control:
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
+        self._has_evidence = asyncio.Event()
         self._ahead: asyncio.Queue[tuple[int, Mapping[str, Any]]] = asyncio.Queue()
 
     @property
@@ -134,13 +143,24 @@ class Control:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
-        server = AdminServer(create_admin(self, stopping=self._stop, recordings=self._recordings))
-        async with asyncio.TaskGroup() as tasks:
+        admin = create_admin(
+            self,
+            stopping=self._stop,
+            recordings=self._recordings,
+            keyring=self._keyring,
+            origins=self._settings.admin.origins,
+        )
+        server = AdminServer(admin)
+        sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
+        async with asyncio.TaskGroup() as tasks, sync:
             background = [
                 tasks.create_task(self._keep_store()),
                 tasks.create_task(self._take_batches()),
+                tasks.create_task(self._follow()),
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
+                tasks.create_task(self._keep_keyring()),
+                *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
             serving = tasks.create_task(server.serve(sockets=[self._runtime.admin.socket]))
@@ -173,19 +193,42 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
+                await self._keyring.begin()
                 await self._book.load(time.time())
+            except StoreError as error:
+                self._trouble.met(error)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+            else:
+                self._put_in_force()
+                self._is_loaded.set()
+        while not self._has_evidence.is_set():
+            try:
                 await self._intake.load()
             except StoreError as error:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
                 self._trouble.opened()
-                self._put_in_force()
-                self._is_loaded.set()
+                self._has_evidence.set()
         while True:
             await asyncio.sleep(STORE_RETRY_SECONDS)
             if self._trouble.text:
                 await self._probe()
+
+    async def _keep_keyring(self) -> None:
+        await self._is_loaded.wait()
+        await self._keyring.run()
+
+    async def _follow(self) -> None:
+        """Put in force what other control processes store; theirs and ours have one store."""
+        await self._is_loaded.wait()
+        while True:
+            try:
+                if await self._book.follow(seconds=FOLLOWED_SECONDS):
+                    self._put_in_force()
+            except StoreError as error:
+                log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
+                await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _probe(self) -> None:
         """Write next to nothing, to learn whether the store takes it again."""
@@ -195,7 +238,7 @@ class Control:
             )
 
     async def _take_batches(self) -> None:
-        await self._is_loaded.wait()
+        await self._has_evidence.wait()
         await self._intake.run()
 
     def _on_batch(self, source: str, batch: Batch) -> None:
@@ -245,6 +288,7 @@ class Control:
         self._revision += 1
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
+        self.succession.put(version=self._book.version, rules=rules, at=self._book.stored_at)
 
     # -- ControlPlane ------------------------------------------------------------------------------------
 
@@ -255,21 +299,25 @@ class Control:
         with self._trouble.watched():
             return await self._store.history(limit=limit)
 
-    async def put_rules(self, document: Any, *, expected: int | None, author: str, reason: str) -> Change:
+    async def put_rules(
+        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+    ) -> Change:
         with self._trouble.watched(is_write=True):
             stored = await self._book.put(
-                document, expected=expected, author=author, reason=reason, at=time.time()
+                document, expected=expected, author=author, reason=reason, at=time.time(), origin=origin
             )
         return await self._announce(stored)
 
-    async def kill(self, flag: str, *, author: str, reason: str) -> Change:
+    async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         with self._trouble.watched():
-            stored = await self._book.kill(flag, author=author, reason=reason, at=time.time())
+            stored = await self._book.kill(flag, author=author, reason=reason, at=time.time(), origin=origin)
         return await self._announce(stored)
 
-    async def revive(self, flag: str, *, author: str, reason: str) -> Change:
+    async def revive(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         with self._trouble.watched():
-            stored = await self._book.revive(flag, author=author, reason=reason, at=time.time())
+            stored = await self._book.revive(
+                flag, author=author, reason=reason, at=time.time(), origin=origin
+            )
         return await self._announce(stored)
 
     async def _announce(self, stored: StoredRules) -> Change:
@@ -306,9 +354,12 @@ class Control:
         with self._trouble.watched():
             return await self._store.sample(name)
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, author: str = "", origin: str = "") -> int:
+        # The audit does not name the unit: it is kept for good, and shall not remember who was forgotten.
+        whose = "of everybody" if unit is None else "of one unit"
+        deed = Deed(at=time.time(), who=author, origin=origin, action="samples.forget", target=whose)
         with self._trouble.watched(is_write=True):
-            forgotten = await self._intake.forget_samples(unit=unit)
+            forgotten = await self._intake.forget_samples(unit=unit, deed=deed)
         self._revision += 1
         return forgotten
 
@@ -319,9 +370,10 @@ class Control:
         report(self._runtime.telling, Word.RESTART)
         return self._settings.workers
 
-    async def clear_evidence(self) -> None:
+    async def clear_evidence(self, *, author: str = "", origin: str = "") -> None:
+        deed = Deed(at=time.time(), who=author, origin=origin, action="evidence.clear")
         with self._trouble.watched(is_write=True):
-            await self._intake.clear()
+            await self._intake.clear(deed=deed)
         self._revision += 1
 
     def _has_heard_all(self) -> bool:
@@ -338,7 +390,10 @@ class Control:
         workers, applied = self._workers.at_version(self._book.version)
         expected = self._settings.workers
         checks: dict[str, Mapping[str, Any]] = {
-            "store": {"ok": not self._trouble.text, "detail": self._trouble.text or self._settings.store},
+            "store": {
+                "ok": not self._trouble.text,
+                "detail": self._trouble.text or store_text(self._settings.store),
+            },
             "rules": {
                 "ok": self._book.is_loaded and not self._book.trouble,
                 "detail": self._book.trouble or f"version {self._book.version}",
@@ -364,23 +419,8 @@ class Control:
         connected = GaugeMetricFamily("understudy_workers_connected", "Workers on the link.")
         connected.add_metric([], self._workers.at_version(0)[0])
         yield connected
-        restarts = CounterMetricFamily(
-            "understudy_restarts",
-            "Processes started anew, because they died or because it was asked (a rolling restart).",
-            labels=["process", "reason"],
-        )
-        for labels, n in self._runtime.board.rows(RESTARTS):
-            restarts.add_metric(list(labels), n)
-        yield restarts
-        reloads = CounterMetricFamily(
-            "understudy_settings_reloads", "Reloads of the configuration file.", labels=["result"]
-        )
-        for labels, n in self._runtime.board.rows(RELOADS):
-            reloads.add_metric(list(labels), n)
-        yield reloads
-        trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
-        trouble.add_metric([], 1.0 if self._trouble.text else 0.0)
-        yield trouble
+        yield from board_families(self._runtime.board)
+        yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))
 
 
 class ControlCollector:

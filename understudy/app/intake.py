@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
+from understudy.access import Deed
 from understudy.app.trouble import Trouble
 from understudy.comparators import Ledger, noise_at
 from understudy.errors import StoreError
@@ -85,9 +86,9 @@ class Intake:
         self.evidence = await self._store.evidence()
         self._unjudged.clear()
 
-    async def clear(self) -> None:
+    async def clear(self, *, deed: Deed | None = None) -> None:
         """Forget all evidence. Raises `StoreError`."""
-        await self._store.clear_evidence()
+        await self._store.clear_evidence(deed=deed)
         self.evidence.clear()
         self._unjudged.clear()
         self._noise.clear()
@@ -105,10 +106,10 @@ class Intake:
                 told["requests"][outcome] = told["requests"].get(outcome, 0) + n
         return told
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
         """Forget the samples of *unit* (its text), or all; how many there were. Raises `StoreError`."""
         digest = None if unit is None else unit_digest(await self._store.secret(UNIT_KEY), unit)
-        forgotten = await self._store.forget_samples(unit=digest)
+        forgotten = await self._store.forget_samples(unit=digest, deed=deed)
         self._assessor.draws.forget()
         return forgotten
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from understudy.access import Deed
 from understudy.config import Rules, parse_rules
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
 from understudy.store import Store, StoredRules
@@ -63,6 +64,18 @@ class Rulebook:
                 stored.author,
             )
         return stored
+
+    async def follow(self, *, seconds: float) -> bool:
+        """Wait, at most *seconds*, for rules that another control process stored, and put them in force.
+
+        Whether there were any. Raises `StoreError`.
+        """
+        newer = await self._store.newer(self.version, seconds=seconds)
+        if newer is None or newer.version <= self.version:
+            return False
+        self._take(newer)
+        log.info("rules version %d by %s is in force, from the store", newer.version, newer.author)
+        return True
 
     def refit(self, *, seed: Rules, services: Collection[str]) -> Callable[[], None]:
         """Check that the rules in force fit other *services*; what is returned puts these in force.
@@ -134,26 +147,44 @@ class Rulebook:
             return stored
 
     async def put(
-        self, document: Any, *, expected: int | None, author: str, reason: str, at: float
+        self,
+        document: Any,
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        at: float,
+        origin: str = "",
     ) -> StoredRules:
         """Check and store *document*. Raises `ConfigError`, `VersionConflict`, `StoreError`."""
         self.current()
         rules = parse_rules(document, services=self._services, before=self.parsed)
         stored = await self._store.put_rules(
-            rules.document, expected=expected, author=author, reason=reason, at=at
+            rules.document,
+            expected=expected,
+            author=author,
+            reason=reason,
+            at=at,
+            deed=Deed(at=at, who=author, origin=origin, action="rules.put", reason=reason),
         )
         self._take(stored)
         return stored
 
-    async def kill(self, flag: str, *, author: str, reason: str, at: float) -> StoredRules:
+    async def kill(self, flag: str, *, author: str, reason: str, at: float, origin: str = "") -> StoredRules:
         """Put *flag* on its safe variant. Raises `FlagNotFound`, `StoreError`."""
-        return await self._toggle(flag, killed=True, author=author, reason=reason or f"kill {flag}", at=at)
+        reason = reason or f"kill {flag}"
+        deed = Deed(at=at, who=author, origin=origin, action="flag.kill", target=flag, reason=reason)
+        return await self._toggle(flag, killed=True, deed=deed)
 
-    async def revive(self, flag: str, *, author: str, reason: str, at: float) -> StoredRules:
+    async def revive(
+        self, flag: str, *, author: str, reason: str, at: float, origin: str = ""
+    ) -> StoredRules:
         """Undo `kill`. Raises `FlagNotFound`, `StoreError`."""
-        return await self._toggle(flag, killed=False, author=author, reason=reason or f"revive {flag}", at=at)
+        reason = reason or f"revive {flag}"
+        deed = Deed(at=at, who=author, origin=origin, action="flag.revive", target=flag, reason=reason)
+        return await self._toggle(flag, killed=False, deed=deed)
 
-    async def _toggle(self, flag: str, *, killed: bool, author: str, reason: str, at: float) -> StoredRules:
+    async def _toggle(self, flag: str, *, killed: bool, deed: Deed) -> StoredRules:
         for _ in range(TRIES):
             current = self.current()
             flags, now_killed = _flags_of(current)
@@ -166,10 +197,15 @@ class Rulebook:
             try:
                 # Not checked again: the kill switch must work on rules that do not fit, too.
                 stored = await self._store.put_rules(
-                    document, expected=current.version, author=author, reason=reason, at=at
+                    document,
+                    expected=current.version,
+                    author=deed.who,
+                    reason=deed.reason,
+                    at=deed.at,
+                    deed=deed,
                 )
             except VersionConflict:
-                await self.load(at)
+                await self.load(deed.at)
                 continue
             self._take(stored)
             return stored

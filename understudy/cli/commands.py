@@ -3,14 +3,19 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
 from understudy.cli.frame import CommandError, Commands, ExitCode, complain, end
+from understudy.cli.process_commands import reload, restart
 from understudy.cli.record_command import record
 from understudy.cli.replay_command import replay
 from understudy.cli.report_options import ReportFailOn, ReportFiles, ReportForm
+
+if TYPE_CHECKING:
+    from understudy.cli.remote import AdminApi
 
 app = typer.Typer(
     cls=Commands,
@@ -25,14 +30,9 @@ rules_app = typer.Typer(
 )
 app.add_typer(rules_app, name="rules")
 
-_DEFAULT_ADMIN = "http://127.0.0.1:9090"
-
 ConfigFile = Annotated[
     Path,
     typer.Option("-c", "--config", metavar="FILE", envvar="UNDERSTUDY_CONFIG", help="The configuration."),
-]
-Admin = Annotated[
-    str, typer.Option("--admin", metavar="URL", envvar="UNDERSTUDY_ADMIN", help="Address of the admin API.")
 ]
 Flag = Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -178,24 +178,27 @@ def demo(
 
 
 @app.command()
-def kill(flag: Flag, admin: Admin = _DEFAULT_ADMIN, reason: Reason = "") -> None:
+def kill(flag: Flag, admin: Admin = DEFAULT_ADMIN, reason: Reason = "", token: ApiToken = "") -> None:
     """Put FLAG on its safe variant, everywhere, now."""
-    _switch("kill", flag, admin, reason, f"{flag} is killed: every request gets its safe variant")
+    from understudy.cli.remote import AdminApi
+
+    api = AdminApi(admin, token)
+    _switch(api, "kill", flag, reason, f"{flag} is killed: every request gets its safe variant")
 
 
 @app.command()
-def revive(flag: Flag, admin: Admin = _DEFAULT_ADMIN, reason: Reason = "") -> None:
+def revive(flag: Flag, admin: Admin = DEFAULT_ADMIN, reason: Reason = "", token: ApiToken = "") -> None:
     """Undo kill: FLAG follows its rules again."""
-    _switch("revive", flag, admin, reason, f"{flag} follows its rules again")
+    from understudy.cli.remote import AdminApi
+
+    api = AdminApi(admin, token)
+    _switch(api, "revive", flag, reason, f"{flag} follows its rules again")
 
 
-def _switch(action: str, flag: str, admin: str, reason: str, done: str) -> None:
+def _switch(api: "AdminApi", action: str, flag: str, reason: str, done: str) -> None:
     import os
     from urllib.parse import quote
 
-    from understudy.cli.remote import AdminApi
-
-    api = AdminApi(admin)
     key = quote(os.fsencode(flag), safe="")
     answer = api.post(f"/api/v1/flags/{key}/{action}", {"reason": reason} if reason else {})
     _print_change(done, api.json(answer, key="version"))
@@ -208,39 +211,10 @@ def _print_change(done: str, change: dict[str, Any]) -> None:
         complain("it is stored, but not every worker has acknowledged it yet", is_warning=True)
 
 
-@app.command()
-def reload(admin: Admin = _DEFAULT_ADMIN) -> None:
-    """Read the configuration file again, without closing a connection; or say what is wrong with it."""
-    from understudy.cli.remote import AdminApi
-
-    api = AdminApi(admin)
-    done = api.json(api.post("/api/v1/reload", {}), key="changed")
-    changed = ", ".join(done["changed"]) or "nothing"
-    applied, workers = done.get("applied"), done.get("workers")
-    typer.echo(f"reloaded: changed {changed} ({applied} of {workers} workers follow it)")
-    if done.get("waiting"):
-        hint = "`systemctl restart`, or SIGUSR2 to the supervisor: docs/operations.md"
-        verb = "waits" if len(done["waiting"]) == 1 else "wait"
-        complain(f"{', '.join(done['waiting'])} changed and {verb} for a restart", hint, is_warning=True)
-    for note in done.get("notes") or ():
-        complain(str(note), "`understudy rules put` changes them", is_warning=True)
-    if applied != workers:
-        complain("not every worker has acknowledged it yet", is_warning=True)
-
-
-@app.command()
-def restart(admin: Admin = _DEFAULT_ADMIN) -> None:
-    """Replace the workers one after the other, without a failed request. Does not wait for the end."""
-    from understudy.cli.remote import AdminApi
-
-    api = AdminApi(admin)
-    begun = api.json(api.post("/api/v1/restart", {}), key="workers")
-    typer.echo(f"a rolling restart of {begun['workers']} workers has begun")
-
-
 @rules_app.command("get")
 def get_rules(
-    admin: Admin = _DEFAULT_ADMIN,
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
     form: Annotated[DocumentFormat, typer.Option("--format", help="How to print it.")] = DocumentFormat.YAML,
 ) -> None:
     """Print the rules document with its version, ready to be changed and put back."""
@@ -249,7 +223,7 @@ def get_rules(
     from understudy.cli.streams import print_document
     from understudy.config import write_yaml
 
-    api = AdminApi(admin)
+    api = AdminApi(admin, token)
     answer = api.get("/api/v1/rules")
     document = {"version": int(_version_in(answer.headers.get("etag", ""))), **api.json(answer)}
     if form is DocumentFormat.JSON:
@@ -268,7 +242,8 @@ def _version_in(tag: str) -> str:
 @rules_app.command("put")
 def put_rules(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML or JSON; - reads standard input.")],
-    admin: Admin = _DEFAULT_ADMIN,
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
     if_match: Annotated[
         str,
         typer.Option(
@@ -294,7 +269,7 @@ def put_rules(
         raise CommandError(f"{file} has compare rules alone; every flag and route would be gone", hint)
     inside = document.pop("version", None)
     replaced = _if_match(if_match, inside)
-    api = AdminApi(admin)
+    api = AdminApi(admin, token)
     before = api.json(api.get("/api/v1/rules"))
     answer = api.put("/api/v1/rules", document, if_match=replaced, reason=reason)
     _print_change("the rules are replaced", api.json(answer, key="version"))
@@ -303,7 +278,8 @@ def put_rules(
 
 @rules_app.command("suggest")
 def suggest_rules(
-    admin: Admin = _DEFAULT_ADMIN,
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
     report_file: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE", help="A report as JSON, instead of asking the admin API."),
@@ -323,7 +299,7 @@ def suggest_rules(
     if report_file is not None:
         found = suggested.from_file(report_file, include_regressions=include_regressions)
     else:
-        api = AdminApi(admin)
+        api = AdminApi(admin, token)
         asked = "?include_regressions=true" if include_regressions else ""
         found = api.json(api.get(f"/api/v1/rules/suggestions{asked}"), key="suggestions")
     suggested.write(found, form=form.value)
@@ -362,7 +338,8 @@ def _if_match(option: str, inside: object) -> str:
 
 @app.command()
 def report(
-    admin: Admin = _DEFAULT_ADMIN,
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
     form: ReportForm = None,
     output: ReportFiles = None,
     fail_on: ReportFailOn = "regression",
@@ -382,10 +359,12 @@ def report(
     if timeout and not wait:
         raise CommandError("--timeout says how long to --wait", code=ExitCode.USAGE)
     limit = waiting.read_timeout(timeout)
-    api = AdminApi(admin)
+    api = AdminApi(admin, token)
     told = waiting.wait_for_report(api, limit) if wait else api.json(api.get("/api/v1/report"), key="verdict")
     end(reported.finish(told, outputs=outputs, fail_on=conditions))
 
 
+app.command()(reload)
+app.command()(restart)
 app.command()(record)
 app.command()(replay)

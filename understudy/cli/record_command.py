@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
 from understudy.cli.frame import end
 
 
@@ -12,10 +13,8 @@ def record(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE.har", help="Where it goes.", dir_okay=False)
     ],
-    admin: Annotated[
-        str,
-        typer.Option("--admin", metavar="URL", envvar="UNDERSTUDY_ADMIN", help="Address of the admin API."),
-    ] = "http://127.0.0.1:9090",
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
     requests: Annotated[
         int, typer.Option("--requests", min=1, max=1_000_000, metavar="N", help="End after so many.")
     ] = 1000,
@@ -40,6 +39,7 @@ def record(
     Exit 0: recorded, 1: nothing passed, 3: no answer from the admin API, 73: no room for the file.
     """
     from understudy.cli import recorded
+    from understudy.cli.remote import AdminApi
 
     wanted = {
         "requests": requests,
@@ -49,4 +49,4 @@ def record(
         "path_prefix": path_prefix,
         "route": route,
     }
-    end(recorded.run(admin, wanted, output))
+    end(recorded.run(AdminApi(admin, token), wanted, output))

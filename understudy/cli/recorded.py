@@ -50,10 +50,9 @@ class _Came:
         self.trouble, self.code = trouble, code
 
 
-def run(admin: str, wanted: Mapping[str, Any], output: Path) -> ExitCode:
+def run(api: AdminApi, wanted: Mapping[str, Any], output: Path) -> ExitCode:
     """Record what is *wanted* into *output*; how the command shall end. What has come is kept, whatever
     ends it. Raises: CommandError."""
-    api = AdminApi(admin)
     part = output.with_name(output.name + ".part")
     try:
         with _ending_early(api):

@@ -16,8 +16,10 @@ ANSWER_SECONDS = 15.0
 class AdminApi:
     """Requests to the admin API at *url* (``http://127.0.0.1:9090``)."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
+        """*token* is shown with every request. Raises: CommandError."""
         self.url = _checked(url)
+        self._headers = _header(token)
 
     def get(self, path: str) -> httpx.Response:
         """The answer to GET *path*. Raises: CommandError."""
@@ -40,7 +42,7 @@ class AdminApi:
         """The pieces of the answer to POST *path*, as they come. Raises: CommandError before the first,
         httpx.TransportError when it breaks off."""
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-        with httpx.Client(base_url=self.url, timeout=timeout, trust_env=False) as client:
+        with self._client(timeout) as client:
             try:
                 answer = client.send(client.build_request("POST", path, json=document), stream=True)
             except httpx.TransportError as error:
@@ -53,11 +55,14 @@ class AdminApi:
             finally:
                 answer.close()
 
+    def _client(self, timeout: httpx.Timeout) -> httpx.Client:
+        # No environment proxies: the address says who is asked, and the token goes to nobody else.
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, headers=self._headers)
+
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         try:
-            # No environment proxies: the address says who is asked.
-            with httpx.Client(base_url=self.url, timeout=timeout, trust_env=False) as client:
+            with self._client(timeout) as client:
                 answer = client.request(method, path, **request)
         except httpx.TransportError as error:
             raise self._unreachable(_why(error)) from None
@@ -94,6 +99,17 @@ class AdminApi:
             message = f"{self.url} is no admin API of Understudy: its answer {what}"
             raise CommandError(message, hint, code=ExitCode.UNREACHABLE)
         return body
+
+
+def _header(token: str) -> dict[str, str]:
+    """The field that shows *token*; none for an empty one. Raises: CommandError."""
+    text = token.strip()
+    if not text:
+        return {}
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        hint = "one line, as `understudy token create` printed it"
+        raise CommandError("--token is no API token", hint, code=ExitCode.USAGE)
+    return {"Authorization": f"Bearer {text}"}
 
 
 def _checked(url: str) -> str:
@@ -138,6 +154,8 @@ def _problems(errors: object) -> list[Problem]:
 
 
 def _hint(status: int, problem: Mapping[str, Any]) -> str:
+    if status == 401:
+        return "show an API token: --token TOKEN, or UNDERSTUDY_TOKEN"
     known = problem.get("known")
     if status == 404 and isinstance(known, list) and known:
         return "there are " + ", ".join(map(str, known[:20]))

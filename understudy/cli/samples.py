@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from understudy.cli.commands import _DEFAULT_ADMIN, Admin, AsJson
+from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
+from understudy.cli.commands import AsJson
 from understudy.cli.frame import CommandError, ExitCode
 
 samples_app = typer.Typer(
@@ -16,7 +17,8 @@ samples_app = typer.Typer(
 @samples_app.command("show")
 def show_sample(
     name: Annotated[str, typer.Argument(metavar="ID", help="Its id, from the report.", show_default=False)],
-    admin: Admin = _DEFAULT_ADMIN,
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
     as_json: AsJson = False,
 ) -> None:
     """Show both answers of a sample, where they differ, and how to ask again."""
@@ -26,7 +28,7 @@ def show_sample(
     from understudy.cli.screen import print_json, visible
     from understudy.cli.streams import print_document
 
-    api = AdminApi(admin)
+    api = AdminApi(admin, token)
     sample = api.json(api.get(f"/api/v1/samples/{quote(name.encode('utf-8', 'replace'), safe='')}"), key="id")
     if as_json:
         print_json(sample)
@@ -43,7 +45,8 @@ def purge_samples(
         ),
     ] = "",
     is_all: Annotated[bool, typer.Option("--all", help="Everybody's.")] = False,
-    admin: Admin = _DEFAULT_ADMIN,
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
 ) -> None:
     """Forget the samples of one unit, or all of them. The counts stay: they name nobody."""
     from understudy.cli.remote import AdminApi
@@ -51,7 +54,7 @@ def purge_samples(
     if bool(unit) == is_all:
         hint = "--unit TEXT names one unit, --all means everybody"
         raise CommandError("whose samples shall be forgotten?", hint, code=ExitCode.USAGE)
-    api = AdminApi(admin)
+    api = AdminApi(admin, token)
     asked = {"all": "true"} if is_all else {"unit": unit}
     deleted = api.json(api.delete("/api/v1/samples", **asked), key="deleted")["deleted"]
     typer.echo("1 sample is forgotten" if deleted == 1 else f"{deleted} samples are forgotten")

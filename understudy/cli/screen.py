@@ -19,6 +19,9 @@ def console(*, err: bool = False) -> Console:
     return Console(stderr=err, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
+OPEN = "open to every user of this machine until the first token is made"
+
+
 def print_json(value: object) -> None:
     """*value* as indented JSON on standard output."""
     print_document(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -54,7 +57,10 @@ def print_summary(summary: Summary, *, subject: str) -> None:
     workers = f"{summary.workers} worker{'s' if summary.workers > 1 else ''}"
     facts = [
         ("listen", f"{', '.join(summary.listen)} ({workers})"),
-        ("admin", f"http://{summary.admin}"),
+        (
+            "admin",
+            f"http://{summary.admin} ({OPEN})",
+        ),
         ("store", summary.store),
         *(("service", f"{name} → {url}") for name, url in summary.services.items()),
         ("shadow", _shadow_line(summary.shadow)),

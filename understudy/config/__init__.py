@@ -6,6 +6,7 @@ from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.origin_tls import client_context
 from understudy.config.origins import Ejection, HealthCheck, OriginTls
+from understudy.config.place import Refused
 from understudy.config.reloading import Reloaded, reloaded
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
@@ -21,6 +22,16 @@ from understudy.config.settings import (
     ShadowSettings,
     TlsSettings,
 )
+from understudy.config.store import (
+    Layers,
+    PostgresPlace,
+    RedisPlace,
+    StorePlace,
+    postgres_place,
+    read_store,
+    redis_place,
+    store_text,
+)
 from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
@@ -33,15 +44,20 @@ __all__ = [
     "Ejection",
     "EndpointSettings",
     "HealthCheck",
+    "Layers",
     "Limits",
     "Listener",
     "OriginTls",
+    "PostgresPlace",
     "RedactSettings",
+    "RedisPlace",
+    "Refused",
     "Reloaded",
     "Rules",
     "Service",
     "Settings",
     "ShadowSettings",
+    "StorePlace",
     "Summary",
     "TlsSettings",
     "client_context",
@@ -54,9 +70,13 @@ __all__ = [
     "parse_rules",
     "parse_settings",
     "parse_yaml",
+    "postgres_place",
     "read_file",
+    "read_store",
+    "redis_place",
     "reloaded",
     "server_context",
+    "store_text",
     "summary",
     "write_yaml",
 ]

@@ -1,11 +1,11 @@
-"""Addresses: where we listen, which origin a service has, which peers are trusted, where the store is.
+"""Addresses: where we listen, which origin a service has, which peers are trusted.
 
 Addresses come from configuration only, and say one thing: no path, no user, no guessing.
 """
 
 import ipaddress
 import re
-from pathlib import Path
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from understudy.config.place import Refused, shown
@@ -16,7 +16,6 @@ _HOST_NAME = re.compile(
 _PRINTABLE = re.compile(r"[!-~]+\Z")
 _LONGEST_SOCKET_PATH = 107
 """sun_path of Linux has 108 bytes, the last of them NUL (unix(7))."""
-LATER_STORES = ("redis", "rediss", "redis+sentinel", "postgres", "postgresql", "postgresql+asyncpg", "mysql")
 
 
 def read_listen(value: object) -> str:
@@ -213,33 +212,33 @@ def read_network(value: object) -> str:
     raise Refused(f"{shown(value)} has bits set beyond its mask", f"did you mean {meant}?")
 
 
-def read_store(value: object) -> str:
-    """``memory://`` or ``sqlite:///path``; the path stays as written (see `resolve_store`)."""
-    hint = "for example sqlite:///understudy.db or memory://"
-    if isinstance(value, dict):
-        raise Refused("a store of two parts is not in this version", hint)
-    if not isinstance(value, str):
-        raise Refused(f"must be a URL, not {shown(value)}", hint)
-    scheme, separator, rest = value.partition("://")
-    if scheme in LATER_STORES:
-        raise Refused(f"{scheme}:// stores are not in this version", hint)
-    if not separator or scheme not in {"memory", "sqlite"}:
-        raise Refused(f"{shown(value)} is not a store", hint)
-    if scheme == "memory":
-        if rest:
-            raise Refused(f"{shown(value)}: memory:// has nothing behind it", "did you mean memory://?")
-        return "memory://"
-    if not rest.startswith("/"):
-        raise Refused(f"{shown(value)} has two slashes", f"did you mean sqlite:///{rest or 'understudy.db'}?")
-    if rest.strip("/") in {"", ":memory:"}:
-        raise Refused(f"{shown(value)} names no file", "memory:// keeps everything in memory")
-    if "\x00" in rest or "?" in rest or "#" in rest:
-        raise Refused(f"{shown(value)}: a file name has no ?, # or NUL here", hint)
-    return value
+def read_page_origin(value: object) -> str:
+    """The origin of a page as browsers write it: scheme, host, and port when it is not the usual; or ``*``.
+
+    Raises: Refused.
+    """
+    if value == "*":
+        return "*"
+    text = value.lower() if isinstance(value, str) else ""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+        raise Refused(f"must be an origin such as https://app.example.com, not {shown(value)}")
+    origin = f"{parts.scheme}://{parts.netloc}"
+    if text != origin:
+        raise Refused(f"must be scheme, host and port alone, not {shown(value)}", f"did you mean {origin}?")
+    return origin
 
 
-def resolve_store(store: str, base: Path) -> str:
-    """*store* with its file made absolute: a relative one lies beside the configuration in *base*."""
-    if not store.startswith("sqlite:///"):
-        return store
-    return f"sqlite:///{(base / store.removeprefix('sqlite:///')).absolute()}"
+def read_sync(value: object) -> str:
+    """The address of flagd's sync; empty for ``off``. Raises: Refused, also when grpcio is missing."""
+    if value is False or (isinstance(value, str) and value.lower() == "off"):
+        return ""
+    address = read_listen(value)
+    if not is_loopback(address):
+        raise Refused(f"{address} can be reached from other machines, and this version has no API tokens")
+    if find_spec("grpc") is None:
+        raise Refused("flagd's sync needs grpcio", "pip install 'understudy[flagd]'")
+    return address

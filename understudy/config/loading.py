@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from understudy.config.address import is_loopback, overlap, resolve_store
+from understudy.config.address import is_loopback, overlap
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings, in_document, with_openapi
 from understudy.config.environ import override
@@ -17,6 +17,7 @@ from understudy.config.rules import RULES_KEYS, Rules, read_rules
 from understudy.config.services import check_services, locate
 from understudy.config.setting import read_values
 from understudy.config.settings import AdminSettings, Service, Settings, ShadowSettings, TlsSettings
+from understudy.config.store import resolve_store
 from understudy.config.text import read_file
 from understudy.errors import ConfigError, Problem
 
@@ -100,11 +101,15 @@ def _check_listeners(values: Mapping[str, Any], base: Path, place: Place) -> Non
     for listener in ours:
         if not listener.is_unix and overlap(listener.address, admin.listen):
             at.refuse(f"{admin.listen} is taken by listen", "give the admin API its own port")
+    taken = [listener.address for listener in ours if not listener.is_unix] + [admin.listen]
+    if admin.sync and any(overlap(address, admin.sync) for address in taken):
+        place.key("admin").key("sync").refuse(
+            f"{admin.sync} is taken", "127.0.0.1:8015 is where providers look"
+        )
     if not is_loopback(admin.listen):
         hint = "did you mean 127.0.0.1:" + admin.listen.rpartition(":")[2] + "?"
-        at.refuse(
-            f"{admin.listen} can be reached from other machines, and this version has no API tokens", hint
-        )
+        message = "can be reached from other machines, and without TLS tokens can be read on the way"
+        at.refuse(f"{admin.listen} {message}", hint)
 
 
 def _check_certificate(values: Mapping[str, Any], base: Path, place: Place) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass
 from typing import Any, Final
 
-from understudy.config.address import read_listen, read_network, read_origin, read_store
+from understudy.config.address import read_listen, read_network, read_origin
 from understudy.config.listener import read_listener
 from understudy.config.place import Place, Refused, shown, suggestion
 from understudy.config.quantity import (
@@ -23,6 +23,7 @@ from understudy.config.quantity import (
     read_switch,
     size_text,
 )
+from understudy.config.store import read_store_place
 
 Schema = Mapping[str, Any]
 
@@ -298,5 +299,28 @@ LISTEN = _scalar(read_listen, {"type": "string", "pattern": r"^.+:[0-9]{1,5}$"})
 ORIGIN = _scalar(read_origin, {"type": "string", "pattern": r"^(https?://[^/?#@]+/?|unix:/.+)$"})
 LISTENER = _scalar(read_listener, {"type": "string", "pattern": r"^(unix:.+|(https?://)?.+:[0-9]{1,5}/?)$"})
 NETWORK = _scalar(read_network, {"type": "string"})
-STORE = _scalar(read_store, {"type": "string", "pattern": r"^(memory://|sqlite:///.+)$"})
+STORE = Kind(
+    read=read_store_place,
+    schema={
+        "anyOf": [
+            {
+                "type": "string",
+                "pattern": (
+                    r"^(memory://|sqlite:///.+|postgres(ql)?://.+|rediss?(\+sentinel|\+cluster)?://.+)$"
+                ),
+            },
+            {
+                "type": "object",
+                "properties": {
+                    "sql": {"type": "string", "pattern": r"^(sqlite:///.+|postgres(ql)?://.+)$"},
+                    "redis": {"type": "string", "pattern": r"^rediss?(\+sentinel|\+cluster)?://.+$"},
+                    "file": {"type": "string", "minLength": 1},
+                },
+                "required": ["sql", "redis"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+    from_text=str,
+)
 FILE = _scalar(_read_file_name, {"type": "string", "minLength": 1})

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from understudy.config.address import read_page_origin, read_sync
 from understudy.config.endpoints import EndpointSettings
+from understudy.config.issuer import IssuerSettings
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
     NAME_PATTERN,
@@ -40,6 +42,7 @@ from understudy.config.setting import (
     setting,
     size,
 )
+from understudy.config.store import StorePlace
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -87,6 +90,17 @@ _LOG = Kind(
     from_text=str,
     written=lambda path: path or "off",
 )
+_PAGES = Kind(
+    read=lambda value, _place: read_page_origin(value),
+    schema={"type": "string", "pattern": r"^(\*|https?://[^/?#]+)$"},
+    from_text=str,
+)
+_SYNC = Kind(
+    read=lambda value, _place: read_sync(value),
+    schema={"type": "string", "pattern": r"^(off|.+:[0-9]{1,5})$"},
+    from_text=str,
+    written=lambda address: address or "off",
+)
 _POINTER = Kind(read=_read_pointer, schema={"type": "string", "pattern": "^/"}, from_text=str)
 _SET_HEADERS = Kind(
     read=read_set_headers,
@@ -104,14 +118,37 @@ class AdminSettings:
 
     LATER: ClassVar = {
         "tls": ("TLS on the admin listener is not in this version", "keep it on loopback"),
-        "tokens": ("API tokens are not in this version", "keep the admin listener on loopback"),
+        "tokens": ("API tokens are kept in the store", "`understudy token create NAME --role admin`"),
     }
 
     listen: str = setting(
         LISTEN,
         default="127.0.0.1:9090",
-        what="Address of the admin API. Loopback only, until it has tokens.",
-        why="only this machine, because whoever reaches it may change every rule.",
+        what="Address of the admin API. Loopback only, until it has TLS.",
+        why="only this machine, because a token must not travel in the clear.",
+    )
+    issuer: IssuerSettings | None = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(IssuerSettings),
+        default=None,
+        what="Whose JSON Web Tokens are believed, beside API tokens. With it the API is never open.",
+    )
+    origins: tuple[str, ...] = setting(
+        listed(_PAGES),
+        default=(),
+        what=(
+            "Origins whose pages may evaluate flags from a browser (CORS on /ofrep/ alone), such as"
+            " https://app.example.com; * is every page."
+        ),
+        why="none, because any page that a user of this machine visits could read the flags otherwise.",
+    )
+    sync: str = setting(
+        _SYNC,
+        default="",
+        what=(
+            "Address of flagd's gRPC sync, for providers that evaluate in their own process: they look at"
+            " 127.0.0.1:8015. Needs the extra flagd. Loopback only, until it has tokens."
+        ),
+        why="off, because OFREP serves every SDK without it.",
     )
 
 
@@ -413,10 +450,13 @@ class Settings:
     admin: AdminSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(AdminSettings), factory=AdminSettings, what="The control process's own listener."
     )
-    store: str = setting(
+    store: StorePlace = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         STORE,
         default="sqlite:///understudy.db",
-        what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute) or memory://.",
+        what="Where rules and evidence are kept: sqlite:///FILE (beside this file unless absolute),"
+        " postgresql://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST/DATABASE for several hosts,"
+        " or memory://. With {sql: URL, redis: URL, file: NAME} SQL is the truth, Redis its fast copy and the"
+        " bell that tells every host, and the file keeps the last good rules for a start without both.",
         why="one file beside the configuration survives a restart and needs no server.",
     )
     services: Mapping[str, Service] = setting(

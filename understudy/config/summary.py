@@ -10,6 +10,7 @@ from understudy.config.listener import listeners
 from understudy.config.quantity import duration_text, size_text
 from understudy.config.settings import Service, Settings
 from understudy.config.splits import Outcomes, needs_unit, outcomes
+from understudy.config.store import store_text
 from understudy.decide import Route
 
 AT_REST_BYTES = 64 * 1024 * 1024
@@ -69,7 +70,7 @@ def summary(settings: Settings) -> Summary:
         listen=tuple(_listen(settings)),
         workers=settings.workers,
         admin=settings.admin.listen,
-        store=settings.store,
+        store=store_text(settings.store),
         services={name: ", ".join(_service(service)) for name, service in settings.services.items()},
         routes=tuple(_route(route, settings) for route in settings.rules.routes),
         shadow=_shadow(settings),

@@ -7,6 +7,7 @@ from understudy.decide.definition import Document
 from understudy.decide.evaluation import Evaluation, Evaluator
 from understudy.decide.explain import Explanation
 from understudy.decide.flags import check_evaluators, check_flag, check_routing_flag
+from understudy.decide.reasons import Why, why
 from understudy.decide.routes import Route, check_route
 from understudy.decide.rules import (
     CompiledRules,
@@ -26,6 +27,7 @@ __all__ = [
     "Explanation",
     "Route",
     "RuleError",
+    "Why",
     "check_evaluators",
     "check_flag",
     "check_route",
@@ -33,4 +35,5 @@ __all__ = [
     "check_routing_flag",
     "check_rules",
     "compile_rules",
+    "why",
 ]

@@ -1,10 +1,25 @@
 """Where rules, evidence and samples live. Never on the path of a request."""
 
+from understudy.store.access import AccessStore
+from understudy.store.condition import REASONS, Condition
 from understudy.store.evidence import Key
 from understudy.store.location import open_store
 from understudy.store.memory import MemoryStore
+from understudy.store.memory_access import MemoryAccess
 from understudy.store.protocol import Store
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Bounds, Sample
 
-__all__ = ["Bounds", "Key", "MemoryStore", "Sample", "Store", "StoredRules", "open_store"]
+__all__ = [
+    "REASONS",
+    "AccessStore",
+    "Bounds",
+    "Condition",
+    "Key",
+    "MemoryAccess",
+    "MemoryStore",
+    "Sample",
+    "Store",
+    "StoredRules",
+    "open_store",
+]

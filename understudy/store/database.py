@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from understudy.errors import StoreError
+from understudy.store.area import Area
 from understudy.store.schema import REVISION, VERSION_TABLE
 from understudy.store.trouble import as_store_errors, is_code
 
@@ -24,7 +25,7 @@ _MIGRATION_SECONDS = 30.0
 """Deadline of `open`: a migration may have to copy a table."""
 
 
-class Database:
+class SqliteDatabase:
     """The file at *path*, over one connection.
 
     One connection, because SQLite has one writer anyway: tasks of this process queue here, in order
@@ -69,7 +70,7 @@ class Database:
                     await engine.dispose()
 
     @asynccontextmanager
-    async def transaction(self, *, is_writing: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, *, writes: Area | None = None) -> AsyncIterator[AsyncConnection]:
         """One transaction: committed at the end, rolled back by an exception or a cancellation.
 
         A writing one takes SQLite's write lock at its start, so what it reads cannot change before it
@@ -84,7 +85,7 @@ class Database:
                     await self._engine.dispose()
                     self._engine = await self._connected()
                 async with self._engine.connect() as connection, connection.begin():
-                    await connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+                    await connection.exec_driver_sql("BEGIN" if writes is None else "BEGIN IMMEDIATE")
                     yield connection
 
     async def settle(self) -> None:

@@ -1,5 +1,6 @@
 """Evidence counts as rows: a key is stored as the text of a JSON array."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 
@@ -26,6 +27,11 @@ def count_rows(counts: Mapping[Key, int]) -> dict[str, int]:
         if n:
             rows[json_text(key)] = n
     return rows
+
+
+def digest(text: str) -> bytes:
+    """What the key stored as *text* is found by: SHA-256, as a key may be too long for an index."""
+    return hashlib.sha256(text.encode("ascii")).digest()
 
 
 def check_sequence(sequence: int) -> None:

@@ -1,55 +1,68 @@
 """Which store a URL names."""
 
 from pathlib import Path
+from typing import Final
 
+from understudy.config import Layers, Refused, StorePlace, postgres_place, read_store, redis_place
 from understudy.errors import StoreError
 from understudy.store.memory import MemoryStore
 from understudy.store.protocol import Store
 from understudy.store.sample import Bounds
 
-_LATER = ("redis", "rediss", "postgres", "postgresql", "postgresql+asyncpg")
-_FORMS = "use sqlite:///PATH, sqlite:////ABSOLUTE/PATH or memory://"
+COPY_SECONDS: Final = 1.0
+"""A kill switch waits so long for a copy that does not answer; SQL has it by then."""
 
 
 def open_store(
-    url: str, base: Path = Path(), *, bounds: Bounds | None = None, busy_timeout_seconds: float = 2.0
+    place: StorePlace, base: Path = Path(), *, bounds: Bounds | None = None, busy_timeout_seconds: float = 2.0
 ) -> Store:
-    """The store that *url* names; its `open` has still to be awaited.
+    """The store at *place*; its `open` has still to be awaited.
 
-    ``memory://`` or ``sqlite:///PATH``, PATH relative to *base* (the folder of the configuration file)
+    A URL as ``store:`` in the configuration takes it; the path of ``sqlite:///PATH`` is relative to *base*
     unless it begins with a slash: ``sqlite:////var/lib/understudy.db``. Raises StoreError for anything
-    else, without repeating the URL: it may hold a password.
+    else, without repeating a password.
     """
-    scheme, separator, rest = url.partition("://")
-    scheme = scheme.lower()
-    if not separator:
-        raise StoreError(f"store: not a URL; {_FORMS}")
-    if scheme == "memory":
-        return _memory(rest, bounds)
-    if scheme == "sqlite":
-        path = sqlite_path(rest, base)
+    if isinstance(place, Layers):
+        return _layered(place, base, bounds)
+    url = place
+    try:
+        scheme, _, rest = read_store(url).partition("://")
         # SQLAlchemy takes a quarter of a second to import, which memory:// need not pay.
-        from understudy.store.sqlite import SqliteStore
+        if scheme == "sqlite":
+            from understudy.store.sqlite import SqliteStore
 
-        return SqliteStore(path, bounds=bounds, busy_timeout_seconds=busy_timeout_seconds)
-    if scheme in _LATER:
-        raise StoreError(f"store: {scheme}:// arrives in a later version; {_FORMS}")
-    raise StoreError(f"store: {scheme}:// is not known; {_FORMS}")
+            path = sqlite_path(rest, base)
+            return SqliteStore(path, bounds=bounds, busy_timeout_seconds=busy_timeout_seconds)
+        if scheme in ("postgresql", "postgres"):
+            from understudy.store.postgres import PostgresStore
+
+            return PostgresStore(postgres_place(url), bounds=bounds)
+        if scheme.startswith("redis"):
+            from understudy.store.redis_store import RedisStore
+
+            return RedisStore(redis_place(url), bounds=bounds)
+    except Refused as refused:
+        raise StoreError(f"store: {refused.message}; {refused.hint}") from None
+    return MemoryStore(bounds=bounds)
+
+
+def _layered(place: Layers, base: Path, bounds: Bounds | None) -> Store:
+    from understudy.store.last_good import LastGood
+    from understudy.store.layered import LayeredStore
+    from understudy.store.redis_copy import RedisCopy
+    from understudy.store.redis_link import RedisLink
+    from understudy.store.sql import SqlStore
+
+    sql = open_store(place.sql, base, bounds=bounds)
+    if not isinstance(sql, SqlStore):
+        raise StoreError("store: sql: is not such a store; for example postgresql://user@host/database")
+    try:
+        link = RedisLink(redis_place(place.redis), deadline_seconds=COPY_SECONDS)
+    except Refused as refused:
+        raise StoreError(f"store: redis: {refused.message}; {refused.hint}") from None
+    return LayeredStore(sql, RedisCopy(link), LastGood(base.absolute() / place.file))
 
 
 def sqlite_path(rest: str, base: Path) -> Path:
-    """The file that ``sqlite://`` + *rest* names, as an absolute path. Raises StoreError."""
-    if not rest.startswith("/"):
-        raise StoreError("store: sqlite:// needs three slashes before a path: sqlite:///understudy.db")
-    name = rest[1:]
-    if not name or name == ":memory:":
-        raise StoreError("store: sqlite:/// names no file; use sqlite:///understudy.db, or memory://")
-    if "?" in name or "#" in name or "\0" in name:
-        raise StoreError("store: sqlite:/// takes a path alone, no options after ? or #")
-    return base.absolute() / name
-
-
-def _memory(rest: str, bounds: Bounds | None) -> Store:
-    if rest:
-        raise StoreError("store: memory:// has no path; it ends with the process")
-    return MemoryStore(bounds=bounds)
+    """The file that ``sqlite://`` + *rest* names, as an absolute path."""
+    return base.absolute() / rest[1:]

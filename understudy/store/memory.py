@@ -5,9 +5,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
+from understudy.store.access import rules_deed
+from understudy.store.condition import Condition
 from understudy.store.evidence import Key, check_sequence, count_rows
+from understudy.store.memory_access import MemoryAccess
 from understudy.store.rules import StoredRules, document_text, stored_rules
 from understudy.store.sample import (
     SECRET_BYTES,
@@ -18,12 +22,14 @@ from understudy.store.sample import (
     sample_row,
     stored_sample,
 )
+from understudy.store.watching import EVERY_SECONDS, newer_rules
 
 
-class MemoryStore:
+class MemoryStore(MemoryAccess):
     """``memory://``: for tests, demonstrations and trials. Nothing survives the process."""
 
     def __init__(self, *, bounds: Bounds | None = None, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self._bounds = bounds or Bounds()
         self._clock = clock
         self._is_open = False
@@ -42,13 +48,33 @@ class MemoryStore:
         """See Store.close."""
         self._is_open = False
 
+    def condition(self) -> Condition:
+        """See Store.condition."""
+        return Condition()
+
     async def rules(self) -> StoredRules | None:
         """See Store.rules."""
         self._check_open()
         return stored_rules(**self._versions[-1]) if self._versions else None
 
+    async def version(self) -> int:
+        """See Store.version."""
+        self._check_open()
+        return self._forgotten + len(self._versions) if self._versions else 0
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        """See Store.newer."""
+        return await newer_rules(self, than, seconds=seconds, every=EVERY_SECONDS)
+
     async def put_rules(
-        self, document: Mapping[str, Any], *, expected: int | None, author: str, reason: str, at: float
+        self,
+        document: Mapping[str, Any],
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        at: float,
+        deed: Deed | None = None,
     ) -> StoredRules:
         """See Store.put_rules."""
         self._check_open()
@@ -65,6 +91,7 @@ class MemoryStore:
         }
         stored = stored_rules(**row)
         self._versions.append(row)
+        self._append(rules_deed(deed, author=author, reason=reason, at=at, before=actual))
         return stored
 
     def resume(self, version: int) -> None:
@@ -108,12 +135,14 @@ class MemoryStore:
         self._keep(self._samples)
         return next((stored_sample(row) for row in self._samples if row.name == name), None)
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
         """See Store.forget_samples."""
         self._check_open()
         kept = [row for row in self._samples if unit is not None and row.unit != unit]
         forgotten = len(self._samples) - len(kept)
         self._samples = kept
+        if deed is not None:
+            self._append(deed)
         return forgotten
 
     async def secret(self, name: str) -> bytes:
@@ -121,11 +150,13 @@ class MemoryStore:
         self._check_open()
         return self._secrets.setdefault(name, secrets.token_bytes(SECRET_BYTES))
 
-    async def clear_evidence(self) -> None:
+    async def clear_evidence(self, *, deed: Deed | None = None) -> None:
         """See Store.clear_evidence."""
         self._check_open()
         self._counts.clear()
         self._samples.clear()
+        if deed is not None:
+            self._append(deed)
 
     def _remember(self, source: str, sequence: int) -> None:
         self._sources.pop(source, None)

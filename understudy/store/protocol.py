@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from understudy.access import Deed
 from understudy.comparators import Ledger
+from understudy.store.access import AccessStore
+from understudy.store.condition import Condition
 from understudy.store.evidence import Key
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
 
 
-class Store(Protocol):
-    """Rules with their history, evidence by integer addition, a few samples.
+class Store(AccessStore, Protocol):
+    """Rules with their history, evidence by integer addition, a few samples, tokens and the audit.
 
     Every operation has a deadline, is one transaction, and may be cancelled: it is done whole or not
     at all. Every operation may raise StoreError; after it the next call may succeed. One open store
@@ -26,17 +29,34 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of everything once the running operation has ended. May be called twice."""
 
+    def condition(self) -> Condition:
+        """What is wrong although the store answers; no waiting."""
+
     async def rules(self) -> StoredRules | None:
         """The newest version; None while there is none. Raises StoreError when it is damaged."""
 
+    async def version(self) -> int:
+        """The newest version's number; 0 while there is none."""
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        """The newest version once it is above *than*, whoever stored it; None after *seconds* without."""
+
     async def put_rules(
-        self, document: Mapping[str, Any], *, expected: int | None, author: str, reason: str, at: float
+        self,
+        document: Mapping[str, Any],
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        at: float,
+        deed: Deed | None = None,
     ) -> StoredRules:
         """Store *document* as the next version if the newest is *expected*; return what is stored.
 
         *expected* 0 means there must be none yet, None takes whatever is there. *at* is Unix time in
-        seconds. Raises VersionConflict when somebody else was first, StoreError when *document* is no
-        JSON object.
+        seconds. The audit gets an entry in the same transaction: *deed* with both versions filled in,
+        else one made from the rest. Raises VersionConflict when somebody else was first, StoreError when
+        *document* is no JSON object.
         """
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
@@ -61,10 +81,10 @@ class Store(Protocol):
     async def sample(self, name: str) -> Sample | None:
         """The sample called *name*, with its ``whole``; None when it is not kept (any more)."""
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
         """Forget the samples of *unit* (its digest, not empty), or all of them; how many there were.
 
-        Counts stay: they name nobody.
+        Counts stay: they name nobody. The audit gets an entry for *deed* in the same transaction.
         """
 
     async def secret(self, name: str) -> bytes:
@@ -73,5 +93,8 @@ class Store(Protocol):
         For digests that must be found again after a restart; as well kept as what they are digests in.
         """
 
-    async def clear_evidence(self) -> None:
-        """Forget counts and samples. What sources have sent stays known, so no batch comes back."""
+    async def clear_evidence(self, *, deed: Deed | None = None) -> None:
+        """Forget counts and samples. What sources have sent stays known, so no batch comes back.
+
+        The audit gets an entry for *deed* in the same transaction.
+        """

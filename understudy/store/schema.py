@@ -14,7 +14,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0002"
+REVISION = "0004"
 """The migration these tables belong to. Known here so that a current store opens without Alembic."""
 
 VERSION_TABLE = "understudy_schema"
@@ -36,7 +36,8 @@ rules = Table(
 evidence = Table(
     "evidence",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key", Text, nullable=False),
     Column("n", BigInteger, CheckConstraint("n >= 0", name="evidence_n_not_negative"), nullable=False),
 )
 
@@ -70,4 +71,42 @@ secrets = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("selector", String(12), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("used_at", Double, nullable=False),
+    Column("revoked_at", Double, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("before", Integer, nullable=False),
+    Column("after", Integer, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
 )

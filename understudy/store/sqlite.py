@@ -1,68 +1,17 @@
 """A store in one SQLite file, for one host."""
 
-import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from understudy.comparators import Ledger
-from understudy.errors import StoreError, VersionConflict
-from understudy.store import schema
-from understudy.store.database import Database
-from understudy.store.evidence import Key, check_sequence, count_key, count_rows
-from understudy.store.rules import StoredRules, document_text, printable, stored_rules
-from understudy.store.sample import (
-    SECRET_BYTES,
-    Bounds,
-    Candidate,
-    Sample,
-    SampleRow,
-    keep,
-    sample_row,
-    stored_sample,
-)
-
-_RULES = select(
-    schema.rules.c.version,
-    schema.rules.c.document.label("text"),
-    schema.rules.c.author,
-    schema.rules.c.reason,
-    schema.rules.c.at,
-    schema.rules.c.sha256,
-).order_by(schema.rules.c.version.desc())
-
-_added = insert(schema.evidence)
-_ADD = _added.on_conflict_do_update(
-    index_elements=["key"], set_={"n": schema.evidence.c.n + _added.excluded.n}
-)
-
-_seen = insert(schema.sources)
-_SEE = _seen.on_conflict_do_update(
-    index_elements=["source"], set_={"sequence": _seen.excluded.sequence, "seen": _seen.excluded.seen}
-)
+from understudy.store.database import SqliteDatabase
+from understudy.store.sample import Bounds
+from understudy.store.sql import SqlStore
 
 
-PAGE = 5000
-"""Counts are read so many at a time."""
-
-_samples = schema.samples.c
-_ROW = (
-    _samples.key,
-    _samples.priority,
-    _samples.at,
-    _samples.size_bytes,
-    _samples.body,
-    _samples.name,
-    _samples.unit,
-)
-
-
-class SqliteStore:
+class SqliteStore(SqlStore):
     """``sqlite:///PATH``: survives restarts and crashes; several processes may use one file."""
 
     def __init__(
@@ -81,162 +30,7 @@ class SqliteStore:
         *deadline_seconds* bounds a whole operation, the wait for this process's own others included;
         undoing what it cut off may take *busy_timeout_seconds* more.
         """
-        self._path = path
-        self._bounds = bounds or Bounds()
-        self._clock = clock
-        self._database = Database(
+        database = SqliteDatabase(
             path, busy_timeout_seconds=busy_timeout_seconds, deadline_seconds=deadline_seconds
         )
-
-    async def open(self) -> None:
-        """See Store.open."""
-        await self._database.open()
-
-    async def close(self) -> None:
-        """See Store.close."""
-        await self._database.close()
-
-    async def rules(self) -> StoredRules | None:
-        """See Store.rules."""
-        newest = await self.history(limit=1)
-        return newest[0] if newest else None
-
-    async def put_rules(
-        self, document: Mapping[str, Any], *, expected: int | None, author: str, reason: str, at: float
-    ) -> StoredRules:
-        """See Store.put_rules."""
-        text = document_text(document)
-        async with self._database.transaction(is_writing=True) as connection:
-            actual = await connection.scalar(select(func.max(schema.rules.c.version))) or 0
-            if expected is not None and expected != actual:
-                raise VersionConflict(expected=expected, actual=actual)
-            stored = stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)
-            await connection.execute(
-                insert(schema.rules).values(
-                    version=stored.version,
-                    document=text,
-                    author=stored.author,
-                    reason=stored.reason,
-                    at=stored.at,
-                    sha256=stored.sha256,
-                )
-            )
-        return stored
-
-    async def history(self, *, limit: int = 50) -> list[StoredRules]:
-        """See Store.history."""
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(_RULES.limit(max(limit, 0)))).mappings().all()
-        try:
-            return [stored_rules(**row) for row in rows]
-        except StoreError as error:
-            raise StoreError(f"store {self._path}: {error}") from error
-
-    async def add_evidence(
-        self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
-    ) -> bool:
-        """See Store.add_evidence."""
-        check_sequence(sequence)
-        rows = [{"key": text, "n": n} for text, n in count_rows(counts).items()]
-        fresh = [sample_row(sample) for sample in samples]
-        async with self._database.transaction(is_writing=True) as connection:
-            if not await self._is_new(connection, printable(source), sequence):
-                return False
-            if rows:
-                await connection.execute(_ADD, rows)
-            await self._keep(connection, fresh)
-        return True
-
-    async def evidence(self) -> Ledger:
-        """See Store.evidence."""
-        table, ledger, last = schema.evidence.c, Ledger(), ""
-        page = select(table.key, table.n).order_by(table.key).limit(PAGE)
-        while True:
-            # A page is a transaction of its own: a deadline then bounds a page, and memory holds one.
-            async with self._database.transaction() as connection:
-                rows = (await connection.execute(page.where(table.key > last))).all()
-            ledger.add({count_key(text): n for text, n in rows})
-            if len(rows) < PAGE:
-                return ledger
-            last = rows[-1][0]
-
-    async def samples(self) -> list[Sample]:
-        """See Store.samples."""
-        table = schema.samples.c
-        oldest = self._clock() - self._bounds.sample_age_seconds
-        wanted = select(*_ROW).where(table.at >= oldest).order_by(table.key, table.priority, table.at)
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(wanted)).all()
-        return [stored_sample(SampleRow(*row)) for row in rows]
-
-    async def sample(self, name: str) -> Sample | None:
-        """See Store.sample."""
-        table = schema.samples.c
-        oldest = self._clock() - self._bounds.sample_age_seconds
-        wanted = select(*_ROW, table.whole).where(table.name == printable(name), table.at >= oldest).limit(1)
-        async with self._database.transaction() as connection:
-            row = (await connection.execute(wanted)).first()
-        return None if row is None else stored_sample(SampleRow(*row))
-
-    async def forget_samples(self, *, unit: str | None) -> int:
-        """See Store.forget_samples."""
-        wanted = delete(schema.samples)
-        if unit is not None:
-            wanted = wanted.where(schema.samples.c.unit == printable(unit))
-        async with self._database.transaction(is_writing=True) as connection:
-            forgotten = (await connection.execute(wanted)).rowcount
-        await self._database.settle()
-        return forgotten
-
-    async def secret(self, name: str) -> bytes:
-        """See Store.secret."""
-        table = schema.secrets
-        known = select(table.c.value).where(table.c.name == name)
-        async with self._database.transaction() as connection:
-            found = await connection.scalar(known)
-        if found is not None:
-            return bytes(found)
-        fresh = insert(table).values(name=name, value=secrets.token_bytes(SECRET_BYTES))
-        async with self._database.transaction(is_writing=True) as connection:
-            await connection.execute(fresh.on_conflict_do_nothing())
-            return bytes(await connection.scalar(known) or b"")
-
-    async def clear_evidence(self) -> None:
-        """See Store.clear_evidence."""
-        async with self._database.transaction(is_writing=True) as connection:
-            await connection.execute(delete(schema.evidence))
-            await connection.execute(delete(schema.samples))
-        await self._database.settle()
-
-    async def _is_new(self, connection: AsyncConnection, source: str, sequence: int) -> bool:
-        """Note that *source* has come to *sequence*; False when it had come that far before."""
-        table = schema.sources
-        last = await connection.scalar(select(table.c.sequence).where(table.c.source == source))
-        if last is not None and last >= sequence:
-            return False
-        seen = (await connection.scalar(select(func.max(table.c.seen))) or 0) + 1
-        await connection.execute(_SEE, {"source": source, "sequence": sequence, "seen": seen})
-        if last is None:
-            newest = select(table.c.source).order_by(table.c.seen.desc()).limit(self._bounds.sources)
-            await connection.execute(delete(table).where(table.c.source.not_in(newest)))
-        return True
-
-    async def _keep(self, connection: AsyncConnection, fresh: list[SampleRow]) -> None:
-        """Store what deserves it of *fresh*; drop what no longer does of what is there."""
-        table = schema.samples.c
-        if not fresh:
-            oldest = self._clock() - self._bounds.sample_age_seconds
-            await connection.execute(delete(schema.samples).where(table.at < oldest))
-            return
-        light = select(table.key, table.priority, table.at, table.size_bytes, table.id)
-        old = [Candidate(*row) for row in await connection.execute(light)]
-        first = max((candidate.id for candidate in old), default=0) + 1
-        new = dict(enumerate(fresh, start=first))
-        candidates = [*old, *(row.candidate(number) for number, row in new.items())]
-        kept = {candidate.id for candidate in keep(candidates, self._bounds, now=self._clock())}
-        gone = [{"gone": candidate.id} for candidate in old if candidate.id not in kept]
-        if gone:
-            await connection.execute(delete(schema.samples).where(table.id == bindparam("gone")), gone)
-        rows = [{"id": number, **row._asdict()} for number, row in new.items() if number in kept]
-        if rows:
-            await connection.execute(insert(schema.samples), rows)
+        super().__init__(database, insert=insert, name=str(path), bounds=bounds, clock=clock)

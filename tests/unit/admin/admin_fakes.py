@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.admin import Change, Readiness, Reload
+from understudy.admin import Change, Readiness, Reload, Succession
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
 from understudy.store import Sample, StoredRules
 
@@ -45,6 +45,7 @@ class FakeControl:
     hangs: bool = False
     follow: int = 2
     changes: int = 0
+    succession: Succession = field(default_factory=Succession)
 
     async def _answer(self) -> None:
         if self.hangs:
@@ -60,7 +61,9 @@ class FakeControl:
         await self._answer()
         return self.versions[::-1][:limit]
 
-    async def put_rules(self, document: Any, *, expected: int | None, author: str, reason: str) -> Change:
+    async def put_rules(
+        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+    ) -> Change:
         await self._answer()
         current = self.versions[-1].version
         if not isinstance(document, dict) or "flags" not in document:
@@ -75,7 +78,7 @@ class FakeControl:
         self.versions.append(stored(current + 1, document, author, reason))
         return Change(rules=self.versions[-1], workers=2, applied=2)
 
-    async def kill(self, flag: str, *, author: str, reason: str) -> Change:
+    async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         await self._answer()
         if flag not in self.versions[-1].document["flags"]:
             raise FlagNotFound(flag, tuple(self.versions[-1].document["flags"]))
@@ -83,7 +86,7 @@ class FakeControl:
         self.versions.append(stored(self.versions[-1].version + 1, DOCUMENT, author, reason))
         return Change(rules=self.versions[-1], workers=2, applied=1)
 
-    async def revive(self, flag: str, *, author: str, reason: str) -> Change:
+    async def revive(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         change = await self.kill(flag, author=author, reason=reason)
         self.killed = [key for key in self.killed if key != flag]
         return change
@@ -106,7 +109,7 @@ class FakeControl:
         await self._answer()
         return self.samples.get(name)
 
-    async def forget_samples(self, *, unit: str | None) -> int:
+    async def forget_samples(self, *, unit: str | None, author: str = "", origin: str = "") -> int:
         await self._answer()
         self.forgotten.append(unit)
         return 3
@@ -114,7 +117,7 @@ class FakeControl:
     def revision(self) -> int:
         return self.changes
 
-    async def clear_evidence(self) -> None:
+    async def clear_evidence(self, *, author: str = "", origin: str = "") -> None:
         await self._answer()
         self.is_cleared = True
 

@@ -16,8 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from understudy.admin import create_admin
-from understudy.admin.events import Bulletin, EventEndpoints, Pace
+from understudy.admin.events import Bulletin, EventEndpoints
 from understudy.admin.problems import HANDLED, answer
+from understudy.admin.stream import Pace
 
 EVENTS = "/api/v1/report/events"
 QUICK = Pace(every_seconds=0.01, heartbeat_seconds=0.03, send_seconds=0.05, most_listeners=2)
@@ -176,7 +177,7 @@ async def test_one_listener_too_many_is_refused() -> None:
     assert refused["status"] == 503
     assert (b"content-type", b"application/problem+json") in refused["headers"]
     assert (b"retry-after", b"30") in refused["headers"]
-    assert endpoints.listeners == 0
+    assert endpoints.room.listeners == 0
 
 
 async def test_one_that_takes_nothing_is_dropped() -> None:
@@ -188,7 +189,7 @@ async def test_one_that_takes_nothing_is_dropped() -> None:
         async with asyncio.timeout(3):
             await asyncio.wait([task])
 
-    assert endpoints.listeners == 0
+    assert endpoints.room.listeners == 0
 
 
 async def test_one_that_leaves_is_forgotten() -> None:
@@ -196,12 +197,12 @@ async def test_one_that_leaves_is_forgotten() -> None:
     endpoints, listener = EventEndpoints(FakeControl(), pace=PATIENT), Listener()
     async with listening(endpoints, listener) as task:
         await listener.next()
-        assert endpoints.listeners == 1
+        assert endpoints.room.listeners == 1
         listener.gone.set()
         async with asyncio.timeout(2):
             await asyncio.wait([task])
 
-    assert endpoints.listeners == 0
+    assert endpoints.room.listeners == 0
 
 
 async def test_head_opens_no_stream(client: httpx.AsyncClient) -> None:

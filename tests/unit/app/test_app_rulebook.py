@@ -185,3 +185,26 @@ async def test_the_new_seed_stands_in_for_rules_that_still_do_not_fit() -> None:
     assert book.parsed.killed == ("shop",)
     with pytest.raises(ConfigError, match="the rules in force need what is gone"):
         book.refit(seed=parse_rules({}, services=()), services=("new",))
+
+
+async def test_what_another_control_process_stores_is_followed() -> None:
+    """A kill on one is in force on the other; what is known already is no news."""
+    store = MemoryStore()
+    one = await opened(store)
+    other = await opened(store)
+    await one.kill("shop", author="a", reason="", at=2.0)
+
+    assert await other.follow(seconds=1.0) is True
+    assert (other.version, other.parsed.killed) == (2, ("shop",))
+    assert await one.follow(seconds=0.0) is False
+
+
+async def test_rules_of_another_that_do_not_fit_keep_their_kill_switches() -> None:
+    """Two hosts with different services: the rules of the file stand in, and the trouble is told."""
+    store = MemoryStore()
+    book = await opened(store)
+    await store.put_rules(document(canary="gone", killed=["shop"]), expected=1, author="b", reason="", at=2.0)
+
+    assert await book.follow(seconds=1.0) is True
+    assert "does not fit" in book.trouble
+    assert book.parsed.killed == ("shop",)

@@ -1,7 +1,6 @@
-"""Addresses say one thing: no names to listen on, nothing behind an origin, no unknown store."""
+"""Addresses say one thing: no names to listen on, nothing behind an origin."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,15 +12,14 @@ from understudy.config.address import (
     read_listen,
     read_network,
     read_origin,
-    read_store,
-    resolve_store,
+    read_page_origin,
+    read_sync,
 )
 from understudy.config.place import Refused
 
 LISTEN = "for example 127.0.0.1:8080 or [::1]:8080"
 ORIGIN = "for example http://127.0.0.1:9001"
 SOCKET = "for example unix:/run/shop.sock"
-STORE = "for example sqlite:///understudy.db or memory://"
 
 
 @pytest.mark.parametrize(
@@ -41,11 +39,13 @@ STORE = "for example sqlite:///understudy.db or memory://"
         (read_origin, "https://[::1]:8443/", "https://[::1]:8443"),
         (read_origin, "unix:/run/shop.sock", "unix:/run/shop.sock"),
         (read_origin, "unix:shop.sock", "unix:shop.sock"),
+        (read_page_origin, "https://App.example.com", "https://app.example.com"),
+        (read_page_origin, "http://[::1]:3000", "http://[::1]:3000"),
+        (read_page_origin, "*", "*"),
+        (read_sync, "127.0.0.1:8015", "127.0.0.1:8015"),
+        (read_sync, "off", ""),
         (read_network, "10.0.0.0/8", "10.0.0.0/8"),
         (read_network, "::1", "::1/128"),
-        (read_store, "memory://", "memory://"),
-        (read_store, "sqlite:///understudy.db", "sqlite:///understudy.db"),
-        (read_store, "sqlite:////var/lib/understudy.db", "sqlite:////var/lib/understudy.db"),
     ],
 )
 def test_a_good_address_is_normalised(read: Callable[[object], str], written: str, value: str) -> None:
@@ -152,22 +152,28 @@ def test_a_good_address_is_normalised(read: Callable[[object], str], written: st
         ),
         (read_origin, 9001, "must be a URL, not 9001", ORIGIN),
         (read_origin, ["http://a"], "must be one URL, not a list", "several stand under origins"),
+        (
+            read_page_origin,
+            "https://a/x",
+            'must be scheme, host and port alone, not "https://a/x"',
+            "did you mean https://a?",
+        ),
+        (
+            read_page_origin,
+            "app.example.com",
+            'must be an origin such as https://app.example.com, not "app.example.com"',
+            "",
+        ),
+        (read_page_origin, 7, "must be an origin such as https://app.example.com, not 7", ""),
+        (
+            read_sync,
+            "0.0.0.0:8015",
+            "0.0.0.0:8015 can be reached from other machines, and this version has no API tokens",
+            "",
+        ),
         (read_network, "10.1.0.0/8", '"10.1.0.0/8" has bits set beyond its mask', "did you mean 10.0.0.0/8?"),
         (read_network, "lan", '"lan" is not a network', "for example 10.0.0.0/8"),
         (read_network, 10, "must be a network, not 10", "for example 10.0.0.0/8"),
-        (read_store, "redis://r", "redis:// stores are not in this version", STORE),
-        (read_store, "postgresql://p", "postgresql:// stores are not in this version", STORE),
-        (read_store, {"redis": "r"}, "a store of two parts is not in this version", STORE),
-        (read_store, "understudy.db", '"understudy.db" is not a store', STORE),
-        (read_store, "sqlite://a.db", '"sqlite://a.db" has two slashes', "did you mean sqlite:///a.db?"),
-        (read_store, "sqlite:///", '"sqlite:///" names no file', "memory:// keeps everything in memory"),
-        (
-            read_store,
-            "memory://x",
-            '"memory://x": memory:// has nothing behind it',
-            "did you mean memory://?",
-        ),
-        (read_store, 3, "must be a URL, not 3", STORE),
     ],
 )
 def test_a_wrong_address_says_what_was_meant(
@@ -213,18 +219,19 @@ def test_loopback_is_recognised(listen: str, expected: bool) -> None:
     assert is_loopback(listen) is expected
 
 
-def test_a_relative_store_lies_beside_the_configuration() -> None:
-    """The folder of the file decides, not the folder of whoever starts the process."""
-    assert resolve_store("sqlite:///a/b.db", Path("/etc/understudy")) == "sqlite:////etc/understudy/a/b.db"
-    assert resolve_store("sqlite:////var/b.db", Path("/etc")) == "sqlite:////var/b.db"
-    assert resolve_store("memory://", Path("/etc")) == "memory://"
-
-
-@given(st.text(), st.sampled_from(["", "http://", "sqlite:///", "[", "127.0.0.1:"]))
+@given(st.text(), st.sampled_from(["", "http://", "[", "127.0.0.1:"]))
 def test_reading_an_address_only_ever_refuses(text: str, start: str) -> None:
     """No text makes a reader fail in another way than by refusing."""
-    for read in (read_listen, read_origin, read_network, read_store):
+    for read in (read_listen, read_origin, read_page_origin, read_sync, read_network):
         try:
             assert isinstance(read(start + text), str)
         except Refused:
             continue
+
+
+def test_a_missing_grpcio_is_told_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that mends it."""
+    monkeypatch.setattr("understudy.config.address.find_spec", lambda name: None)
+    with pytest.raises(Refused) as refused:
+        read_sync("127.0.0.1:8015")
+    assert refused.value.hint == "pip install 'understudy[flagd]'"

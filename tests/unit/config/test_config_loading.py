@@ -159,14 +159,23 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         [
             (
                 "admin.listen: 0.0.0.0:9090 can be reached from other machines, "
-                "and this version has no API tokens "
+                "and without TLS tokens can be read on the way "
                 "(did you mean 127.0.0.1:9090?)"
             )
         ],
     ),
     (
+        {"admin": {"listen": "127.0.0.1:9090", "sync": "127.0.0.1:9090"}},
+        ["admin.sync: 127.0.0.1:9090 is taken (127.0.0.1:8015 is where providers look)"],
+    ),
+    (
         {"admin": "127.0.0.1:9090"},
-        ['admin: must be a mapping of keys to values, not "127.0.0.1:9090" (there is only listen)'],
+        [
+            (
+                'admin: must be a mapping of keys to values, not "127.0.0.1:9090"'
+                " (known: issuer, listen, origins, sync)"
+            )
+        ],
     ),
     ({"workers": "four"}, ['workers: must be a whole number, not "four"']),
     ({"workers": 0}, ["workers: must be 1 to 256, not 0"]),

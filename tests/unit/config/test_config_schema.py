@@ -110,7 +110,7 @@ def test_the_examples_fit(name: str) -> None:
         {"shadow": {"control": 2}},
         {"shadow": {"timeout": "5 parsecs"}},
         {"shadow": {"budget": "64 bytes"}},
-        {"store": "redis://r"},
+        {"store": "mysql://r"},
         {"listen": []},
         {"routes": [{"path": "/"}]},
         {"routes": [{"flag": "a", "serve": "b"}]},

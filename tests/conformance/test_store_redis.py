@@ -1,0 +1,254 @@
+"""A real Redis that is stopped, frozen, filled up, guarded and found in other ways."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from store_servers import Server, redis_sentinel, redis_server
+
+from understudy.config import redis_place
+from understudy.errors import StoreError, VersionConflict
+from understudy.store import Bounds, Sample, open_store, redis_rules
+from understudy.store.redis_store import RedisStore
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server that tests may stop; they start it again."""
+    with redis_server() as started:
+        yield started
+
+
+@pytest.fixture
+async def raw(server: Server) -> AsyncIterator[Any]:
+    """A client beside the store, of an empty server."""
+    async with Redis(port=server.port) as client:
+        await client.flushall()
+        yield client
+
+
+@asynccontextmanager
+async def opened(
+    server: Server, url: str = "redis://127.0.0.1:{port}", **settings: Any
+) -> AsyncIterator[RedisStore]:
+    store = RedisStore(redis_place(url.format(port=server.port)), **settings)
+    await store.open()
+    try:
+        yield store
+    finally:
+        with contextlib.suppress(StoreError):
+            await store.close()
+
+
+async def put(store: RedisStore, number: int, expected: int | None = None) -> int:
+    stored = await store.put_rules({"n": number}, expected=expected, author="ann", reason="", at=1.0)
+    return stored.version
+
+
+async def add(store: RedisStore, sequence: int, priority: float, source: str = "w") -> bool:
+    shown = Sample(
+        service="s",
+        endpoint="e",
+        path="/p",
+        kind="value",
+        priority=priority,
+        at=time.time(),
+        body={"n": sequence},
+    )
+    return await store.add_evidence(source=source, sequence=sequence, counts={("a",): 1}, samples=[shown])
+
+
+async def test_of_two_hosts_one_wins(server: Server, raw: Any) -> None:
+    """Twenty editors on two hosts who saw the same version: one is stored, nineteen are told."""
+    async with opened(server) as one, opened(server) as other:
+        await put(one, 0)
+
+        outcomes = await asyncio.gather(
+            *(put(store, number, expected=1) for number in range(10) for store in (one, other)),
+            return_exceptions=True,
+        )
+
+        assert [outcome for outcome in outcomes if outcome == 2] == [2]
+        assert sum(isinstance(outcome, VersionConflict) for outcome in outcomes) == 19
+
+
+async def test_samples_of_two_hosts_are_chosen_together(server: Server, raw: Any) -> None:
+    """Each remembers what the samples were; what the other changed meanwhile is looked at again."""
+    bounds = Bounds(samples_per_key=3)
+    async with opened(server, bounds=bounds) as one, opened(server, bounds=bounds) as other:
+        for n in range(10):
+            store = (one, other)[n % 2]
+            assert await add(store, n, 1 - n / 10, source=f"w{n % 2}")
+
+        kept = [sample.priority for sample in await one.samples()]
+        assert kept == pytest.approx([0.1, 0.2, 0.3])
+        assert await other.samples() == await one.samples()
+        assert await one.evidence() == {("a",): 10}
+
+
+async def test_versions_are_bounded(server: Server, raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the last ones are kept, and counting goes on."""
+    monkeypatch.setattr(redis_rules, "MOST_VERSIONS", 3)
+    async with opened(server) as store:
+        for number in range(1, 6):
+            assert await put(store, number) == number
+
+        assert [stored.version for stored in await store.history()] == [5, 4, 3]
+        assert await raw.hlen("{understudy}:rules") == 4
+
+
+async def test_the_bell_is_heard_at_once(server: Server, raw: Any) -> None:
+    """A change on one host is known on the other long before it would ask by itself."""
+    async with opened(server) as one, opened(server) as other:
+        waiting = asyncio.gather(other.newer(0, seconds=10))
+        while not (await raw.pubsub_numsub("{understudy}:bell"))[0][1]:
+            await asyncio.sleep(0.01)
+        started = time.monotonic()
+        await put(one, 1)
+        (newer,) = await waiting
+        assert newer is not None
+        assert time.monotonic() - started < 1
+
+
+async def test_a_bell_that_rings_for_nothing_is_only_a_hint(server: Server, raw: Any) -> None:
+    """Whoever may publish cannot make anybody take anything: the version decides."""
+    async with opened(server) as store:
+        await put(store, 1)
+        waiting = asyncio.gather(store.newer(1, seconds=0.5))
+        while not (await raw.pubsub_numsub("{understudy}:bell"))[0][1]:
+            await asyncio.sleep(0.01)
+        await raw.publish("{understudy}:bell", "99")
+
+        assert (await waiting)[0] is None
+
+
+async def test_a_cancelled_command_answers_nobody_else(server: Server, raw: Any) -> None:
+    """Its connection is closed: the next command gets its own answer, not the late one."""
+    async with opened(server) as store:
+        await put(store, 1)
+        for _ in range(5):
+            await raw.client_pause(200)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.history(), 0.05)
+            assert await store.secret("units") == await store.secret("units")
+            assert await store.version() == 1
+
+
+async def test_a_stopped_server_is_an_error_until_it_is_back(server: Server, raw: Any) -> None:
+    """The store says what is wrong, and works again by itself."""
+    async with opened(server) as store:
+        await put(store, 1)
+        server.end()
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"refuses connections|closed|reset"):
+                await store.rules()
+        with pytest.raises(StoreError):
+            await store.newer(0, seconds=5)
+        server.start()
+        assert await store.rules() is None  # this Redis keeps nothing
+        assert await put(store, 2) == 1
+
+
+async def test_a_frozen_server_costs_no_more_than_the_deadline(server: Server, raw: Any) -> None:
+    """Every operation fails in time, and the store works again once the server does."""
+    async with opened(server, deadline_seconds=0.3) as store:
+        await put(store, 1)
+        server.freeze()
+        try:
+            started = time.monotonic()
+            with pytest.raises(StoreError, match=r"did not answer within 0\.3 s"):
+                await store.rules()
+            with pytest.raises(StoreError, match=r"did not answer within 0\.3 s"):
+                await store.newer(0, seconds=5)
+            assert time.monotonic() - started < 2
+        finally:
+            server.thaw()
+        assert await put(store, 2) == 2
+
+
+async def test_a_full_server_takes_no_half_batch(server: Server, raw: Any) -> None:
+    """Over maxmemory nothing of a batch is added, and it may come again."""
+    async with opened(server) as store:
+        await raw.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(StoreError, match="is full; raise maxmemory"):
+                await add(store, 1, 0.5)
+        finally:
+            await raw.config_set("maxmemory", "0")
+        assert await store.evidence() == {}
+        assert await add(store, 1, 0.5) is True
+
+
+async def test_a_user_with_its_own_rights_is_enough(server: Server, raw: Any) -> None:
+    """Keys and bell of the prefix, no administration; without them the error says which to give."""
+    rights = ["~{mine}:*", "&{mine}:*", "+@all", "-@admin", "-@dangerous"]
+    await raw.execute_command("ACL", "SETUSER", "ann", "on", ">se/cr@t", "resetchannels", *rights)
+    url = "redis://ann:se%2Fcr%40t@127.0.0.1:{port}"
+    async with opened(server, url + "?prefix=mine") as store:
+        assert await put(store, 1) == 1
+        assert await add(store, 1, 0.5)
+        assert await store.newer(0, seconds=1) is not None
+        assert await store.forget_samples(unit=None) == 1
+        await store.clear_evidence()
+    async with opened(server, url + "?prefix=other") as store:
+        with pytest.raises(StoreError, match=r"give it `~\{other\}:\* &\{other\}:\*"):
+            await put(store, 1)
+    await raw.execute_command("ACL", "DELUSER", "ann")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis://127.0.0.1:1", "refuses connections; is Redis running there"),
+        ("redis://ann:secret@127.0.0.1:{port}", "refuses user or password"),
+        ("redis://127.0.0.1:{port}/99", "out of range"),
+        ("redis+sentinel://127.0.0.1:1/main", "(?i)sentinel|master|refuses"),
+        ("redis+cluster://127.0.0.1:{port}", "(?i)cluster"),
+    ],
+)
+async def test_a_wrong_url_says_what_is_wrong(server: Server, url: str, message: str) -> None:
+    """At `open`, without the password."""
+    store = open_store(url.format(port=server.port))
+    with pytest.raises(StoreError, match=message) as caught:
+        await store.open()
+    assert "secret" not in str(caught.value)
+    with pytest.raises(StoreError, match=message):
+        await store.rules()
+
+
+async def test_sentinel_names_the_primary(server: Server, raw: Any) -> None:
+    """The store is where Sentinel says; a replica that was named directly says that it is one."""
+    with redis_sentinel(server, "main") as sentinel:
+        async with opened(sentinel, "redis+sentinel://127.0.0.1:{port}/main/0") as store:
+            assert await put(store, 1) == 1
+            assert await store.newer(0, seconds=1) is not None
+    assert await raw.hget("{understudy}:rules", "newest") == b"1"
+    await raw.replicaof("127.0.0.1", "1")
+    async with opened(server) as store:
+        with pytest.raises(StoreError, match="is a replica; name the primary"):
+            await put(store, 2)
+    await raw.replicaof("NO", "ONE")
+
+
+async def test_a_cluster_holds_all_of_a_store_in_one_slot() -> None:
+    """Every script and the bell work there."""
+    with redis_server("--cluster-enabled", "yes") as node:
+        client: Any = Redis(port=node.port)
+        async with client:
+            await client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+            while (await client.cluster("INFO"))["cluster_state"] != "ok":
+                await asyncio.sleep(0.05)
+        async with opened(node, "redis+cluster://127.0.0.1:{port}") as store:
+            assert await put(store, 1) == 1
+            assert await add(store, 1, 0.5) is True
+            assert await add(store, 1, 0.5) is False
+            assert await store.evidence() == {("a",): 1}
+            assert len(await store.samples()) == 1
+            assert await store.secret("units") == await store.secret("units")
+            assert await store.newer(0, seconds=1) is not None
+            assert await store.forget_samples(unit=None) == 1

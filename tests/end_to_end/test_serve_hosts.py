@@ -1,0 +1,163 @@
+"""Several ``understudy serve`` with one store in PostgreSQL and Redis, as on several hosts."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from serve_world import ThreadedOrigin, always, ask, config_text, rules, wait_until
+from servers import Server as Process
+from servers import Serving, free_port
+from store_servers import Server, postgres_server, redis_server
+
+RULES = "/api/v1/rules"
+
+
+@pytest.fixture(scope="module")
+def stores() -> Iterator[tuple[Server, Server]]:
+    with postgres_server() as sql, redis_server() as redis:
+        yield sql, redis
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[ThreadedOrigin]:
+    with always().listening() as primary:
+        yield primary
+
+
+@pytest.fixture(scope="module")
+def config(stores: tuple[Server, Server], origin: ThreadedOrigin) -> str:
+    sql, redis = stores
+    store = {
+        "sql": f"postgresql://understudy@127.0.0.1:{sql.port}/postgres",
+        "redis": f"redis://127.0.0.1:{redis.port}",
+    }
+    return config_text(origin.port, origin.port, store=store)
+
+
+@pytest.fixture(scope="module")
+def hosts(config: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, Serving]]:
+    """Two of them, each in a folder of its own."""
+    with contextlib.ExitStack() as running:
+        started = []
+        for name in ("one", "two"):
+            serving = Serving.start(config, folder=tmp_path_factory.mktemp(name))
+            running.callback(serving.stop)
+            started.append(serving)
+        yield started[0], started[1]
+
+
+def told(serving: Serving, variant: str) -> float:
+    """Give *serving* rules that put everybody on *variant*; when it was asked to."""
+    started = time.monotonic()
+    answer = serving.admin(RULES, method="PUT", body=rules(variant), headers={"If-Match": "*"})
+    assert answer.status == 200, answer.body
+    return started
+
+
+def variant_of(serving: Serving, origin: ThreadedOrigin) -> str:
+    """The variant that a request through *serving* gets, as the service saw it."""
+    before = len(origin.requests())
+    assert ask(serving.proxy_port)[0] == 200
+    return origin.requests()[before].variant
+
+
+def test_a_change_on_one_host_is_in_force_on_the_other(
+    hosts: tuple[Serving, Serving], origin: ThreadedOrigin
+) -> None:
+    """Within half a second, in the very requests; to and fro."""
+    one, two = hosts
+    for turn in range(4):
+        asked, other = (one, two) if turn % 2 == 0 else (two, one)
+        wanted = "stable" if turn % 2 == 0 else "dark"
+        started = told(asked, wanted)
+        wait_until(lambda: variant_of(other, origin) == wanted, "the change", seconds=2)  # noqa: B023
+        assert time.monotonic() - started < 1
+
+
+def test_a_kill_reaches_the_other_host_without_redis(
+    hosts: tuple[Serving, Serving], origin: ThreadedOrigin, stores: tuple[Server, Server]
+) -> None:
+    """Within 5 s; the alarm is in the metrics, and over once Redis is back, which then has the rules."""
+    one, two = hosts
+    told(one, "canary")
+    wait_until(lambda: variant_of(two, origin) == "canary", "the change")
+    stores[1].end()
+    try:
+        started = time.monotonic()
+        killed = one.admin("/api/v1/flags/shop/kill", method="POST")
+        assert killed.status == 200
+        version = killed.json()["version"]
+        wait_until(lambda: two.admin(RULES).headers["etag"] == f'"{version}"', "the kill", seconds=5)
+        assert time.monotonic() - started < 5
+        assert ask(two.proxy_port)[0] == 200
+        assert 'understudy_store_alarm{reason="redis_away"} 1.0' in one.admin("/metrics").body.decode()
+    finally:
+        stores[1].start()
+    silent = 'understudy_store_alarm{reason="redis_away"} 0.0'
+    wait_until(lambda: silent in one.admin("/metrics").body.decode(), "Redis again", seconds=7)
+    assert one.admin("/api/v1/flags/shop/revive", method="POST").status == 200
+
+
+def test_requests_do_not_notice_that_postgresql_is_gone(
+    hosts: tuple[Serving, Serving], origin: ThreadedOrigin, stores: tuple[Server, Server]
+) -> None:
+    """Nobody is refused, nobody changes sides; a change is refused with the reason, and works afterwards."""
+    one, two = hosts
+    told(one, "stable")
+    wait_until(lambda: variant_of(two, origin) == "stable", "the change")
+    stores[0].end()
+    try:
+        refused = one.admin(RULES, method="PUT", body=rules("dark"), headers={"If-Match": "*"})
+        assert refused.status == 503
+        assert "is PostgreSQL running there" in refused.json()["detail"]
+        assert {variant_of(host, origin) for host in hosts for _ in range(50)} == {"stable"}
+    finally:
+        stores[0].start()
+    wait_until(lambda: one.is_ready() and two.is_ready(), "both hosts ready")
+    told(two, "dark")
+    wait_until(lambda: variant_of(one, origin) == "dark", "the change", seconds=5)
+
+
+def test_a_host_that_starts_without_any_store_has_its_last_good_rules(
+    config: str, origin: ThreadedOrigin, stores: tuple[Server, Server], tmp_path: Path
+) -> None:
+    """From its file, not the seed of its configuration; once the stores are back it is ready."""
+    first = Serving.start(config, folder=tmp_path)
+    told(first, "stable")
+    assert first.stop() == 0
+    for server in stores:
+        server.end()
+    try:
+        with started_unready(config, tmp_path) as again:
+            started = time.monotonic()
+            wait_until(lambda: variant_of(again, origin) == "stable", "the last good rules", seconds=5)
+            assert time.monotonic() - started < 2
+            assert again.admin("/readyz").status == 503
+            for server in stores:
+                server.start()
+            wait_until(again.is_ready, "the stores")
+            told(again, "dark")
+            assert variant_of(again, origin) == "dark"
+    finally:
+        for server in stores:
+            if not server.is_running:
+                server.start()
+
+
+@contextmanager
+def started_unready(config: str, folder: Path) -> Iterator[Serving]:
+    """Serve as `Serving.start` does, without waiting until it is ready."""
+    proxy_port, admin_port = free_port(), free_port()
+    file = folder / "understudy.yaml"
+    file.write_text(f"listen: 127.0.0.1:{proxy_port}\nadmin: {{listen: '127.0.0.1:{admin_port}'}}\n{config}")
+    command = [sys.executable, "-m", "understudy", "serve", "-c", str(file)]
+    process = Process.start(command, port=proxy_port, folder=folder)
+    serving = Serving(server=process, proxy_port=proxy_port, admin_port=admin_port, folder=folder)
+    try:
+        yield serving
+    finally:
+        serving.stop()

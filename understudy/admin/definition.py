@@ -1,0 +1,108 @@
+"""The flags in flagd's format, for providers that evaluate in their own process."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from understudy.admin.in_force import InForce
+from understudy.admin.payload import json_bytes
+from understudy.config import Rules
+from understudy.decide import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One definition as JSON, and a digest of it."""
+
+    body: bytes
+    digest: str
+
+
+class Definitions:
+    """The definitions of the rules in force, each flag set's written once."""
+
+    def __init__(self) -> None:
+        self._in_force: InForce | None = None
+        self._written: dict[str, Definition] = {}
+
+    def of(self, in_force: InForce, selector: str) -> Definition:
+        """That of the flag set *selector* (``metadata.flagSetId``), or of all flags when it is empty."""
+        if self._in_force is not in_force:
+            self._in_force, self._written = in_force, {}
+        found = self._written.get(selector)
+        if found is None:
+            content = definition(in_force.rules, selector)
+            body = json_bytes(content)
+            found = Definition(body=body, digest=blake2b(body, digest_size=16).hexdigest())
+            # What a client makes up takes no memory.
+            if content["flags"]:
+                self._written[selector] = found
+        return found
+
+
+def definition(rules: Rules, selector: str = "") -> dict[str, Any]:
+    """The flags in flagd's format. A killed one has its safe variant as its only answer.
+
+    Flags whose rules ask other flags are left out: flagd has no such operation, and one that it does not know
+    costs the whole definition.
+    """
+    ours = _asking(rules.evaluators)
+    found: dict[str, Any] = {"flags": dict(_flags(rules, selector, ours))}
+    if rules.evaluators:
+        found["$evaluators"] = {name: rule for name, rule in rules.evaluators.items() if name not in ours}
+    if rules.metadata:
+        found["metadata"] = dict(rules.metadata)
+    return found
+
+
+def flag_set(rules: Rules, key: str) -> str:
+    """The flag set that flag *key* belongs to; empty when neither it nor the document names one."""
+    flag = rules.flags.get(key)
+    own = flag.get("metadata") if isinstance(flag, Mapping) else None
+    return str({**rules.metadata, **(own or {})}.get("flagSetId", ""))
+
+
+def _flags(rules: Rules, selector: str, ours: frozenset[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    document = Document(flags=rules.flags, metadata=rules.metadata)
+    killed = frozenset(rules.killed)
+    for key, flag in rules.flags.items():
+        if selector and flag_set(rules, key) != selector:
+            continue
+        if key in killed:
+            yield key, _killed(document, key, flag)
+        elif not _asks(flag.get("targeting"), ours):
+            yield key, {"state": "ENABLED", **flag}
+
+
+def _killed(document: Document, key: str, flag: Mapping[str, Any]) -> dict[str, Any]:
+    read = document.flag(key)
+    rest = {name: value for name, value in flag.items() if name != "targeting"}
+    metadata = {**(rest.get("metadata") or {}), "killed": True}
+    safe = read.safe if read is not None else None
+    return {**rest, "state": "ENABLED", "defaultVariant": safe, "metadata": metadata}
+
+
+def _asking(evaluators: Mapping[str, Any]) -> frozenset[str]:
+    """The shared rules that ask flags, themselves or through others."""
+    found: frozenset[str] = frozenset()
+    while True:
+        more = frozenset(name for name, rule in evaluators.items() if _asks(rule, found))
+        if more == found:
+            return found
+        found = more
+
+
+def _asks(rule: Any, ours: frozenset[str]) -> bool:
+    """Whether *rule* asks a flag, or refers to one of the shared rules *ours*."""
+    todo = [rule]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, list):
+            todo += node
+        elif isinstance(node, Mapping):
+            name = node.get("$ref")
+            if "flag" in node or (isinstance(name, str) and name in ours):
+                return True
+            todo += node.values()
+    return False

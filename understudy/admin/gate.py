@@ -1,0 +1,106 @@
+"""What stands before each single endpoint: only who may is let through, and not too often."""
+
+import math
+import time
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from understudy.access import Allowance, Caller, Role
+from understudy.admin.keyring import Keyring
+from understudy.admin.login_page import login_page
+from understudy.admin.refusal import Refusal
+from understudy.admin.request import CALLER
+from understudy.admin.rights import ANYONE, NOTED, needed
+from understudy.admin.safety import SAFE_METHODS, values
+
+COOKIE: Final = "understudy_session"
+WRITES_A_SECOND: Final = 100.0
+WRITES_AT_ONCE: Final = 300.0
+"""Far above what people and pipelines do; a loop gone wild does not fill the store."""
+
+
+def guard_routes(routes: Iterable[Route], keyring: Keyring) -> list[Route]:
+    """*routes*, each behind a gate of its own: one that is forgotten in the table lets nobody through."""
+    allowance = Allowance(rate=WRITES_A_SECOND, burst=WRITES_AT_ONCE)
+    guarded = list(routes)
+    for route in guarded:
+        route.app = Gate(route.app, path=route.path, keyring=keyring, allowance=allowance)
+    return guarded
+
+
+class Gate:
+    """Lets through to *app*, the endpoint at *path*, who may; the caller stands in the scope then."""
+
+    def __init__(self, app: ASGIApp, *, path: str, keyring: Keyring, allowance: Allowance) -> None:
+        self._app = app
+        self._path = path
+        self._keyring = keyring
+        self._allowance = allowance
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        role = needed(self._path, scope["method"])
+        if role is None:
+            raise Refusal(403, "nobody may do this")
+        if role != ANYONE:
+            try:
+                caller = await identify(scope, self._keyring)
+            except Refusal as refusal:
+                if self._path == "/" and refusal.status in (401, 429) and _is_for_people(scope):
+                    await login_page(refusal)(scope, receive, send)
+                    return
+                raise
+            if not caller.role.may(role):
+                detail = f"this needs the role {role}; {caller.name} is {caller.role}"
+                raise Refusal(403, detail, needed=str(role), role=str(caller.role))
+            if scope["method"] not in SAFE_METHODS and role != Role.VIEWER:
+                self._check_pace(caller)
+            scope[CALLER] = caller
+            if action := NOTED.get((self._path, scope["method"])):
+                await self._keyring.note(action, caller)
+        await self._app(scope, receive, send)
+
+    def _check_pace(self, caller: Caller) -> None:
+        wait = self._allowance.wait_seconds(caller.name, time.monotonic())
+        if wait > 0:
+            seconds = str(max(1, math.ceil(wait)))
+            raise Refusal(429, "too many changes at once", headers={"Retry-After": seconds})
+
+
+async def identify(scope: Scope, keyring: Keyring) -> Caller:
+    """Who sends the request in *scope*; a new key of the issuer is waited for, shortly.
+
+    Raises: Refusal 400, 401, 429; StoreError.
+    """
+    shown = values(scope["headers"], b"authorization")
+    if scope["path"].startswith("/ofrep/"):
+        # As OFREP has it, and nowhere else.
+        shown += [f"Bearer {key}" for key in values(scope["headers"], b"x-api-key")]
+    return await keyring.learning(
+        lambda: keyring.caller(peer=peer(scope), authorizations=shown, session=session(scope))
+    )
+
+
+def peer(scope: Scope) -> str:
+    """The address that the request came from; empty for a Unix socket."""
+    client = scope.get("client")
+    return str(client[0]) if client and client[0] else ""
+
+
+def session(scope: Scope) -> str:
+    """The session that the request names; empty when it names none."""
+    for field in values(scope["headers"], b"cookie"):
+        try:
+            found = SimpleCookie(field).get(COOKIE)
+        except CookieError:
+            continue
+        if found is not None:
+            return found.value
+    return ""
+
+
+def _is_for_people(scope: Scope) -> bool:
+    return any("text/html" in field for field in values(scope["headers"], b"accept"))

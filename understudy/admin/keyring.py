@@ -1,0 +1,333 @@
+"""Who is asking: API tokens and sessions, known in memory, kept in the store.
+
+A request never waits for the store here. What another process changed there is known within
+``REFRESH_SECONDS``; while the store is away, the tokens that were known last go on working.
+"""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Final, TypeVar
+
+from understudy.access import (
+    Backoff,
+    Caller,
+    Deed,
+    Role,
+    Token,
+    digest,
+    is_usable,
+    read_token,
+    secret_matches,
+    token_text,
+)
+from understudy.access.token import SECRET_BYTES, SELECTOR_BYTES
+from understudy.access.trust import NotTrusted, UnknownKey
+from understudy.admin.issuer import Issuer
+from understudy.admin.refusal import Refusal
+from understudy.errors import StoreError
+from understudy.store import AccessStore
+
+log = logging.getLogger("understudy.control")
+
+REFRESH_SECONDS: Final = 5.0
+FIRST_SECONDS: Final = 0.5
+"""How soon the tokens are asked for again while none could be read yet, so that nobody gets in."""
+SESSION_SECONDS: Final = 12 * 3600.0
+"""A working day: nobody logs in twice, and a browser that was left open does not stay logged in."""
+MOST_SESSIONS: Final = 1000
+_BEGIN_SECONDS: Final = 0.3
+_NOTE_SECONDS: Final = 2.0
+MOST_TOKENS: Final = 10_000
+
+Answer = TypeVar("Answer")
+
+CREATE_FIRST: Final = "understudy token create NAME --role admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    selector: str
+    ends_at: float
+    caller: Caller | None = None
+    """Whose it is, if a JSON Web Token opened it: there is no token to look up."""
+
+
+class Keyring:
+    """Tells callers by their credentials. Open to callers on this machine until the first token is made."""
+
+    def __init__(
+        self,
+        store: AccessStore,
+        *,
+        tokens: Iterable[Token] | None = None,
+        issuer: Issuer | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """*tokens* are those of *store* if they are known; else nobody is let in before `refresh`."""
+        self.store = store
+        self._clock = clock
+        self.issuer = issuer
+        self._tokens: dict[str, Token] | None = None
+        if tokens is not None:
+            self._tokens = {token.selector: token for token in tokens}
+        self._used: dict[str, float] = {}
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self.backoff = Backoff()
+
+    # -- what is known -------------------------------------------------------------------------------
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the store could be read yet. Before that nobody is let in."""
+        return self._tokens is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no token was ever made, so that everybody on this machine may do everything."""
+        return self._tokens is not None and not self._tokens and self.issuer is None
+
+    def tokens(self) -> list[Token]:
+        """Every token, with its last use as this process knows it."""
+        return sorted(self._known().values(), key=lambda token: (token.created_at, token.selector))
+
+    async def refresh(self) -> None:
+        """Note what was used, and read the tokens anew. Raises: StoreError."""
+        used, self._used = self._used, {}
+        try:
+            await self.store.note_used(used)
+        except StoreError:
+            self._used = used | self._used
+            raise
+        self._tokens = {token.selector: token for token in await self.store.tokens()}
+
+    async def begin(self) -> None:
+        """Read the tokens if that takes no time; else `run` does, and nobody is let in before.
+
+        Rules may be there before the tokens: from a copy, while what holds both is away.
+        """
+        try:
+            async with asyncio.timeout(_BEGIN_SECONDS):
+                await self.refresh()
+        except (StoreError, TimeoutError) as error:
+            log.warning("the admin API lets nobody in before the tokens are read: %s", error)
+
+    async def run(self) -> None:
+        """Refresh for ever; a store that fails is told of elsewhere."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS if self.is_known else FIRST_SECONDS)
+            try:
+                await self.refresh()
+            except StoreError:
+                log.debug("the tokens could not be read again; those known go on working")
+
+    # -- who is asking -------------------------------------------------------------------------------
+
+    def caller(self, *, peer: str, authorizations: list[str], session: str) -> Caller:
+        """Who asks from address *peer* with these fields. Raises: Refusal 401, 429; StoreError."""
+        self._known()
+        if self.is_open:
+            return _anyone(peer)
+        if len(authorizations) > 1:
+            raise Refusal(400, "a request has at most one Authorization field")
+        if authorizations:
+            return self._bearer(peer, authorizations[0])
+        if session:
+            return self._of_session(peer, session)
+        raise unauthorized("this needs an API token: Authorization: Bearer TOKEN")
+
+    async def learning(self, ask: Callable[[], Answer]) -> Answer:
+        """What *ask* answers; once more after the issuer's keys were fetched, if it named a new one."""
+        try:
+            return ask()
+        except UnknownKey:
+            if self.issuer is not None:
+                await self.issuer.learn()
+        try:
+            return ask()
+        except UnknownKey as error:
+            raise unauthorized(str(error)) from None
+
+    def log_in(self, *, peer: str, text: str) -> tuple[str, Caller]:
+        """The name of a new session of the token *text*, and whose it is. Raises: Refusal, StoreError."""
+        self._known()
+        if self.is_open:
+            raise Refusal(409, f"there is no API token yet, so nobody has to log in; `{CREATE_FIRST}`")
+        caller = self._bearer(peer, f"Bearer {text}")
+        found, ends_at = read_token(text), self._clock() + SESSION_SECONDS
+        session = _Session(selector=found[0] if found else "", ends_at=ends_at)
+        if self.issuer is not None and not found:
+            ends_at = min(ends_at, self.issuer.verify(text, self._clock()).expires_at)
+            session = _Session(selector="", ends_at=ends_at, caller=caller)
+        name = secrets.token_urlsafe(32)
+        self._sessions[_key(name)] = session
+        while len(self._sessions) > MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+        return name, caller
+
+    def log_out(self, session: str) -> None:
+        """End *session*, if there is one."""
+        self._sessions.pop(_key(session), None)
+
+    def _bearer(self, peer: str, field: str) -> Caller:
+        scheme, _, text = field.partition(" ")
+        found = read_token(text.strip(" ")) if scheme.lower() == "bearer" else None
+        token = self._known().get(found[0]) if found else None
+        now = self._clock()
+        if self.issuer is not None and scheme.lower() == "bearer" and text.count(".") == 2:
+            return self._of_issuer(self.issuer, peer, text.strip(" "), now)
+        # A selector that exists is backed off by itself, so that guesses do not lock its neighbours out.
+        key = (peer, token.selector if token else "")
+        wait = self.backoff.wait_seconds(key, now)
+        if wait > 0:
+            raise _too_often(wait)
+        if not secret_matches(token, found[1] if found else "") or token is None:
+            self.backoff.failed(key, now)
+            raise unauthorized("this is no API token of this server")
+        self.backoff.succeeded(key)
+        return self._caller(token, peer, now)
+
+    def _of_issuer(self, issuer: Issuer, peer: str, text: str, now: float) -> Caller:
+        """Whom *issuer* names. Nobody is kept out for another's forgeries: a signature cannot be guessed."""
+        try:
+            claims = issuer.verify(text, now)
+        except UnknownKey:
+            raise
+        except NotTrusted as error:
+            wait = self.backoff.wait_seconds((peer, "."), now)
+            self.backoff.failed((peer, "."), now)
+            raise (_too_often(wait) if wait > 0 else unauthorized(str(error))) from None
+        return Caller(name=f"{claims.subject} ({issuer.trust.issuer})", role=claims.role, origin=peer)
+
+    def _of_session(self, peer: str, name: str) -> Caller:
+        now = self._clock()
+        session = self._sessions.get(_key(name))
+        token = self._known().get(session.selector) if session else None
+        if session is not None and session.caller is not None and now < session.ends_at:
+            return replace(session.caller, origin=peer)
+        if session is None or token is None or now >= session.ends_at:
+            self.log_out(name)
+            raise unauthorized("the session has ended; log in again")
+        return self._caller(token, peer, now)
+
+    def _caller(self, token: Token, peer: str, now: float) -> Caller:
+        if not is_usable(token, now):
+            raise unauthorized(
+                f"the token {token.selector} is {'revoked' if token.revoked_at else 'expired'}"
+            )
+        self._used[token.selector] = now
+        return Caller(name=f"{token.name} ({token.selector})", role=token.role, origin=peer)
+
+    def _known(self) -> dict[str, Token]:
+        if self._tokens is None:
+            raise StoreError("tokens: the store has not been read yet; see /readyz for the reason")
+        return self._tokens
+
+    # -- changes -------------------------------------------------------------------------------------
+
+    async def create(
+        self, *, name: str, role: Role, expires_at: float, by: Caller, reason: str = ""
+    ) -> tuple[Token, str]:
+        """A new token, and its text, which is kept nowhere. Raises: Refusal 409, 422; StoreError."""
+        known = self._known()
+        if self.is_open and (role is not Role.ADMIN or expires_at):
+            detail = (
+                "the first token must be an admin's without an end: with it the API is closed to all others"
+            )
+            raise Refusal(422, f"{detail}; `{CREATE_FIRST}`")
+        if len(known) >= MOST_TOKENS:
+            raise Refusal(409, f"there are {len(known):,} tokens already")
+        text = token_text(secrets.token_bytes(SELECTOR_BYTES), secrets.token_bytes(SECRET_BYTES))
+        selector, secret = read_token(text) or ("", "")
+        now = self._clock()
+        token = Token(
+            selector=selector,
+            name=name,
+            role=role,
+            digest=digest(secret),
+            created_at=now,
+            created_by=by.name,
+            expires_at=expires_at,
+        )
+        await self.store.add_token(token, deed=_deed("token.create", token, by, now, reason))
+        await self.refresh()
+        return token, text
+
+    async def revoke(self, selector: str, *, by: Caller, reason: str = "") -> Token:
+        """Revoke a token, from now on. Raises: Refusal 404, 409; StoreError."""
+        await self.refresh()
+        token, now = self._known().get(selector), self._clock()
+        if token is None or token.revoked_at:
+            raise Refusal(404, f"there is no token {selector!r} that works")
+        if not self._is_spare(token, now):
+            raise Refusal(409, "this is the last token of an admin that does not end: make another one first")
+        revoked = await self.store.revoke_token(selector, deed=_deed("token.revoke", token, by, now, reason))
+        await self.refresh()
+        if revoked is None:
+            raise Refusal(404, f"there is no token {selector!r} that works")
+        return revoked
+
+    async def note(self, action: str, by: Caller) -> None:
+        """Tell the audit of *action*, which changes nothing in the store.
+
+        Never raises: a store that fails must not keep anybody from the reload that mends it.
+        """
+        deed = Deed(at=self._clock(), who=by.name, origin=by.origin, action=action)
+        try:
+            async with asyncio.timeout(_NOTE_SECONDS):
+                await self.store.record(deed)
+        except (StoreError, TimeoutError) as error:
+            log.error("the audit was not told that %s asked for %s: %s", by.name, action, error)
+
+    def _is_spare(self, token: Token, now: float) -> bool:
+        """Whether somebody can still give tokens when *token* is gone."""
+        if self.issuer is not None:
+            return True
+        lasting = [
+            other.selector
+            for other in self._known().values()
+            if other.role is Role.ADMIN and is_usable(other, now) and not other.expires_at
+        ]
+        return lasting != [token.selector]
+
+
+def unauthorized(detail: str) -> Refusal:
+    """The refusal of who shows no credential, or a wrong one (RFC 6750, 3)."""
+    return Refusal(401, detail, headers={"WWW-Authenticate": 'Bearer realm="understudy"'})
+
+
+def _too_often(wait: float) -> Refusal:
+    seconds = max(1, round(wait + 0.5))
+    return Refusal(429, f"too many wrong tokens; wait {seconds} s", headers={"Retry-After": str(seconds)})
+
+
+def _anyone(peer: str) -> Caller:
+    """The caller while no token exists: any user of this machine. Raises: Refusal 401."""
+    if peer and not _is_loopback(peer):
+        raise unauthorized(f"there is no API token yet, and only this machine may make it: `{CREATE_FIRST}`")
+    return Caller(name=f"admin API ({peer})" if peer else "admin API", role=Role.ADMIN, origin=peer)
+
+
+def _is_loopback(peer: str) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _deed(action: str, token: Token, by: Caller, now: float, reason: str) -> Deed:
+    target = f"{token.name} ({token.selector}), {token.role}"
+    return Deed(at=now, who=by.name, origin=by.origin, action=action, target=target, reason=reason)
+
+
+def _key(session: str) -> str:
+    """Sessions are kept under a hash: neither a dump nor the time of a look-up tells their names."""
+    return hashlib.sha256(session.encode("utf-8", "replace")).hexdigest()

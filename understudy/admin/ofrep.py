@@ -1,0 +1,69 @@
+"""The OpenFeature Remote Evaluation Protocol: flags for the SDKs of every language."""
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from understudy.admin.decider import Decider
+from understudy.admin.ofrep_answers import bulk, bulk_tag, failure
+from understudy.admin.ofrep_request import Asked, Unanswerable, asked, refused, tagged
+from understudy.admin.payload import JSON
+from understudy.admin.refusal import Refusal
+
+EVENTS_PATH = "/ofrep/v1/sse"
+_STREAMS = ({"type": "sse", "endpoint": {"requestUri": EVENTS_PATH}, "inactivityDelaySec": 120},)
+"""Where changes are told of: no origin, so at the address the client already knows (decision 8)."""
+_CACHING = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Flagd-Selector, Origin"}
+_STATUS = {"FLAG_NOT_FOUND": 404}
+
+
+class OfrepEndpoints:
+    """``POST /ofrep/v1/evaluate/flags`` and ``/ofrep/v1/evaluate/flags/{key}``.
+
+    Both answer from the rules in force, with the store away too.
+    """
+
+    def __init__(self, decider: Decider) -> None:
+        self._decider = decider
+
+    async def flag(self, request: Request) -> Response:
+        """One flag for one context. Its key is the rest of the path, percent-decoded once."""
+        key = request.path_params["key"]
+        try:
+            who = await asked(request)
+            return await self._flag(key, who)
+        except Unanswerable as error:
+            return error.answer(key)
+        except Refusal as error:
+            return refused(error, key)
+        except ClientDisconnect:
+            return Unanswerable("PARSE_ERROR", "the request ended before its body did").answer(key)
+
+    async def _flag(self, key: str, who: Asked) -> Response:
+        deciding = await self._decider.deciding()
+        found = deciding.evaluate(key, who.context, selector=who.selector)
+        if found.error_code:
+            return Response(
+                failure(key, found), status_code=_STATUS.get(found.error_code, 400), media_type=JSON
+            )
+        return Response(deciding.written(key, found), media_type=JSON)
+
+    async def flags(self, request: Request) -> Response:
+        """All flags for one context; 304 when If-None-Match names that very answer."""
+        try:
+            who = await asked(request)
+            return await self._flags(request, who)
+        except Unanswerable as error:
+            return error.answer()
+        except Refusal as error:
+            return refused(error)
+        except ClientDisconnect:
+            return Unanswerable("PARSE_ERROR", "the request ended before its body did").answer()
+
+    async def _flags(self, request: Request, who: Asked) -> Response:
+        deciding = await self._decider.deciding()
+        entries = await deciding.answers(who.context, selector=who.selector)
+        body = bulk(entries, metadata=deciding.evaluator.metadata, streams=_STREAMS)
+        tag = bulk_tag(
+            version=deciding.in_force.version, selector=who.selector, context=who.canonical, body=body
+        )
+        return tagged(request, body, tag, headers=_CACHING)

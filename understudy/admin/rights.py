@@ -1,0 +1,66 @@
+"""Who may do what: one row for each path of the admin server. What has no row, nobody may.
+
+``make docs`` writes the table into docs/reference/admin.md from here; a test walks all of it.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from understudy.access import Role
+
+ANYONE: Final = "anyone"
+"""Also who shows no token. Such an endpoint tells nothing that is worth a secret."""
+
+Needed = Role | Literal["anyone"]
+
+VIEWER, OPERATOR, EDITOR, ADMIN = Role
+# Each line is a sentence on purpose: an endpoint cannot inherit a right that nobody thought of.
+RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
+    "/healthz": {"GET": ANYONE},
+    "/readyz": {"GET": ANYONE},
+    "/metrics": {"GET": VIEWER},
+    "/": {"GET": VIEWER},
+    "/static/{name}": {"GET": ANYONE},
+    "/samples/{id}": {"GET": VIEWER},
+    "/api/v1/access": {"GET": ANYONE},
+    "/api/v1/session": {"POST": ANYONE, "DELETE": ANYONE},
+    "/api/v1/tokens": {"GET": ADMIN, "POST": ADMIN},
+    "/api/v1/tokens/{selector}": {"DELETE": ADMIN},
+    "/api/v1/audit": {"GET": ADMIN},
+    "/api/v1/rules": {"GET": VIEWER, "PUT": EDITOR},
+    "/api/v1/rules/history": {"GET": VIEWER},
+    "/api/v1/rules/suggestions": {"GET": VIEWER},
+    "/api/v1/compare": {"POST": EDITOR, "DELETE": EDITOR},
+    "/api/v1/flags/{key:path}/kill": {"POST": OPERATOR},
+    "/api/v1/flags/{key:path}/revive": {"POST": OPERATOR},
+    "/api/v1/reload": {"POST": OPERATOR},
+    "/api/v1/restart": {"POST": OPERATOR},
+    "/api/v1/recordings": {"POST": OPERATOR, "DELETE": OPERATOR},
+    # Evaluating changes nothing, whatever the method.
+    "/ofrep/v1/evaluate/flags": {"POST": VIEWER},
+    "/ofrep/v1/evaluate/flags/": {"POST": VIEWER},
+    "/ofrep/v1/evaluate/flags/{key:path}": {"POST": VIEWER},
+    "/ofrep/v1/sse": {"GET": VIEWER},
+    "/api/v1/decide/{flag}/{unit:path}": {"GET": VIEWER},
+    "/api/v1/sync/flags.json": {"GET": VIEWER},
+    "/api/v1/report": {"GET": VIEWER, "DELETE": OPERATOR},
+    "/api/v1/report.html": {"GET": VIEWER},
+    "/api/v1/report/events": {"GET": VIEWER},
+    "/api/v1/samples": {"DELETE": OPERATOR},
+    "/api/v1/samples/{id}": {"GET": VIEWER},
+}
+
+
+def needed(path: str, method: str) -> Needed | None:
+    """What *method* of the route with template *path* needs; None when nobody may."""
+    return RIGHTS.get(path, {}).get("GET" if method == "HEAD" else method)
+
+
+NOTED: Final[Mapping[tuple[str, str], str]] = {
+    ("/api/v1/reload", "POST"): "reload",
+    ("/api/v1/restart", "POST"): "restart",
+    ("/api/v1/recordings", "POST"): "recording.begin",
+    ("/api/v1/recordings", "DELETE"): "recording.end",
+}
+"""What the audit is told of before it is done, because it changes nothing in the store. Every other change
+has its entry in the transaction that makes it."""

@@ -1,0 +1,111 @@
+"""`understudy token`: make, list and revoke API tokens."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from understudy.access import Role
+from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
+from understudy.cli.commands import AsJson, Reason
+from understudy.cli.frame import complain
+
+PATH: Final = "/api/v1/tokens"
+
+token_app = typer.Typer(
+    help="Make, list and revoke API tokens. The first one closes the admin API to all others.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@token_app.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose, or what for.", show_default=False)],
+    role: Annotated[
+        Role,
+        typer.Option(
+            "--role",
+            help="viewer reads, operator kills and reloads, editor changes rules, admin does all.",
+        ),
+    ] = Role.VIEWER,
+    days: Annotated[
+        int, typer.Option("--days", min=0, max=3650, metavar="N", help="It ends after so many; 0: never.")
+    ] = 0,
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a token and print it. It is shown this once: the store keeps only its hash."""
+    from understudy.cli.remote import AdminApi
+    from understudy.cli.screen import print_json
+
+    api = AdminApi(admin, token)
+    was_open = not token
+    wanted = {"name": name, "role": role.value, "expires_in_days": days, "reason": reason}
+    made = api.json(api.post(PATH, wanted), key="token")
+    if as_json:
+        print_json(made)
+        return
+    typer.echo(made["token"])
+    complain(f"keep it: it is shown this once ({made['role']}, {made['selector']})", is_warning=True)
+    if was_open:
+        complain("from now on the admin API asks everybody for a token", is_warning=True)
+
+
+@token_app.command("list")
+def list_tokens(admin: Admin = DEFAULT_ADMIN, token: ApiToken = "", as_json: AsJson = False) -> None:
+    """List every token that was ever made, by selector."""
+    from understudy.cli.remote import AdminApi
+    from understudy.cli.screen import print_json, visible
+
+    api = AdminApi(admin, token)
+    told = api.json(api.get(PATH), key="tokens")
+    if as_json:
+        print_json(told)
+        return
+    if not told["tokens"]:
+        typer.echo("there is no token: every user of this machine may change everything")
+    for line in _lines(told["tokens"], time.time()):
+        typer.echo(visible(line))
+
+
+@token_app.command("revoke")
+def revoke_token(
+    selector: Annotated[
+        str, typer.Argument(metavar="SELECTOR", help="From `understudy token list`.", show_default=False)
+    ],
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
+    reason: Reason = "",
+) -> None:
+    """End a token, and the sessions of its owner's browser, at once."""
+    from urllib.parse import quote
+
+    from understudy.cli.remote import AdminApi
+
+    api = AdminApi(admin, token)
+    parameters = {"reason": reason} if reason else {}
+    told = api.json(api.delete(f"{PATH}/{quote(selector, safe='')}", **parameters), key="selector")
+    typer.echo(f"{told['selector']} ({told['name']}) is revoked")
+
+
+def _lines(tokens: list[Mapping[str, Any]], now: float) -> Iterator[str]:
+    width = max((len(str(token["name"])) for token in tokens), default=0)
+    for token in tokens:
+        used = f"used {_day(token['used_at'])}" if token["used_at"] else "never used"
+        yield f"{token['selector']}  {token['name']:{width}}  {token['role']:8}  {_state(token, now)}, {used}"
+
+
+def _state(token: Mapping[str, Any], now: float) -> str:
+    if token["revoked_at"]:
+        return f"revoked {_day(token['revoked_at'])}"
+    if token["expires_at"]:
+        return f"{'ended' if token['expires_at'] <= now else 'ends'} {_day(token['expires_at'])}"
+    return "works"
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

@@ -1,0 +1,17 @@
+"""What is wrong with a store although it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+REASONS: Final = ("sql_away", "sql_behind", "redis_away", "redis_foreign", "file")
+"""Every reason for an alarm: the truth or the fast copy cannot be reached, the truth is older than what is in
+force, the copy is another store's, the last good rules cannot be written to this host's disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """``alarms`` says by reason what is wrong now, for people; ``healed`` counts repairs of the copy."""
+
+    alarms: Mapping[str, str] = field(default_factory=dict)
+    healed: int = 0

@@ -1,0 +1,339 @@
+"""Rules in SQL, which is the truth, with Redis as the fast copy and the bell, and a file for the worst day.
+
+A change is committed in SQL, then written to Redis with its version, then announced. Who hears of it takes
+that as a hint: what counts is a version above the one he has, with a checksum that holds, from the same SQL.
+Nothing older and nothing unexpectedly empty is ever taken, wherever it comes from.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, Final
+
+from understudy.access import Deed
+from understudy.comparators import Ledger
+from understudy.errors import StoreError
+from understudy.store.condition import Condition
+from understudy.store.evidence import Key
+from understudy.store.last_good import LastGood
+from understudy.store.layered_access import LayeredAccess
+from understudy.store.redis_copy import Damaged, RedisCopy, Ring
+from understudy.store.rules import StoredRules
+from understudy.store.sample import Sample
+from understudy.store.sql import SqlStore
+
+log = logging.getLogger("understudy.control")
+
+POLL_SECONDS: Final = 5.0
+"""How often SQL and the copy are compared although the bell is silent: it rings once, and may be missed."""
+
+AWAY_SECONDS: Final = 1.0
+"""How often SQL is asked while there is no bell at all."""
+
+START_SECONDS: Final = 1.5
+"""How long a start waits for SQL when there are other rules to start from: traffic waits meanwhile."""
+
+
+class LayeredStore(LayeredAccess):
+    """``{redis: …, sql: …}``. Evidence, samples and history are in SQL alone."""
+
+    def __init__(self, sql: SqlStore, copy: RedisCopy, last_good: LastGood) -> None:
+        """Nothing is touched before `open`. *copy* should give up soon: a change waits for it."""
+        self._sql = sql
+        self._copy = copy
+        self._last_good = last_good
+        self._is_sql_open = False
+        self._origin = ""
+        self._known: StoredRules | None = None
+        self._is_open = False
+        self._alarms: dict[str, str] = {}
+        self._healed = 0
+        self._copied = 0
+        self._is_damaged = False
+        self._missed_at = -AWAY_SECONDS
+
+    def condition(self) -> Condition:
+        """See Store.condition."""
+        return Condition(alarms=dict(self._alarms), healed=self._healed)
+
+    async def open(self) -> None:
+        """See Store.open. Without SQL it is open, too, when the copy or the file has rules."""
+        if self._is_open:
+            return
+        found = await asyncio.to_thread(self._last_good.read)
+        if found is not None and self._known is None:
+            self._known, self._origin = found
+        _, trouble = await asyncio.gather(self._read_copy(), self._soon(self._reach_sql()))
+        if trouble and self._known is None:
+            await self._reach_sql()
+        elif trouble:
+            self._alarm("sql_away", trouble)
+            self._missed_at = time.monotonic()
+        self._is_open = True
+
+    async def close(self) -> None:
+        """See Store.close."""
+        self._is_open = self._is_sql_open = False
+        try:
+            await self._sql.close()
+        finally:
+            await self._copy.close()
+
+    async def rules(self) -> StoredRules | None:
+        """See Store.rules: SQL's, else the copy's, else the last ones known; never older ones than those."""
+        self._check_open()
+        if self._known is not None and time.monotonic() - self._missed_at < AWAY_SECONDS:
+            return self._newest()  # asked a moment ago, by `open`
+        trouble = await self._soon(self._look_at_sql())
+        if trouble:
+            self._alarm("sql_away", trouble)
+            await self._read_copy()
+            if self._known is None:
+                raise StoreError(trouble)
+        return self._newest()
+
+    async def version(self) -> int:
+        """See Store.version."""
+        known = await self.rules()
+        return 0 if known is None else known.version
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        """See Store.newer. Heals the copy meanwhile; never raises because a part is away."""
+        self._check_open()
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                async with self._copy.listening() as ring:
+                    return await self._heard(ring, than, until)
+            except StoreError as error:
+                self._alarm("redis_away", str(error))
+            await self._look()
+            left = until - time.monotonic()
+            if self._is_above(than) or left <= 0:
+                return self._newest() if self._is_above(than) else None
+            await asyncio.sleep(min(left, AWAY_SECONDS))
+
+    async def _heard(self, ring: Ring, than: int, until: float) -> StoredRules | None:
+        while True:
+            await self._look()
+            if self._is_above(than):
+                return self._newest()
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            await ring(min(left, AWAY_SECONDS if "redis_away" in self._alarms else POLL_SECONDS))
+
+    def _newest(self) -> StoredRules | None:
+        """What is known, for a caller who may change his copy of the document."""
+        return self._known and replace(self._known, document=deepcopy(self._known.document))
+
+    def _is_above(self, than: int) -> bool:
+        return self._known is not None and self._known.version > than
+
+    async def put_rules(
+        self,
+        document: Mapping[str, Any],
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        at: float,
+        deed: Deed | None = None,
+    ) -> StoredRules:
+        """See Store.put_rules. Stored when SQL has it; a copy that is away hears of it later."""
+        await self._truth()
+        after = 0 if self._known is None else self._known.version
+        stored = await self._sql.put_rules(
+            document, expected=expected, author=author, reason=reason, at=at, deed=deed, after=after
+        )
+        await self._take(stored)
+        await self._write_copy()
+        return replace(stored, document=deepcopy(stored.document))
+
+    async def history(self, *, limit: int = 50) -> list[StoredRules]:
+        """See Store.history."""
+        await self._truth()
+        return await self._sql.history(limit=limit)
+
+    async def add_evidence(
+        self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
+    ) -> bool:
+        """See Store.add_evidence."""
+        await self._truth()
+        return await self._sql.add_evidence(source=source, sequence=sequence, counts=counts, samples=samples)
+
+    async def evidence(self) -> Ledger:
+        """See Store.evidence."""
+        await self._truth()
+        return await self._sql.evidence()
+
+    async def samples(self) -> list[Sample]:
+        """See Store.samples."""
+        await self._truth()
+        return await self._sql.samples()
+
+    async def sample(self, name: str) -> Sample | None:
+        """See Store.sample."""
+        await self._truth()
+        return await self._sql.sample(name)
+
+    async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
+        """See Store.forget_samples."""
+        await self._truth()
+        return await self._sql.forget_samples(unit=unit, deed=deed)
+
+    async def secret(self, name: str) -> bytes:
+        """See Store.secret."""
+        await self._truth()
+        return await self._sql.secret(name)
+
+    async def clear_evidence(self, *, deed: Deed | None = None) -> None:
+        """See Store.clear_evidence."""
+        await self._truth()
+        await self._sql.clear_evidence(deed=deed)
+
+    # -- the layers ----------------------------------------------------------------------------------
+
+    async def truth(self) -> SqlStore:
+        """SQL, once it can be asked. Raises StoreError."""
+        await self._truth()
+        return self._sql
+
+    async def _truth(self) -> None:
+        """Be sure that SQL can be asked. Raises StoreError."""
+        self._check_open()
+        await self._reach_sql()
+
+    async def _reach_sql(self) -> None:
+        """Open SQL if it was away until now, and learn which SQL it is. Raises StoreError."""
+        if self._is_sql_open:
+            return
+        await self._sql.open()
+        origin = (await self._sql.secret("origin")).hex()[:16]
+        if self._known is not None and origin != self._origin:
+            log.warning("the last good rules are those of another store than %s; left aside", self._sql.name)
+            self._known = None
+        self._origin = origin
+        self._is_sql_open = True
+
+    async def _soon(self, asking: Coroutine[Any, Any, None]) -> str:
+        """Await *asking*, not for long when there are rules to go on with; what went wrong, or nothing."""
+        try:
+            async with asyncio.timeout(None if self._known is None else START_SECONDS):
+                await asking
+        except TimeoutError:
+            return f"store {self._sql.name}: did not answer within {START_SECONDS:g} s"
+        except StoreError as error:
+            return str(error)
+        return ""
+
+    async def _look(self) -> None:
+        """Compare the copy and SQL, and bring the copy up to date."""
+        known = self._known
+        is_there = await self._read_copy()
+        if self._known is not known:
+            return  # news first; what is behind is seen to at the next look
+        try:
+            await self._look_at_sql()
+        except StoreError as error:
+            self._alarm("sql_away", str(error))
+        else:
+            if is_there:
+                await self._write_copy()
+
+    async def _look_at_sql(self) -> None:
+        await self._reach_sql()
+        version = await self._sql.version()
+        is_news = version > (0 if self._known is None else self._known.version)
+        await self._judge_sql(version, await self._sql.rules() if is_news else None)
+
+    async def _judge_sql(self, version: int, found: StoredRules | None) -> None:
+        """Take what SQL has, unless that is older than what is known: then somebody put it back."""
+        self._calm("sql_away")
+        known = 0 if self._known is None else self._known.version
+        if version < known:
+            self._alarm(
+                "sql_behind",
+                f"store {self._sql.name}: has rules version {version}, but version {known} is in force: was"
+                " it put back from a copy? The next change is stored above both",
+            )
+            return
+        self._calm("sql_behind")
+        if found is not None:
+            await self._take(found)
+
+    async def _read_copy(self) -> bool:
+        """Take what the copy has, if it is newer and of our SQL. False when it cannot be reached."""
+        try:
+            await self._copy.open()
+            found = await self._copy.read()
+        except StoreError as error:
+            self._alarm("redis_away", str(error))
+            return False
+        self._calm("redis_away")
+        self._is_damaged = isinstance(found, Damaged)
+        if found is None or isinstance(found, Damaged):
+            return True  # what is known takes its place
+        rules, origin = found
+        if self._origin and origin != self._origin:
+            self._alarm_foreign()
+        else:
+            self._calm("redis_foreign")
+            self._origin = origin
+            self._copied = max(self._copied, rules.version)
+            await self._take(rules)
+        return True
+
+    async def _write_copy(self) -> None:
+        """Make what is known the copy, unless it is."""
+        if self._known is None:
+            return
+        try:
+            await self._copy.open()
+            outcome = await self._copy.write(self._known, self._origin, is_damaged=self._is_damaged)
+        except StoreError as error:
+            self._alarm("redis_away", str(error))
+            return
+        self._calm("redis_away")
+        if outcome == "foreign":
+            self._alarm_foreign()
+            return
+        if outcome == "written" and self._copied >= self._known.version:
+            self._healed += 1
+            log.warning("%s had lost rules version %d; it has them again", self._copy.name, self._copied)
+        self._copied = max(self._copied, self._known.version)
+
+    async def _take(self, rules: StoredRules) -> None:
+        """Know *rules* from now on, also after a restart, if they are newer than what is known."""
+        if self._known is not None and rules.version <= self._known.version:
+            return
+        self._known = rules
+        try:
+            await asyncio.to_thread(self._last_good.write, rules, self._origin)
+        except OSError as error:
+            self._alarm("file", f"{self._last_good.path}: the last good rules cannot be kept: {error}")
+        else:
+            self._calm("file")
+
+    def _alarm_foreign(self) -> None:
+        self._alarm(
+            "redis_foreign",
+            f"store {self._copy.name}: holds the rules of another store, and is left alone; give each its own"
+            " ?prefix=, or delete them there if that store is gone for good",
+        )
+
+    def _alarm(self, reason: str, text: str) -> None:
+        if reason not in self._alarms:
+            log.error("%s", text)
+        self._alarms[reason] = text
+
+    def _calm(self, reason: str) -> None:
+        if self._alarms.pop(reason, None) is not None:
+            log.info("store: %s is over", reason)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreError(f"store {self._sql.name}: is not open")

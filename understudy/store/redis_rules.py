@@ -1,0 +1,128 @@
+"""Rules in Redis: versions in one hash, changed by compare-and-set, with a bell."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from understudy.access import Deed
+from understudy.errors import StoreError, VersionConflict
+from understudy.store.access import rules_deed
+from understudy.store.redis_access import TRIES, audited
+from understudy.store.redis_link import RedisLink
+from understudy.store.rules import StoredRules, document_text, json_text, stored_rules
+
+MOST_VERSIONS: Final = 1_000
+"""Redis holds everything in memory, so only the last versions are kept: years of changes made by people."""
+
+POLL_SECONDS: Final = 5.0
+"""How often the version is asked for although the bell is silent: it rings once, and may be missed."""
+
+
+class RedisRules:
+    """The rules behind *link*."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+
+    async def version(self) -> int:
+        """The newest version; 0 while there is none."""
+        async with self._link.asking() as client:
+            return int(await client.hget(self._link.key("rules"), "newest") or 0)
+
+    async def newest(self) -> StoredRules | None:
+        """The newest version; None while there is none. Raises StoreError when it is damaged."""
+        found = await self._link.run("newest_rules", ["rules"])
+        return self._stored(int(found[0]), found[1]) if found else None
+
+    async def history(self, *, limit: int) -> list[StoredRules]:
+        """The newest *limit* versions, newest first."""
+        newest = await self.version()
+        versions = list(range(newest, max(0, newest - min(limit, MOST_VERSIONS)), -1))
+        if not versions:
+            return []
+        async with self._link.asking() as client:
+            rows = await client.hmget(self._link.key("rules"), [str(version) for version in versions])
+        found = zip(versions, rows, strict=True)
+        return [self._stored(version, row) for version, row in found if row is not None]
+
+    async def put(
+        self,
+        document: Mapping[str, Any],
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        at: float,
+        deed: Deed | None = None,
+    ) -> StoredRules:
+        """See Store.put_rules."""
+        text = document_text(document)
+        fresh = stored_rules(version=0, text=text, author=author, reason=reason, at=at)
+        for _ in range(TRIES):
+            actual = await self.version()
+            if expected is not None and expected != actual:
+                raise VersionConflict(expected=expected, actual=actual)
+            told = rules_deed(deed, author=author, reason=reason, at=at, before=actual)
+            if not await self._put(actual, row_text(fresh, text), told):
+                return stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)
+        raise StoreError(f"store {self._link.name}: the rules kept changing meanwhile; try again")
+
+    async def _put(self, actual: int, row: str, deed: Deed) -> int:
+        """Store *row* after version *actual*, ring the bell, tell the audit; not 0 if one is newer."""
+        rules = self._link.key("rules")
+        return await audited(
+            self._link,
+            deed,
+            keys=["rules"],
+            guards=[("HGET", rules, "newest", actual or "")],
+            commands=[
+                ("HSET", rules, actual + 1, row, "newest", actual + 1),
+                ("HDEL", rules, actual + 1 - MOST_VERSIONS),
+                ("PUBLISH", self._link.key("bell"), actual + 1),
+            ],
+        )
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        """See Store.newer. The bell is a hint: what counts is the version."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        async with self._link.listening("bell") as bell:
+            while True:
+                if await self.version() > than:
+                    return await self.newest()
+                left = until - clock()
+                if left <= 0:
+                    return None
+                await rung(bell, min(left, POLL_SECONDS))
+
+    def _stored(self, version: int, row: bytes | None) -> StoredRules:
+        try:
+            return row_rules(version, row)
+        except StoreError as error:
+            raise StoreError(f"store {self._link.name}: {error}") from error
+
+
+async def rung(bell: Any, seconds: float) -> None:
+    """Wait until *bell*, a subscription, has a message, at most *seconds*."""
+    until = asyncio.get_running_loop().time() + seconds
+    while (left := until - asyncio.get_running_loop().time()) > 0:
+        # What confirms the subscription comes first, and is swallowed: None before the time is over.
+        if await bell.get_message(ignore_subscribe_messages=True, timeout=left) is not None:
+            return
+
+
+def row_text(rules: StoredRules, text: str, **more: str) -> str:
+    """One version as it stands in Redis, with *text* as its document; the version is its name there."""
+    row = {"author": rules.author, "reason": rules.reason, "at": rules.at, "sha256": rules.sha256}
+    return json_text({**row, "text": text, **more})
+
+
+def row_rules(version: int, row: bytes | None) -> StoredRules:
+    """The version that *row* stores. Raises StoreError when it is damaged."""
+    try:
+        found = json.loads(row or b"")
+        known = {name: found[name] for name in ("text", "author", "reason", "at", "sha256")}
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"rules document: version {version} is damaged or gone") from error
+    return stored_rules(version=version, **known)

@@ -1,0 +1,107 @@
+"""A store in Redis alone, for any number of hosts: as lasting as that Redis is."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from understudy.access import Deed
+from understudy.comparators import Ledger
+from understudy.config import RedisPlace
+from understudy.store.condition import Condition
+from understudy.store.evidence import Key
+from understudy.store.redis_access import RedisAccess
+from understudy.store.redis_evidence import RedisEvidence
+from understudy.store.redis_link import RedisLink
+from understudy.store.redis_rules import RedisRules
+from understudy.store.rules import StoredRules
+from understudy.store.sample import Bounds, Sample
+
+
+class RedisStore(RedisAccess):
+    """``redis://…``: keeps the last 1,000 versions of the rules."""
+
+    def __init__(
+        self,
+        place: RedisPlace,
+        *,
+        bounds: Bounds | None = None,
+        deadline_seconds: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Nothing is touched before `open`. *deadline_seconds* bounds every command."""
+        self._link = RedisLink(place, deadline_seconds=deadline_seconds)
+        self._rules = RedisRules(self._link)
+        self._evidence = RedisEvidence(self._link, bounds=bounds or Bounds(), clock=clock)
+
+    async def open(self) -> None:
+        """See Store.open."""
+        await self._link.open()
+
+    async def close(self) -> None:
+        """See Store.close."""
+        await self._link.close()
+
+    def condition(self) -> Condition:
+        """See Store.condition."""
+        return Condition()
+
+    async def rules(self) -> StoredRules | None:
+        """See Store.rules."""
+        return await self._rules.newest()
+
+    async def version(self) -> int:
+        """See Store.version."""
+        return await self._rules.version()
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        """See Store.newer. Every change rings a bell; the version is asked for every 5 s all the same."""
+        return await self._rules.newer(than, seconds=seconds)
+
+    async def put_rules(
+        self,
+        document: Mapping[str, Any],
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        at: float,
+        deed: Deed | None = None,
+    ) -> StoredRules:
+        """See Store.put_rules."""
+        return await self._rules.put(
+            document, expected=expected, author=author, reason=reason, at=at, deed=deed
+        )
+
+    async def history(self, *, limit: int = 50) -> list[StoredRules]:
+        """See Store.history; only the last 1,000 versions are kept."""
+        return await self._rules.history(limit=limit)
+
+    async def add_evidence(
+        self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
+    ) -> bool:
+        """See Store.add_evidence."""
+        return await self._evidence.add(source=source, sequence=sequence, counts=counts, samples=samples)
+
+    async def evidence(self) -> Ledger:
+        """See Store.evidence."""
+        return await self._evidence.counts()
+
+    async def samples(self) -> list[Sample]:
+        """See Store.samples."""
+        return await self._evidence.samples()
+
+    async def sample(self, name: str) -> Sample | None:
+        """See Store.sample."""
+        return await self._evidence.sample(name)
+
+    async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
+        """See Store.forget_samples."""
+        return await self._evidence.forget(unit=unit, deed=deed)
+
+    async def secret(self, name: str) -> bytes:
+        """See Store.secret."""
+        return await self._evidence.secret(name)
+
+    async def clear_evidence(self, *, deed: Deed | None = None) -> None:
+        """See Store.clear_evidence."""
+        await self._evidence.clear(deed=deed)
