@@ -5,6 +5,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -86,9 +87,15 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
+    """A port that nobody has now, from below those that the kernel gives to outgoing connections.
+
+    So it is still free when the server starts again; and a Cluster's second port, 10,000 above, exists.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as asked, contextlib.suppress(OSError):
+            asked.bind(("127.0.0.1", port))
+            return port
 
 
 def package_folder(name: str) -> Path:

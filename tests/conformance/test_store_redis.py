@@ -5,9 +5,11 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Authority
 from redis.asyncio import Redis
 from store_servers import Server, redis_sentinel, redis_server
 
@@ -252,3 +254,28 @@ async def test_a_cluster_holds_all_of_a_store_in_one_slot() -> None:
             assert await store.secret("units") == await store.secret("units")
             assert await store.newer(0, seconds=1) is not None
             assert await store.forget_samples(unit=None) == 1
+
+
+async def test_tls_is_verified(server: Server, raw: Any, tmp_path: Path) -> None:
+    """By the authority that the URL names: another server's certificate is refused."""
+    authority, other = Authority(tmp_path, "right.pem"), Authority(tmp_path, "wrong.pem")
+
+    async def taken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(passed(reader, outer), passed(inner, writer))
+
+    context = authority.server("127.0.0.1")
+    async with await asyncio.start_server(taken, "127.0.0.1", 0, ssl=context) as front:
+        port = front.sockets[0].getsockname()[1]
+        async with opened(server, f"rediss://127.0.0.1:{port}?ca={authority.file}") as store:
+            assert await put(store, 1) == 1
+            assert await store.newer(0, seconds=1) is not None
+        with pytest.raises(StoreError, match=r"(?i)certificate verify failed"):
+            await RedisStore(redis_place(f"rediss://127.0.0.1:{port}?ca={other.file}")).open()
+
+
+async def passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on what one side says to the other, until it ends."""
+    with contextlib.closing(writer), contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)

@@ -66,12 +66,13 @@ def run(installed: Path, *args: str, cwd: Path) -> subprocess.CompletedProcess[s
 
 
 def test_it_carries_its_data_files(wheel: Path) -> None:
-    """Templates, styles, migrations and the type marker are in it; tests are not."""
+    """Templates, styles, migrations, scripts and the type marker are in it; tests are not."""
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "understudy/py.typed" in names
     assert any(name.startswith("understudy/report/templates/") for name in names)
     assert any(name.startswith("understudy/report/static/") for name in names)
     assert any(name.startswith("understudy/store/migrations/versions/") for name in names)
+    assert any(name.startswith("understudy/store/lua/") for name in names)
     assert not any(name.startswith("tests/") for name in names)
 
 

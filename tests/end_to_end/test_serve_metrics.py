@@ -40,6 +40,8 @@ NAMES = {
     "understudy_overload_stage",
     "understudy_access_log",
     "understudy_workers_connected",
+    "understudy_store_alarm",
+    "understudy_store_healed",
     "understudy_store_trouble",
     "understudy_restarts",
     "understudy_settings_reloads",

@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from understudy.access import Deed
 from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
-from understudy.app.control_metrics import board_families, store_families
+from understudy.app.control_metrics import Collected, board_families, store_families
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
 from understudy.app.past import Past
@@ -108,7 +108,7 @@ class Control:
                 self._workers.snapshots, compared=self._intake.comparisons, is_whole=self._has_heard_all
             )
         )
-        self._registry.register(ControlCollector(self))
+        self._registry.register(Collected(self.collect))
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
         self._is_orphan = False
@@ -421,13 +421,3 @@ class Control:
         yield connected
         yield from board_families(self._runtime.board)
         yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))
-
-
-class ControlCollector:
-    """Lets prometheus-client read the control process's own counts."""
-
-    def __init__(self, control: Control) -> None:
-        self._control = control
-
-    def collect(self) -> Iterator[Metric]:
-        yield from self._control.collect()

@@ -1,11 +1,21 @@
 """What Prometheus is told of the processes and of the store, by the control process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from understudy.app.board import RELOADS, RESTARTS, Board
 from understudy.store import REASONS, Condition
+
+
+class Collected:
+    """Lets prometheus-client read what *collect* gives."""
+
+    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._collect()
 
 
 def board_families(board: Board) -> Iterator[Metric]:
