@@ -292,3 +292,26 @@ def test_a_flagd_provider_in_process_follows_every_change(
 
     assert [answer[:2] for answer in answers] == [expected[:2] for _, expected in CASES[:7]]
     assert killed == ("A", "a", "STATIC", None)
+
+
+def test_a_provider_shows_its_token(
+    understudy_serve: UnderstudyServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once there is a token, one without gets its own default, and a viewer's token evaluates."""
+    serving = understudy_serve(CONFIG)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    boss = serving.admin("/api/v1/tokens", method="POST", body={"name": "boss", "role": "admin"}).json()[
+        "token"
+    ]
+    shown = {"Authorization": f"Bearer {boss}"}
+    made = serving.admin(
+        "/api/v1/tokens", method="POST", body={"name": "app", "role": "viewer"}, headers=shown
+    )
+    url, asked = f"http://127.0.0.1:{serving.admin_port}", CASES[0][0]
+    with client(OFREPProvider(url)) as asking:
+        without = told(python_details(asking, asked))
+    with client(OFREPProvider(url, headers_factory=lambda: {"X-API-Key": made.json()["token"]})) as asking:
+        with_token = told(python_details(asking, asked))
+
+    assert without == (False, None, "ERROR", "GENERAL")
+    assert with_token == CASES[0][1]

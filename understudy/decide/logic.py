@@ -221,9 +221,9 @@ class Compiler:
         other, node, height = self._compiled[key]
         self.reached = max(self.reached, depth + height)
         self.weigh(0 if other.is_heavy else other.weight, where)
-        if other.problems:
-            instead = self.problem(where, f"{what}: {other.problems[0]}", fatal=other.fatal)
-            return instead if other.fatal else node
+        if other.fatal:
+            return self.problem(where, f"{what}: {other.problems[0]}", fatal=True)
+        # Lesser mistakes are named once, where they stand, not again by each that refers to it.
         if depth + height > DEEPEST:
             return self.problem(where, f"nested deeper than {DEEPEST} levels", fatal=True)
         return node

@@ -72,6 +72,7 @@ TABLE: list[tuple[Any, Any, Any]] = [
     ({"===": [True, 1]}, None, False),
     ({"!=": [1, "2"]}, None, True),
     ({"!==": [1, "1"]}, None, True),
+    ({"in": ["", ""]}, None, True),
     ({"!": [[]]}, None, True),
     ({"!": "0"}, None, False),
     ({"!!": ["0"]}, None, True),

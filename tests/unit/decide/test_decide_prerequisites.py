@@ -117,3 +117,15 @@ def test_chains_are_bounded_in_length_and_in_work() -> None:
     assert problems(chain(10)) == []
     assert "more than 10 flags ask one another: f0 → f1 →" in problems(chain(11))[0]
     assert "one evaluation may run more than 10,000 operations" in problems(chain(10, times=4))[0]
+
+
+def test_a_lesser_mistake_is_named_once() -> None:
+    """Where it stands: not again by every flag that asks, nor by every rule that refers to it."""
+    crooked = {"fractional": [{"var": "targetingKey"}, ["on", 1], ["off", -1]]}
+    asking = {"if": [{"===": [{"flag": "base"}, "on"]}, {"if": [{"$ref": "shared"}, "new"]}]}
+    found = check_rules(flags=flags(crooked, rule=asking), routes=(), evaluators={"shared": crooked})
+    assert [problem.path for problem in found] == [
+        "$evaluators.shared.fractional[2][1]",
+        "flags.base.targeting.fractional[2][1]",
+    ]
+    assert Evaluator(flags=flags(crooked)).evaluate("top", {"targetingKey": "u"}).variant == "new"

@@ -322,7 +322,21 @@ def test_explain_without_a_flag() -> None:
 
 
 leaves: st.SearchStrategy[Any] = st.sampled_from(
-    ["canary", "dark", "stable", "other", None, True, 0, 1.5, math.nan, [], {"$ref": "shared"}, {"var": ""}]
+    [
+        "canary",
+        "dark",
+        "stable",
+        "other",
+        None,
+        True,
+        0,
+        1.5,
+        math.nan,
+        [],
+        {"$ref": "shared"},
+        {"var": ""},
+        {"flag": "base"},
+    ]
 ) | st.sampled_from(
     [
         "targetingKey",
@@ -372,7 +386,9 @@ def test_decide_never_raises_and_explain_and_the_evaluator_agree(
     """Any rule that compiles: decide answers, explain says the same, so does the generic evaluator."""
     shared = {"shared": {"if": [{"var": "query.q"}, "canary", "dark"]}}
     metadata = {"hashVersion": generation}
-    flags = shop(targeting=targeting)
+    base = {"variants": {"canary": 1, "stable": 2}, "defaultVariant": "stable"}
+    drawn = {"fractional": [{"var": "targetingKey"}, ["canary", 1], ["stable", 1], ["gone", 1]]}
+    flags = {**shop(targeting=targeting), "base": {**base, "targeting": drawn}}
     document = Document(flags=flags, evaluators=shared, metadata=metadata)
     flag = read_flag("shop", flags["shop"], metadata)
     resolver = RequestResolver("shop", "cookie:uid", lambda: 1000.0)

@@ -265,7 +265,7 @@ def test_a_lost_primary_is_counted_as_unpaired() -> None:
 def test_what_comparing_cannot_keep_up_with_is_passed_over_by_chance(
     body: bytes, fullness: float, chance: float, is_passed_over: bool
 ) -> None:
-    """Chosen before any answer, equal or not; nothing is asked twice then, and what counts is a fair sample."""
+    """Chosen before any answer, equal or not; nothing is asked twice then; what counts is a fair sample."""
     stage = Rehearsal(limits=Limits(control_share=0.9))
     stage.fullness, stage.chance = fullness, chance
     exchange, calls = stage.sent()
