@@ -10,16 +10,13 @@ from starlette.responses import RedirectResponse, Response
 
 from understudy.access import Caller, Role, Token
 from understudy.admin.gate import COOKIE, identify, peer, session
-from understudy.admin.keyring import CREATE_FIRST, SESSION_SECONDS, Keyring
+from understudy.admin.keyring import OPEN, SESSION_SECONDS, Keyring
 from understudy.admin.login_page import login_page
 from understudy.admin.payload import JSON, MOST_REASON_BYTES, parse_body, read_body
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import caller_of, check_reason, json_answer, whole_number, within
 from understudy.errors import StoreError
 
-OPEN: Final = (
-    f"no API token exists: every user of this machine may change everything; `{CREATE_FIRST}` ends that"
-)
 _FORM: Final = "application/x-www-form-urlencoded"
 _MOST_NAME_CHARACTERS: Final = 100
 _MOST_DAYS: Final = 3650

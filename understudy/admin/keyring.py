@@ -49,6 +49,9 @@ MOST_TOKENS: Final = 10_000
 Answer = TypeVar("Answer")
 
 CREATE_FIRST: Final = "understudy token create NAME --role admin"
+OPEN: Final = (
+    f"no API token exists: every user of this machine may change everything; `{CREATE_FIRST}` ends that"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.admin.control import ControlPlane
+from understudy.admin.keyring import OPEN, Keyring
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import author, json_answer, origin, within
 from understudy.report import (
@@ -22,8 +23,9 @@ from understudy.report import (
 class ReportEndpoints:
     """``/``, ``/static/…``, ``/api/v1/report`` and ``/api/v1/report.html``."""
 
-    def __init__(self, control: ControlPlane) -> None:
+    def __init__(self, control: ControlPlane, keyring: Keyring) -> None:
         self._control = control
+        self._keyring = keyring
 
     async def report(self, request: Request) -> Response:
         """GET the report as JSON, or DELETE the evidence that it is drawn from."""
@@ -37,8 +39,11 @@ class ReportEndpoints:
         search = read_search(request.query_params.get("q", ""), request.query_params.get("verdict", ""))
         revision = self._control.revision()  # before the report, lest a change in between be missed
         report = await within(self._control.report())
+        notice = OPEN if self._keyring.is_open else ""
         # In a thread: a page of megabytes takes longer than a probe may wait.
-        text = await asyncio.to_thread(render_live_html, report, search=search, revision=revision)
+        text = await asyncio.to_thread(
+            render_live_html, report, search=search, revision=revision, notice=notice
+        )
         return _page(text, LIVE_POLICY)
 
     async def file(self, _: Request) -> Response:

@@ -52,8 +52,9 @@ def create_admin(
     on the probes; writes that a browser calls cross-site are refused with 403, except that pages of
     *origins* may evaluate flags. Once *stopping* is set, no stream of events keeps the server from ending.
     """
+    keys = keyring or Keyring(MemoryAccess(), tokens=())
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
-    flags, report = FlagEndpoints(control), ReportEndpoints(control)
+    flags, report = FlagEndpoints(control), ReportEndpoints(control, keys)
     processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
     samples, compare = SampleEndpoints(control), CompareEndpoints(control)
     events = EventEndpoints(control, stopping=stopping)
@@ -61,7 +62,6 @@ def create_admin(
     decider = Decider(control, clock=time.time)
     decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(control), OfrepEndpoints(decider)
     turns = OfrepEventEndpoints(control, stopping=stopping)
-    keys = keyring or Keyring(MemoryAccess(), tokens=())
     access, versions = AccessEndpoints(keys), VersionEndpoints(control)
     app = Starlette(
         routes=guard_routes(

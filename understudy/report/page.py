@@ -64,12 +64,15 @@ def render_html(report: Mapping[str, Any]) -> str:
     return _render(report, search=Search(), live=False, revision=0)
 
 
-def render_live_html(report: Mapping[str, Any], *, search: Search | None = None, revision: int = 0) -> str:
+def render_live_html(
+    report: Mapping[str, Any], *, search: Search | None = None, revision: int = 0, notice: str = ""
+) -> str:
     """Return *report*, narrowed by *search*, as the page that links ``/static/`` and keeps itself fresh.
 
-    *revision* is that of the report: while it stays the same the page does not ask again.
+    *revision* is that of the report: while it stays the same the page does not ask again. *notice* is a
+    sentence about the server, for the foot of the page.
     """
-    return _render(report, search=search or Search(), live=True, revision=revision)
+    return _render(report, search=search or Search(), live=True, revision=revision, notice=notice)
 
 
 def render_sample_html(sample: Mapping[str, Any]) -> str:
@@ -100,7 +103,7 @@ def file_policy() -> str:
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
-def _render(report: Mapping[str, Any], *, search: Search, live: bool, revision: int) -> str:
+def _render(report: Mapping[str, Any], *, search: Search, live: bool, revision: int, notice: str = "") -> str:
     view = read_report(report)
     findings, endpoints = search.findings(view), search.endpoints(view)
     attention = [finding for finding in findings if finding.verdict in ("regression", "undecided")]
@@ -112,6 +115,7 @@ def _render(report: Mapping[str, Any], *, search: Search, live: bool, revision: 
         .get_template("report.html.jinja")
         .render(
             live=live,
+            notice=notice,
             policy=file_policy(),
             style=static_file("report.css").decode(),
             revision=revision,

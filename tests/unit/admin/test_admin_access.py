@@ -499,3 +499,13 @@ async def test_a_reload_is_not_kept_up_by_an_audit_that_fails(world: World) -> N
     world.keyring.store = Broken()
     async with world.client(token=world.texts[Role.OPERATOR]) as client:
         assert (await client.post("/api/v1/reload")).status_code == 200
+
+
+async def test_the_page_says_that_it_is_open_to_all() -> None:
+    """And no more once a token exists."""
+    world = World()
+    async with world.client(Accept="text/html") as client:
+        assert "every user of this machine may change everything" in (await client.get("/")).text
+    await world.make_tokens()
+    async with world.client(token=world.texts[Role.VIEWER]) as client:
+        assert "every user of this machine" not in (await client.get("/")).text
