@@ -173,14 +173,14 @@ class Serving:
         return report
 
     def settled_report(self, *, eligible: int, seconds: float = 20.0) -> dict[str, Any]:
-        """The report once *eligible* mirrored requests are all accounted for and compared."""
+        """The report once *eligible* mirrored requests are accounted for: compared, or passed over."""
         deadline = time.monotonic() + seconds
         while True:
             report = self.report()
             mirror = report["mirror"]
             gone = sum((*mirror["skipped"].values(), *mirror["dropped"].values(), *mirror["failed"].values()))
             is_complete = mirror["eligible"] == eligible == mirror["answered"] + gone
-            if is_complete and report["exchanges"] == mirror["answered"]:
+            if is_complete and report["exchanges"] + report["passed_over"] == mirror["answered"]:
                 return report
             assert time.monotonic() < deadline, f"not settled: {report['exchanges']} exchanges, {mirror}"
             time.sleep(POLL_SECONDS)

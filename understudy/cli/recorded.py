@@ -55,9 +55,11 @@ def run(api: AdminApi, wanted: Mapping[str, Any], output: Path) -> ExitCode:
     ends it. Raises: CommandError."""
     part = output.with_name(output.name + ".part")
     try:
-        with _ending_early(api):
+        with _ending_early(api) as asked:
             came = _receive(api, wanted, part)
         summary = _summary(came.tail)
+        if summary is None and asked.is_set():  # however it broke off then
+            came.end("interrupted", ExitCode.INTERRUPTED)
         if summary is None and not came.entries:
             part.unlink(missing_ok=True)
             raise CommandError(f"nothing was recorded: {came.trouble or 'it broke off'}", code=came.code)
@@ -141,19 +143,20 @@ def _tell(summary: Mapping[str, Any], output: Path) -> ExitCode:
 
 
 @contextmanager
-def _ending_early(api: AdminApi) -> Iterator[None]:
-    """The first Ctrl-C asks the proxy to end the recording, whose file is then completed. The second, or
-    the first when nobody hears it, ends it here."""
-    over = threading.Event()
+def _ending_early(api: AdminApi) -> Iterator[threading.Event]:
+    """Whether Ctrl-C was pressed. The first one asks the proxy to end the recording, whose file is then
+    completed. The second, or the first when nobody hears it, ends it here."""
+    asked, over = threading.Event(), threading.Event()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
         signal.signal(signal.SIGINT, before)
         # Not in the handler: what it interrupts may be half an import, or half a request.
         threading.Thread(target=_end, args=(api, over), daemon=True).start()
 
     before = signal.signal(signal.SIGINT, ask)
     try:
-        yield
+        yield asked
     finally:
         over.set()
         signal.signal(signal.SIGINT, before)
