@@ -9,7 +9,8 @@ from understudy.messages import Answer, Headers, Pair
 
 MOST_PAIRS: Final = 2048
 MOST_BYTES: Final = 32 * 1024 * 1024
-BATCH_PAIRS: Final = 256
+BATCH_PAIRS: Final = 96
+"""A third of a millisecond to say: while it is said, no client is served."""
 BATCH_BYTES: Final = 8 * 1024 * 1024
 
 
