@@ -8,6 +8,7 @@ Keys (all texts), and what they count:
 ``("share", "", "", share)``  copies that were eligible while this share of control calls was in force
 ``("exchange", service, endpoint, what)``  exchanges, matched (equal), ignored (only forgiven differences),
     with_control, not_compared (both answers came, but no room was left, or mirroring broke),
+    beginnings (of answers over the cap: only their beginnings were compared),
     passed_over (chosen by chance, before any answer came, because comparing could not keep up),
     unpaired (the primary's answer failed, so there is nothing to compare with),
     late (the shadow took longer than the primary by more than is forgiven),

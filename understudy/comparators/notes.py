@@ -141,6 +141,14 @@ def notes_on_passed_over(totals: Totals) -> list[str]:
     return [text]
 
 
+def notes_on_beginnings(totals: Totals) -> list[str]:
+    """How many answers were too long to be compared whole."""
+    cut = totals["beginnings"]
+    if not cut:
+        return []
+    return [f"{number_of(cut, 'exchange')} with answers over the cap: only their beginnings were compared."]
+
+
 def notes_on_thin_endpoints(verdict: str, endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
     """Under a clean verdict: how many endpoints had too little traffic for one of their own."""
     thin = sum(item["verdict"] == UNDECIDED for item in endpoints) if verdict == CLEAN else 0

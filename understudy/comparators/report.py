@@ -20,6 +20,7 @@ from understudy.comparators.noise import (
     rate_interval,
 )
 from understudy.comparators.notes import (
+    notes_on_beginnings,
     notes_on_control,
     notes_on_drops,
     notes_on_failures,
@@ -51,6 +52,16 @@ MOST_FINDINGS: Final = 5000
 """A report lists so many, the heaviest: more are megabytes that nobody reads. All of them are judged."""
 
 OUTCOMES: Final = ("eligible", "sent", "skipped", "dropped", "answered", "failed")
+TOTALS: Final = (
+    "exchanges",
+    "matched",
+    "ignored",
+    "with_control",
+    "not_compared",
+    "unpaired",
+    "passed_over",
+    "beginnings",
+)
 BY_REASON: Final = frozenset({"skipped", "dropped", "failed"})
 
 
@@ -85,7 +96,7 @@ def report(
     and *templates* of endpoints hold for what was counted before them, too: see `covered` and `fold`.
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
-    ``not_compared``, ``passed_over``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
+    ``not_compared``, ``passed_over``, ``beginnings``, ``unpaired``, ``control``, ``control_share``, ``services``; endpoint:
     ``with_control``, ``ignored``, ``needed``, ``at_most``, ``omitted`` (findings that are not listed);
     finding: ``exchanges``, ``with_control``, ``control_rate``, ``interval``, ``ignored``, ``basis``,
     ``weight``, ``units`` (where some repeat: how often it counted, each unit once); latency: see
@@ -101,18 +112,7 @@ def report(
     endpoints = _endpoints(ledger, overview, terms)
     flows = {key: n for key, n in ledger.others().items() if key[0] in ("mirror", "control")}
     services = _services(flows)
-    totals = {
-        what: sum(ledger.exchange(name).get(what, 0) for name in ledger.endpoints())
-        for what in (
-            "exchanges",
-            "matched",
-            "ignored",
-            "with_control",
-            "not_compared",
-            "unpaired",
-            "passed_over",
-        )
-    }
+    totals = {what: sum(ledger.exchange(name).get(what, 0) for name in ledger.endpoints()) for what in TOTALS}
     blind = [
         *notes_on_failures(services, epsilon),
         *notes_on_drops(services, epsilon),
@@ -130,6 +130,7 @@ def report(
             *notes_on_units(overview),
             *(text for text, _ in blind),
             *notes_on_passed_over(totals),
+            *notes_on_beginnings(totals),
             *notes_on_thin_endpoints(verdict, endpoints),
             *notes_on_omitted(endpoints),
             *notes_on_rules(rules, ledger, enough=exchanges_for(epsilon)),

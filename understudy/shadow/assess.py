@@ -86,6 +86,8 @@ class Assessor:
             control_differences=control,
             repeated=self._repeated(pair, differences, control or ()),
         )
+        if pair.primary.is_truncated or pair.shadow.is_truncated:
+            counts["exchange", pair.service, pair.endpoint, "beginnings"] += 1
         if pair.again is not None or pair.unconfirmed:
             what = "asked_again" if pair.again is not None else "unconfirmed"
             counts["exchange", pair.service, pair.endpoint, what] += 1

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.comparators import Comparison, parse_compare_rules
+from understudy.comparators import Comparison, parse_compare_rules, report
 from understudy.messages import Answer, Asked, Pair
 from understudy.shadow import Assessor, Draws, Redaction
 from understudy.shadow.assess import jsonable
@@ -239,3 +239,12 @@ def test_jsonable_gives_what_json_can_say(value: object) -> None:
     import json
 
     json.dumps(jsonable(value)).encode()
+
+
+def test_answers_that_were_cut_are_told() -> None:
+    """Equal beginnings are no equal answers: the report says how many were compared by no more."""
+    cut = Answer(status=200, headers=[(b"Content-Type", b"application/json")], body=b"[1", length_bytes=9)
+    counts = assessor().assess(pair(b"", b"")._replace(primary=cut, shadow=cut)).counts
+    assert counts["exchange", *KEY, "beginnings"] == 1
+    (note,) = [text for text in report(counts)["notes"] if "beginnings" in text]
+    assert note == "1 exchange with answers over the cap: only their beginnings were compared."
