@@ -97,7 +97,8 @@ def report(
 
     Keys beside those of DESIGN §8 — run: ``summary``, ``notes``, ``needed``, ``matched``, ``ignored``,
     ``not_compared``, ``passed_over``, ``beginnings``, ``unpaired``, ``control``, ``control_share``,
-    ``services``; endpoint: ``with_control``, ``ignored``, ``needed``, ``at_most``, ``omitted`` (findings that are not listed);
+    ``services``; endpoint: ``with_control``, ``ignored``, ``needed``, ``at_most``, ``omitted``
+    (findings that are not listed);
     finding: ``exchanges``, ``with_control``, ``control_rate``, ``interval``, ``ignored``, ``basis``,
     ``weight``, ``units`` (where some repeat: how often it counted, each unit once); latency: see
     `latencies`.
