@@ -3,6 +3,7 @@
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings
 from understudy.config.environment import DEFAULT_ENVIRONMENT, ENVIRONMENT_PATTERN, read_environment
+from understudy.config.kill_file import KillFile, Kills
 from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.origin_tls import client_context
@@ -47,6 +48,8 @@ __all__ = [
     "Ejection",
     "EndpointSettings",
     "HealthCheck",
+    "KillFile",
+    "Kills",
     "Layers",
     "Limits",
     "Listener",
