@@ -1,6 +1,6 @@
 """Conditions of GrowthBook as JSONLogic: https://docs.growthbook.io/lib/build-your-own#evalcondition.
 
-Where SDKs differ, the JavaScript one is followed, which the specification was written from.
+Where SDKs differ, the specification is followed (0.7): values of different types are never equal or ordered.
 """
 
 import re
@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from understudy.config.place import Place, shown
 from understudy.transfer.imported import Draft
-from understudy.transfer.rule import Rule, all_of, any_of, field, is_given, negated
+from understudy.transfer.rule import Rule, all_of, any_of, field, negated
 
 _ELEMENT: Final = {"var": ""}
-_EMPTY: Final = (None, "")
 _ORDER: Final = {"$lt": "<", "$lte": "<=", "$gt": ">", "$gte": ">="}
 _VERSIONS: Final = {"$veq": "=", "$vne": "!=", "$vlt": "<", "$vlte": "<=", "$vgt": ">", "$vgte": ">="}
 _VERSION: Final = re.compile(r"(0|[1-9]\d{0,4})(\.(0|[1-9]\d{0,4})){2}(-[0-9A-Za-z.]+)?\Z", re.ASCII)
@@ -47,6 +46,9 @@ class Conditions:
             return negated(found) if key == "$nor" else found
         if key == "$not":
             return negated(self.read(value, place, is_element=is_element))
+        if key.startswith("$"):
+            place.refuse(f"{key} cannot be said in JSONLogic")
+            return False
         unit = "" if is_element else self._draft.unit
         return self._value(field(key, place, unit=unit, is_path=True), value, place)
 
@@ -68,13 +70,18 @@ class Conditions:
         if read is not None:
             return read(self, attribute, value, place)
         if name in _ORDER:
-            if isinstance(value, bool) or not isinstance(value, int | float | str):
-                place.refuse(f"must be a number or a text, not {shown(value)}")
-            return {_ORDER[name]: [attribute, value]}
+            return self._ordered(name, attribute, value, place)
         if name in _VERSIONS:
             return self._version(name, attribute, value, place)
         place.refuse(f"{name} cannot be said in JSONLogic")
         return False
+
+    def _ordered(self, name: str, attribute: Rule, value: object, place: Place) -> Rule:
+        """Two numbers or two texts are ordered; nothing else is less or greater than anything."""
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            place.refuse(f"must be a number or a text, not {shown(value)}")
+        same_kind = {"cat" if isinstance(value, str) else "+": [attribute]}
+        return all_of([{"===": [attribute, same_kind]}, {_ORDER[name]: [attribute, value]}])
 
     def _scalar(self, value: object, place: Place) -> object:
         if isinstance(value, Mapping | list):
@@ -96,6 +103,8 @@ class Conditions:
 
     def _in_group(self, attribute: Rule, value: object, place: Place) -> Rule:
         members = self._groups.get(value) if isinstance(value, str) else None
+        if isinstance(members, Mapping) and members.get("type") == "list":
+            members = members.get("values")
         if not isinstance(members, list):
             place.refuse(f"there is no saved group {shown(value)} in the export")
             return False
@@ -140,16 +149,17 @@ class Conditions:
             return {"starts_with" if start else "ends_with": [attribute, text]}
         return {"in": [text, attribute]}
 
+    def _not_regex(self, attribute: Rule, value: object, place: Place) -> Rule:
+        return negated(self._regex(attribute, value, place))
+
     def _version(self, name: str, attribute: Rule, value: object, place: Place) -> Rule:
         if not isinstance(value, str) or not _VERSION.match(value):
             place.refuse(f"{shown(value)} is no version of three numbers", "like 1.2.3")
             return False
         self._draft.note(LOOSE_VERSIONS)
-        if name == "$vne":
+        if name == "$vne":  # also of what is no version at all
             return negated({"sem_ver": [attribute, "=", value]})
-        rule = {"sem_ver": [attribute, _VERSIONS[name], value]}
-        # What is missing is version 0 there, which is less than any other.
-        return any_of([negated(is_given(attribute)), rule]) if name in ("$vlt", "$vlte") else rule
+        return {"sem_ver": [attribute, _VERSIONS[name], value]}
 
     _operators: Final[Mapping[str, Callable[["Conditions", Rule, object, Place], Rule]]] = {
         "$eq": _equal,
@@ -163,6 +173,7 @@ class Conditions:
         "$elemMatch": _some,
         "$all": _all,
         "$regex": _regex,
+        "$notRegex": _not_regex,
     }
 
 

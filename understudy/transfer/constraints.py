@@ -92,6 +92,10 @@ def _text(form: Callable[[Rule, str], Rule]) -> Callable[[Mapping[str, object], 
     def read(given: Mapping[str, object], place: Place, draft: Draft) -> Rule:
         values, attribute = _values(given, place), _attribute(given, place, draft)
         _check_case(given, values, place)
+        if not values:
+            place.key("values").refuse(
+                "is empty, which not every SDK reads alike", "take the constraint away"
+            )
         subject = _as_text(attribute, values)
         return any_of([form(subject, value) for value in values])
 

@@ -20,9 +20,31 @@ from understudy.transfer.rule import Rule, all_of, chain, field, included, is_gi
 
 UNIT: Final = "id"
 _KNOWN: Final = frozenset(
-    "id condition parentConditions coverage force variations key weights namespace hashAttribute hashVersion "
-    "range ranges meta filters seed name phase tracks fallbackAttribute disableStickyBucketing "
-    "bucketVersion minBucketVersion".split()
+    [
+        "id",
+        "condition",
+        "parentConditions",
+        "coverage",
+        "force",
+        "variations",
+        "key",
+        "weights",
+        "namespace",
+        "hashAttribute",
+        "hashVersion",
+        "range",
+        "ranges",
+        "meta",
+        "filters",
+        "seed",
+        "name",
+        "phase",
+        "tracks",
+        "fallbackAttribute",
+        "disableStickyBucketing",
+        "bucketVersion",
+        "minBucketVersion",
+    ]
 )
 _STICKY: Final = "sticky bucketing is not kept: a unit that was held in a variation is drawn like any other"
 Range = tuple[float, float]
@@ -200,16 +222,13 @@ class _Reader:
         if parent is None:
             place.key("id").refuse(f"the feature {shown(key)} is not in the export")
             return False
-        reader = Conditions(self._groups, {}, Draft(key=self._feature.key, unit=""))
+        named: dict[str, Rule] = {}
+        reader = Conditions(self._groups, named, Draft(key=self._feature.key, unit=""))
         rule = reader.read(given.get("condition") or {}, place.key("condition"))
         wanted = {"variants": {"yes": True, "no": False}, "targeting": chain([(rule, "yes")], "no")}
-        asked = Evaluator(flags={"wanted": wanted}, evaluators=self._shared)
-        possible: dict[str | None, Any] = {**parent.values.variants, None: None}
-        names = [
-            name
-            for name, value in possible.items()
-            if asked.evaluate("wanted", {"value": value}).value is True
-        ]
+        asked = Evaluator(flags={"wanted": wanted}, evaluators=named)
+        possible = [(None, None), *parent.values.variants.items()]
+        names = [name for name, value in possible if asked.evaluate("wanted", {"value": value}).value is True]
         return {"in": [{"flag": parent.key}, names]} if names else False
 
     def _attribute(self, name: object, place: Place) -> Rule:

@@ -44,13 +44,21 @@ def _problem(feature: dict[str, Any], **more: Any) -> str:
 
 
 names = st.sampled_from(["userId", "remoteAddress", "plan", "age"])
-texts = st.lists(st.sampled_from(WORDS), max_size=3)
+texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3)
 constraints = st.one_of(
     st.fixed_dictionaries(
         {
             "contextName": names,
             "operator": st.sampled_from(["IN", "NOT_IN", "STR_STARTS_WITH", "STR_ENDS_WITH", "STR_CONTAINS"]),
             "values": texts,
+            "inverted": st.booleans(),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "contextName": names,
+            "operator": st.sampled_from(["IN", "NOT_IN"]),
+            "values": st.just([]),
             "inverted": st.booleans(),
         }
     ),
@@ -94,7 +102,7 @@ contexts = st.fixed_dictionaries(
         "properties": st.fixed_dictionaries(
             {},
             optional={
-                "plan": st.sampled_from([*WORDS, ""]),
+                "plan": st.sampled_from(WORDS),
                 "age": st.sampled_from(["", "0", "12", "12.5", "-4", "abc"]),
                 "version": st.sampled_from([*VERSIONS, "", "none"]),
             },
@@ -309,6 +317,7 @@ def test_a_strategy_with_another_meaning_is_refused(strategy: dict[str, Any], wh
         ({"operator": "REGEX", "value": "a"}, "constraints[0].operator: "),
         ({"operator": "IN", "values": ["A"], "caseInsensitive": True}, "constraints[0].caseInsensitive: "),
         ({"operator": "IN", "values": [" a"]}, "constraints[0].values[0]: "),
+        ({"operator": "STR_CONTAINS", "values": []}, "constraints[0].values: "),
         ({"operator": "NUM_GT", "value": "many"}, "constraints[0].value: "),
         ({"operator": "SEMVER_GT", "value": "v1.2.3"}, "constraints[0].value: "),
         ({"operator": "DATE_AFTER", "value": "2026-01-01T00:00:00Z"}, "constraints[0].contextName: "),
