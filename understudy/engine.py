@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 
 from understudy.comparators import CompareRule, Comparison, Endpoints
-from understudy.config import Rules, Service, Settings, ShadowSettings, parse_rules
+from understudy.config import Kills, Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
 from understudy.histogram import DELTAS, Histogram, RequestStats
@@ -102,6 +102,7 @@ class Engine:
         self._retired: list[Upstream] = []
         self._rules: Rules | None = None
         self._compiled: CompiledRules | None = None
+        self._kills = Kills()
         self._plans: list[Plan | None] = []
         self.version = 0
         self._watch()
@@ -123,7 +124,7 @@ class Engine:
             routes=rules.routes,
             evaluators=rules.evaluators,
             metadata=rules.metadata,
-            killed=rules.killed,
+            killed=self._kills.among(rules).union(rules.killed),
             clock=time.time,
             are_checked=True,
         )
@@ -136,6 +137,12 @@ class Engine:
         self._mirror.confirming.comparison = Comparison(rules.compare)
         self.version = version
         self._metrics.rules_version = version
+
+    def kill(self, kills: Kills) -> None:
+        """Kill what *kills* says beside what the rules kill, and nothing else any more."""
+        self._kills = kills
+        if self._rules is not None:
+            self.swap(self._rules, self.version)
 
     def reload(self, settings: Settings) -> None:
         """Put the services and the bounds of mirroring of *settings* in force; the rules stay.

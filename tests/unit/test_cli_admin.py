@@ -371,9 +371,11 @@ def test_an_admin_that_does_not_answer_is_told(arguments: list[str]) -> None:
     url = f"http://127.0.0.1:{_free_port()}"
     result = run(*arguments, env={"UNDERSTUDY_ADMIN": url}, input="flags: {}")
     assert result.exit_code == 3
+    more = "  on this host alone, and at once: `understudy kill --local -c CONFIG FLAG`\n"
     assert result.stderr == (
         f"error: no answer from {url}: [Errno 111] Connection refused\n"
         "  is `understudy serve` running? Another address: --admin URL, or UNDERSTUDY_ADMIN\n"
+        f"{more if arguments[0] == 'kill' else ''}"
     )
 
 
