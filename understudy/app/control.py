@@ -30,13 +30,14 @@ from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
+from understudy.app.services import services
 from understudy.app.syncing import syncing
 from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import KillFile, Settings, first_origins, store_text
+from understudy.config import KillFile, Rules, Settings, first_origins, store_text
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -317,12 +318,30 @@ class Control:
         with self._trouble.watched():
             return await self._store.past(version)
 
+    async def check_rules(self, document: Any) -> Rules:
+        return await self._book.check(document)
+
     async def put_rules(
-        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+        self,
+        document: Any,
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        origin: str = "",
+        action: str = "rules.put",
+        target: str = "",
     ) -> Change:
         with self._trouble.watched(is_write=True):
             stored = await self._book.put(
-                document, expected=expected, author=author, reason=reason, at=time.time(), origin=origin
+                document,
+                expected=expected,
+                author=author,
+                reason=reason,
+                at=time.time(),
+                origin=origin,
+                action=action,
+                target=target,
             )
         return await self._announce(stored)
 
@@ -342,6 +361,9 @@ class Control:
         self._put_in_force()
         workers, applied = await self._workers.applied(stored.version, seconds=ACK_SECONDS)
         return Change(rules=stored, workers=workers, applied=applied)
+
+    def services(self) -> list[dict[str, Any]]:
+        return services(self._settings.services, self._workers.snapshots.values())
 
     async def report(self) -> dict[str, Any]:
         samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
