@@ -54,7 +54,6 @@ class AsyncClient(BaseClient):
                 verify=verify,
             )
         )
-        self._is_remote = mode == "remote"
         self._stop = asyncio.Event()
         self._ready = asyncio.Event()
         self._running: asyncio.Task[None] | None = None

@@ -26,6 +26,9 @@ class BaseClient:
         self._life = Life(options)
         self._hooks = self._life.hooks
         self._timeout_seconds = options.timeout_seconds
+        self.mode = options.mode
+        """``local`` or ``remote``, as it was made."""
+        self._is_remote = options.mode == "remote"
 
     def status(self) -> Status:
         """How this client stands with its server. Never waits."""

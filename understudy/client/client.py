@@ -67,7 +67,6 @@ class Client(BaseClient):
                 verify=verify,
             )
         )
-        self._is_remote = mode == "remote"
         self._is_closed = False
         self._ready = threading.Event()
         self._hooks.on_status(self._note)

@@ -71,6 +71,7 @@ class Feed:
         self._told = told
         self._last_id = ""
         self._in_a_row = 0
+        self._has_told = False
         self.state = State.STALE if is_held else State.STARTING
         self.since = time.time()
         self.is_connected = False
@@ -162,7 +163,8 @@ class Feed:
         return self._pace.poll_seconds * (0.9 + 0.2 * random.random())
 
     def _come_to(self, state: State) -> None:
-        if state is not self.state:
+        if state is not self.state or not self._has_told:
+            self._has_told = True
             self.state, self.since = state, time.time()
             self._told(state)
 
