@@ -123,7 +123,7 @@ def _document(body: bytes) -> dict[str, Any]:
         raise Trouble(f"the definition is not JSON: {_short(error)}") from None
     if not isinstance(found, dict) or "flags" not in found:
         raise Trouble("the answer is not a definition: it has no flags")
-    whole = {key: found.get(key) or kind() for key, kind in _KEYS}
+    whole = {key: kind() if found.get(key) is None else found[key] for key, kind in _KEYS}
     for key, kind in _KEYS:
         if not isinstance(whole[key], kind):
             raise Trouble(

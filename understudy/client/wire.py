@@ -98,7 +98,9 @@ class Wire:
 
     async def look(self) -> None:
         """Whether flags may be asked here. Raises: Trouble."""
-        await self._ask("HEAD", _EVENTS, wanted=(200,))
+        answer = await self._ask("HEAD", _EVENTS, wanted=(200,))
+        if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+            raise Trouble(f"{self._url}: the answer is not of an Understudy; is something in between?")
 
     async def evaluate(self, key: str, context: bytes) -> Answer:
         """What OFREP answers for one flag; *context* is JSON. Raises: Trouble."""

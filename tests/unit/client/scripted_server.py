@@ -154,7 +154,8 @@ class ScriptedServer:
         elif asked.path == "/api/v1/sync/flags.json":
             self._definition(asked, writer)
         elif asked.path == "/ofrep/v1/sse":
-            writer.write(_whole(200 if asked.line.startswith("HEAD") else 404, b""))
+            is_head = asked.line.startswith("HEAD")
+            writer.write(_whole(200 if is_head else 404, b"", "content-type: text/event-stream\r\n"))
         else:
             writer.write(_whole(404, b'{"errorCode":"FLAG_NOT_FOUND","errorDetails":"no"}'))
         await writer.drain()
@@ -212,7 +213,8 @@ async def _read(reader: asyncio.StreamReader) -> Asked:
 
 
 def _whole(status: int, body: bytes, fields: str = "") -> bytes:
-    head = f"HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-type: application/json\r\n{fields}"
+    kind = "" if "content-type" in fields else "content-type: application/json\r\n"
+    head = f"HTTP/1.1 {status} X\r\nconnection: close\r\n{kind}{fields}"
     length = "" if status == 304 else f"content-length: {len(body)}\r\n"
     return f"{head}{length}\r\n".encode() + body
 
