@@ -81,6 +81,8 @@ class Stage:
         self._put_in_force = put_in_force
         self.in_force = InForce(Rules(), 0)
         """What ``engine`` decides by; `Engine.plan` takes no other's decisions."""
+        self.is_ready = False
+        """Whether requests need not wait."""
         self._now = time.monotonic()
         self._tasks: asyncio.TaskGroup | None = None
         self._root: asyncio.Task[None] | None = None
@@ -153,11 +155,6 @@ class Stage:
                 self._trouble.text,
             )
             self._turn(InForce(self._settings.rules, 0))
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether requests need not wait."""
-        return self._has_rules.is_set()
 
     async def end(self, seconds: float) -> None:
         """Let the copies under way come back, store the last evidence, stop: within *seconds*."""
@@ -256,6 +253,7 @@ class Stage:
         self.in_force = in_force
         self._assessor.comparison = Comparison(in_force.rules.compare, before=self._assessor.comparison)
         self._put_in_force(in_force)
+        self.is_ready = True
         self._has_rules.set()
 
     # -- mirroring ---------------------------------------------------------------------------------------
