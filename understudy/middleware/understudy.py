@@ -20,7 +20,7 @@ from understudy.middleware.decision import Decision
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
 from understudy.middleware.inner import App
-from understudy.middleware.stage import Stage
+from understudy.middleware.stage import CLIENTS, OWN, Stage
 
 log = logging.getLogger("understudy.middleware")
 
@@ -32,7 +32,8 @@ class Understudy:
 
     *config*: the name of a file, a plain mapping of what would stand in one, or settings that were read.
     Raises `ConfigError`, naming every place and its mend; with *fail_open* it logs that, and every request
-    passes as if there were no middleware. *registry*: where this process's metrics are shown.
+    passes as if there were no middleware. *registry*: where this process's metrics are shown. *client*: who
+    carries copies, ``understudy`` (the proxy's own client) or ``aiohttp``.
 
     `decide` may be called in any thread. `start`, `stop` and `report` are for an event loop; what belongs to
     a loop is made anew for another one, and after a fork.
@@ -45,7 +46,11 @@ class Understudy:
         fail_open: bool = False,
         registry: CollectorRegistry | None = None,
         kind: str = "asgi",
+        client: str = OWN,
     ) -> None:
+        if client not in CLIENTS:
+            raise ValueError(f"client: {client!r} is not one of {', '.join(CLIENTS)}")
+        self._client = client
         self.fail_open = fail_open
         self.failure = ""
         """Why everything passes; empty while the middleware works."""
@@ -94,6 +99,7 @@ class Understudy:
                 put_in_force=self._put_in_force,
                 redaction_key=self._redaction_key,
                 kind=self._kind,
+                client=self._client,
             )
             stage.begin()
         await stage.ready()
