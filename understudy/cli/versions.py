@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
+from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken, InEnvironment, rules_path
 from understudy.cli.commands import AsJson, Reason, print_change
 
 Version = Annotated[int, typer.Argument(min=1, metavar="VERSION", show_default=False)]
@@ -20,13 +20,14 @@ def history(
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     as_json: AsJson = False,
+    environment: InEnvironment = "",
 ) -> None:
     """List who changed the rules, when and why, newest first."""
     from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json, visible
 
     api = AdminApi(admin, token)
-    told = api.json(api.get(f"/api/v1/rules/history?limit={limit}"), key="versions")
+    told = api.json(api.get(f"{rules_path(environment)}/history?limit={limit}"), key="versions")
     if as_json:
         print_json(told)
         return
@@ -41,13 +42,14 @@ def diff(
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     as_json: AsJson = False,
+    environment: InEnvironment = "",
 ) -> None:
     """Say what changed from one version of the rules to another."""
     from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json, visible
 
     api = AdminApi(admin, token)
-    told = api.json(api.get(f"/api/v1/rules/{before}/diff/{after}"), key="changes")
+    told = api.json(api.get(f"{rules_path(environment)}/{before}/diff/{after}"), key="changes")
     if as_json:
         print_json(told)
         return
@@ -58,7 +60,11 @@ def diff(
 
 
 def restore(
-    version: Version, admin: Admin = DEFAULT_ADMIN, token: ApiToken = "", reason: Reason = ""
+    version: Version,
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
+    reason: Reason = "",
+    environment: InEnvironment = "",
 ) -> None:
     """Make an earlier version the newest one again. Flags that are killed now stay killed."""
     from urllib.parse import urlencode
@@ -67,8 +73,9 @@ def restore(
 
     api = AdminApi(admin, token)
     query = f"?{urlencode({'reason': reason})}" if reason else ""
-    answer = api.post(f"/api/v1/rules/{version}/restore{query}", {})
-    print_change(f"the rules are those of version {version} again", api.json(answer, key="version"))
+    answer = api.post(f"{rules_path(environment)}/{version}/restore{query}", {})
+    done = f"the rules are those of version {version} again"
+    print_change(done, api.json(answer, key="version"), environment=environment)
 
 
 def _lines(changes: list[Mapping[str, Any]]) -> Iterator[str]:
