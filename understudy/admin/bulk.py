@@ -1,6 +1,7 @@
 """Many changes of the rules document at once: all or nothing, one version, one entry of the audit."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -112,6 +113,4 @@ def _placed(edit: Edit, place: str) -> Edit:
                 refusal.status, f"{place}: {refusal.detail}", headers=refusal.headers, **refusal.members
             ) from None
 
-    return Edit(
-        action=edit.action, target=edit.target, words=edit.words, apply=apply, part=edit.part, gone=edit.gone
-    )
+    return replace(edit, apply=apply)

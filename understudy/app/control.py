@@ -22,6 +22,8 @@ from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import Collected, board_families, store_families
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
+from understudy.app.kill_watch import KillWatch
+from understudy.app.killed import Killed, kill_families
 from understudy.app.past import Past
 from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
@@ -35,7 +37,7 @@ from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import Rules, Settings, first_origins, store_text
+from understudy.config import KillFile, Rules, Settings, first_origins, store_text
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -83,6 +85,9 @@ class Control:
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
+        self._killed = Killed(
+            KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._store.record
+        )
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
         self._workers = Workers(
@@ -152,6 +157,7 @@ class Control:
             origins=self._settings.admin.origins,
         )
         server = AdminServer(admin)
+        KillWatch(self._killed.file, self._on_kill_file).begin()
         sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
         async with asyncio.TaskGroup() as tasks, sync:
             background = [
@@ -161,6 +167,7 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
+                tasks.create_task(self._killed.run(ready=self._is_loaded)),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
@@ -284,12 +291,19 @@ class Control:
             else:
                 self._put_in_force()
 
+    def _on_kill_file(self) -> None:
+        """Workers see it by themselves; here it is answered to SDKs, and noted in the audit."""
+        self._killed.note(time.time())
+        if self._is_loaded.is_set():
+            self._put_in_force()
+
     def _put_in_force(self) -> None:
         rules = self._book.parsed
         self._revision += 1
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
-        self.succession.put(version=self._book.version, rules=rules, at=self._book.stored_at)
+        told = self._killed.file.kills.laid_over(rules)
+        self.succession.put(version=self._book.version, rules=told, at=self._book.stored_at)
 
     # -- ControlPlane ------------------------------------------------------------------------------------
 
@@ -429,6 +443,9 @@ class Control:
                 "detail": f"{applied} of {expected} workers have version {self._book.version}",
             },
         }
+        if said := self._killed.said(self._book.parsed):
+            # Told, so that nobody forgets it; no reason to send the traffic elsewhere.
+            checks["kill_file"] = {"ok": True, "detail": said}
         return Readiness(ready=all(check["ok"] for check in checks.values()), checks=checks)
 
     def collect(self) -> Iterator[Metric]:
@@ -445,5 +462,6 @@ class Control:
         connected = GaugeMetricFamily("understudy_workers_connected", "Workers on the link.")
         connected.add_metric([], self._workers.at_version(0)[0])
         yield connected
+        yield from kill_families(self._killed.file, self._book.parsed)
         yield from board_families(self._runtime.board)
         yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))

@@ -83,7 +83,7 @@ async def test_a_flag_is_read_with_its_version(api: httpx.AsyncClient) -> None:
 
 async def test_put_creates_and_then_replaces(api: httpx.AsyncClient, book: BookControl) -> None:
     """201 and 200; what others wrote stays; the audit and the history name flag, author and reason."""
-    made = await api.put(f"{FLAGS}/new", json=NEW, headers={"X-Reason": "für später".encode()})
+    made = await api.put(f"{FLAGS}/new", json=NEW, headers=[(b"X-Reason", "für später".encode())])
     assert (made.status_code, made.headers["etag"]) == (201, '"2"')
     assert (made.json()["version"], made.json()["applied"]) == (2, 2)
     assert made.json()["flag"] == {"key": "new", "killed": False, **NEW}
@@ -349,11 +349,12 @@ def test_who_grows_at_the_cost_of_the_stable_variant_keeps_its_units(
 ) -> None:
     """Whatever the others have, and whichever end the stable one stands at."""
     names = [f"t{at}" for at in range(len(before))]
-    treatments = [[name, weight] for name, weight in zip(names, before, strict=True)]
-    stable = [["s", 200 - sum(before)]]
-    entries = [*treatments, *stable] if is_last else [*stable, *treatments]
+    treatments = dict(zip(names, before, strict=True))
+    stable = {"s": 200 - sum(before)}
+    ordered = treatments | stable if is_last else stable | treatments
+    entries = [list(entry) for entry in ordered.items()]
     one = names[grown % len(names)]
-    weights = dict(entries) | {one: dict(treatments)[one] + by, "s": 200 - sum(before) - by}
+    weights = ordered | {one: treatments[one] + by, "s": 200 - sum(before) - by}
     flag = {
         "variants": {name: name for name in (*names, "s")},
         "defaultVariant": "s",
