@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import typer
 
 from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
-from understudy.cli.commands import DocumentFormat, Flag, Reason, kill, print_change, revive
+from understudy.cli.commands import DocumentFormat, Reason, kill, print_change, revive
 from understudy.cli.flag_app import flag_app as flag_app
 from understudy.cli.frame import CommandError, ExitCode
 
@@ -42,6 +42,7 @@ class Listed(StrEnum):
     KILLED = "KILLED"
 
 
+Flag = Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)]
 Format = Annotated[Form, typer.Option("--format", help="For people, or JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change, and who would move.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on without asking.")]
