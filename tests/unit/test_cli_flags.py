@@ -401,3 +401,20 @@ def test_another_file_is_refused(text: str) -> None:
     result = run("flags", "import", "-", "--admin", "http://127.0.0.1:1", input=text)
     assert result.exit_code == 1
     assert "error: " in result.stderr
+
+
+def test_stale_flags_are_listed(url: str, control: BookControl) -> None:
+    """With why and what to do; what is not known is said, not guessed."""
+    assert run("flag", "weights", "shop", "canary=100", "stable=0", "--yes", "--admin", url).exit_code == 0
+    result = run("flags", "stale", "--admin", url)
+    assert result.exit_code == 0
+    assert "old\n  archived for 30 days\n    delete it: DELETE /api/v1/flags/old\n" in result.stdout
+    assert "shop  (ann)\n  everybody has had canary for 30 days\n" in result.stdout
+    assert result.stderr.startswith("warning: usage unknown: ")
+    told = json.loads(run("flags", "stale", "--days", "7", "--format", "json", "--admin", url).stdout)
+    assert told["days"] == 7
+    assert list(told["unknown"]) == ["usage"]
+    assert {one["flag"]: [reason["kind"] for reason in one["reasons"]] for one in told["flags"]} == {
+        "old": ["archived"],
+        "shop": ["settled"],
+    }

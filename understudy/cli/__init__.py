@@ -1,8 +1,10 @@
 """The command line: arguments in, text out."""
 
+from understudy.cli import flag_stale as _flag_stale  # noqa: F401 - its commands join the group
+from understudy.cli import flag_transfer as _flag_transfer  # noqa: F401
 from understudy.cli.audited import audit_app
 from understudy.cli.commands import app, main, rules_app
-from understudy.cli.flag_transfer import flag_app
+from understudy.cli.flag_app import flag_app
 from understudy.cli.samples import samples_app
 from understudy.cli.tokens import token_app
 from understudy.cli.versions import diff, history, restore

@@ -13,7 +13,7 @@ import typer
 
 from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
 from understudy.cli.commands import DocumentFormat, Reason, kill, print_change, revive
-from understudy.cli.flag_app import flag_app as flag_app
+from understudy.cli.flag_app import flag_app
 from understudy.cli.frame import CommandError, ExitCode
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import typer
 
 from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
 from understudy.cli.commands import Reason, print_change
-from understudy.cli.flag_app import flag_app as flag_app
+from understudy.cli.flag_app import flag_app
 from understudy.cli.flag_commands import DryRun, Form, Format, Yes, read_mapping
 from understudy.cli.frame import CommandError, ExitCode, complain
 

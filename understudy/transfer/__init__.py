@@ -5,6 +5,7 @@ from understudy.transfer.growthbook import read_growthbook
 from understudy.transfer.imported import FORMATS, Imported
 from understudy.transfer.merging import Merged, Mode, merged
 from understudy.transfer.reading import kind_of, read_flags
+from understudy.transfer.stale import Stale, Use, stale_flags
 from understudy.transfer.unleash import read_unleash
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "Imported",
     "Merged",
     "Mode",
+    "Stale",
+    "Use",
     "kind_of",
     "lost_in_flagd",
     "merged",
@@ -19,5 +22,6 @@ __all__ = [
     "read_flags",
     "read_growthbook",
     "read_unleash",
+    "stale_flags",
     "write_flagd",
 ]
