@@ -283,18 +283,11 @@ def get_rules(
 
     api = AdminApi(admin, token)
     answer = api.get(rules_path(environment))
-    document = {"version": int(_version_in(answer.headers.get("etag", ""))), **api.json(answer)}
+    document = {"version": api.version(answer), **api.json(answer)}
     if form is DocumentFormat.JSON:
         print_json(document)
     else:
         print_document(write_yaml(document))
-
-
-def _version_in(tag: str) -> str:
-    text = tag.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdigit()):
-        raise CommandError(f"the admin API named no version: ETag {tag!r}", code=ExitCode.UNREACHABLE)
-    return text
 
 
 @rules_app.command("put")

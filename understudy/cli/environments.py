@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
-from understudy.cli.commands import AsJson, Flag, Reason
+from understudy.cli.commands import AsJson, Reason
 from understudy.cli.frame import CommandError, ExitCode, complain, end
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from understudy.cli.remote import AdminApi
+
+Flag = Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)]
 
 environments_app = typer.Typer(
     help="The environments of the store: dev, staging, prod.", no_args_is_help=True, rich_markup_mode=None

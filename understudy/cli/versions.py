@@ -1,9 +1,7 @@
 """`understudy rules history`, `diff` and `restore`: the versions of the rules document."""
 
-import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,6 +43,7 @@ def diff(
     environment: InEnvironment = "",
 ) -> None:
     """Say what changed from one version of the rules to another."""
+    from understudy.cli.flag_change import change_lines
     from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json, visible
 
@@ -53,7 +52,7 @@ def diff(
     if as_json:
         print_json(told)
         return
-    for line in _lines(told["changes"]):
+    for line in change_lines(told["changes"]):
         typer.echo(visible(line))
     if not told["changes"]:
         typer.echo(f"versions {before} and {after} say the same")
@@ -76,11 +75,3 @@ def restore(
     answer = api.post(f"{rules_path(environment)}/{version}/restore{query}", {})
     done = f"the rules are those of version {version} again"
     print_change(done, api.json(answer, key="version"), environment=environment)
-
-
-def _lines(changes: list[Mapping[str, Any]]) -> Iterator[str]:
-    for change in changes:
-        yield change["path"] or "(the whole document)"
-        for mark, side in (("-", "before"), ("+", "after")):
-            if side in change:
-                yield f"  {mark} {json.dumps(change[side], ensure_ascii=False)}"
