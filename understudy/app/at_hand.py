@@ -18,7 +18,7 @@ def rules_at_hand(settings: Settings) -> tuple[Rules, str]:
         # Heavy, and needed on the worst day only.
         from understudy.store.location import last_good
 
-        found = last_good(settings.store).read()
+        found = last_good(settings.store, environment=settings.environment).read()
         if found is not None:
             stored, _ = found
             try:
