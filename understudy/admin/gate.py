@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
+from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from understudy.access import Allowance, Caller, Role
+from understudy.access import Allowance, Caller, Role, words
 from understudy.admin.keyring import Keyring
 from understudy.admin.login_page import login_page
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import CALLER
-from understudy.admin.rights import ANYONE, NOTED, needed
+from understudy.admin.rights import ANYONE, NOTED, SHARED, TARGET, needed
 from understudy.admin.safety import SAFE_METHODS, values
 
 COOKIE: Final = "understudy_session"
@@ -53,21 +54,50 @@ class Gate:
                     await login_page(refusal)(scope, receive, send)
                     return
                 raise
-            if not caller.role.may(role):
-                detail = f"this needs the role {role}; {caller.name} is {caller.role}"
-                raise Refusal(403, detail, needed=str(role), role=str(caller.role))
-            if scope["method"] not in SAFE_METHODS and role != Role.VIEWER:
+            self._check(caller, role, scope)
+            target = self._check_target(caller, scope)
+            if scope["method"] not in SAFE_METHODS and (target or role) != Role.VIEWER:
                 self._check_pace(caller)
             scope[CALLER] = caller
             if action := NOTED.get((self._path, scope["method"])):
                 await self._keyring.note(action, caller)
         await self._app(scope, receive, send)
 
+    def _check(self, caller: Caller, role: Role, scope: Scope) -> None:
+        """Raises: Refusal 403 unless *caller* holds *role* wherever the request reads or changes."""
+        if self._path in SHARED:
+            _need(role, caller, caller.role_everywhere, "every environment")
+        else:
+            environment = asked_environment(scope, self._keyring)
+            _need(role, caller, caller.role_in(environment), environment)
+
+    def _check_target(self, caller: Caller, scope: Scope) -> Role | None:
+        """What is needed where something is carried to, if anything is. Raises: Refusal 403 without it."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        role = TARGET.get((self._path, method))
+        if role is not None:
+            for to in Request(scope).query_params.getlist("to"):
+                _need(role, caller, caller.role_in(to), to)
+        return role
+
     def _check_pace(self, caller: Caller) -> None:
         wait = self._allowance.wait_seconds(caller.name, time.monotonic())
         if wait > 0:
             seconds = str(max(1, math.ceil(wait)))
             raise Refusal(429, "too many changes at once", headers={"Retry-After": seconds})
+
+
+def _need(role: Role, caller: Caller, held: Role | None, where: str) -> None:
+    """Raises: Refusal 403 when *held*, what *caller* holds in *where*, is less than *role*."""
+    if held is None or not held.may(role):
+        place = f" in {where}" if caller.roles else ""
+        detail = f"this needs the role {role}{place}; {caller.name} is {words(caller.role, caller.roles)}"
+        raise Refusal(403, detail, needed=str(role), role=held and str(held))
+
+
+def asked_environment(scope: Scope, keyring: Keyring) -> str:
+    """The environment that the request in *scope* is about: its path names it, or it is this process's."""
+    return str(scope.get("path_params", {}).get("environment", keyring.environment))
 
 
 async def identify(scope: Scope, keyring: Keyring) -> Caller:

@@ -1,5 +1,6 @@
 """The rules document in force, as the control process keeps it: load, change, kill, revive."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -110,14 +111,14 @@ class Rulebook:
             )
         )
 
-    def _take(self, stored: StoredRules) -> None:
-        """Put *stored* in force, unless a newer version is."""
+    def _take(self, stored: StoredRules, *, read: Rules | None = None) -> None:
+        """Put *stored* in force, unless a newer version is. *read* is what it says, when that is known."""
         if stored.version < self.version:
             return
         self._stored = stored
         self.trouble = ""
         try:
-            self.parsed = parse_rules(stored.document, services=self._services, before=self.parsed)
+            self.parsed = read or parse_rules(stored.document, services=self._services, before=self.parsed)
         except ConfigError as error:
             self.trouble = f"rules version {stored.version} does not fit this configuration: {error}"
             self.parsed = self._stand_in(stored)
@@ -155,20 +156,29 @@ class Rulebook:
         reason: str,
         at: float,
         origin: str = "",
+        action: str = "rules.put",
+        target: str = "",
     ) -> StoredRules:
         """Check and store *document*. Raises `ConfigError`, `VersionConflict`, `StoreError`."""
-        self.current()
-        rules = parse_rules(document, services=self._services, before=self.parsed)
+        services = self._services
+        rules = await self.check(document)
         stored = await self._store.put_rules(
             rules.document,
             expected=expected,
             author=author,
             reason=reason,
             at=at,
-            deed=Deed(at=at, who=author, origin=origin, action="rules.put", reason=reason),
+            deed=Deed(at=at, who=author, origin=origin, action=action, target=target, reason=reason),
         )
-        self._take(stored)
+        # Unless a reload came in between: then it is looked at anew.
+        self._take(stored, read=rules if services is self._services else None)
         return stored
+
+    async def check(self, document: Any) -> Rules:
+        """What *document* says, as `put` would store it. Raises `ConfigError`, `StoreError`."""
+        self.current()
+        # In a thread: megabytes of rules would hold up probes and evidence.
+        return await asyncio.to_thread(parse_rules, document, services=self._services, before=self.parsed)
 
     async def kill(self, flag: str, *, author: str, reason: str, at: float, origin: str = "") -> StoredRules:
         """Put *flag* on its safe variant. Raises `FlagNotFound`, `StoreError`."""

@@ -20,6 +20,8 @@ FORGIVEN: Final = frozenset(VOLATILE_HEADERS | HOP_BY_HOP)
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Only these may be asked of the primary's version a second time."""
 
+NO_FIELDS: Final[frozenset[bytes]] = frozenset()
+
 TWIN_BYTES: Final = 64 * 1024
 """A longer answer is parsed anew: kept whole beside its body it would be held twice."""
 
@@ -61,6 +63,7 @@ class MirroredExchange:
         "query",
         "same_version",
         "targets",
+        "unseen",
     )
 
     def __init__(
@@ -84,6 +87,8 @@ class MirroredExchange:
         self.body_bytes = 0
         self.same_version: Target | None = None
         """Where the primary's version can be asked once more."""
+        self.unseen: frozenset[bytes] = NO_FIELDS
+        """Fields (lower case) that the primary's answer gets after it was seen: they are not compared."""
         self._open = 1  # the primary
         self.held = 0
         self.is_counted = True  # chosen before any answer is seen: see `Mirror.begin`
@@ -251,12 +256,25 @@ class MirroredExchange:
 
 
 def same_fields(mine: Sequence[tuple[bytes, bytes]], theirs: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Whether two field lists agree in order, names and values, volatile values forgiven."""
+    """Whether two field lists agree in names and values, volatile values forgiven.
+
+    Fields of one name in their order; those of different names in any, as servers differ in it and it means
+    nothing (RFC 9110 5.3).
+    """
     if len(mine) != len(theirs):
         return False
     for (name, value), (other, other_value) in zip(mine, theirs, strict=True):
         if name != other and name.lower() != other.lower():
-            return False
+            return by_name(mine) == by_name(theirs)
         if value != other_value and name.lower() not in FORGIVEN:
             return False
     return True
+
+
+def by_name(fields: Sequence[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """The values of each name, lower case; of volatile ones how many there are."""
+    table: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        lower = name.lower()
+        table.setdefault(lower, []).append(b"" if lower in FORGIVEN else value)
+    return table

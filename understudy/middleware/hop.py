@@ -1,0 +1,102 @@
+"""This hop, as the proxy is one: what is believed of those before it, and what the next is told."""
+
+import random
+import re
+from typing import Final
+
+from understudy.config import Settings
+from understudy.forwarding import RequestSpellings
+from understudy.middleware.request import AsgiRequest, Scope
+from understudy.proxy.forwarded import Forwarder
+from understudy.proxy.heads import CHUNKED, UNSIZED, Fields, Refused, read_fields, valid_host
+from understudy.tracing import RequestIds
+
+BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""What has no body unless its fields announce one, also in HTTP/2, where they need not."""
+
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+
+
+class Hop:
+    """Reads the fields of requests by the rules of the proxy, and writes what is added to them."""
+
+    def __init__(self, settings: Settings, via_id: bytes) -> None:
+        self.via_id = via_id
+        self._ids = (
+            RequestIds(settings.request_id.encode("ascii"), random.getrandbits)
+            if settings.request_id
+            else None
+        )
+        self._spellings = RequestSpellings(b"" if self._ids is None else self._ids.name)
+        self.believes = bool(settings.trusted_proxies)
+        """Whether any peer's word on the hops before it counts."""
+        self._forwarders = {
+            version: Forwarder(
+                trusted=settings.trusted_proxies,
+                form=settings.forwarded,
+                via_field=b"Via: %b %b\r\n" % (version.encode("ascii"), via_id),
+            )
+            for version in ("1.1", "1.0", "2", "3")
+        }
+        self._forwarder = self._forwarders["1.1"]
+
+    def find_client(self, request: AsgiRequest, scope: Scope) -> None:
+        """Put the client's own address in *request* when a trusted proxy tells it."""
+        try:
+            peer = _peer(scope)
+            if self._trusts(peer):
+                fields = self.read(request, scope)
+                request.client_ip = self._forwarder.way(fields, peer, _scheme(scope)).client_ip
+        except (Refused, ValueError):
+            pass  # nothing that could be believed
+
+    def read(self, request: AsgiRequest, scope: Scope) -> Fields:
+        """What the fields of *request* say. Raises `Refused` for what the proxy would refuse."""
+        headers = request.headers
+        for name, value in headers:
+            if name == b"content-length" and not _LENGTH.fullmatch(value):
+                raise Refused(400, "bad_request", "Content-Length is not a number")
+        fields = read_fields(
+            headers, via_id=self.via_id, trusted=self._trusts(_peer(scope)), spellings=self._spellings
+        )
+        if fields.host is not None:
+            valid_host(fields.host)
+        if fields.length == UNSIZED and request.method not in BODILESS and not _is_http1(scope):
+            fields.length = CHUNKED
+        return fields
+
+    def added(self, scope: Scope, fields: Fields, authority: bytes) -> bytes:
+        """The lines for the next hop: whence the request came, its id, and *authority* if it names none."""
+        forwarder = self._forwarders.get(scope.get("http_version", "1.1"), self._forwarder)
+        peer = _peer(scope)
+        if self._trusts(peer):
+            lines = forwarder.way(fields, peer, _scheme(scope)).lines
+        else:
+            lines = forwarder.lines(peer, _scheme(scope), fields.host or b"")
+        if self._ids is not None and not fields.request_id:
+            lines += self._ids.line()
+        return lines if fields.host is not None else b"Host: %b\r\n%b" % (authority, lines)
+
+    def _trusts(self, peer: str) -> bool:
+        if not self.believes:
+            return False
+        try:
+            return self._forwarder.trusts(peer) if peer else self._forwarder.trusts_unix
+        except ValueError:
+            return False  # a server that names its peers in its own way
+
+
+def _peer(scope: Scope) -> str:
+    """The address at the other end of the connection."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _scheme(scope: Scope) -> bytes:
+    scheme: str = scope.get("scheme", "http")
+    return scheme.encode("ascii", "replace")
+
+
+def _is_http1(scope: Scope) -> bool:
+    """Whether the fields of a request tell how long its body is."""
+    return scope.get("http_version", "1.1") in ("1.0", "1.1")
