@@ -147,6 +147,7 @@ class Control:
             self,
             stopping=self._stop,
             recordings=self._recordings,
+            evidence=self._intake,
             keyring=self._keyring,
             origins=self._settings.admin.origins,
         )
