@@ -19,6 +19,7 @@ from understudy.admin.environments import Environments
 from understudy.admin.events import EventEndpoints
 from understudy.admin.flag_resources import FlagResources
 from understudy.admin.flag_route import ActionRoute, FlagRoute
+from understudy.admin.evidence import EvidenceEndpoints, EvidencePlane
 from understudy.admin.flags import FlagEndpoints
 from understudy.admin.gate import guard_routes
 from understudy.admin.guard import Guard
@@ -55,6 +56,7 @@ def create_admin(
     hosts: Collection[str] = (),
     stopping: asyncio.Event | None = None,
     recordings: RecordingPlane | None = None,
+    evidence: EvidencePlane | None = None,
     origins: Collection[str] = (),
     keyring: Keyring | None = None,
     environments: Environments | None = None,
@@ -78,7 +80,7 @@ def create_admin(
     processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
     samples, compare = SampleEndpoints(control), CompareEndpoints(control)
     events = EventEndpoints(control, stopping=stopping)
-    recorded = RecordingEndpoints(recordings)
+    recorded, told = RecordingEndpoints(recordings), EvidenceEndpoints(evidence)
     decider = Decider(control, clock=time.time)
     decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(control), OfrepEndpoints(decider)
     turns = OfrepEventEndpoints(control, stopping=stopping)
@@ -127,6 +129,7 @@ def create_admin(
                 Route("/api/v1/report/events", events.events),
                 Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
                 Route("/api/v1/recordings", recorded.recordings, methods=["POST", "DELETE"]),
+                Route("/api/v1/evidence", told.evidence, methods=["GET", "POST"]),
                 Route("/api/v1/decide/{flag}/{unit:path}", decide.decide),
                 Route("/api/v1/sync/flags.json", sync.definition),
                 Route("/ofrep/v1/evaluate/flags", ofrep.flags, methods=["POST"]),

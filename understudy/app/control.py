@@ -157,6 +157,7 @@ class Control:
             self,
             stopping=self._stop,
             recordings=self._recordings,
+            evidence=self._intake,
             keyring=self._keyring,
             environments=self._environments,
             origins=self._settings.admin.origins,
