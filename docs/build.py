@@ -54,7 +54,8 @@ def _helps(command: Any, name: str, parent: Any = None) -> Iterator[tuple[str, s
     )
     yield context.command_path, command.get_help(context)
     for inner in getattr(command, "commands", {}).values():
-        yield from _helps(inner, inner.name, context)
+        if not inner.hidden:
+            yield from _helps(inner, inner.name, context)
 
 
 def configuration() -> str:
