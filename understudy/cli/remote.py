@@ -63,9 +63,10 @@ class AdminApi:
         parameters = {**({"reason": reason} if reason else {}), **({"dry_run": "true"} if is_dry else {})}
         return self._ask(method, path, json=document, headers=headers, params=parameters)
 
-    def post(self, path: str, document: object) -> httpx.Response:
-        """The answer to POST *path*. Raises: CommandError."""
-        return self._ask("POST", path, json=document)
+    def post(self, path: str, document: object, *, if_match: str = "") -> httpx.Response:
+        """The answer to POST *path*. Raises: CommandError, ConfigError."""
+        headers = {"If-Match": if_match} if if_match else {}
+        return self._ask("POST", path, json=document, headers=headers)
 
     def delete(self, path: str, **parameters: str) -> httpx.Response:
         """The answer to DELETE *path*. Raises: CommandError."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
+from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken, InEnvironment, rules_path
 from understudy.cli.commands import AsJson, Reason, print_change
 
 Version = Annotated[int, typer.Argument(min=1, metavar="VERSION", show_default=False)]
@@ -18,13 +18,14 @@ def history(
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     as_json: AsJson = False,
+    environment: InEnvironment = "",
 ) -> None:
     """List who changed the rules, when and why, newest first."""
     from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json, visible
 
     api = AdminApi(admin, token)
-    told = api.json(api.get(f"/api/v1/rules/history?limit={limit}"), key="versions")
+    told = api.json(api.get(f"{rules_path(environment)}/history?limit={limit}"), key="versions")
     if as_json:
         print_json(told)
         return
@@ -39,6 +40,7 @@ def diff(
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     as_json: AsJson = False,
+    environment: InEnvironment = "",
 ) -> None:
     """Say what changed from one version of the rules to another."""
     from understudy.cli.flag_change import change_lines
@@ -46,7 +48,7 @@ def diff(
     from understudy.cli.screen import print_json, visible
 
     api = AdminApi(admin, token)
-    told = api.json(api.get(f"/api/v1/rules/{before}/diff/{after}"), key="changes")
+    told = api.json(api.get(f"{rules_path(environment)}/{before}/diff/{after}"), key="changes")
     if as_json:
         print_json(told)
         return
@@ -57,7 +59,11 @@ def diff(
 
 
 def restore(
-    version: Version, admin: Admin = DEFAULT_ADMIN, token: ApiToken = "", reason: Reason = ""
+    version: Version,
+    admin: Admin = DEFAULT_ADMIN,
+    token: ApiToken = "",
+    reason: Reason = "",
+    environment: InEnvironment = "",
 ) -> None:
     """Make an earlier version the newest one again. Flags that are killed now stay killed."""
     from urllib.parse import urlencode
@@ -66,5 +72,6 @@ def restore(
 
     api = AdminApi(admin, token)
     query = f"?{urlencode({'reason': reason})}" if reason else ""
-    answer = api.post(f"/api/v1/rules/{version}/restore{query}", {})
-    print_change(f"the rules are those of version {version} again", api.json(answer, key="version"))
+    answer = api.post(f"{rules_path(environment)}/{version}/restore{query}", {})
+    done = f"the rules are those of version {version} again"
+    print_change(done, api.json(answer, key="version"), environment=environment)
