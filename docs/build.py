@@ -120,6 +120,9 @@ def _endpoint(route: Any) -> Iterator[str]:
     from understudy.admin.rights import needed
 
     path = str(route.path).replace(":path", "")
+    if not hasattr(route, "methods"):
+        yield f"| `{path}` | WebSocket | {needed(route.path, 'GET')} | {_cell(route.endpoint.__doc__ or '')} |"
+        return
     for method in sorted(route.methods - {"HEAD"}):
         role = needed(route.path, method)
         yield f"| `{path}` | `{method}` | {role} | {_cell(route.endpoint.__doc__ or '')} |"

@@ -1,6 +1,6 @@
 """The four roles, each of which may do what the one before it may, and more."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -23,8 +23,15 @@ _RANK: Final = {role: rank for rank, role in enumerate(Role)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks: ``name`` for the history, ``role``, and the address that it came from."""
+    """Who asks: ``name`` for the history, ``role``, and the address that it came from.
+
+    ``selector`` is that of the token, ``session`` the key of the session; ``ends_at`` is when it is let in no
+    more (Unix seconds; 0: not foreseen).
+    """
 
     name: str
     role: Role
     origin: str = ""
+    selector: str = field(default="", compare=False)
+    session: str = field(default="", compare=False)
+    ends_at: float = field(default=0.0, compare=False)

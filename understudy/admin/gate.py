@@ -2,11 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from understudy.access import Allowance, Caller, Role
@@ -21,15 +19,6 @@ COOKIE: Final = "understudy_session"
 WRITES_A_SECOND: Final = 100.0
 WRITES_AT_ONCE: Final = 300.0
 """Far above what people and pipelines do; a loop gone wild does not fill the store."""
-
-
-def guard_routes(routes: Iterable[Route], keyring: Keyring) -> list[Route]:
-    """*routes*, each behind a gate of its own: one that is forgotten in the table lets nobody through."""
-    allowance = Allowance(rate=WRITES_A_SECOND, burst=WRITES_AT_ONCE)
-    guarded = list(routes)
-    for route in guarded:
-        route.app = Gate(route.app, path=route.path, keyring=keyring, allowance=allowance)
-    return guarded
 
 
 class Gate:
@@ -53,9 +42,7 @@ class Gate:
                     await login_page(refusal)(scope, receive, send)
                     return
                 raise
-            if not caller.role.may(role):
-                detail = f"this needs the role {role}; {caller.name} is {caller.role}"
-                raise Refusal(403, detail, needed=str(role), role=str(caller.role))
+            check_role(caller, Role(role))
             if scope["method"] not in SAFE_METHODS and role != Role.VIEWER:
                 self._check_pace(caller)
             scope[CALLER] = caller
@@ -68,6 +55,13 @@ class Gate:
         if wait > 0:
             seconds = str(max(1, math.ceil(wait)))
             raise Refusal(429, "too many changes at once", headers={"Retry-After": seconds})
+
+
+def check_role(caller: Caller, role: Role) -> None:
+    """Raises: Refusal 403 when *caller* may not do what needs *role*."""
+    if not caller.role.may(role):
+        detail = f"this needs the role {role}; {caller.name} is {caller.role}"
+        raise Refusal(403, detail, needed=str(role), role=str(caller.role))
 
 
 async def identify(scope: Scope, keyring: Keyring) -> Caller:

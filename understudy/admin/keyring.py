@@ -36,7 +36,10 @@ from understudy.store import AccessStore
 
 log = logging.getLogger("understudy.control")
 
-REFRESH_SECONDS: Final = 5.0
+REFRESH_SECONDS: Final = 4.0
+"""So that what another process revokes is refused, and its open streams are cut, within 5 s."""
+LOOKED_SECONDS: Final = 4.0
+"""How often an open stream looks whether its token still holds, whatever is heard meanwhile."""
 FIRST_SECONDS: Final = 0.5
 """How soon the tokens are asked for again while none could be read yet, so that nobody gets in."""
 SESSION_SECONDS: Final = 12 * 3600.0
@@ -82,6 +85,7 @@ class Keyring:
             self._tokens = {token.selector: token for token in tokens}
         self._used: dict[str, float] = {}
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._turned = asyncio.Event()
         self.backoff = Backoff()
 
     # -- what is known -------------------------------------------------------------------------------
@@ -108,7 +112,9 @@ class Keyring:
         except StoreError:
             self._used = used | self._used
             raise
-        self._tokens = {token.selector: token for token in await self.store.tokens()}
+        known, self._tokens = self._tokens, {token.selector: token for token in await self.store.tokens()}
+        if known is None or _ends(known) != _ends(self._tokens):
+            self._turn()
 
     async def begin(self) -> None:
         """Read the tokens if that takes no time; else `run` does, and nobody is let in before.
@@ -157,6 +163,35 @@ class Keyring:
         except UnknownKey as error:
             raise unauthorized(str(error)) from None
 
+    async def ended(self, caller: Caller) -> None:
+        """Return once *caller* is let in no more: its token is revoked or has expired, its session is over.
+
+        While no token exists everybody is let in, until the first one is made.
+        """
+        while self._holds(caller):
+            turned, left = self._turned, caller.ends_at - self._clock()
+            wait = min(max(left, 0.0), LOOKED_SECONDS) if caller.ends_at else LOOKED_SECONDS
+            try:
+                async with asyncio.timeout(wait):
+                    await turned.wait()
+            except TimeoutError:
+                pass
+
+    def _holds(self, caller: Caller) -> bool:
+        now = self._clock()
+        if (caller.ends_at and now >= caller.ends_at) or (
+            caller.session and caller.session not in self._sessions
+        ):
+            return False
+        if not caller.selector:
+            return bool(caller.ends_at) or self.is_open
+        token = self._known().get(caller.selector)
+        return token is not None and is_usable(token, now)
+
+    def _turn(self) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()
+
     def log_in(self, *, peer: str, text: str) -> tuple[str, Caller]:
         """The name of a new session of the token *text*, and whose it is. Raises: Refusal, StoreError."""
         self._known()
@@ -176,7 +211,8 @@ class Keyring:
 
     def log_out(self, session: str) -> None:
         """End *session*, if there is one."""
-        self._sessions.pop(_key(session), None)
+        if self._sessions.pop(_key(session), None) is not None:
+            self._turn()
 
     def _bearer(self, peer: str, field: str) -> Caller:
         scheme, _, text = field.partition(" ")
@@ -206,18 +242,22 @@ class Keyring:
             wait = self.backoff.wait_seconds((peer, "."), now)
             self.backoff.failed((peer, "."), now)
             raise (_too_often(wait) if wait > 0 else unauthorized(str(error))) from None
-        return Caller(name=f"{claims.subject} ({issuer.trust.issuer})", role=claims.role, origin=peer)
+        name = f"{claims.subject} ({issuer.trust.issuer})"
+        return Caller(name=name, role=claims.role, origin=peer, ends_at=claims.expires_at)
 
     def _of_session(self, peer: str, name: str) -> Caller:
         now = self._clock()
         session = self._sessions.get(_key(name))
         token = self._known().get(session.selector) if session else None
         if session is not None and session.caller is not None and now < session.ends_at:
-            return replace(session.caller, origin=peer)
+            return replace(session.caller, origin=peer, session=_key(name), ends_at=session.ends_at)
         if session is None or token is None or now >= session.ends_at:
             self.log_out(name)
             raise unauthorized("the session has ended; log in again")
-        return self._caller(token, peer, now)
+        caller, ends_at = self._caller(token, peer, now), session.ends_at
+        if caller.ends_at:
+            ends_at = min(ends_at, caller.ends_at)
+        return replace(caller, session=_key(name), ends_at=ends_at)
 
     def _caller(self, token: Token, peer: str, now: float) -> Caller:
         if not is_usable(token, now):
@@ -225,7 +265,13 @@ class Keyring:
                 f"the token {token.selector} is {'revoked' if token.revoked_at else 'expired'}"
             )
         self._used[token.selector] = now
-        return Caller(name=f"{token.name} ({token.selector})", role=token.role, origin=peer)
+        return Caller(
+            name=f"{token.name} ({token.selector})",
+            role=token.role,
+            origin=peer,
+            selector=token.selector,
+            ends_at=token.expires_at,
+        )
 
     def _known(self) -> dict[str, Token]:
         if self._tokens is None:
@@ -329,6 +375,10 @@ def _is_loopback(peer: str) -> bool:
 def _deed(action: str, token: Token, by: Caller, now: float, reason: str) -> Deed:
     target = f"{token.name} ({token.selector}), {token.role}"
     return Deed(at=now, who=by.name, origin=by.origin, action=action, target=target, reason=reason)
+
+
+def _ends(tokens: dict[str, Token]) -> dict[str, tuple[float, float]]:
+    return {selector: (token.revoked_at, token.expires_at) for selector, token in tokens.items()}
 
 
 def _key(session: str) -> str:

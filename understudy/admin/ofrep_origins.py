@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from understudy.admin.safety import values
 
-_SHARED: Final = "/ofrep/"
+_SHARED: Final = ("/ofrep/", "/api/v1/stream")
 _ANY: Final = "*"
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST",
@@ -41,6 +41,10 @@ class SharedOrigins:
         if origin is None:
             await self._app(scope, receive, send)
             return
+        fields = [field for field in scope["headers"] if field[0] not in _HIDDEN]
+        if scope["type"] == "websocket":
+            await self._app({**scope, "headers": fields}, receive, send)
+            return
         sharing = {"Access-Control-Allow-Origin": origin}
         if scope["method"] == "OPTIONS" and values(scope["headers"], b"access-control-request-method"):
             headers = {**sharing, **_PREFLIGHT, "Vary": "Origin"}
@@ -57,12 +61,11 @@ class SharedOrigins:
                 headers.add_vary_header("Origin")
             await send(message)
 
-        fields = [field for field in scope["headers"] if field[0] not in _HIDDEN]
         await self._app({**scope, "headers": fields}, receive, send_shared)
 
     def _allowed(self, scope: Scope) -> str | None:
         """The Origin of a request that may pass; None where there is nothing to share."""
-        if scope["type"] != "http" or not self._origins or not scope["path"].startswith(_SHARED):
+        if not self._origins or "path" not in scope or not scope["path"].startswith(_SHARED):
             return None
         origins = values(scope["headers"], b"origin")
         if len(origins) != 1:

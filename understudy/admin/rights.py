@@ -44,6 +44,7 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/ofrep/v1/evaluate/flags/": {"POST": VIEWER},
     "/ofrep/v1/evaluate/flags/{key:path}": {"POST": VIEWER},
     "/ofrep/v1/sse": {"GET": VIEWER},
+    "/api/v1/stream": {"GET": VIEWER},
     "/api/v1/decide/{flag}/{unit:path}": {"GET": VIEWER},
     "/api/v1/sync/flags.json": {"GET": VIEWER},
     "/api/v1/report": {"GET": VIEWER, "DELETE": OPERATOR},

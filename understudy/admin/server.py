@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from understudy.admin.access import AccessEndpoints
 from understudy.admin.compare import CompareEndpoints
@@ -15,7 +15,7 @@ from understudy.admin.decide import DecideEndpoints
 from understudy.admin.decider import Decider
 from understudy.admin.events import EventEndpoints
 from understudy.admin.flags import FlagEndpoints
-from understudy.admin.gate import guard_routes
+from understudy.admin.gates import guard_routes
 from understudy.admin.guard import Guard
 from understudy.admin.health import HealthEndpoints
 from understudy.admin.keyring import Keyring
@@ -28,6 +28,7 @@ from understudy.admin.recordings import RecordingEndpoints, RecordingPlane
 from understudy.admin.report import ReportEndpoints
 from understudy.admin.rules import RulesEndpoints
 from understudy.admin.samples import SampleEndpoints
+from understudy.admin.stream_socket import STREAM_PATH, StreamSocket
 from understudy.admin.suggestions import SuggestionEndpoints
 from understudy.admin.sync import SyncEndpoints
 from understudy.admin.versions import VersionEndpoints
@@ -57,11 +58,12 @@ def create_admin(
     flags, report = FlagEndpoints(control), ReportEndpoints(control, keys)
     processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
     samples, compare = SampleEndpoints(control), CompareEndpoints(control)
-    events = EventEndpoints(control, stopping=stopping)
+    events = EventEndpoints(control, ended=keys.ended, stopping=stopping)
     recorded = RecordingEndpoints(recordings)
     decider = Decider(control, clock=time.time)
     decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(control), OfrepEndpoints(decider)
-    turns = OfrepEventEndpoints(control, stopping=stopping)
+    turns = OfrepEventEndpoints(control, ended=keys.ended, stopping=stopping)
+    stream = StreamSocket(control, ended=keys.ended, stopping=stopping)
     access, versions = AccessEndpoints(keys), VersionEndpoints(control)
     app = Starlette(
         routes=guard_routes(
@@ -93,6 +95,8 @@ def create_admin(
                 Route("/ofrep/v1/evaluate/flags/", ofrep.flags, methods=["POST"]),
                 Route("/ofrep/v1/evaluate/flags/{key:path}", ofrep.flag, methods=["POST"]),
                 Route(EVENTS_PATH, turns.events),
+                Route(STREAM_PATH, stream.upgrade),
+                WebSocketRoute(STREAM_PATH, stream.listen),
                 Route("/static/{name}", report.static),
                 Route("/", report.page),
                 Route("/api/v1/access", access.access),

@@ -8,13 +8,14 @@ import pytest
 from admin_fakes import FakeControl
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from understudy.access import Caller, Role, flaws
 from understudy.admin import Keyring, create_admin
 from understudy.admin.gate import Gate
 from understudy.admin.keyring import MOST_SESSIONS, SESSION_SECONDS
 from understudy.admin.rights import ANYONE, RIGHTS, needed
+from understudy.admin.socket_gate import SocketGate
 from understudy.errors import StoreError
 from understudy.store import MemoryAccess
 
@@ -66,10 +67,15 @@ async def world() -> World:
 
 
 def routes(app: Starlette) -> list[Route]:
-    """All of them; nothing else may be mounted, which would have no gate."""
+    """All of HTTP; nothing else but sockets may be mounted, which would have no gate."""
     found = [route for route in app.routes if isinstance(route, Route)]
-    assert len(found) == len(app.routes)
+    assert len(found) + len(sockets(app)) == len(app.routes)
     return found
+
+
+def sockets(app: Starlette) -> list[WebSocketRoute]:
+    """All WebSockets."""
+    return [route for route in app.routes if isinstance(route, WebSocketRoute)]
 
 
 def hollow(app: Starlette) -> None:
@@ -85,6 +91,8 @@ def test_no_route_is_without_a_row_and_no_row_without_a_route(world: World) -> N
 
     assert {pair for pair in served if pair[1] != "HEAD"} == set(ROWS)
     assert all(isinstance(route.app, Gate) for route in routes(world.app))
+    assert {(route.path, "GET") for route in sockets(world.app)} == {("/api/v1/stream", "GET")}
+    assert all(isinstance(route.app, SocketGate) for route in sockets(world.app))
 
 
 def test_what_has_no_row_nobody_may() -> None:
