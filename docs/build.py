@@ -107,7 +107,7 @@ def admin() -> str:
     table = "\n".join(["| path | method | role | answer |", "|---|---|---|---|", *rows])
     return (
         f"{NOTE}# Admin API\n\nOn `admin.listen`, which is an address of this machine. Each path needs a role"
-        ": viewer, operator, editor or admin, each of which may do what the one before it may. Who asks shows"
+        ": evaluator, viewer, operator, editor or admin, each of which may do what the one before it may. Who asks shows"
         " a token (`Authorization: Bearer TOKEN`; `understudy token create`). Until the first token is made"
         " every user of the machine may do everything, and `GET /api/v1/access` says so. "
         "Errors are `application/problem+json` (RFC 9457). Every change of the rules makes a new version, "

@@ -1,4 +1,4 @@
-"""The four roles, each of which may do what the one before it may, and more."""
+"""The roles, each of which may do what the one before it may, and more."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -6,8 +6,14 @@ from typing import Final
 
 
 class Role(StrEnum):
-    """viewer reads; operator kills, reloads and forgets; editor changes rules; admin gives tokens."""
+    """evaluator asks for flags; viewer reads; operator kills, reloads and forgets; editor changes rules;
+    admin gives tokens.
 
+    An evaluator learns no rule, no report and no other flag than it asks for: a web page may carry its token,
+    which everybody who reads the page has then.
+    """
+
+    EVALUATOR = "evaluator"
     VIEWER = "viewer"
     OPERATOR = "operator"
     EDITOR = "editor"

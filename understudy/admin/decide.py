@@ -6,9 +6,10 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.access import Role
 from understudy.admin.decider import Decider
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import json_answer
+from understudy.admin.request import caller_of, json_answer
 from understudy.errors import FlagNotFound
 
 _PREFIX = b"/api/v1/decide/"
@@ -24,12 +25,14 @@ class DecideEndpoints:
         """What *flag* answers *unit*. Query parameters are the rest of the context, dotted ones inside.
 
         `rule` says in words why; `bucket`, `key` and `hash` are of the percentage that decided, if one did.
+        An evaluator is not told them.
         The flag is one segment of the path, percent-decoded; the unit is all that follows.
         """
         flag, unit = _named(request)
         deciding = await self._decider.deciding()
         if flag not in deciding.in_force.rules.flags:
-            raise FlagNotFound(flag, tuple(deciding.evaluator.keys))
+            is_public = caller_of(request).role is Role.EVALUATOR
+            raise FlagNotFound(flag, () if is_public else tuple(deciding.evaluator.keys))
         context = {**_attributes(request), "targetingKey": unit}
         found = deciding.evaluate(flag, context)
         body: dict[str, Any] = {
@@ -39,8 +42,9 @@ class DecideEndpoints:
             "value": found.value,
             "reason": found.reason,
         }
-        reasons = deciding.why(flag, context)
-        body |= {"rule": reasons.rule, "bucket": reasons.bucket, "key": reasons.key, "hash": reasons.hash}
+        if caller_of(request).role is not Role.EVALUATOR:
+            reasons = deciding.why(flag, context)
+            body |= {"rule": reasons.rule, "bucket": reasons.bucket, "key": reasons.key, "hash": reasons.hash}
         if found.error_code:
             body |= {"errorCode": found.error_code, "errorDetails": found.error_details}
         body["version"] = deciding.in_force.version

@@ -19,16 +19,20 @@ COOKIE: Final = "understudy_session"
 WRITES_A_SECOND: Final = 100.0
 WRITES_AT_ONCE: Final = 300.0
 """Far above what people and pipelines do; a loop gone wild does not fill the store."""
+EVALUATIONS_A_SECOND: Final = 20.0
+EVALUATIONS_AT_ONCE: Final = 200.0
+"""Of an evaluator's token, for each address: a page asks when it opens and when the rules turn, and an
+office behind one address opens some pages a second. Who takes the token out of a page cannot flood us."""
 
 
 class Gate:
     """Lets through to *app*, the endpoint at *path*, who may; the caller stands in the scope then."""
 
-    def __init__(self, app: ASGIApp, *, path: str, keyring: Keyring, allowance: Allowance) -> None:
+    def __init__(self, app: ASGIApp, *, path: str, keyring: Keyring, paces: "Paces") -> None:
         self._app = app
         self._path = path
         self._keyring = keyring
-        self._allowance = allowance
+        self._paces = paces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         role = needed(self._path, scope["method"])
@@ -42,19 +46,35 @@ class Gate:
                     await login_page(refusal)(scope, receive, send)
                     return
                 raise
-            check_role(caller, Role(role))
-            if scope["method"] not in SAFE_METHODS and role != Role.VIEWER:
-                self._check_pace(caller)
+            role = Role(role)
+            check_role(caller, role)
+            self._paces.check(
+                caller, is_change=scope["method"] not in SAFE_METHODS and role.may(Role.OPERATOR)
+            )
             scope[CALLER] = caller
             if action := NOTED.get((self._path, scope["method"])):
                 await self._keyring.note(action, caller)
         await self._app(scope, receive, send)
 
-    def _check_pace(self, caller: Caller) -> None:
-        wait = self._allowance.wait_seconds(caller.name, time.monotonic())
+
+class Paces:
+    """How often each caller may change something, and how often the token of a page may be used."""
+
+    def __init__(self) -> None:
+        self._changes = Allowance(rate=WRITES_A_SECOND, burst=WRITES_AT_ONCE)
+        self._evaluations = Allowance(rate=EVALUATIONS_A_SECOND, burst=EVALUATIONS_AT_ONCE)
+
+    def check(self, caller: Caller, *, is_change: bool) -> None:
+        """Raises: Refusal 429."""
+        now, wait = time.monotonic(), 0.0
+        if caller.role is Role.EVALUATOR:
+            wait = self._evaluations.wait_seconds(f"{caller.name} {caller.origin}", now)
+        elif is_change:
+            wait = self._changes.wait_seconds(caller.name, now)
         if wait > 0:
+            what = "changes" if is_change else "requests"
             seconds = str(max(1, math.ceil(wait)))
-            raise Refusal(429, "too many changes at once", headers={"Retry-After": seconds})
+            raise Refusal(429, f"too many {what} at once", headers={"Retry-After": seconds})
 
 
 def check_role(caller: Caller, role: Role) -> None:

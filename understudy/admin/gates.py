@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from starlette.routing import Route, WebSocketRoute
 
-from understudy.access import Allowance
-from understudy.admin.gate import WRITES_A_SECOND, WRITES_AT_ONCE, Gate
+from understudy.admin.gate import Gate, Paces
 from understudy.admin.keyring import Keyring
 from understudy.admin.socket_gate import SocketGate
 
@@ -14,11 +13,11 @@ Guarded = Route | WebSocketRoute
 
 def guard_routes(routes: Iterable[Guarded], keyring: Keyring) -> list[Guarded]:
     """*routes*, each behind a gate of its own: one that is forgotten in the table lets nobody through."""
-    allowance = Allowance(rate=WRITES_A_SECOND, burst=WRITES_AT_ONCE)
+    paces = Paces()
     guarded = list(routes)
     for route in guarded:
         if isinstance(route, WebSocketRoute):
-            route.app = SocketGate(route.app, path=route.path, keyring=keyring)
+            route.app = SocketGate(route.app, path=route.path, keyring=keyring, paces=paces)
         else:
-            route.app = Gate(route.app, path=route.path, keyring=keyring, allowance=allowance)
+            route.app = Gate(route.app, path=route.path, keyring=keyring, paces=paces)
     return guarded

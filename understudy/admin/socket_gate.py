@@ -11,7 +11,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from understudy.access import Caller
-from understudy.admin.gate import check_role, identify, peer, session
+from understudy.admin.gate import Paces, check_role, identify, peer, session
 from understudy.admin.keyring import Keyring
 from understudy.admin.problems import problem
 from understudy.admin.refusal import Refusal
@@ -32,8 +32,9 @@ _LATER: Final = 1013
 class SocketGate:
     """Lets through to *app*, the endpoint at *path*, who may; the caller stands in the scope then."""
 
-    def __init__(self, app: ASGIApp, *, path: str, keyring: Keyring) -> None:
+    def __init__(self, app: ASGIApp, *, path: str, keyring: Keyring, paces: Paces) -> None:
         self._app = app
+        self._paces = paces
         self._path = path
         self._keyring = keyring
         self._waiting = 0
@@ -91,6 +92,7 @@ class SocketGate:
             raise Refusal(403, "nobody may do this")
         if role != ANYONE:
             check_role(caller, role)
+        self._paces.check(caller, is_change=False)
         return caller
 
 

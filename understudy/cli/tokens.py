@@ -27,7 +27,10 @@ def create_token(
         Role,
         typer.Option(
             "--role",
-            help="viewer reads, operator kills and reloads, editor changes rules, admin does all.",
+            help=(
+                "evaluator asks for flags alone, viewer reads, operator kills and reloads, editor changes"
+                " rules, admin does all."
+            ),
         ),
     ] = Role.VIEWER,
     days: Annotated[
