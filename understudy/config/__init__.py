@@ -2,6 +2,7 @@
 
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings
+from understudy.config.exposures import ExposureSettings
 from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.origin_tls import client_context
@@ -43,6 +44,7 @@ __all__ = [
     "CertificateError",
     "Ejection",
     "EndpointSettings",
+    "ExposureSettings",
     "HealthCheck",
     "Layers",
     "Limits",
