@@ -9,7 +9,7 @@ from starlette.responses import Response
 from understudy.access import Role
 from understudy.admin.decider import Decider
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import caller_of, json_answer
+from understudy.admin.request import json_answer, role_of
 from understudy.errors import FlagNotFound
 
 _PREFIX = b"/api/v1/decide/"
@@ -31,7 +31,7 @@ class DecideEndpoints:
         flag, unit = _named(request)
         deciding = await self._decider.deciding()
         if flag not in deciding.in_force.rules.flags:
-            is_public = caller_of(request).role is Role.EVALUATOR
+            is_public = role_of(request) is Role.EVALUATOR
             raise FlagNotFound(flag, () if is_public else tuple(deciding.evaluator.keys))
         context = {**_attributes(request), "targetingKey": unit}
         found = deciding.evaluate(flag, context)
@@ -42,7 +42,7 @@ class DecideEndpoints:
             "value": found.value,
             "reason": found.reason,
         }
-        if caller_of(request).role is not Role.EVALUATOR:
+        if role_of(request) is not Role.EVALUATOR:
             reasons = deciding.why(flag, context)
             body |= {"rule": reasons.rule, "bucket": reasons.bucket, "key": reasons.key, "hash": reasons.hash}
         if found.error_code:

@@ -7,12 +7,12 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from understudy.access import Allowance, Caller, Role
+from understudy.access import Allowance, Caller, Role, words
 from understudy.admin.keyring import Keyring
 from understudy.admin.login_page import login_page
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import CALLER
-from understudy.admin.rights import ANYONE, NOTED, needed
+from understudy.admin.request import CALLER, HELD
+from understudy.admin.rights import ANYONE, NOTED, SHARED, needed
 from understudy.admin.safety import SAFE_METHODS, values
 
 COOKIE: Final = "understudy_session"
@@ -46,11 +46,10 @@ class Gate:
                     await login_page(refusal)(scope, receive, send)
                     return
                 raise
-            role = Role(role)
-            check_role(caller, role)
-            self._paces.check(
-                caller, is_change=scope["method"] not in SAFE_METHODS and role.may(Role.OPERATOR)
-            )
+            held = permitted(caller, role, scope, path=self._path, keyring=self._keyring)
+            is_change = scope["method"] not in SAFE_METHODS and Role(role).may(Role.OPERATOR)
+            self._paces.check(caller, held, is_change=is_change)
+            scope[HELD] = held
             scope[CALLER] = caller
             if action := NOTED.get((self._path, scope["method"])):
                 await self._keyring.note(action, caller)
@@ -64,10 +63,10 @@ class Paces:
         self._changes = Allowance(rate=WRITES_A_SECOND, burst=WRITES_AT_ONCE)
         self._evaluations = Allowance(rate=EVALUATIONS_A_SECOND, burst=EVALUATIONS_AT_ONCE)
 
-    def check(self, caller: Caller, *, is_change: bool) -> None:
-        """Raises: Refusal 429."""
+    def check(self, caller: Caller, held: Role, *, is_change: bool) -> None:
+        """*held* is the caller's role where it asks. Raises: Refusal 429."""
         now, wait = time.monotonic(), 0.0
-        if caller.role is Role.EVALUATOR:
+        if held is Role.EVALUATOR:
             wait = self._evaluations.wait_seconds(f"{caller.name} {caller.origin}", now)
         elif is_change:
             wait = self._changes.wait_seconds(caller.name, now)
@@ -77,11 +76,23 @@ class Paces:
             raise Refusal(429, f"too many {what} at once", headers={"Retry-After": seconds})
 
 
-def check_role(caller: Caller, role: Role) -> None:
-    """Raises: Refusal 403 when *caller* may not do what needs *role*."""
-    if not caller.role.may(role):
-        detail = f"this needs the role {role}; {caller.name} is {caller.role}"
-        raise Refusal(403, detail, needed=str(role), role=str(caller.role))
+def permitted(caller: Caller, role: Role, scope: Scope, *, path: str, keyring: Keyring) -> Role:
+    """The role of *caller* wherever the request reads or changes. Raises: Refusal 403 when it is below *role*."""
+    if path in SHARED:
+        held, where = caller.role_everywhere, " in every environment"
+    else:
+        environment = asked_environment(scope, keyring)
+        held, where = caller.role_in(environment), f" in {environment}"
+    if held is None or not held.may(role):
+        where = where if caller.roles else ""
+        detail = f"this needs the role {role}{where}; {caller.name} is {words(caller.role, caller.roles)}"
+        raise Refusal(403, detail, needed=str(role), role=held and str(held))
+    return held
+
+
+def asked_environment(scope: Scope, keyring: Keyring) -> str:
+    """The environment that the request in *scope* is about: its path names it, or it is this process's."""
+    return str(scope.get("path_params", {}).get("environment", keyring.environment))
 
 
 async def identify(scope: Scope, keyring: Keyring) -> Caller:

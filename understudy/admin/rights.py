@@ -55,6 +55,11 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
 }
 
 
+SHARED: Final = frozenset({"/api/v1/tokens", "/api/v1/tokens/{selector}", "/api/v1/audit"})
+"""Paths of what is not of one environment: they need the role in all of them. Who may make tokens for one
+could otherwise make one for all."""
+
+
 def needed(path: str, method: str) -> Needed | None:
     """What *method* of the route with template *path* needs; None when nobody may."""
     return RIGHTS.get(path, {}).get("GET" if method == "HEAD" else method)

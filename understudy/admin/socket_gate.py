@@ -11,7 +11,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from understudy.access import Caller
-from understudy.admin.gate import Paces, check_role, identify, peer, session
+from understudy.admin.gate import Paces, identify, peer, permitted, session
 from understudy.admin.keyring import Keyring
 from understudy.admin.problems import problem
 from understudy.admin.refusal import Refusal
@@ -42,7 +42,7 @@ class SocketGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if not _shows_nothing(scope) or self._keyring.is_open:
-                scope[CALLER] = self._checked(await identify(scope, self._keyring))
+                scope[CALLER] = self._checked(scope, await identify(scope, self._keyring))
             elif self._waiting >= MOST_WAITING:
                 raise Refusal(503, "too many who have not shown a token yet", headers={"Retry-After": "5"})
         except Refusal as refusal:
@@ -84,15 +84,15 @@ class SocketGate:
         caller = await self._keyring.learning(
             lambda: self._keyring.caller(peer=peer(scope), authorizations=[f"Bearer {token}"], session="")
         )
-        return self._checked(caller)
+        return self._checked(scope, caller)
 
-    def _checked(self, caller: Caller) -> Caller:
+    def _checked(self, scope: Scope, caller: Caller) -> Caller:
         role = needed(self._path, "GET")
         if role is None:
             raise Refusal(403, "nobody may do this")
         if role != ANYONE:
-            check_role(caller, role)
-        self._paces.check(caller, is_change=False)
+            held = permitted(caller, role, scope, path=self._path, keyring=self._keyring)
+            self._paces.check(caller, held, is_change=False)
         return caller
 
 

@@ -2,6 +2,7 @@
 
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings
+from understudy.config.environment import DEFAULT_ENVIRONMENT, ENVIRONMENT_PATTERN, read_environment
 from understudy.config.exposures import ExposureSettings
 from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
@@ -38,6 +39,8 @@ from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_ya
 
 __all__ = [
     "AUTO",
+    "DEFAULT_ENVIRONMENT",
+    "ENVIRONMENT_PATTERN",
     "MOST_BYTES",
     "AccessLogSettings",
     "AdminSettings",
@@ -73,6 +76,7 @@ __all__ = [
     "parse_settings",
     "parse_yaml",
     "postgres_place",
+    "read_environment",
     "read_file",
     "read_store",
     "redis_place",
