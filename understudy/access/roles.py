@@ -44,6 +44,7 @@ class Caller:
     """Who asks: ``name`` for the history, and the address that it came from.
 
     ``role`` is held in every environment that ``roles`` does not name; None: there the caller may do nothing.
+    ``flag_set`` is the one whose flags it may evaluate; empty: all.
     ``selector`` is that of the token, ``session`` the key of the session; ``ends_at`` is when it is let in no
     more (Unix seconds; 0: not foreseen).
     """
@@ -51,6 +52,7 @@ class Caller:
     name: str
     role: Role | None
     origin: str = ""
+    flag_set: str = ""
     selector: str = field(default="", compare=False)
     session: str = field(default="", compare=False)
     ends_at: float = field(default=0.0, compare=False)

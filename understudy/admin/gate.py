@@ -77,7 +77,7 @@ class Paces:
 
 
 def permitted(caller: Caller, role: Role, scope: Scope, *, path: str, keyring: Keyring) -> Role:
-    """The role of *caller* wherever the request reads or changes. Raises: Refusal 403 when it is below *role*."""
+    """The role of *caller* wherever the request reads or changes. Raises: 403 if it is below *role*."""
     if path in SHARED:
         held, where = caller.role_everywhere, " in every environment"
     else:
