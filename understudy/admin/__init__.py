@@ -1,6 +1,7 @@
 """The admin server: REST, metrics, probes, and the report as a page. Talks to a ControlPlane only."""
 
 from understudy.admin.control import Change, ControlPlane, Readiness, Reload
+from understudy.admin.exposures import ExposurePlane, Met
 from understudy.admin.in_force import Succession
 from understudy.admin.issuer import Issuer
 from understudy.admin.keyring import Keyring
@@ -9,8 +10,10 @@ from understudy.admin.server import create_admin
 __all__ = [
     "Change",
     "ControlPlane",
+    "ExposurePlane",
     "Issuer",
     "Keyring",
+    "Met",
     "Readiness",
     "Reload",
     "Succession",

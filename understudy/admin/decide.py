@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from understudy.access import Role
 from understudy.admin.decider import Decider
+from understudy.admin.exposures import ExposurePlane
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import json_answer, role_of
+from understudy.admin.request import caller_of, json_answer, role_of
 from understudy.errors import FlagNotFound
 
 _PREFIX = b"/api/v1/decide/"
@@ -18,8 +19,9 @@ _PREFIX = b"/api/v1/decide/"
 class DecideEndpoints:
     """``GET /api/v1/decide/{flag}/{unit}``."""
 
-    def __init__(self, decider: Decider) -> None:
+    def __init__(self, decider: Decider, exposures: ExposurePlane | None = None) -> None:
         self._decider = decider
+        self._exposures = exposures
 
     async def decide(self, request: Request) -> Response:
         """What *flag* answers *unit*. Query parameters are the rest of the context, dotted ones inside.
@@ -34,7 +36,11 @@ class DecideEndpoints:
             is_public = role_of(request) is Role.EVALUATOR
             raise FlagNotFound(flag, () if is_public else tuple(deciding.evaluator.keys))
         context = {**_attributes(request), "targetingKey": unit}
-        found = deciding.evaluate(flag, context)
+        found = deciding.evaluate(flag, context, selector=caller_of(request).flag_set)
+        if found.error_code == "FLAG_NOT_FOUND":
+            raise FlagNotFound(flag, ())
+        if self._exposures is not None and found.variant:
+            self._exposures.see(flag, found.variant, unit)
         body: dict[str, Any] = {
             "flag": flag,
             "unit": unit,

@@ -281,6 +281,7 @@ class Keyring:
             name=f"{token.name} ({token.selector})",
             role=token.role,
             roles=token.roles,
+            flag_set=token.flag_set,
             origin=peer,
             selector=token.selector,
             ends_at=token.expires_at,
@@ -302,6 +303,7 @@ class Keyring:
         by: Caller,
         reason: str = "",
         roles: Mapping[str, Role] | None = None,
+        flag_set: str = "",
     ) -> tuple[Token, str]:
         """A new token, and its text, which is kept nowhere. Raises: Refusal 409, 422; StoreError."""
         known = self._known()
@@ -321,6 +323,7 @@ class Keyring:
             name=name,
             role=role,
             roles=dict(roles or {}),
+            flag_set=flag_set,
             digest=digest(secret),
             created_at=now,
             created_by=by.name,

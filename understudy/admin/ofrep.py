@@ -4,6 +4,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from understudy.admin.decider import Decider
+from understudy.admin.exposures import ExposurePlane
 from understudy.admin.ofrep_answers import bulk, bulk_tag, failure
 from understudy.admin.ofrep_request import Asked, Unanswerable, asked, refused, tagged
 from understudy.admin.payload import JSON
@@ -22,8 +23,10 @@ class OfrepEndpoints:
     Both answer from the rules in force, with the store away too.
     """
 
-    def __init__(self, decider: Decider) -> None:
+    def __init__(self, decider: Decider, exposures: ExposurePlane | None = None) -> None:
+        """*exposures* is told of each flag that was asked for by itself: to ask for all is to meet none."""
         self._decider = decider
+        self._exposures = exposures
 
     async def flag(self, request: Request) -> Response:
         """One flag for one context. Its key is the rest of the path, percent-decoded once."""
@@ -45,6 +48,8 @@ class OfrepEndpoints:
             return Response(
                 failure(key, found), status_code=_STATUS.get(found.error_code, 400), media_type=JSON
             )
+        if self._exposures is not None and found.variant:
+            self._exposures.see(key, found.variant, str(who.context.get("targetingKey") or ""))
         return Response(deciding.written(key, found), media_type=JSON)
 
     async def flags(self, request: Request) -> Response:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from understudy.admin.ofrep_answers import coded, coding_of
 from understudy.admin.payload import JSON, json_bytes, read_body
 from understudy.admin.refusal import Refusal
+from understudy.admin.request import caller_of
 
 MOST_CONTEXT_BYTES: Final = 256 * 1024
 """A context is some attributes of one user; a list of a thousand ids has 40 KiB."""
@@ -55,9 +56,11 @@ async def asked(request: Request) -> Asked:
         canonical = orjson.dumps(context, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise Unanswerable("INVALID_CONTEXT", f"the context cannot be used: {error}") from None
-    return Asked(
-        context=context, canonical=canonical, selector=selector(request.headers.get("flagd-selector", ""))
-    )
+    wanted = selector(request.headers.get("flagd-selector", ""))
+    only = caller_of(request).flag_set
+    if only and wanted not in ("", only):
+        raise Unanswerable("GENERAL", f"this token is for the flag set {only!r} alone", status=403)
+    return Asked(context=context, canonical=canonical, selector=wanted or only)
 
 
 def _context(body: bytes) -> dict[str, Any]:

@@ -46,6 +46,8 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/ofrep/v1/sse": {"GET": EVALUATOR},
     "/api/v1/stream": {"GET": EVALUATOR},
     "/api/v1/decide/{flag}/{unit:path}": {"GET": EVALUATOR},
+    "/api/v1/exposures": {"POST": EVALUATOR, "DELETE": OPERATOR},
+    "/api/v1/usage": {"GET": VIEWER},
     "/api/v1/sync/flags.json": {"GET": VIEWER},
     "/api/v1/report": {"GET": VIEWER, "DELETE": OPERATOR},
     "/api/v1/report.html": {"GET": VIEWER},

@@ -14,6 +14,7 @@ from understudy.admin.control import ControlPlane
 from understudy.admin.decide import DecideEndpoints
 from understudy.admin.decider import Decider
 from understudy.admin.events import EventEndpoints
+from understudy.admin.exposures import ExposureEndpoints, ExposurePlane
 from understudy.admin.flags import FlagEndpoints
 from understudy.admin.gates import guard_routes
 from understudy.admin.guard import Guard
@@ -43,6 +44,7 @@ def create_admin(
     recordings: RecordingPlane | None = None,
     origins: Collection[str] = (),
     keyring: Keyring | None = None,
+    exposures: ExposurePlane | None = None,
 ) -> Starlette:
     """Return the admin server in front of *control*, to be run by any ASGI server.
 
@@ -61,7 +63,9 @@ def create_admin(
     events = EventEndpoints(control, ended=keys.ended, stopping=stopping)
     recorded = RecordingEndpoints(recordings)
     decider = Decider(control, clock=time.time)
-    decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(control), OfrepEndpoints(decider)
+    met = ExposureEndpoints(control, exposures)
+    sync = SyncEndpoints(control)
+    decide, ofrep = DecideEndpoints(decider, exposures), OfrepEndpoints(decider, exposures)
     turns = OfrepEventEndpoints(control, ended=keys.ended, stopping=stopping)
     stream = StreamSocket(control, ended=keys.ended, stopping=stopping)
     access, versions = AccessEndpoints(keys), VersionEndpoints(control)
@@ -90,6 +94,8 @@ def create_admin(
                 Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
                 Route("/api/v1/recordings", recorded.recordings, methods=["POST", "DELETE"]),
                 Route("/api/v1/decide/{flag}/{unit:path}", decide.decide),
+                Route("/api/v1/exposures", met.exposures, methods=["POST", "DELETE"]),
+                Route("/api/v1/usage", met.usage),
                 Route("/api/v1/sync/flags.json", sync.definition),
                 Route("/ofrep/v1/evaluate/flags", ofrep.flags, methods=["POST"]),
                 Route("/ofrep/v1/evaluate/flags/", ofrep.flags, methods=["POST"]),

@@ -20,6 +20,7 @@ from understudy.access import Deed
 from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import Collected, board_families, store_families
+from understudy.app.exposures import Exposed
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
 from understudy.app.past import Past
@@ -84,8 +85,13 @@ class Control:
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
+        self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
         self._workers = Workers(
-            on_batch=self._on_batch, on_ahead=self._on_ahead, past=past, on_reel=self._recordings.heard
+            on_batch=self._on_batch,
+            on_ahead=self._on_ahead,
+            past=past,
+            on_reel=self._recordings.heard,
+            on_exposures=self._exposed.heard,
         )
         self._assessor = Assessor(
             Comparison(settings.rules.compare),
@@ -149,6 +155,7 @@ class Control:
             recordings=self._recordings,
             keyring=self._keyring,
             origins=self._settings.admin.origins,
+            exposures=self._exposed,
         )
         server = AdminServer(admin)
         sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
@@ -160,6 +167,7 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
+                tasks.create_task(self._keep_exposures()),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
@@ -171,6 +179,9 @@ class Control:
             await serving
             link.close()
             await self._intake.finish(LAST_BATCHES_SECONDS)
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(LAST_BATCHES_SECONDS):
+                    await self._exposed.flush()
             for task in background:
                 task.cancel()
         try:
@@ -218,6 +229,10 @@ class Control:
     async def _keep_keyring(self) -> None:
         await self._is_loaded.wait()
         await self._keyring.run()
+
+    async def _keep_exposures(self) -> None:
+        await self._is_loaded.wait()
+        await self._exposed.run()
 
     async def _follow(self) -> None:
         """Put in force what other control processes store; theirs and ours have one store."""
@@ -364,6 +379,8 @@ class Control:
         deed = Deed(at=time.time(), who=author, origin=origin, action="samples.forget", target=whose)
         with self._trouble.watched(is_write=True):
             forgotten = await self._intake.forget_samples(unit=unit, deed=deed)
+            if unit is not None:
+                await self._exposed.forget(unit=unit, author=author, origin=origin)
         self._revision += 1
         return forgotten
 
@@ -417,6 +434,14 @@ class Control:
         for pair, n in self._intake.differences.items():
             differences.add_metric(list(pair), n)
         yield differences
+        dropped = CounterMetricFamily(
+            "understudy_exposures_lost",
+            "Exposures that the control process could not keep.",
+            labels=["reason"],
+        )
+        for reason, n in self._exposed.dropped.items():
+            dropped.add_metric([reason], n)
+        yield dropped
         age = GaugeMetricFamily("understudy_rules_age_seconds", "Since the rules in force were stored.")
         age.add_metric([], max(0.0, time.time() - self._book.stored_at) if self._book.is_loaded else 0.0)
         yield age

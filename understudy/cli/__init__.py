@@ -1,7 +1,9 @@
 """The command line: arguments in, text out."""
 
+from understudy.cli import flag_usage as _flag_usage  # noqa: F401 - its commands join the group
 from understudy.cli.audited import audit_app
 from understudy.cli.commands import app, main, rules_app
+from understudy.cli.flag_app import flag_app
 from understudy.cli.samples import samples_app
 from understudy.cli.tokens import token_app
 from understudy.cli.versions import diff, history, restore
@@ -9,6 +11,8 @@ from understudy.cli.versions import diff, history, restore
 app.add_typer(samples_app, name="samples")
 app.add_typer(token_app, name="token")
 app.add_typer(audit_app, name="audit")
+app.add_typer(flag_app, name="flag")
+app.add_typer(flag_app, name="flags", hidden=True)
 for command in (history, diff, restore):
     rules_app.command()(command)
 

@@ -33,6 +33,12 @@ def create_token(
             ),
         ),
     ] = Role.VIEWER,
+    flag_set: Annotated[
+        str,
+        typer.Option(
+            "--flag-set", metavar="NAME", help="An evaluator of the flags with this flagSetId alone."
+        ),
+    ] = "",
     days: Annotated[
         int, typer.Option("--days", min=0, max=3650, metavar="N", help="It ends after so many; 0: never.")
     ] = 0,
@@ -47,7 +53,8 @@ def create_token(
 
     api = AdminApi(admin, token)
     was_open = not token
-    wanted = {"name": name, "role": role.value, "expires_in_days": days, "reason": reason}
+    held: dict[str, str] = {"flag_set": flag_set} if flag_set else {}
+    wanted = {**held, "name": name, "role": role.value, "expires_in_days": days, "reason": reason}
     made = api.json(api.post(PATH, wanted), key="token")
     if as_json:
         print_json(made)

@@ -16,6 +16,8 @@ MOST_FRESH: Final = 20_000
 MOST_KNOWN: Final = 100_000
 """Units whose exposure was told already, for each of two generations, some 20 MiB when both are full. One
 that comes again after so many others is told again, which the store knows."""
+KNOWN_SECONDS: Final = 86_400.0
+"""After a day a unit that comes again is told again: the store may have let go of what it met."""
 MOST_UNIT_CHARACTERS: Final = 512
 """A longer unit is counted and not kept: 20,000 of them would take 640 MiB."""
 
@@ -34,6 +36,7 @@ class Sightings:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._fresh: list[Met] = []
         self._known = Recent(most=MOST_KNOWN)
+        self._known_since = 0.0
 
     def see(self, decision: Decision, head: Head) -> None:
         """The request *head* met the variant of *decision*. An append, and a look-up of the unit if kept."""
@@ -62,6 +65,9 @@ class Sightings:
     def take(self, at: float) -> Told | None:
         """What was gathered and not taken yet; None for nothing. *at* is Unix time in seconds."""
         self.gather()
+        if at - self._known_since > KNOWN_SECONDS:
+            self._known.forget()
+            self._known_since = at
         if not self._counts:
             return None
         told = Told(at=at, counts=self._counts, units=self._fresh)

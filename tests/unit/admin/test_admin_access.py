@@ -143,6 +143,7 @@ def test_an_evaluator_may_only_evaluate() -> None:
         "/ofrep/v1/sse",
         "/api/v1/stream",
         "/api/v1/decide/{flag}/{unit:path}",
+        "/api/v1/exposures",
     }
 
 
