@@ -5,6 +5,7 @@ from understudy.admin.exposures import ExposurePlane, Met
 from understudy.admin.in_force import Succession
 from understudy.admin.issuer import Issuer
 from understudy.admin.keyring import Keyring
+from understudy.admin.ofrep_counts import OfrepCounts
 from understudy.admin.server import create_admin
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Issuer",
     "Keyring",
     "Met",
+    "OfrepCounts",
     "Readiness",
     "Reload",
     "Succession",

@@ -21,6 +21,7 @@ from understudy.admin.guard import Guard
 from understudy.admin.health import HealthEndpoints
 from understudy.admin.keyring import Keyring
 from understudy.admin.ofrep import EVENTS_PATH, OfrepEndpoints
+from understudy.admin.ofrep_counts import OfrepCounts
 from understudy.admin.ofrep_events import OfrepEventEndpoints
 from understudy.admin.ofrep_origins import SharedOrigins
 from understudy.admin.problems import HANDLED, answer
@@ -45,6 +46,7 @@ def create_admin(
     origins: Collection[str] = (),
     keyring: Keyring | None = None,
     exposures: ExposurePlane | None = None,
+    counts: OfrepCounts | None = None,
 ) -> Starlette:
     """Return the admin server in front of *control*, to be run by any ASGI server.
 
@@ -65,9 +67,13 @@ def create_admin(
     decider = Decider(control, clock=time.time)
     met = ExposureEndpoints(control, exposures)
     sync = SyncEndpoints(control)
-    decide, ofrep = DecideEndpoints(decider, exposures), OfrepEndpoints(decider, exposures)
+    decide, ofrep = DecideEndpoints(decider, exposures), OfrepEndpoints(decider, exposures, counts)
     turns = OfrepEventEndpoints(control, ended=keys.ended, stopping=stopping)
     stream = StreamSocket(control, ended=keys.ended, stopping=stopping)
+    if counts is not None:
+        counts.watch("sse", turns.room)
+        counts.watch("websocket", stream.room)
+        counts.watch("report", events.room)
     access, versions = AccessEndpoints(keys), VersionEndpoints(control)
     app = Starlette(
         routes=guard_routes(

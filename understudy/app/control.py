@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from understudy.access import Deed
-from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
+from understudy.admin import Change, Keyring, OfrepCounts, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import Collected, board_families, store_families
 from understudy.app.exposures import Exposed
@@ -115,6 +115,8 @@ class Control:
             )
         )
         self._registry.register(Collected(self.collect))
+        self._counts = OfrepCounts()
+        self._registry.register(Collected(self._counts.collect))
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
         self._is_orphan = False
@@ -156,6 +158,7 @@ class Control:
             keyring=self._keyring,
             origins=self._settings.admin.origins,
             exposures=self._exposed,
+            counts=self._counts,
         )
         server = AdminServer(admin)
         sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
