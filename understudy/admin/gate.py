@@ -5,6 +5,7 @@ import time
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from understudy.access import Allowance, Caller, Role, words
@@ -12,7 +13,7 @@ from understudy.admin.keyring import Keyring
 from understudy.admin.login_page import login_page
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import CALLER, HELD
-from understudy.admin.rights import ANYONE, NOTED, SHARED, needed
+from understudy.admin.rights import ANYONE, NOTED, SHARED, TARGET, needed
 from understudy.admin.safety import SAFE_METHODS, values
 
 COOKIE: Final = "understudy_session"
@@ -47,13 +48,23 @@ class Gate:
                     return
                 raise
             held = permitted(caller, role, scope, path=self._path, keyring=self._keyring)
-            is_change = scope["method"] not in SAFE_METHODS and Role(role).may(Role.OPERATOR)
+            target = self._check_target(caller, scope)
+            is_change = scope["method"] not in SAFE_METHODS and Role(target or role).may(Role.OPERATOR)
             self._paces.check(caller, held, is_change=is_change)
             scope[HELD] = held
             scope[CALLER] = caller
             if action := NOTED.get((self._path, scope["method"])):
                 await self._keyring.note(action, caller)
         await self._app(scope, receive, send)
+
+    def _check_target(self, caller: Caller, scope: Scope) -> Role | None:
+        """What is needed where something is carried to, if anything is. Raises: Refusal 403 without it."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        role = TARGET.get((self._path, method))
+        if role is not None:
+            for to in Request(scope).query_params.getlist("to"):
+                _need(role, caller, caller.role_in(to), to)
+        return role
 
 
 class Paces:
@@ -79,13 +90,16 @@ class Paces:
 def permitted(caller: Caller, role: Role, scope: Scope, *, path: str, keyring: Keyring) -> Role:
     """The role of *caller* wherever the request reads or changes. Raises: 403 if it is below *role*."""
     if path in SHARED:
-        held, where = caller.role_everywhere, " in every environment"
-    else:
-        environment = asked_environment(scope, keyring)
-        held, where = caller.role_in(environment), f" in {environment}"
+        return _need(role, caller, caller.role_everywhere, "every environment")
+    environment = asked_environment(scope, keyring)
+    return _need(role, caller, caller.role_in(environment), environment)
+
+
+def _need(role: Role, caller: Caller, held: Role | None, where: str) -> Role:
+    """*held*, what *caller* holds in *where*. Raises: Refusal 403 when it is less than *role*."""
     if held is None or not held.may(role):
-        where = where if caller.roles else ""
-        detail = f"this needs the role {role}{where}; {caller.name} is {words(caller.role, caller.roles)}"
+        place = f" in {where}" if caller.roles else ""
+        detail = f"this needs the role {role}{place}; {caller.name} is {words(caller.role, caller.roles)}"
         raise Refusal(403, detail, needed=str(role), role=held and str(held))
     return held
 
