@@ -11,8 +11,9 @@ from starlette.responses import RedirectResponse, Response
 
 from understudy.access import Caller, Role, Token
 from understudy.admin.gate import COOKIE, identify, peer, session
-from understudy.admin.keyring import OPEN, SESSION_SECONDS, Keyring
+from understudy.admin.keyring import SESSION_SECONDS, Keyring
 from understudy.admin.login_page import login_page
+from understudy.admin.open_door import OPEN
 from understudy.admin.payload import JSON, MOST_REASON_BYTES, parse_body, read_body
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import caller_of, check_reason, json_answer, whole_number, within

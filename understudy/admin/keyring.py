@@ -12,7 +12,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Final, TypeVar
 
 from understudy.access import (
@@ -31,7 +30,8 @@ from understudy.access import (
 from understudy.access.token import SECRET_BYTES, SELECTOR_BYTES
 from understudy.access.trust import NotTrusted, UnknownKey
 from understudy.admin.issuer import Issuer
-from understudy.admin.refusal import Refusal
+from understudy.admin.open_door import CREATE_FIRST, anyone
+from understudy.admin.refusal import Refusal, too_often, unauthorized
 from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.errors import StoreError
 from understudy.store import AccessStore
@@ -52,11 +52,6 @@ _NOTE_SECONDS: Final = 2.0
 MOST_TOKENS: Final = 10_000
 
 Answer = TypeVar("Answer")
-
-CREATE_FIRST: Final = "understudy token create NAME --role admin"
-OPEN: Final = (
-    f"no API token exists: every user of this machine may change everything; `{CREATE_FIRST}` ends that"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +144,7 @@ class Keyring:
         """Who asks from address *peer* with these fields. Raises: Refusal 401, 429; StoreError."""
         self._known()
         if self.is_open:
-            return _anyone(peer)
+            return anyone(peer)
         if len(authorizations) > 1:
             raise Refusal(400, "a request has at most one Authorization field")
         if authorizations:
@@ -232,7 +227,7 @@ class Keyring:
         key = (peer, token.selector if token else "")
         wait = self.backoff.wait_seconds(key, now)
         if wait > 0:
-            raise _too_often(wait)
+            raise too_often(wait)
         if not secret_matches(token, found[1] if found else "") or token is None:
             self.backoff.failed(key, now)
             raise unauthorized("this is no API token of this server")
@@ -248,7 +243,7 @@ class Keyring:
         except NotTrusted as error:
             wait = self.backoff.wait_seconds((peer, "."), now)
             self.backoff.failed((peer, "."), now)
-            raise (_too_often(wait) if wait > 0 else unauthorized(str(error))) from None
+            raise (too_often(wait) if wait > 0 else unauthorized(str(error))) from None
         return Caller(
             name=f"{claims.subject} ({issuer.trust.issuer})",
             role=claims.role,
@@ -375,32 +370,6 @@ class Keyring:
             if other.role_everywhere is Role.ADMIN and is_usable(other, now) and not other.expires_at
         ]
         return lasting != [token.selector]
-
-
-def unauthorized(detail: str) -> Refusal:
-    """The refusal of who shows no credential, or a wrong one (RFC 6750, 3)."""
-    return Refusal(401, detail, headers={"WWW-Authenticate": 'Bearer realm="understudy"'})
-
-
-def _too_often(wait: float) -> Refusal:
-    seconds = max(1, round(wait + 0.5))
-    return Refusal(429, f"too many wrong tokens; wait {seconds} s", headers={"Retry-After": str(seconds)})
-
-
-def _anyone(peer: str) -> Caller:
-    """The caller while no token exists: any user of this machine. Raises: Refusal 401."""
-    if peer and not _is_loopback(peer):
-        raise unauthorized(f"there is no API token yet, and only this machine may make it: `{CREATE_FIRST}`")
-    return Caller(name=f"admin API ({peer})" if peer else "admin API", role=Role.ADMIN, origin=peer)
-
-
-def _is_loopback(peer: str) -> bool:
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def _deed(action: str, token: Token, by: Caller, now: float, reason: str) -> Deed:

@@ -11,12 +11,17 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from admin_fakes import FakeControl
+from admin_fakes import ANN, FakeControl, stays
+from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from understudy.access import Caller, Deed, Role
 from understudy.admin import Keyring, create_admin
+from understudy.admin.refusal import Refusal
+from understudy.admin.request import CALLER
+from understudy.admin.stream import Pace
+from understudy.admin.stream_socket import StreamSocket
 from understudy.app.admin_server import AdminServer
 from understudy.config import Rules
 from understudy.store import MemoryAccess
@@ -236,3 +241,53 @@ async def test_without_an_upgrade_it_says_what_it_is(house: House) -> None:
     assert answer.status_code == 426
     assert answer.headers["upgrade"] == "websocket"
     assert "/ofrep/v1/sse" in answer.json()["detail"]
+
+
+async def test_one_that_takes_nothing_is_cut_and_counted() -> None:
+    """1013 after the patience of the pace; its place is free again."""
+    control = FakeControl()
+    control.succession.put(version=7, rules=Rules(), at=LONG_AGO)
+    pace = Pace(every_seconds=0.01, heartbeat_seconds=60.0, send_seconds=0.05)
+    stream, sent = StreamSocket(control, ended=stays, pace=pace), asyncio.Queue[Any]()
+
+    async def receive() -> dict[str, Any]:
+        if sent.empty():
+            return {"type": "websocket.connect"}
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        sent.put_nowait(message)
+        if message["type"] == "websocket.send":
+            await asyncio.Event().wait()
+
+    scope = {
+        CALLER: ANN,
+        "type": "websocket",
+        "path": "/api/v1/stream",
+        "headers": [],
+        "query_string": b"last_event_id=0",
+    }
+    async with asyncio.timeout(5):
+        await stream.listen(WebSocket(scope, receive, send))
+
+    assert [sent.get_nowait()["type"] for _ in range(2)] == ["websocket.accept", "websocket.send"]
+    assert sent.get_nowait()["code"] == 1013
+    assert (stream.room.dropped, stream.room.listeners) == (1, 0)
+
+
+async def test_one_too_many_is_sent_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 in the handshake; 1013 to one whose token came in the first message."""
+    monkeypatch.setattr("understudy.admin.stream_socket.Room.check", refuse)
+    with pytest.raises(InvalidStatus) as caught:
+        async with house.socket(token=house.viewer):
+            pass
+    assert caught.value.response.status_code == 503
+    async with house.socket() as client:
+        await client.send(orjson.dumps({"token": house.viewer}).decode())
+        assert (await closed(client))[0] == 1013
+
+
+def refuse(_room: object) -> None:
+    """There is no room."""
+    raise Refusal(503, "full", headers={"Retry-After": "30"})
