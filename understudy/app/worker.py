@@ -267,6 +267,9 @@ class Worker:
             if beat % TRIM_BEATS == 0 or (proxy.overload.stage > CALM and beat % SHORT_TRIM_BEATS == 0):
                 self._contain("heap", give_back)
             self._contain("evidence", link.send_evidence)
+            self._contain("exposures", proxy.engine.sightings.gather)
+            if beat % 10 == 0:
+                self._contain("exposures", lambda: self._send_exposures(proxy, link))
             if proxy.tape is not None:
                 self._contain("recording", lambda: self._send_reels(proxy, link))
             if self._log_file is not None:
@@ -281,6 +284,13 @@ class Worker:
     def _send_reels(self, proxy: Proxy, link: WorkerLink) -> None:
         while proxy.tape is not None and link.is_clear and (reel := proxy.tape.reel()) is not None:
             link.send_reel(reel)
+
+    def _send_exposures(self, proxy: Proxy, link: WorkerLink) -> None:
+        """Tell who met what, while somebody takes it."""
+        sightings = proxy.engine.sightings
+        if link.is_clear and (told := sightings.take(time.time())) is not None:
+            link.send_exposures(told)
+        self._metrics.exposures_dropped["full"] = sightings.dropped
 
     def _tell(self, proxy: Proxy, link: WorkerLink) -> None:
         proxy.engine.collect_errors()
@@ -311,6 +321,7 @@ class Worker:
         if self._log_file is not None:
             await asyncio.to_thread(self._log_file.close, LAST_WORDS_SECONDS)
         self._contain("recording", lambda: self._send_reels(proxy, link))
+        self._contain("exposures", lambda: self._send_exposures(proxy, link))
         self._tell(proxy, link)
         await link.close()
 

@@ -21,6 +21,7 @@ from understudy.store.environment import Environment
 from understudy.store.evidence import Key
 from understudy.store.last_good import LastGood
 from understudy.store.layered_access import LayeredAccess
+from understudy.store.layered_exposures import LayeredExposures
 from understudy.store.redis_copy import Damaged, RedisCopy, Ring
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
@@ -40,7 +41,7 @@ START_SECONDS: Final = 0.5
 and a whole start shall take less than 2 s. Both are asked again at once by whoever follows the rules."""
 
 
-class LayeredStore(LayeredAccess):
+class LayeredStore(LayeredAccess, LayeredExposures):
     """``{redis: …, sql: …}``. Evidence, samples and history are in SQL alone."""
 
     def __init__(self, sql: SqlStore, copy: RedisCopy, last_good: LastGood | None) -> None:
