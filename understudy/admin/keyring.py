@@ -52,6 +52,10 @@ CREATE_FIRST: Final = "understudy token create NAME --role admin"
 OPEN: Final = (
     f"no API token exists: every user of this machine may change everything; `{CREATE_FIRST}` ends that"
 )
+THROUGH_PROXY: Final = (
+    "there is no API token yet, and this came through a proxy, which anybody may use;"
+    f" `{CREATE_FIRST}` on this machine itself"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +82,13 @@ class Keyring:
         self._clock = clock
         self.issuer = issuer
         self._tokens: dict[str, Token] | None = None
-        if tokens is not None:
-            self._tokens = {token.selector: token for token in tokens}
+        self._reads = self._learned = 0
         self._used: dict[str, float] = {}
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self.backoff = Backoff()
+        self._was_closed = False
+        if tokens is not None:
+            self._learn(0, tokens)
 
     # -- what is known -------------------------------------------------------------------------------
 
@@ -94,7 +100,7 @@ class Keyring:
     @property
     def is_open(self) -> bool:
         """Whether no token was ever made, so that everybody on this machine may do everything."""
-        return self._tokens is not None and not self._tokens and self.issuer is None
+        return self.is_known and not self._was_closed and self.issuer is None
 
     def tokens(self) -> list[Token]:
         """Every token, with its last use as this process knows it."""
@@ -107,8 +113,27 @@ class Keyring:
             await self.store.note_used(used)
         except StoreError:
             self._used = used | self._used
+            await self._read()  # what others revoked counts although nothing can be noted
             raise
-        self._tokens = {token.selector: token for token in await self.store.tokens()}
+        await self._read()
+
+    async def _read(self) -> None:
+        self._reads = serial = self._reads + 1
+        self._learn(serial, await self.store.tokens())
+
+    def _learn(self, serial: int, tokens: Iterable[Token]) -> None:
+        """Know *tokens*, unless a read that began after number *serial* was faster.
+
+        What is revoked stays so, and what was closed stays closed: a store that was emptied, or put back from
+        a copy, gives nobody anything.
+        """
+        if serial < self._learned:
+            return
+        before, self._learned = self._tokens or {}, serial
+        self._tokens = {token.selector: _still(token, before.get(token.selector)) for token in tokens}
+        if before and not self._tokens:
+            log.error("the store has no API tokens any more; nobody gets in before one is made there")
+        self._was_closed = self._was_closed or bool(self._tokens)
 
     async def begin(self) -> None:
         """Read the tokens if that takes no time; else `run` does, and nobody is let in before.
@@ -298,6 +323,13 @@ class Keyring:
             if other.role is Role.ADMIN and is_usable(other, now) and not other.expires_at
         ]
         return lasting != [token.selector]
+
+
+def _still(token: Token, before: Token | None) -> Token:
+    """*token* as the store has it, revoked if it was *before*."""
+    if before is None or not before.revoked_at or token.revoked_at:
+        return token
+    return replace(token, revoked_at=before.revoked_at)
 
 
 def unauthorized(detail: str) -> Refusal:

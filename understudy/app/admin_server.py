@@ -22,6 +22,8 @@ class AdminServer(uvicorn.Server):
                 access_log=False,
                 lifespan="off",
                 ws="none",
+                # Else whoever is on this machine chooses the address that is slowed down, let in and audited.
+                proxy_headers=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
