@@ -169,6 +169,19 @@ def test_what_was_cut_off_in_the_store_is_found(
     assert (found.exit_code, "entry 2 is missing at the end: truncated" in found.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("again", [-1, 0])
+def test_an_audit_into_which_entries_were_put_comes_to_an_end(
+    run: Run, store: MemoryAccess, monkeypatch: pytest.MonkeyPatch, again: int
+) -> None:
+    """What stands twice in the store is found, and not asked for without end."""
+    first_token(run, monkeypatch)
+    for name in ("b", "c"):
+        run("token", "create", name)
+    store._entries.append(store._entries[again])
+    found = run("audit", "verify")
+    assert (found.exit_code, "reordered, or inserted" in found.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("x\n", "line 1: is no JSON"), ("{}\n", "entry 1: is no audit entry"), ("7\n", "entry 1")],

@@ -1,5 +1,6 @@
 """The admin server: REST, metrics, probes, and the report as a page. Talks to a ControlPlane only."""
 
+from understudy.admin.audit_watch import AuditWatch
 from understudy.admin.control import Change, ControlPlane, Readiness, Reload
 from understudy.admin.in_force import Succession
 from understudy.admin.issuer import Issuer
@@ -7,6 +8,7 @@ from understudy.admin.keyring import Keyring
 from understudy.admin.server import create_admin
 
 __all__ = [
+    "AuditWatch",
     "Change",
     "ControlPlane",
     "Issuer",

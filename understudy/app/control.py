@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from understudy.access import Deed
-from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
+from understudy.admin import AuditWatch, Change, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import Collected, board_families, store_families
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
@@ -79,6 +79,7 @@ class Control:
         settings = runtime.settings
         self._store: Store = open_store(settings.store)
         self._keyring = Keyring(self._store, issuer=issuer_of(settings.admin))
+        self._audit = AuditWatch(self._store)
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
@@ -160,6 +161,7 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
+                tasks.create_task(self._watch_audit()),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
@@ -218,6 +220,10 @@ class Control:
     async def _keep_keyring(self) -> None:
         await self._is_loaded.wait()
         await self._keyring.run()
+
+    async def _watch_audit(self) -> None:
+        await self._is_loaded.wait()
+        await self._audit.run()
 
     async def _follow(self) -> None:
         """Put in force what other control processes store; theirs and ours have one store."""
@@ -424,4 +430,7 @@ class Control:
         connected.add_metric([], self._workers.at_version(0)[0])
         yield connected
         yield from board_families(self._runtime.board)
-        yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))
+        alarms = set(self._store.condition().alarms) | ({"audit"} if self._audit.alarm else set())
+        yield from store_families(
+            alarms, healed=self._store.condition().healed, is_in_trouble=bool(self._trouble.text)
+        )
