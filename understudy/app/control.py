@@ -51,6 +51,9 @@ FOLLOWED_SECONDS: Final = 60.0
 
 LAST_BATCHES_SECONDS: Final = 2.0
 
+STALE_SECONDS: Final = 10.0
+"""A report says how old its evidence is from here on; with the store there it is seconds at most."""
+
 HEARD_SECONDS: Final = 3.0
 """A worker connects within 0.2 s and tells its counts twice a second."""
 
@@ -99,6 +102,7 @@ class Control:
             self._assessor,
             trouble=self._trouble,
             acknowledge=self._taken,
+            renewed=self._renewed,
             control_share=settings.shadow.control,
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
@@ -112,6 +116,7 @@ class Control:
         self._registry.register(Collected(self.collect))
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
+        self._samples: list[Sample] = []
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
@@ -254,6 +259,9 @@ class Control:
         self._revision += 1
         self._workers.acknowledge(source, sequence)
 
+    def _renewed(self) -> None:
+        self._revision += 1
+
     def _on_ahead(self, version: int, document: Mapping[str, Any]) -> None:
         self._ahead.put_nowait((version, document))
 
@@ -337,9 +345,7 @@ class Control:
 
     async def report(self) -> dict[str, Any]:
         samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
-        with self._trouble.watched():
-            stored = await self._store.samples()
-        for sample in stored:
+        for sample in await self._known_samples():
             key = (sample.service, sample.endpoint, sample.path, sample.kind)
             samples.setdefault(key, []).append({**sample.body, "id": sample.name})
         whole = evidence_report(
@@ -349,13 +355,27 @@ class Control:
             rules=self._book.parsed.compare,
             templates=self._settings.endpoints.templates,
         )
+        now, as_of = time.time(), self._intake.shared.as_of
+        stale = _stale(now - as_of) if as_of else []
         return {
             **whole,
+            "notes": [*stale, *whole.get("notes", [])],
             "confirm": self._intake.second_answers(),
             "rules_version": self._book.version,
-            "generated_at": time.time(),
+            "generated_at": now,
+            "evidence_at": as_of or None,
             "traffic": traffic(self._workers.snapshots.values()),
         }
+
+    async def _known_samples(self) -> list[Sample]:
+        """The samples, or those known last while the store is away, if anything is known at all."""
+        try:
+            with self._trouble.watched():
+                self._samples = await self._store.samples()
+        except StoreError:
+            if not self._intake.shared.as_of:
+                raise
+        return self._samples
 
     def revision(self) -> int:
         return self._revision
@@ -434,3 +454,12 @@ class Control:
         yield from store_families(
             alarms, healed=self._store.condition().healed, is_in_trouble=bool(self._trouble.text)
         )
+
+
+def _stale(seconds: float) -> list[str]:
+    """What a report says of evidence that was read so long ago."""
+    if seconds < STALE_SECONDS:
+        return []
+    return [
+        f"The store is away: these figures are as of {seconds:.0f} s ago; what came since is not in them."
+    ]

@@ -2,7 +2,7 @@
 
 from understudy.store.access import AccessStore
 from understudy.store.condition import REASONS, Condition
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
 from understudy.store.location import open_store
 from understudy.store.memory import MemoryStore
 from understudy.store.memory_access import MemoryAccess
@@ -16,6 +16,7 @@ __all__ = [
     "Bounds",
     "Condition",
     "Key",
+    "Mark",
     "MemoryAccess",
     "MemoryStore",
     "Sample",

@@ -17,7 +17,7 @@ from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError
 from understudy.store.condition import Condition
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
 from understudy.store.last_good import LastGood
 from understudy.store.layered_access import LayeredAccess
 from understudy.store.redis_copy import Damaged, RedisCopy, Ring
@@ -173,6 +173,10 @@ class LayeredStore(LayeredAccess):
         """See Store.evidence."""
         await self._truth()
         return await self._sql.evidence()
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        return await (await self.truth()).evidence_mark()
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""

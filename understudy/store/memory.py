@@ -10,7 +10,7 @@ from understudy.comparators import Ledger
 from understudy.errors import StoreError, VersionConflict
 from understudy.store.access import rules_deed
 from understudy.store.condition import Condition
-from understudy.store.evidence import Key, check_sequence, count_rows
+from understudy.store.evidence import Key, Mark, check_sequence, count_rows
 from understudy.store.memory_access import MemoryAccess
 from understudy.store.rules import StoredRules, document_text, stored_rules
 from understudy.store.sample import (
@@ -36,6 +36,7 @@ class MemoryStore(MemoryAccess):
         self._versions: list[dict[str, Any]] = []
         self._forgotten = 0
         self._counts = Ledger()
+        self._mark = Mark(0, 0)
         self._sources: dict[str, int] = {}
         self._samples: list[SampleRow] = []
         self._secrets: dict[str, bytes] = {}
@@ -120,6 +121,7 @@ class MemoryStore(MemoryAccess):
         if self._sources.get(source, sequence - 1) >= sequence:
             return False
         self._remember(source, sequence)
+        self._mark = self._mark._replace(batches=self._mark.batches + 1)
         self._counts.add(counts)
         self._keep(self._samples + fresh)
         return True
@@ -128,6 +130,11 @@ class MemoryStore(MemoryAccess):
         """See Store.evidence."""
         self._check_open()
         return Ledger(self._counts)
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        self._check_open()
+        return self._mark
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
@@ -160,6 +167,7 @@ class MemoryStore(MemoryAccess):
         """See Store.clear_evidence."""
         self._check_open()
         self._counts.clear()
+        self._mark = self._mark._replace(clearing=self._mark.clearing + 1)
         self._samples.clear()
         if deed is not None:
             self._append(deed)

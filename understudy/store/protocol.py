@@ -7,7 +7,7 @@ from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.store.access import AccessStore
 from understudy.store.condition import Condition
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
 
@@ -77,6 +77,12 @@ class Store(AccessStore, Protocol):
 
     async def evidence(self) -> Ledger:
         """All counts; the caller's own, to add to. Counts that are added meanwhile may be missing."""
+
+    async def evidence_mark(self) -> Mark:
+        """Where the evidence stands: cheap, to be asked every few seconds.
+
+        Asked before `evidence`, it is that of counts which are all in there.
+        """
 
     async def samples(self) -> list[Sample]:
         """The samples kept, by key, lowest priority first; without their ``whole``."""

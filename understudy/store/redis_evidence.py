@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError
-from understudy.store.evidence import Key, check_sequence, count_key, count_rows
+from understudy.store.evidence import Key, Mark, check_sequence, clearing, count_key, count_rows
 from understudy.store.redis_access import audited
 from understudy.store.redis_link import RedisLink
 from understudy.store.rules import json_text, printable
@@ -111,6 +111,11 @@ class RedisEvidence:
         ledger.add({count_key(text.decode()): int(n) for text, n in found.items()})
         return ledger
 
+    async def mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        found = await self._link.run("evidence_mark", ["seen", "cleared"])
+        return Mark(clearing=int(found[0]), batches=int(found[1]))
+
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
         await self._look()
@@ -157,12 +162,12 @@ class RedisEvidence:
 
     async def clear(self, *, deed: Deed | None = None) -> None:
         """See Store.clear_evidence."""
-        keys = [_SAMPLES[0], _BATCH[0], *_SAMPLES[1:]]
+        keys = [_SAMPLES[0], "cleared", _BATCH[0], *_SAMPLES[1:]]
         if deed is None:
-            await self._link.run("clear_evidence", keys)
+            await self._link.run("clear_evidence", keys, clearing())
         else:
-            counted, *gone = map(self._link.key, keys)
-            commands = [*(("UNLINK", key) for key in gone), ("INCR", counted)]
+            counted, cleared, *gone = map(self._link.key, keys)
+            commands = [*(("UNLINK", key) for key in gone), ("INCR", counted), ("SET", cleared, clearing())]
             await audited(self._link, deed, keys=keys, commands=commands)
         self._changes = ""
 

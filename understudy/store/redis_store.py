@@ -8,7 +8,7 @@ from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.config import RedisPlace
 from understudy.store.condition import Condition
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
 from understudy.store.redis_access import RedisAccess
 from understudy.store.redis_evidence import RedisEvidence
 from understudy.store.redis_link import RedisLink
@@ -89,6 +89,10 @@ class RedisStore(RedisAccess):
     async def evidence(self) -> Ledger:
         """See Store.evidence."""
         return await self._evidence.counts()
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        return await self._evidence.mark()
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""

@@ -16,7 +16,7 @@ from understudy.store import schema
 from understudy.store.access import rules_deed
 from understudy.store.area import Area
 from understudy.store.condition import Condition
-from understudy.store.evidence import Key, check_sequence, count_key, count_rows, digest
+from understudy.store.evidence import Key, Mark, check_sequence, clearing, count_key, count_rows, digest
 from understudy.store.rules import StoredRules, document_text, printable, stored_rules
 from understudy.store.sample import (
     SECRET_BYTES,
@@ -42,6 +42,9 @@ _RULES = select(
 ).order_by(schema.rules.c.version.desc())
 
 _NEWEST = select(func.max(schema.rules.c.version))
+
+CLEARED = "evidence cleared"
+"""Among the sources: each clearing is a batch of its own, so that everybody sees it."""
 
 PAGE = 5000
 """Counts are read so many at a time."""
@@ -194,6 +197,14 @@ class SqlStore(SqlAccess):
                 return ledger
             last = rows[-1].digest
 
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        table = schema.sources.c
+        cleared = select(table.sequence).where(table.source == CLEARED).scalar_subquery()
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(select(cleared, func.max(table.seen)))).one()
+        return Mark(clearing=row[0] or 0, batches=row[1] or 0)
+
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
         table = schema.samples.c
@@ -242,6 +253,7 @@ class SqlStore(SqlAccess):
         async with self._database.transaction(writes=Area.EVIDENCE) as connection:
             await connection.execute(delete(schema.evidence))
             await connection.execute(delete(schema.samples))
+            await self._see_source(connection, CLEARED, clearing())
             if deed is not None:
                 await append(connection, deed)
         await self._database.settle()
@@ -252,12 +264,16 @@ class SqlStore(SqlAccess):
         last = await connection.scalar(select(table.c.sequence).where(table.c.source == source))
         if last is not None and last >= sequence:
             return False
-        seen = (await connection.scalar(select(func.max(table.c.seen))) or 0) + 1
-        await connection.execute(self._see, {"source": source, "sequence": sequence, "seen": seen})
+        await self._see_source(connection, source, sequence)
         if last is None:
             newest = select(table.c.source).order_by(table.c.seen.desc()).limit(self._bounds.sources)
             await connection.execute(delete(table).where(table.c.source.not_in(newest)))
         return True
+
+    async def _see_source(self, connection: AsyncConnection, source: str, sequence: int) -> None:
+        """Note that *source*, the last one to be seen, has come to *sequence*."""
+        seen = (await connection.scalar(select(func.max(schema.sources.c.seen))) or 0) + 1
+        await connection.execute(self._see, {"source": source, "sequence": sequence, "seen": seen})
 
     async def _keep(self, connection: AsyncConnection, fresh: list[SampleRow]) -> None:
         """Store what deserves it of *fresh*; drop what no longer does of what is there."""
