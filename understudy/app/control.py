@@ -39,7 +39,7 @@ from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
 from understudy.shadow import Assessor, Draws, Redaction
-from understudy.store import Bounds, MemoryStore, Sample, Store, StoredRules, open_store
+from understudy.store import Bounds, Sample, Store, StoredRules, open_store
 
 log = logging.getLogger("understudy.control")
 
@@ -266,7 +266,7 @@ class Control:
         self._ahead.put_nowait((version, document))
 
     async def _catch_up(self) -> None:
-        """Take the rules over from a worker that has newer ones than a store that forgets.
+        """Take the rules over from a worker that has newer ones than a store that forgot.
 
         Without it a control process that died would leave workers with rules that nobody can change any
         more, the kill switch included: they refuse versions older than theirs.
@@ -274,24 +274,17 @@ class Control:
         await self._is_loaded.wait()
         while True:
             version, document = await self._ahead.get()
-            if version <= self._book.version:
-                continue
-            if not isinstance(self._store, MemoryStore):
-                log.error(
-                    "a worker has rules version %d, the store has %d: has it been put back from a copy?",
-                    version,
-                    self._book.version,
-                )
-                continue
-            self._store.resume(version)
             try:
-                await self._book.put(
-                    document,
-                    expected=None,
-                    author="control process",
-                    reason=f"taken over from the workers, who had version {version}",
-                    at=time.time(),
-                )
+                await self._book.load(time.time())  # perhaps another process has just stored it
+                if version > self._book.version:
+                    await self._book.put(
+                        document,
+                        expected=None,
+                        after=version,
+                        author="control process",
+                        reason=f"taken over from the workers, who had version {version}",
+                        at=time.time(),
+                    )
             except UnderstudyError as error:
                 log.error("the workers' rules could not be taken over: %s", error)
             else:
@@ -451,6 +444,7 @@ class Control:
         yield connected
         yield from board_families(self._runtime.board)
         alarms = set(self._store.condition().alarms) | ({"audit"} if self._audit.alarm else set())
+        alarms |= {"sql_behind"} if self._book.behind else set()
         yield from store_families(
             alarms, healed=self._store.condition().healed, is_in_trouble=bool(self._trouble.text)
         )

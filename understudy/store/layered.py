@@ -142,10 +142,11 @@ class LayeredStore(LayeredAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules. Stored when SQL has it; a copy that is away hears of it later."""
         await self._truth()
-        after = 0 if self._known is None else self._known.version
+        after = max(after, 0 if self._known is None else self._known.version)
         stored = await self._sql.put_rules(
             document, expected=expected, author=author, reason=reason, at=at, deed=deed, after=after
         )

@@ -34,7 +34,6 @@ class MemoryStore(MemoryAccess):
         self._clock = clock
         self._is_open = False
         self._versions: list[dict[str, Any]] = []
-        self._forgotten = 0
         self._counts = Ledger()
         self._mark = Mark(0, 0)
         self._sources: dict[str, int] = {}
@@ -61,7 +60,7 @@ class MemoryStore(MemoryAccess):
     async def version(self) -> int:
         """See Store.version."""
         self._check_open()
-        return self._forgotten + len(self._versions) if self._versions else 0
+        return int(self._versions[-1]["version"]) if self._versions else 0
 
     async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
         """See Store.newer."""
@@ -76,11 +75,12 @@ class MemoryStore(MemoryAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
         self._check_open()
         text = document_text(document)
-        actual = self._forgotten + len(self._versions)
+        actual = max(await self.version(), after)
         if expected is not None and expected != actual:
             raise VersionConflict(expected=expected, actual=actual)
         row: dict[str, Any] = {
@@ -94,10 +94,6 @@ class MemoryStore(MemoryAccess):
         self._versions.append(row)
         self._append(rules_deed(deed, author=author, reason=reason, at=at, before=actual))
         return stored
-
-    def resume(self, version: int) -> None:
-        """Number on after *version*: versions up to it were given by a process that is gone."""
-        self._forgotten = max(self._forgotten, version - len(self._versions))
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
         """See Store.history."""

@@ -50,13 +50,15 @@ class Store(AccessStore, Protocol):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """Store *document* as the next version if the newest is *expected*; return what is stored.
 
-        *expected* 0 means there must be none yet, None takes whatever is there. *at* is Unix time in
-        seconds. The audit gets an entry in the same transaction: *deed* with both versions filled in,
-        else one made from the rest. Raises VersionConflict when somebody else was first, StoreError when
-        *document* is no JSON object.
+        Versions up to *after* were given, even if they are not here (any more): a store that was emptied or
+        put back from a copy goes on above them. *expected* 0 means there must be none yet, None takes
+        whatever is there. *at* is Unix time in seconds. The audit gets an entry in the same transaction:
+        *deed* with both versions filled in, else one made from the rest. Raises VersionConflict when
+        somebody else was first, StoreError when *document* is no JSON object.
         """
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:

@@ -61,31 +61,33 @@ class RedisRules:
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
         text = document_text(document)
         fresh = stored_rules(version=0, text=text, author=author, reason=reason, at=at)
         for _ in range(TRIES):
-            actual = await self.version()
+            newest = await self.version()
+            actual = max(newest, after)
             if expected is not None and expected != actual:
                 raise VersionConflict(expected=expected, actual=actual)
             told = rules_deed(deed, author=author, reason=reason, at=at, before=actual)
-            if not await self._put(actual, row_text(fresh, text), told):
+            if not await self._put(newest, actual + 1, row_text(fresh, text), told):
                 return stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)
         raise StoreError(f"store {self._link.name}: the rules kept changing meanwhile; try again")
 
-    async def _put(self, actual: int, row: str, deed: Deed) -> int:
-        """Store *row* after version *actual*, ring the bell, tell the audit; not 0 if one is newer."""
+    async def _put(self, newest: int, version: int, row: str, deed: Deed) -> int:
+        """Store *row* as *version* after *newest*, ring the bell, tell the audit; not 0 if one is newer."""
         rules = self._link.key("rules")
         return await audited(
             self._link,
             deed,
             keys=["rules"],
-            guards=[("HGET", rules, "newest", actual or "")],
+            guards=[("HGET", rules, "newest", newest or "")],
             commands=[
-                ("HSET", rules, actual + 1, row, "newest", actual + 1),
-                ("HDEL", rules, actual + 1 - MOST_VERSIONS),
-                ("PUBLISH", self._link.key("bell"), actual + 1),
+                ("HSET", rules, version, row, "newest", version),
+                ("HDEL", rules, version - MOST_VERSIONS),
+                ("PUBLISH", self._link.key("bell"), version),
             ],
         )
 

@@ -66,10 +66,11 @@ class RedisStore(RedisAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
         return await self._rules.put(
-            document, expected=expected, author=author, reason=reason, at=at, deed=deed
+            document, expected=expected, author=author, reason=reason, at=at, deed=deed, after=after
         )
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:

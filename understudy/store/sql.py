@@ -127,7 +127,7 @@ class SqlStore(SqlAccess):
         deed: Deed | None = None,
         after: int = 0,
     ) -> StoredRules:
-        """See Store.put_rules. Versions up to *after* were given, even if they are not here (any more)."""
+        """See Store.put_rules."""
         text = document_text(document)
         async with self._database.transaction(writes=Area.RULES) as connection:
             actual = max(await connection.scalar(_NEWEST) or 0, after)
