@@ -5,7 +5,9 @@ from understudy.admin.control import Change, ControlPlane, Readiness, Reload
 from understudy.admin.in_force import Succession
 from understudy.admin.issuer import Issuer
 from understudy.admin.keyring import Keyring
+from understudy.admin.refusal import Refusal
 from understudy.admin.server import create_admin
+from understudy.admin.store_tokens import make_token
 
 __all__ = [
     "AuditWatch",
@@ -14,7 +16,9 @@ __all__ = [
     "Issuer",
     "Keyring",
     "Readiness",
+    "Refusal",
     "Reload",
     "Succession",
     "create_admin",
+    "make_token",
 ]

@@ -80,7 +80,7 @@ class AccessEndpoints:
             return json_answer({"tokens": [_about(token) for token in self._keyring.tokens()]})
         body = await read_body(request, most_bytes=MOST_REASON_BYTES)
         given = await parse_body(request, body, kinds=(JSON,))
-        name, role, days, reason = _wanted(given)
+        name, role, days, reason = read_wanted(given)
         token, text = await within(
             self._keyring.create(
                 name=name,
@@ -126,7 +126,7 @@ async def _sent_token(request: Request, *, is_form: bool) -> str:
     return token.strip()
 
 
-def _wanted(given: object) -> tuple[str, Role, int, str]:
+def read_wanted(given: object) -> tuple[str, Role, int, str]:
     """Name, role, days (0: for ever) and reason of a new token. Raises: Refusal 422 with every mistake."""
     if not isinstance(given, Mapping):
         given = {"": given}
