@@ -208,3 +208,13 @@ def test_versions_are_listed_compared_and_restored(run: Run) -> None:
     assert restored.stdout.startswith("the rules are those of version 7 again (rules version 8")
     missing = run("rules", "diff", "1", "8")
     assert (missing.exit_code, "there is no version '1'" in missing.stderr) == (1, True)
+
+
+def test_the_rules_of_a_time_are_shown(run: Run) -> None:
+    """Who stored them, and the document; a time before all rules is told."""
+    now = "2100-01-01T00:00:00Z"
+    assert run("rules", "history", "--at", now).stdout.split()[0] == "7"
+    assert run("rules", "get", "--at", now).stdout == run("rules", "get").stdout
+    for command in ("history", "get"):
+        missing = run("rules", command, "--at", "1960-01-01T00:00:00+01:00")
+        assert (missing.exit_code, "there were no rules at that time" in missing.stderr) == (1, True)

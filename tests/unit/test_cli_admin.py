@@ -74,6 +74,9 @@ class Plane:
     async def past(self, version: int) -> StoredRules | None:
         return self.current if version == self.current.version else None
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        return self.current if self.current.at <= at else None
+
     async def put_rules(
         self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
     ) -> Change:

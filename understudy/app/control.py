@@ -310,6 +310,10 @@ class Control:
         with self._trouble.watched():
             return await self._store.past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        with self._trouble.watched():
+            return await self._store.rules_at(at)
+
     async def put_rules(
         self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
     ) -> Change:

@@ -217,15 +217,23 @@ def get_rules(
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     form: Annotated[DocumentFormat, typer.Option("--format", help="How to print it.")] = DocumentFormat.YAML,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at", metavar="TIME", help="As it was then: 2026-11-26T04:00:00Z.", show_default=False
+        ),
+    ] = "",
 ) -> None:
     """Print the rules document with its version, ready to be changed and put back."""
+    from urllib.parse import urlencode
+
     from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json
     from understudy.cli.streams import print_document
     from understudy.config import write_yaml
 
     api = AdminApi(admin, token)
-    answer = api.get("/api/v1/rules")
+    answer = api.get(f"/api/v1/rules?{urlencode({'at': at})}" if at else "/api/v1/rules")
     document = {"version": int(_version_in(answer.headers.get("etag", ""))), **api.json(answer)}
     if form is DocumentFormat.JSON:
         print_json(document)

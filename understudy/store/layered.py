@@ -163,6 +163,10 @@ class LayeredStore(LayeredAccess):
         """See Store.past."""
         return await (await self.truth()).past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await (await self.truth()).rules_at(at)
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:

@@ -106,6 +106,12 @@ class MemoryStore(MemoryAccess):
         found = [row for row in self._versions if row["version"] == version]
         return stored_rules(**found[0]) if found else None
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        self._check_open()
+        found = [row for row in self._versions if row["at"] <= at]
+        return stored_rules(**found[-1]) if found else None
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:

@@ -67,6 +67,12 @@ class Store(AccessStore, Protocol):
     async def past(self, version: int) -> StoredRules | None:
         """The version *version*; None when there is none, or it is not kept any more."""
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """The version that was the newest at Unix time *at*; None when there was none, or it is not kept.
+
+        By the clocks of those who stored them: of two that disagree, the higher version counts.
+        """
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:

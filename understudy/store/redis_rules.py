@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from understudy.access import Deed
@@ -14,6 +14,9 @@ from understudy.store.rules import StoredRules, document_text, json_text, stored
 
 MOST_VERSIONS: Final = 1_000
 """Redis holds everything in memory, so only the last versions are kept: years of changes made by people."""
+
+AT_ONCE: Final = 20
+"""So many versions are read to look for one: a document may have megabytes."""
 
 POLL_SECONDS: Final = 5.0
 """How often the version is asked for although the bell is silent: it rings once, and may be missed."""
@@ -38,7 +41,19 @@ class RedisRules:
     async def history(self, *, limit: int) -> list[StoredRules]:
         """The newest *limit* versions, newest first."""
         newest = await self.version()
-        versions = list(range(newest, max(0, newest - min(limit, MOST_VERSIONS)), -1))
+        return await self._some(range(newest, max(0, newest - min(limit, MOST_VERSIONS)), -1))
+
+    async def at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at. Looks from the newest back, a few at a time."""
+        newest = await self.version()
+        for first in range(newest, max(0, newest - MOST_VERSIONS), -AT_ONCE):
+            for rules in await self._some(range(first, max(0, first - AT_ONCE), -1)):
+                if rules.at <= at:
+                    return rules
+        return None
+
+    async def _some(self, versions: Sequence[int]) -> list[StoredRules]:
+        """Those of *versions* that are kept, in this order."""
         if not versions:
             return []
         async with self._link.asking() as client:

@@ -81,6 +81,10 @@ class RedisStore(RedisAccess):
         """See Store.past."""
         return await self._rules.past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await self._rules.at(at)
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, func, select
+from sqlalchemy import Select, Table, bindparam, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -159,7 +159,14 @@ class SqlStore(SqlAccess):
 
     async def past(self, version: int) -> StoredRules | None:
         """See Store.past."""
-        wanted = _RULES.where(schema.rules.c.version == version)
+        return await self._first(_RULES.where(schema.rules.c.version == version))
+
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await self._first(_RULES.where(schema.rules.c.at <= at).limit(1))
+
+    async def _first(self, wanted: Select[Any]) -> StoredRules | None:
+        """The version in the first row of *wanted*. Raises StoreError, also when it is damaged."""
         async with self._database.transaction() as connection:
             row = (await connection.execute(wanted)).mappings().first()
         try:

@@ -1,4 +1,4 @@
-"""A store that forgot versions which others still know: it goes on above them, in every back end alike."""
+"""Versions of a store that were given, were forgotten, or were the newest once, in every back end alike."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -50,3 +50,12 @@ async def test_who_expects_an_older_one_is_told_the_highest(store: Store) -> Non
         await put(store, 1, 7)
     assert (found.value.expected, found.value.actual) == (1, 7)
     assert await store.version() == 1
+
+
+async def test_the_rules_of_a_time_are_found(store: Store) -> None:
+    """By the clocks of those who stored them; of two that disagree, the higher version counts."""
+    for at in (10.0, 30.0, 20.0, 40.0):
+        await store.put_rules({"at": at}, expected=None, author="a", reason="", at=at)
+    found = [await store.rules_at(at) for at in (9.9, 10.0, 25.0, 35.0, 40.0, 1e12)]
+    assert [rules and rules.version for rules in found] == [None, 1, 3, 3, 4, 4]
+    assert found[-1] == await store.rules()
