@@ -83,9 +83,16 @@ async def test_every_version_of_the_rules_has_its_entry(store: Store) -> None:
 
     first, second = [entry.deed for entry in await store.audit()]
     assert first == Deed(
-        at=1.0, who="configuration", origin="", action="rules.put", reason="seed", before=0, after=1
+        at=1.0,
+        who="configuration",
+        origin="",
+        action="rules.put",
+        reason="seed",
+        before=0,
+        after=1,
+        environment="default",
     )
-    assert second == replace(DEED, before=1, after=2)
+    assert second == replace(DEED, before=1, after=2, environment="default")
 
 
 async def test_a_change_that_is_not_made_has_no_entry(store: Store) -> None:

@@ -7,8 +7,8 @@ the header says of keys (``jku``, ``x5u``, ``jwk``, ``x5c``) is not read. RFC 87
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import jwt
@@ -38,13 +38,15 @@ class UnknownKey(NotTrusted):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Whom to believe: *issuer* and *audience* exactly, and which role a value of the claim gives."""
+    """Whom to believe: *issuer* and *audience* exactly, and which role a value of the claim gives: one for
+    every environment, or roles by environment.
+    """
 
     issuer: str
     audience: str
     algorithms: tuple[str, ...]
     role_claim: str
-    roles: Mapping[str, Role]
+    roles: Mapping[str, Role | Mapping[str, Role]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,9 @@ class Claims:
     """What a token says that is believed. ``expires_at`` is Unix time in seconds."""
 
     subject: str
-    role: Role
+    role: Role | None
     expires_at: float
+    roles: Mapping[str, Role] = field(default_factory=dict)
 
 
 def read_keys(document: object) -> dict[str, Key]:
@@ -142,7 +145,8 @@ def verify(text: str, keys: Mapping[str, Key], trust: Trust, now: float) -> Clai
     except (PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise NotTrusted(f"the token is not believed: {_why(error)}") from None
     expires_at = _checked_times(claims, now)
-    return Claims(subject=_subject(claims), role=_role(claims, trust), expires_at=expires_at)
+    role, roles = _roles(claims, trust)
+    return Claims(subject=_subject(claims), role=role, roles=roles, expires_at=expires_at)
 
 
 def _header(text: str) -> Mapping[str, Any]:
@@ -200,11 +204,26 @@ def _subject(claims: Mapping[str, Any]) -> str:
     return subject
 
 
-def _role(claims: Mapping[str, Any], trust: Trust) -> Role:
-    """The highest role that the claim gives."""
-    given = claims.get(trust.role_claim)
-    values = given if isinstance(given, list) else [given]
-    roles = [trust.roles[value] for value in values if isinstance(value, str) and value in trust.roles]
-    if not roles:
+def _roles(claims: Mapping[str, Any], trust: Trust) -> tuple[Role | None, dict[str, Role]]:
+    """The highest role that the claim gives: for every environment, and for those that it gives more in."""
+    claim = claims.get(trust.role_claim)
+    values = claim if isinstance(claim, list) else [claim]
+    given = [trust.roles[value] for value in values if isinstance(value, str) and value in trust.roles]
+    everywhere = [role for role in given if isinstance(role, Role)]
+    somewhere = [roles for roles in given if not isinstance(roles, Role)]
+    if not given:
         raise NotTrusted(f"the token gives no role here: claim {trust.role_claim}")
-    return next(role for role in reversed(Role) if role in roles)
+    named = {environment for roles in somewhere for environment in roles}
+    return _highest(everywhere), {
+        environment: highest
+        for environment in named
+        if (
+            highest := _highest(
+                [*everywhere, *(roles[environment] for roles in somewhere if environment in roles)]
+            )
+        )
+    }
+
+
+def _highest(roles: Sequence[Role]) -> Role | None:
+    return next((role for role in reversed(Role) if role in roles), None)

@@ -9,12 +9,12 @@ from typing import Final
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from understudy.access import Allowance, Caller, Role
+from understudy.access import Allowance, Caller, Role, words
 from understudy.admin.keyring import THROUGH_PROXY, Keyring, unauthorized
 from understudy.admin.login_page import login_page
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import CALLER
-from understudy.admin.rights import ANYONE, NOTED, needed
+from understudy.admin.rights import ANYONE, NOTED, SHARED, needed
 from understudy.admin.safety import SAFE_METHODS, is_forwarded, values
 
 COOKIE: Final = "understudy_session"
@@ -53,9 +53,7 @@ class Gate:
                     await login_page(refusal)(scope, receive, send)
                     return
                 raise
-            if not caller.role.may(role):
-                detail = f"this needs the role {role}; {caller.name} is {caller.role}"
-                raise Refusal(403, detail, needed=str(role), role=str(caller.role))
+            self._check(caller, role, scope)
             if scope["method"] not in SAFE_METHODS and role != Role.VIEWER:
                 self._check_pace(caller)
             scope[CALLER] = caller
@@ -63,11 +61,28 @@ class Gate:
                 await self._keyring.note(action, caller)
         await self._app(scope, receive, send)
 
+    def _check(self, caller: Caller, role: Role, scope: Scope) -> None:
+        """Raises: Refusal 403 unless *caller* holds *role* wherever the request reads or changes."""
+        if self._path in SHARED:
+            held, where = caller.role_everywhere, " in every environment"
+        else:
+            environment = asked_environment(scope, self._keyring)
+            held, where = caller.role_in(environment), f" in {environment}"
+        if held is None or not held.may(role):
+            where = where if caller.roles else ""
+            detail = f"this needs the role {role}{where}; {caller.name} is {words(caller.role, caller.roles)}"
+            raise Refusal(403, detail, needed=str(role), role=held and str(held))
+
     def _check_pace(self, caller: Caller) -> None:
         wait = self._allowance.wait_seconds(caller.name, time.monotonic())
         if wait > 0:
             seconds = str(max(1, math.ceil(wait)))
             raise Refusal(429, "too many changes at once", headers={"Retry-After": seconds})
+
+
+def asked_environment(scope: Scope, keyring: Keyring) -> str:
+    """The environment that the request in *scope* is about: its path names it, or it is this process's."""
+    return str(scope.get("path_params", {}).get("environment", keyring.environment))
 
 
 async def identify(scope: Scope, keyring: Keyring) -> Caller:

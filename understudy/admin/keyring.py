@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final, TypeVar
@@ -26,11 +26,13 @@ from understudy.access import (
     read_token,
     secret_matches,
     token_text,
+    words,
 )
 from understudy.access.token import SECRET_BYTES, SELECTOR_BYTES
 from understudy.access.trust import NotTrusted, UnknownKey
 from understudy.admin.issuer import Issuer
 from understudy.admin.refusal import Refusal
+from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.errors import StoreError
 from understudy.store import AccessStore
 
@@ -76,9 +78,14 @@ class Keyring:
         tokens: Iterable[Token] | None = None,
         issuer: Issuer | None = None,
         clock: Callable[[], float] = time.time,
+        environment: str = DEFAULT_ENVIRONMENT,
     ) -> None:
-        """*tokens* are those of *store* if they are known; else nobody is let in before `refresh`."""
+        """*tokens* are those of *store* if they are known; else nobody is let in before `refresh`.
+
+        *environment* is that of this process: what a request asks for unless its path names another.
+        """
         self.store = store
+        self.environment = environment
         self._clock = clock
         self.issuer = issuer
         self._tokens: dict[str, Token] | None = None
@@ -231,7 +238,12 @@ class Keyring:
             wait = self.backoff.wait_seconds((peer, "."), now)
             self.backoff.failed((peer, "."), now)
             raise (_too_often(wait) if wait > 0 else unauthorized(str(error))) from None
-        return Caller(name=f"{claims.subject} ({issuer.trust.issuer})", role=claims.role, origin=peer)
+        return Caller(
+            name=f"{claims.subject} ({issuer.trust.issuer})",
+            role=claims.role,
+            roles=claims.roles,
+            origin=peer,
+        )
 
     def _of_session(self, peer: str, name: str) -> Caller:
         now = self._clock()
@@ -250,7 +262,9 @@ class Keyring:
                 f"the token {token.selector} is {'revoked' if token.revoked_at else 'expired'}"
             )
         self._used[token.selector] = now
-        return Caller(name=f"{token.name} ({token.selector})", role=token.role, origin=peer)
+        return Caller(
+            name=f"{token.name} ({token.selector})", role=token.role, roles=token.roles, origin=peer
+        )
 
     def _known(self) -> dict[str, Token]:
         if self._tokens is None:
@@ -260,13 +274,21 @@ class Keyring:
     # -- changes -------------------------------------------------------------------------------------
 
     async def create(
-        self, *, name: str, role: Role, expires_at: float, by: Caller, reason: str = ""
+        self,
+        *,
+        name: str,
+        role: Role | None,
+        expires_at: float,
+        by: Caller,
+        reason: str = "",
+        roles: Mapping[str, Role] | None = None,
     ) -> tuple[Token, str]:
         """A new token, and its text, which is kept nowhere. Raises: Refusal 409, 422; StoreError."""
         known = self._known()
-        if self.is_open and (role is not Role.ADMIN or expires_at):
+        if self.is_open and (role is not Role.ADMIN or roles or expires_at):
             detail = (
-                "the first token must be an admin's without an end: with it the API is closed to all others"
+                "the first token must be an admin's of every environment, without an end: with it the API"
+                " is closed to all others"
             )
             raise Refusal(422, f"{detail}; `{CREATE_FIRST}`")
         if len(known) >= MOST_TOKENS:
@@ -278,6 +300,7 @@ class Keyring:
             selector=selector,
             name=name,
             role=role,
+            roles=dict(roles or {}),
             digest=digest(secret),
             created_at=now,
             created_by=by.name,
@@ -306,7 +329,13 @@ class Keyring:
 
         Never raises: a store that fails must not keep anybody from the reload that mends it.
         """
-        deed = Deed(at=self._clock(), who=by.name, origin=by.origin, action=action)
+        deed = Deed(
+            at=self._clock(),
+            who=by.name,
+            origin=by.origin,
+            action=action,
+            environment=self.environment,
+        )
         try:
             async with asyncio.timeout(_NOTE_SECONDS):
                 await self.store.record(deed)
@@ -320,7 +349,7 @@ class Keyring:
         lasting = [
             other.selector
             for other in self._known().values()
-            if other.role is Role.ADMIN and is_usable(other, now) and not other.expires_at
+            if other.role_everywhere is Role.ADMIN and is_usable(other, now) and not other.expires_at
         ]
         return lasting != [token.selector]
 
@@ -359,7 +388,7 @@ def _is_loopback(peer: str) -> bool:
 
 
 def _deed(action: str, token: Token, by: Caller, now: float, reason: str) -> Deed:
-    target = f"{token.name} ({token.selector}), {token.role}"
+    target = f"{token.name} ({token.selector}), {words(token.role, token.roles)}"
     return Deed(at=now, who=by.name, origin=by.origin, action=action, target=target, reason=reason)
 
 

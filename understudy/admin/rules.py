@@ -6,8 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.admin.control import Change, ControlPlane
+from understudy.admin.dry_run import DryRun, read_dry_run
 from understudy.admin.entity_tags import ANY, etag, matching
 from understudy.admin.payload import JSON, MOST_RULES_BYTES, YAML, json_bytes, parse_body, read_body
+from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import (
     author,
@@ -18,6 +20,7 @@ from understudy.admin.request import (
     whole_number,
     within,
 )
+from understudy.errors import VersionConflict
 from understudy.store import StoredRules
 
 _MOST_VERSIONS = 200
@@ -31,16 +34,19 @@ class RulesEndpoints:
         self._control = control
 
     async def document(self, request: Request) -> Response:
-        """GET the document (``?at=``: as it was at that time), or PUT its next version."""
+        """GET the document (`?at=`: as it was then), or PUT its next version.
+
+        `?dry_run=true` shows the change and who moves.
+        """
         return await (self._put(request) if request.method == "PUT" else self._get(request))
 
     async def history(self, request: Request) -> Response:
         """GET who changed the document when and why, newest first; ``?at=``: the version of that time."""
         if (at := moment(request, "at")) is not None:
-            return json_answer({"versions": [_about(await self._then(at))]})
+            return json_answer({"versions": [about(await self._then(at))]})
         limit = whole_number(request, "limit", usual=_USUAL_VERSIONS, least=1, most=_MOST_VERSIONS)
         found = await within(self._control.history(limit=limit))
-        return json_answer({"versions": [_about(rules) for rules in found]})
+        return json_answer({"versions": [about(rules) for rules in found]})
 
     async def _get(self, request: Request) -> Response:
         at = moment(request, "at")
@@ -59,16 +65,25 @@ class RulesEndpoints:
         return found
 
     async def _put(self, request: Request) -> Response:
-        expected = await self._expected(request)
+        dry = read_dry_run(request)
+        expected = await self._expected(request) if dry is None or "if-match" in request.headers else None
         reason = check_reason(request.query_params.get("reason", ""))
         body = await read_body(request, most_bytes=MOST_RULES_BYTES)
         document = await parse_body(request, body, kinds=(JSON, YAML))
+        if dry is not None:
+            return await self._preview(dry, document, expected)
         change = await within(
             self._control.put_rules(
                 document, expected=expected, author=author(request), origin=origin(request), reason=reason
             )
         )
         return change_answer(change)
+
+    async def _preview(self, dry: DryRun, document: Any, expected: int | None) -> Response:
+        stored = await within(self._control.rules())
+        if expected not in (None, stored.version):
+            raise VersionConflict(expected=expected or 0, actual=stored.version)
+        return await preview(self._control, dry, stored, document)
 
     async def _expected(self, request: Request) -> int | None:
         field = request.headers.get("if-match")
@@ -88,11 +103,12 @@ class RulesEndpoints:
 
 def change_answer(change: Change) -> Response:
     """What was stored, and how many workers already follow it."""
-    body = {**_about(change.rules), "workers": change.workers, "applied": change.applied}
+    body = {**about(change.rules), "workers": change.workers, "applied": change.applied}
     return json_answer(body, headers={"ETag": etag(change.rules.version)})
 
 
-def _about(rules: StoredRules) -> dict[str, Any]:
+def about(rules: StoredRules) -> dict[str, Any]:
+    """Who stored *rules*, when and why."""
     return {
         "version": rules.version,
         "sha256": rules.sha256,

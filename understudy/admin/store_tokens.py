@@ -21,13 +21,15 @@ async def make_token(
     The token and its text, which is kept nowhere. Processes that run know it within five seconds. *user* is
     who does it, for the audit. Raises: Refusal, StoreError.
     """
-    name, role, days, reason = read_wanted(wanted)
+    name, role, roles, days, reason = read_wanted(wanted)
     by = Caller(name=f"{user} (in the store)", role=Role.ADMIN, origin="store")
     await store.open()
     try:
         keyring = Keyring(store, clock=clock)
         await keyring.refresh()
         ends_at = clock() + days * 86_400.0 if days else 0.0
-        return await keyring.create(name=name, role=role, expires_at=ends_at, by=by, reason=reason)
+        return await keyring.create(
+            name=name, role=role, roles=roles, expires_at=ends_at, by=by, reason=reason
+        )
     finally:
         await store.close()

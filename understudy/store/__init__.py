@@ -2,6 +2,7 @@
 
 from understudy.store.access import AccessStore
 from understudy.store.condition import REASONS, Condition
+from understudy.store.environment import Environment
 from understudy.store.evidence import Key, Mark
 from understudy.store.location import open_store
 from understudy.store.memory import MemoryStore
@@ -15,6 +16,7 @@ __all__ = [
     "AccessStore",
     "Bounds",
     "Condition",
+    "Environment",
     "Key",
     "Mark",
     "MemoryAccess",

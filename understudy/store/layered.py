@@ -8,7 +8,7 @@ Nothing older and nothing unexpectedly empty is ever taken, wherever it comes fr
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
@@ -17,6 +17,7 @@ from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError
 from understudy.store.condition import Condition
+from understudy.store.environment import Environment
 from understudy.store.evidence import Key, Mark
 from understudy.store.last_good import LastGood
 from understudy.store.layered_access import LayeredAccess
@@ -27,8 +28,9 @@ from understudy.store.sql import SqlStore
 
 log = logging.getLogger("understudy.control")
 
-POLL_SECONDS: Final = 5.0
-"""How often SQL and the copy are compared although the bell is silent: it rings once, and may be missed."""
+POLL_SECONDS: Final = 3.0
+"""How often SQL and the copy are compared although the bell is silent: it rings once, and may be missed. With
+a second lost on a Redis that does not answer, a kill is still in force everywhere within 5 s."""
 
 AWAY_SECONDS: Final = 1.0
 """How often SQL is asked while there is no bell at all."""
@@ -40,8 +42,12 @@ START_SECONDS: Final = 1.5
 class LayeredStore(LayeredAccess):
     """``{redis: …, sql: …}``. Evidence, samples and history are in SQL alone."""
 
-    def __init__(self, sql: SqlStore, copy: RedisCopy, last_good: LastGood) -> None:
-        """Nothing is touched before `open`. *copy* should give up soon: a change waits for it."""
+    def __init__(self, sql: SqlStore, copy: RedisCopy, last_good: LastGood | None) -> None:
+        """Nothing is touched before `open`. *copy* should give up soon: a change waits for it.
+
+        All three are of one environment. Without *last_good* there are no last good rules on this host.
+        """
+        self._others: dict[str, LayeredStore] = {sql.environment: self}
         self._sql = sql
         self._copy = copy
         self._last_good = last_good
@@ -55,6 +61,27 @@ class LayeredStore(LayeredAccess):
         self._is_damaged = False
         self._missed_at = -AWAY_SECONDS
 
+    @property
+    def environment(self) -> str:
+        """See Store.environment."""
+        return self._sql.environment
+
+    def of(self, environment: str) -> "LayeredStore":
+        """See Store.of. Its last good rules are for its own hosts to keep, not for this one."""
+        if environment not in self._others:
+            other = LayeredStore(self._sql.of(environment), self._copy.of(environment), None)
+            self._others[environment] = other
+            other._others = self._others
+        return self._others[environment]
+
+    async def environments(self) -> list[Environment]:
+        """See Store.environments."""
+        return await (await self.truth()).environments()
+
+    async def note_services(self, services: Collection[str]) -> None:
+        """See Store.note_services."""
+        await (await self.truth()).note_services(services)
+
     def condition(self) -> Condition:
         """See Store.condition."""
         return Condition(alarms=dict(self._alarms), healed=self._healed)
@@ -63,7 +90,7 @@ class LayeredStore(LayeredAccess):
         """See Store.open. Without SQL it is open, too, when the copy or the file has rules."""
         if self._is_open:
             return
-        found = await asyncio.to_thread(self._last_good.read)
+        found = await asyncio.to_thread(self._last_good.read) if self._last_good is not None else None
         if found is not None and self._known is None:
             self._known, self._origin = found
         _, trouble = await asyncio.gather(self._read_copy(), self._soon(self._reach_sql()))
@@ -324,6 +351,8 @@ class LayeredStore(LayeredAccess):
         if self._known is not None and rules.version <= self._known.version:
             return
         self._known = rules
+        if self._last_good is None:
+            return
         try:
             await asyncio.to_thread(self._last_good.write, rules, self._origin)
         except OSError as error:

@@ -2,14 +2,18 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from understudy.access import Deed
 from understudy.comparators import Ledger
+from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.errors import StoreError, VersionConflict
 from understudy.store.access import rules_deed
 from understudy.store.condition import Condition
+from understudy.store.environment import Environment
 from understudy.store.evidence import Key, Mark, check_sequence, count_rows
 from understudy.store.memory_access import MemoryAccess
 from understudy.store.rules import StoredRules, document_text, stored_rules
@@ -28,17 +32,32 @@ from understudy.store.watching import EVERY_SECONDS, newer_rules
 class MemoryStore(MemoryAccess):
     """``memory://``: for tests, demonstrations and trials. Nothing survives the process."""
 
-    def __init__(self, *, bounds: Bounds | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        bounds: Bounds | None = None,
+        clock: Callable[[], float] = time.time,
+        environment: str = DEFAULT_ENVIRONMENT,
+    ) -> None:
         super().__init__()
         self._bounds = bounds or Bounds()
         self._clock = clock
+        self._secrets: dict[str, bytes] = {}
+        self._all: dict[str, MemoryStore] = {}
+        self._is_owner = True
+        self._begin(environment)
+
+    def _begin(self, environment: str) -> None:
+        """Hold nothing of *environment* yet; what is of all of them stays."""
+        self.environment = environment
+        self._all[environment] = self
+        self._services: tuple[str, ...] | None = None
         self._is_open = False
         self._versions: list[dict[str, Any]] = []
         self._counts = Ledger()
         self._mark = Mark(0, 0)
         self._sources: dict[str, int] = {}
         self._samples: list[SampleRow] = []
-        self._secrets: dict[str, bytes] = {}
 
     async def open(self) -> None:
         """See Store.open."""
@@ -46,7 +65,35 @@ class MemoryStore(MemoryAccess):
 
     async def close(self) -> None:
         """See Store.close."""
-        self._is_open = False
+        for store in self._all.values() if self._is_owner else ():
+            store._is_open = False
+
+    def of(self, environment: str) -> "MemoryStore":
+        """See Store.of."""
+        if environment not in self._all:
+            other = copy(self)
+            other._is_owner = False
+            other._begin(environment)
+        return self._all[environment]
+
+    async def environments(self) -> list[Environment]:
+        """See Store.environments."""
+        self._check_open()
+        told = [store._told() for _, store in sorted(self._all.items())]
+        return [
+            environment for environment in told if environment.version or environment.services is not None
+        ]
+
+    def _told(self) -> Environment:
+        newest: dict[str, Any] = self._versions[-1] if self._versions else {"version": 0, "at": 0.0}
+        return Environment(
+            name=self.environment, version=newest["version"], at=newest["at"], services=self._services
+        )
+
+    async def note_services(self, services: Collection[str]) -> None:
+        """See Store.note_services."""
+        self._check_open()
+        self._services = tuple(sorted(services))
 
     def condition(self) -> Condition:
         """See Store.condition."""
@@ -92,7 +139,10 @@ class MemoryStore(MemoryAccess):
         }
         stored = stored_rules(**row)
         self._versions.append(row)
-        self._append(rules_deed(deed, author=author, reason=reason, at=at, before=actual))
+        told = rules_deed(
+            deed, author=author, reason=reason, at=at, before=actual, environment=self.environment
+        )
+        self._append(told)
         return stored
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
@@ -157,7 +207,7 @@ class MemoryStore(MemoryAccess):
         forgotten = len(self._samples) - len(kept)
         self._samples = kept
         if deed is not None:
-            self._append(deed)
+            self._append(replace(deed, environment=self.environment))
         return forgotten
 
     async def secret(self, name: str) -> bytes:
@@ -172,7 +222,7 @@ class MemoryStore(MemoryAccess):
         self._mark = self._mark._replace(clearing=self._mark.clearing + 1)
         self._samples.clear()
         if deed is not None:
-            self._append(deed)
+            self._append(replace(deed, environment=self.environment))
 
     def _remember(self, source: str, sequence: int) -> None:
         self._sources.pop(source, None)

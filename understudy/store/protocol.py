@@ -1,12 +1,13 @@
 """What every back end promises."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.store.access import AccessStore
 from understudy.store.condition import Condition
+from understudy.store.environment import Environment
 from understudy.store.evidence import Key, Mark
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
@@ -18,7 +19,29 @@ class Store(AccessStore, Protocol):
     Every operation has a deadline, is one transaction, and may be cancelled: it is done whole or not
     at all. Every operation may raise StoreError; after it the next call may succeed. One open store
     serves any number of tasks of one event loop.
+
+    A store is that of one environment: rules, their history, evidence, sources and samples of another never
+    show in it, and nothing done here changes them. Tokens, the audit and secrets are of all.
     """
+
+    @property
+    def environment(self) -> str:
+        """The name of the environment whose store this is."""
+
+    def of(self, environment: str) -> "Store":
+        """The store of another *environment* over the same connection: open it before use, as any.
+
+        It is closed with this one, and not before: its own `close` leaves the connection open. Asked
+        twice for one name, it is the same.
+        """
+
+    async def environments(self) -> list[Environment]:
+        """Every environment that has rules, or whose services were noted; by name."""
+
+    async def note_services(self, services: Collection[str]) -> None:
+        """Remember which *services* the processes of this environment know, so that others can be checked
+        against them before they get rules from elsewhere.
+        """
 
     async def open(self) -> None:
         """Connect and bring the tables to this version. May be called again after a failure.
@@ -57,8 +80,8 @@ class Store(AccessStore, Protocol):
         Versions up to *after* were given, even if they are not here (any more): a store that was emptied or
         put back from a copy goes on above them. *expected* 0 means there must be none yet, None takes
         whatever is there. *at* is Unix time in seconds. The audit gets an entry in the same transaction:
-        *deed* with both versions filled in, else one made from the rest. Raises VersionConflict when
-        somebody else was first, StoreError when *document* is no JSON object.
+        *deed* with both versions and the environment filled in, else one made from the rest. Raises
+        VersionConflict when somebody else was first, StoreError when *document* is no JSON object.
         """
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:

@@ -1,13 +1,16 @@
 """A store in Redis alone, for any number of hosts: as lasting as that Redis is."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
+from functools import partial
 from typing import Any
 
 from understudy.access import Deed
 from understudy.comparators import Ledger
-from understudy.config import RedisPlace
+from understudy.config import DEFAULT_ENVIRONMENT, RedisPlace
 from understudy.store.condition import Condition
+from understudy.store.environment import Environment, read_services, services_text
 from understudy.store.evidence import Key, Mark
 from understudy.store.redis_access import RedisAccess
 from understudy.store.redis_evidence import RedisEvidence
@@ -27,11 +30,20 @@ class RedisStore(RedisAccess):
         bounds: Bounds | None = None,
         deadline_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
+        environment: str = DEFAULT_ENVIRONMENT,
     ) -> None:
         """Nothing is touched before `open`. *deadline_seconds* bounds every command."""
         self._link = RedisLink(place, deadline_seconds=deadline_seconds)
-        self._rules = RedisRules(self._link)
-        self._evidence = RedisEvidence(self._link, bounds=bounds or Bounds(), clock=clock)
+        self._make_evidence = partial(RedisEvidence, self._link, bounds=bounds or Bounds(), clock=clock)
+        self._all: dict[str, RedisStore] = {}
+        self._is_owner = True
+        self._begin(environment)
+
+    def _begin(self, environment: str) -> None:
+        self.environment = environment
+        self._all[environment] = self
+        self._rules = RedisRules(self._link, environment)
+        self._evidence = self._make_evidence(environment)
 
     async def open(self) -> None:
         """See Store.open."""
@@ -39,7 +51,37 @@ class RedisStore(RedisAccess):
 
     async def close(self) -> None:
         """See Store.close."""
-        await self._link.close()
+        if self._is_owner:
+            await self._link.close()
+
+    def of(self, environment: str) -> "RedisStore":
+        """See Store.of."""
+        if environment not in self._all:
+            other = copy(self)
+            other._is_owner = False
+            other._begin(environment)
+        return self._all[environment]
+
+    async def environments(self) -> list[Environment]:
+        """See Store.environments."""
+        async with self._link.asking() as client:
+            noted = await client.hgetall(self._link.key("environments"))
+        known = {name.decode(): text.decode() for name, text in noted.items()}
+        found = []
+        for name in sorted({*known, DEFAULT_ENVIRONMENT}):
+            rules = await self.of(name).rules()
+            services = read_services(known.get(name, ""))
+            if rules is not None:
+                told = Environment(name=name, version=rules.version, at=rules.at, services=services)
+                found.append(told)
+            elif services is not None:
+                found.append(Environment(name=name, services=services))
+        return found
+
+    async def note_services(self, services: Collection[str]) -> None:
+        """See Store.note_services."""
+        async with self._link.asking() as client:
+            await client.hset(self._link.key("environments"), self.environment, services_text(services))
 
     def condition(self) -> Condition:
         """See Store.condition."""
@@ -54,7 +96,7 @@ class RedisStore(RedisAccess):
         return await self._rules.version()
 
     async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
-        """See Store.newer. Every change rings a bell; the version is asked for every 5 s all the same."""
+        """See Store.newer. Every change rings a bell; the version is asked for every 3 s all the same."""
         return await self._rules.newer(than, seconds=seconds)
 
     async def put_rules(

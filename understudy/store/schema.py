@@ -14,7 +14,9 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0004"
+from understudy.config import DEFAULT_ENVIRONMENT
+
+REVISION = "0005"
 """The migration these tables belong to. Known here so that a current store opens without Alembic."""
 
 VERSION_TABLE = "understudy_schema"
@@ -22,9 +24,18 @@ VERSION_TABLE = "understudy_schema"
 
 metadata = MetaData()
 
+
+def _environment(*, is_key: bool = True) -> Column[str]:
+    """Whose row it is; those of the first environment were there before the column was."""
+    return Column(
+        "environment", String(32), primary_key=is_key, nullable=False, server_default=DEFAULT_ENVIRONMENT
+    )
+
+
 rules = Table(
     "rules",
     metadata,
+    _environment(),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("document", Text, nullable=False),
     Column("author", Text, nullable=False),
@@ -36,6 +47,7 @@ rules = Table(
 evidence = Table(
     "evidence",
     metadata,
+    _environment(),
     Column("digest", LargeBinary, primary_key=True),
     Column("key", Text, nullable=False),
     Column("n", BigInteger, CheckConstraint("n >= 0", name="evidence_n_not_negative"), nullable=False),
@@ -44,10 +56,11 @@ evidence = Table(
 sources = Table(
     "evidence_sources",
     metadata,
+    _environment(),
     Column("source", Text, primary_key=True),
     Column("sequence", BigInteger, nullable=False),
     Column("seen", BigInteger, nullable=False),
-    Index("evidence_sources_seen", "seen"),
+    Index("evidence_sources_seen", "environment", "seen"),
 )
 
 samples = Table(
@@ -62,6 +75,8 @@ samples = Table(
     Column("name", String(16), nullable=False, server_default=""),
     Column("unit", String(16), nullable=False, server_default=""),
     Column("whole", Text, nullable=False, server_default=""),
+    _environment(is_key=False),
+    Index("samples_environment", "environment"),
     Index("samples_name", "name"),
     Index("samples_unit", "unit"),
 )
@@ -85,6 +100,7 @@ tokens = Table(
     Column("expires_at", Double, nullable=False),
     Column("used_at", Double, nullable=False),
     Column("revoked_at", Double, nullable=False),
+    Column("roles", Text, nullable=False, server_default=""),
 )
 
 audit = Table(
@@ -99,6 +115,7 @@ audit = Table(
     Column("reason", Text, nullable=False),
     Column("before", Integer, nullable=False),
     Column("after", Integer, nullable=False),
+    Column("environment", String(32), nullable=False, server_default=""),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
 )
@@ -109,4 +126,11 @@ audit_head = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("number", Integer, nullable=False),
     Column("hash", String(64), nullable=False),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("environment", String(32), primary_key=True),
+    Column("services", Text, nullable=False),
 )
