@@ -2,6 +2,7 @@
 
 from understudy.admin.audit_watch import AuditWatch
 from understudy.admin.control import Change, ControlPlane, Readiness, Reload
+from understudy.admin.environments import Environments
 from understudy.admin.in_force import Succession
 from understudy.admin.issuer import Issuer
 from understudy.admin.keyring import Keyring
@@ -13,6 +14,7 @@ __all__ = [
     "AuditWatch",
     "Change",
     "ControlPlane",
+    "Environments",
     "Issuer",
     "Keyring",
     "Readiness",

@@ -6,13 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.admin.changes import changes
-from understudy.admin.control import ControlPlane
 from understudy.admin.dry_run import read_dry_run
 from understudy.admin.entity_tags import etag
 from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import author, check_reason, json_answer, origin, within
 from understudy.admin.rules import change_answer
+from understudy.admin.rules_plane import RulesPlane
 from understudy.store import StoredRules
 
 _MOST_DIGITS: Final = 9
@@ -21,7 +21,7 @@ _MOST_DIGITS: Final = 9
 class VersionEndpoints:
     """``/api/v1/rules/{version}``, ``/diff/{other}`` and ``/restore``."""
 
-    def __init__(self, control: ControlPlane) -> None:
+    def __init__(self, control: RulesPlane) -> None:
         self._control = control
 
     async def document(self, request: Request) -> Response:

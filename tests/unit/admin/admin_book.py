@@ -90,6 +90,10 @@ class BookControl(FakeControl):
         await self._answer()
         return await self.store.past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        await self._answer()
+        return await self.store.rules_at(at)
+
     async def check_rules(self, document: Any) -> Rules:
         return await self.book.check(document)
 
