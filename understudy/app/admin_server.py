@@ -32,6 +32,8 @@ class AdminServer(uvicorn.Server):
                 ws_ping_interval=PING_SECONDS,
                 ws_ping_timeout=PING_SECONDS,
                 ws_per_message_deflate=False,
+                # Else whoever is on this machine chooses the address that is slowed down, let in and audited.
+                proxy_headers=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )

@@ -354,6 +354,7 @@ def test_many_threads_ask_while_rules_change(server: ScriptedServer) -> None:
                 if len({found[key].value for key in found}) != 1:
                     wrong.append(found)
                 one = client.details("a", "ann", None)
+                assert one.version is not None
                 if one.value is not (one.version == 2 or one.version % 2 == 1):
                     wrong.append(one)
 
