@@ -111,14 +111,14 @@ class Rulebook:
             )
         )
 
-    def _take(self, stored: StoredRules) -> None:
-        """Put *stored* in force, unless a newer version is."""
+    def _take(self, stored: StoredRules, *, read: Rules | None = None) -> None:
+        """Put *stored* in force, unless a newer version is. *read* is what it says, when that is known."""
         if stored.version < self.version:
             return
         self._stored = stored
         self.trouble = ""
         try:
-            self.parsed = parse_rules(stored.document, services=self._services, before=self.parsed)
+            self.parsed = read or parse_rules(stored.document, services=self._services, before=self.parsed)
         except ConfigError as error:
             self.trouble = f"rules version {stored.version} does not fit this configuration: {error}"
             self.parsed = self._stand_in(stored)
@@ -160,6 +160,7 @@ class Rulebook:
         target: str = "",
     ) -> StoredRules:
         """Check and store *document*. Raises `ConfigError`, `VersionConflict`, `StoreError`."""
+        services = self._services
         rules = await self.check(document)
         stored = await self._store.put_rules(
             rules.document,
@@ -169,7 +170,8 @@ class Rulebook:
             at=at,
             deed=Deed(at=at, who=author, origin=origin, action=action, target=target, reason=reason),
         )
-        self._take(stored)
+        # Unless a reload came in between: then it is looked at anew.
+        self._take(stored, read=rules if services is self._services else None)
         return stored
 
     async def check(self, document: Any) -> Rules:
