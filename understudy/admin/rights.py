@@ -62,6 +62,8 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/api/v1/reload": {"POST": OPERATOR},
     "/api/v1/restart": {"POST": OPERATOR},
     "/api/v1/recordings": {"POST": OPERATOR, "DELETE": OPERATOR},
+    # The key lets one try out whose samples there are, which deleting them by unit does as well.
+    "/api/v1/evidence": {"GET": OPERATOR, "POST": OPERATOR},
     # Evaluating changes nothing, whatever the method.
     "/ofrep/v1/evaluate/flags": {"POST": EVALUATOR},
     "/ofrep/v1/evaluate/flags/": {"POST": EVALUATOR},

@@ -17,6 +17,7 @@ from understudy.admin.decider import Decider
 from understudy.admin.environment_endpoints import EnvironmentEndpoints
 from understudy.admin.environments import Environments
 from understudy.admin.events import EventEndpoints
+from understudy.admin.evidence import EvidenceEndpoints, EvidencePlane
 from understudy.admin.exposures import ExposureEndpoints, ExposurePlane
 from understudy.admin.flag_resources import FlagResources
 from understudy.admin.flag_route import ActionRoute, FlagRoute
@@ -58,6 +59,7 @@ def create_admin(
     hosts: Collection[str] = (),
     stopping: asyncio.Event | None = None,
     recordings: RecordingPlane | None = None,
+    evidence: EvidencePlane | None = None,
     origins: Collection[str] = (),
     keyring: Keyring | None = None,
     exposures: ExposurePlane | None = None,
@@ -83,7 +85,7 @@ def create_admin(
     processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
     samples, compare = SampleEndpoints(control), CompareEndpoints(control)
     events = EventEndpoints(control, ended=keys.ended, stopping=stopping)
-    recorded = RecordingEndpoints(recordings)
+    recorded, told = RecordingEndpoints(recordings), EvidenceEndpoints(evidence)
     decider = Decider(control, clock=time.time)
     met = ExposureEndpoints(control, exposures)
     sync = SyncEndpoints(control)
@@ -139,6 +141,7 @@ def create_admin(
                 Route("/api/v1/report/events", events.events),
                 Route("/api/v1/compare", compare.change, methods=["POST", "DELETE"]),
                 Route("/api/v1/recordings", recorded.recordings, methods=["POST", "DELETE"]),
+                Route("/api/v1/evidence", told.evidence, methods=["GET", "POST"]),
                 Route("/api/v1/decide/{flag}/{unit:path}", decide.decide),
                 Route("/api/v1/exposures", met.exposures, methods=["POST", "DELETE"]),
                 Route("/api/v1/usage", met.usage),

@@ -174,6 +174,7 @@ class Control:
             self,
             stopping=self._stop,
             recordings=self._recordings,
+            evidence=self._intake,
             keyring=self._keyring,
             environments=self._environments,
             origins=self._settings.admin.origins,
@@ -230,13 +231,13 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
-                await self._keyring.begin()
                 await self._book.load(time.time())
             except StoreError as error:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
-                self._put_in_force()
+                self._put_in_force()  # first of all: new workers wait for it
+                await self._keyring.begin()
                 self._is_loaded.set()
         while not self._has_evidence.is_set():
             try:

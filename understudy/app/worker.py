@@ -16,6 +16,7 @@ from typing import Final
 
 import uvloop
 
+from understudy.app.at_hand import rules_at_hand
 from understudy.app.certificates import WATCH_SECONDS, Certificates
 from understudy.app.heap import TRIM_SECONDS, give_back
 from understudy.app.kill_watch import KillWatch
@@ -44,7 +45,7 @@ SHORT_TRIM_BEATS: Final = 10
 """While memory is short, what was freed is worth a millisecond each second."""
 
 RULES_SECONDS: Final = 4.0
-"""How long a new worker waits for the control process before it starts from the configured rules."""
+"""How long a new worker waits for the control process before it looks for rules by itself."""
 
 LAST_WORDS_SECONDS: Final = 2.0
 
@@ -206,10 +207,10 @@ class Worker:
         for task in either:
             task.cancel()
         if not link.has_rules.is_set() and not self._stop.is_set():
-            log.error(
-                "no rules from the control process after %g s: starting from the configuration", RULES_SECONDS
-            )
-            proxy.engine.swap(self._settings.rules, 0)
+            rules, whence = rules_at_hand(self._settings)
+            log.error("no rules from the control process after %g s: starting from %s", RULES_SECONDS, whence)
+            # As version 0: whatever the control process comes with is newer.
+            proxy.engine.swap(rules, 0)
 
     def _reload(self, proxy: Proxy, link: WorkerLink, document: Mapping[str, object]) -> None:
         """Put reloaded settings in force. Raises `UnderstudyError`; then nothing has changed."""

@@ -33,12 +33,6 @@ def create_token(
             ),
         ),
     ] = Role.VIEWER,
-    flag_set: Annotated[
-        str,
-        typer.Option(
-            "--flag-set", metavar="NAME", help="An evaluator of the flags with this flagSetId alone."
-        ),
-    ] = "",
     environments: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,6 +42,12 @@ def create_token(
             show_default=False,
         ),
     ] = None,
+    flag_set: Annotated[
+        str,
+        typer.Option(
+            "--flag-set", metavar="NAME", help="An evaluator of the flags with this flagSetId alone."
+        ),
+    ] = "",
     days: Annotated[
         int, typer.Option("--days", min=0, max=3650, metavar="N", help="It ends after so many; 0: never.")
     ] = 0,
@@ -62,9 +62,9 @@ def create_token(
 
     api = AdminApi(admin, token)
     was_open = not token
-    held: dict[str, str] = {"flag_set": flag_set} if flag_set else {}
-    rights = {**_rights(role, environments or []), **held}
-    wanted = {"name": name, **rights, "expires_in_days": days, "reason": reason}
+    held = {"flag_set": flag_set} if flag_set else {}
+    rights = _rights(role, environments or [])
+    wanted = {**held, "name": name, **rights, "expires_in_days": days, "reason": reason}
     made = api.json(api.post(PATH, wanted), key="token")
     if as_json:
         print_json(made)
