@@ -108,8 +108,9 @@ def admin() -> str:
     return (
         f"{NOTE}# Admin API\n\nOn `admin.listen`, which is an address of this machine. Each path needs a role"
         ": viewer, operator, editor or admin, each of which may do what the one before it may. Who asks shows"
-        " a token (`Authorization: Bearer TOKEN`; `understudy token create`). Until the first token is made"
-        " every user of the machine may do everything, and `GET /api/v1/access` says so. "
+        " a token (`Authorization: Bearer TOKEN`; `understudy token create`). The role counts in the"
+        " environment that the path names, else in that of the process; everywhere means in all of them."
+        " Until the first token is made every user of the machine may do everything, and `GET /api/v1/access` says so. "
         "Errors are `application/problem+json` (RFC 9457). Every change of the rules makes a new version, "
         'which its `ETag` names: `PUT` says with `If-Match: "12"` which one it replaces, or with `*` any.\n\n'
         f"{table}\n"
@@ -117,11 +118,13 @@ def admin() -> str:
 
 
 def _endpoint(route: Any) -> Iterator[str]:
-    from understudy.admin.rights import needed
+    from understudy.admin.rights import SHARED, TARGET, needed
 
     path = str(route.path).replace(":path", "")
     for method in sorted(route.methods - {"HEAD"}):
         role = needed(route.path, method)
+        role = f"{role}; {TARGET[route.path, method]} in `to`" if (route.path, method) in TARGET else role
+        role = f"{role} everywhere" if route.path in SHARED else role
         yield f"| `{path}` | `{method}` | {role} | {_cell(route.endpoint.__doc__ or '')} |"
 
 

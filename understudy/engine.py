@@ -117,17 +117,13 @@ class Engine:
         """The names that rules may use."""
         return self._settings.services.keys()
 
-    def swap(self, rules: Rules, version: int) -> None:
-        """Put *rules* in force. Raises `UnderstudyError` when they do not compile; then nothing changes."""
-        compiled = compile_rules(
-            flags=rules.flags,
-            routes=rules.routes,
-            evaluators=rules.evaluators,
-            metadata=rules.metadata,
-            killed=self._kills.among(rules).union(rules.killed),
-            clock=time.time,
-            are_checked=True,
-        )
+    def swap(self, rules: Rules, version: int, compiled: CompiledRules | None = None) -> None:
+        """Put *rules* in force. Raises `UnderstudyError` when they do not compile; then nothing changes.
+
+        *compiled* is what `compiled_rules` made of them with the kills of this host, for who has it.
+        """
+        if compiled is None:
+            compiled = compiled_rules(rules, self._kills)
         endpoints = self._endpoints(rules, self._settings)
         self.collect_errors()
         self._rules = rules
@@ -178,6 +174,10 @@ class Engine:
         decision = self._compiled.decide(head)
         if decision is None:
             return None
+        return self.plan(decision)
+
+    def plan(self, decision: Decision) -> Plan:
+        """*decision*, which the rules in force made, made ready."""
         try:
             plan = self._plans[decision.index]
         except IndexError:
@@ -282,6 +282,23 @@ class Engine:
             )
             self._mirror.targets[role, name] = target
         return target
+
+
+def compiled_rules(rules: Rules, kills: Kills | None = None) -> CompiledRules:
+    """*rules*, which were checked as they were read, ready to decide. Raises `UnderstudyError`.
+
+    *kills* come beside what the rules kill.
+    """
+    killed = rules.killed if kills is None else kills.among(rules).union(rules.killed)
+    return compile_rules(
+        flags=rules.flags,
+        routes=rules.routes,
+        evaluators=rules.evaluators,
+        metadata=rules.metadata,
+        killed=killed,
+        clock=time.time,
+        are_checked=True,
+    )
 
 
 def mirror_limits(shadow: ShadowSettings) -> Limits:

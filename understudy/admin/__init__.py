@@ -1,6 +1,7 @@
 """The admin server: REST, metrics, probes, and the report as a page. Talks to a ControlPlane only."""
 
 from understudy.admin.control import Change, ControlPlane, Readiness, Reload
+from understudy.admin.environments import Environments
 from understudy.admin.in_force import Succession
 from understudy.admin.issuer import Issuer
 from understudy.admin.keyring import Keyring
@@ -9,6 +10,7 @@ from understudy.admin.server import create_admin
 __all__ = [
     "Change",
     "ControlPlane",
+    "Environments",
     "Issuer",
     "Keyring",
     "Readiness",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
+from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,7 +15,7 @@ from understudy.admin.keyring import Keyring
 from understudy.admin.login_page import login_page
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import CALLER
-from understudy.admin.rights import ANYONE, NOTED, SHARED, needed
+from understudy.admin.rights import ANYONE, NOTED, SHARED, TARGET, needed
 from understudy.admin.safety import SAFE_METHODS, values
 
 COOKIE: Final = "understudy_session"
@@ -54,7 +55,8 @@ class Gate:
                     return
                 raise
             self._check(caller, role, scope)
-            if scope["method"] not in SAFE_METHODS and role != Role.VIEWER:
+            target = self._check_target(caller, scope)
+            if scope["method"] not in SAFE_METHODS and (target or role) != Role.VIEWER:
                 self._check_pace(caller)
             scope[CALLER] = caller
             if action := NOTED.get((self._path, scope["method"])):
@@ -64,20 +66,33 @@ class Gate:
     def _check(self, caller: Caller, role: Role, scope: Scope) -> None:
         """Raises: Refusal 403 unless *caller* holds *role* wherever the request reads or changes."""
         if self._path in SHARED:
-            held, where = caller.role_everywhere, " in every environment"
+            _need(role, caller, caller.role_everywhere, "every environment")
         else:
             environment = asked_environment(scope, self._keyring)
-            held, where = caller.role_in(environment), f" in {environment}"
-        if held is None or not held.may(role):
-            where = where if caller.roles else ""
-            detail = f"this needs the role {role}{where}; {caller.name} is {words(caller.role, caller.roles)}"
-            raise Refusal(403, detail, needed=str(role), role=held and str(held))
+            _need(role, caller, caller.role_in(environment), environment)
+
+    def _check_target(self, caller: Caller, scope: Scope) -> Role | None:
+        """What is needed where something is carried to, if anything is. Raises: Refusal 403 without it."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        role = TARGET.get((self._path, method))
+        if role is not None:
+            for to in Request(scope).query_params.getlist("to"):
+                _need(role, caller, caller.role_in(to), to)
+        return role
 
     def _check_pace(self, caller: Caller) -> None:
         wait = self._allowance.wait_seconds(caller.name, time.monotonic())
         if wait > 0:
             seconds = str(max(1, math.ceil(wait)))
             raise Refusal(429, "too many changes at once", headers={"Retry-After": seconds})
+
+
+def _need(role: Role, caller: Caller, held: Role | None, where: str) -> None:
+    """Raises: Refusal 403 when *held*, what *caller* holds in *where*, is less than *role*."""
+    if held is None or not held.may(role):
+        place = f" in {where}" if caller.roles else ""
+        detail = f"this needs the role {role}{place}; {caller.name} is {words(caller.role, caller.roles)}"
+        raise Refusal(403, detail, needed=str(role), role=held and str(held))
 
 
 def asked_environment(scope: Scope, keyring: Keyring) -> str:

@@ -28,6 +28,7 @@ _TRUTH: Final[Schema] = {"type": "string", "enum": ["true", "false"]}
 _PATH: Final[Mapping[str, Schema]] = {
     "key": FLAG_KEY,
     "flag": FLAG_KEY,
+    "environment": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"},
     "version": {"type": "integer", "minimum": 1},
     "other": {"type": "integer", "minimum": 1},
     "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
@@ -51,6 +52,8 @@ _QUERY: Final[Mapping[str, tuple[str, Schema]]] = {
     "action": ("What the rule forgives.", {"enum": ["ignore", "unordered"]}),
     "path": ("A path of the report.", TEXT),
     "include_regressions": ("Whether regressions may be forgiven too.", _TRUTH),
+    "to": ("The environment that the flag shall go to.", {"type": "string", "minLength": 1}),
+    "with": ("What shall travel too, with commas.", TEXT),
     "all": ("Those of everybody.", {"const": "true"}),
 }
 _ON_THE_WIRE: Final = {"after_number": "after"}

@@ -129,6 +129,8 @@ def _given() -> dict[str, Schema]:
     )
     page = {"version": WHOLE, "next": or_null(TEXT)}
     health = shape({"healthy": or_null(WHOLE), "origins": WHOLE})
+    place = shape({"environment": TEXT, "version": WHOLE})
+    promotion = shape({"flag": TEXT, "from": place, "to": place, "changes": changes})
     service = {"name": TEXT, "origins": listed(TEXT), "balance": TEXT, "health": health}
     return {
         "Problem": shape(
@@ -164,6 +166,9 @@ def _given() -> dict[str, Schema]:
         "Services": shape({"services": listed(ref("Service"))}),
         "Amended": shape({"rule": or_null({"type": "object"}), "version": WHOLE}),
         "Suggestions": {"type": "object"},
+        "Environments": shape({"own": TEXT, "environments": listed(shape({"name": TEXT, "version": WHOLE}))}),
+        "Promotion": promotion,
+        "Promoted": {**promotion, "properties": {**promotion["properties"], "version": WHOLE}},
         "Reload": shape(
             {
                 "changed": listed(TEXT),

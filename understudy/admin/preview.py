@@ -7,21 +7,21 @@ from typing import Any
 from starlette.responses import Response
 
 from understudy.admin.changes import changes
-from understudy.admin.control import ControlPlane
 from understudy.admin.dry_run import DryRun
 from understudy.admin.entity_tags import etag
 from understudy.admin.movement import moves
 from understudy.admin.request import json_answer, within
+from understudy.admin.rules_plane import RulesPlane
 from understudy.store import StoredRules
 
 
-async def preview(control: ControlPlane, dry: DryRun, stored: StoredRules, document: Any) -> Response:
+async def preview(control: RulesPlane, dry: DryRun, stored: StoredRules, document: Any) -> Response:
     """What would change if *document* took the place of *stored*; nothing is stored, nor told to the audit.
 
     Raises: ConfigError when it would be refused.
     """
     after = await within(control.check_rules(document))
-    current = control.succession.current
+    current = None if control.succession is None else control.succession.current
     before = (
         current.rules
         if current is not None and current.version == stored.version

@@ -29,6 +29,14 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/api/v1/tokens": {"GET": ADMIN, "POST": ADMIN},
     "/api/v1/tokens/{selector}": {"DELETE": ADMIN},
     "/api/v1/audit": {"GET": ADMIN},
+    # In the environment that the path names, as everything else is in that of the process.
+    "/api/v1/environments": {"GET": VIEWER},
+    "/api/v1/environments/{environment}/rules": {"GET": VIEWER, "PUT": EDITOR},
+    "/api/v1/environments/{environment}/rules/history": {"GET": VIEWER},
+    "/api/v1/environments/{environment}/rules/{version}": {"GET": VIEWER},
+    "/api/v1/environments/{environment}/rules/{version}/diff/{other}": {"GET": VIEWER},
+    "/api/v1/environments/{environment}/rules/{version}/restore": {"POST": EDITOR},
+    "/api/v1/environments/{environment}/flags/{key:path}/promotion": {"GET": VIEWER, "POST": VIEWER},
     "/api/v1/rules": {"GET": VIEWER, "PUT": EDITOR},
     "/api/v1/rules/history": {"GET": VIEWER},
     "/api/v1/rules/{version}": {"GET": VIEWER},
@@ -68,6 +76,12 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/api/v1/samples/{id}": {"GET": VIEWER},
 }
 
+
+TARGET: Final[Mapping[tuple[str, str], Role]] = {
+    ("/api/v1/environments/{environment}/flags/{key:path}/promotion", "GET"): VIEWER,
+    ("/api/v1/environments/{environment}/flags/{key:path}/promotion", "POST"): EDITOR,
+}
+"""What is needed besides in the environment that the query names as ``to``."""
 
 SHARED: Final = frozenset({"/api/v1/tokens", "/api/v1/tokens/{selector}", "/api/v1/audit"})
 """Paths of what is not of one environment: they need the role in all of them. Who may make tokens for one

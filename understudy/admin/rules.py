@@ -5,13 +5,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.admin.control import Change, ControlPlane
+from understudy.admin.control import Change
 from understudy.admin.dry_run import DryRun, read_dry_run
 from understudy.admin.entity_tags import ANY, etag, matching
 from understudy.admin.payload import JSON, MOST_RULES_BYTES, YAML, json_bytes, parse_body, read_body
 from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, check_reason, json_answer, origin, whole_number, within
+from understudy.admin.request import author, json_answer, origin, read_reason, whole_number, within
+from understudy.admin.rules_plane import RulesPlane
 from understudy.errors import VersionConflict
 from understudy.store import StoredRules
 
@@ -22,7 +23,7 @@ _USUAL_VERSIONS = 50
 class RulesEndpoints:
     """``/api/v1/rules`` and ``/api/v1/rules/history``."""
 
-    def __init__(self, control: ControlPlane) -> None:
+    def __init__(self, control: RulesPlane) -> None:
         self._control = control
 
     async def document(self, request: Request) -> Response:
@@ -45,8 +46,9 @@ class RulesEndpoints:
 
     async def _put(self, request: Request) -> Response:
         dry = read_dry_run(request)
-        expected = await self._expected(request) if dry is None or "if-match" in request.headers else None
-        reason = check_reason(request.query_params.get("reason", ""))
+        is_named = dry is None or "if-match" in request.headers
+        expected = await expected_version(request, self._control) if is_named else None
+        reason = read_reason(request)
         body = await read_body(request, most_bytes=MOST_RULES_BYTES)
         document = await parse_body(request, body, kinds=(JSON, YAML))
         if dry is not None:
@@ -64,25 +66,32 @@ class RulesEndpoints:
             raise VersionConflict(expected=expected or 0, actual=stored.version)
         return await preview(self._control, dry, stored, document)
 
-    async def _expected(self, request: Request) -> int | None:
-        field = request.headers.get("if-match")
-        if field is None:
-            detail = 'say which version this replaces: If-Match: "12", or * for whatever is there'
-            raise Refusal(428, detail)
-        if field.strip() == ANY:
-            return None
-        versions = matching(field, weak=False)
-        if len(versions) == 1:
-            return versions[0]
-        current = (await within(self._control.rules())).version
-        if current not in versions:
-            raise Refusal(412, f"the rules document is at version {current}", headers={"ETag": etag(current)})
-        return current
+
+async def expected_version(request: Request, rules: RulesPlane) -> int | None:
+    """The version that *request* says it replaces; 0 when there shall be none yet, None for any.
+
+    Raises: Refusal 428 when it does not say, 400, 412.
+    """
+    field = request.headers.get("if-match")
+    if field is None and request.headers.get("if-none-match", "").strip() == ANY:
+        return 0
+    if field is None:
+        detail = 'say which version this replaces: If-Match: "12", or * for whatever is there'
+        raise Refusal(428, detail)
+    if field.strip() == ANY:
+        return None
+    versions = matching(field, weak=False)
+    if len(versions) == 1:
+        return versions[0]
+    current = (await within(rules.rules())).version
+    if current not in versions:
+        raise Refusal(412, f"the rules document is at version {current}", headers={"ETag": etag(current)})
+    return current
 
 
-def change_answer(change: Change) -> Response:
-    """What was stored, and how many workers already follow it."""
-    body = {**about(change.rules), "workers": change.workers, "applied": change.applied}
+def change_answer(change: Change, **more: Any) -> Response:
+    """What was stored, and how many workers already follow it; *more* stands beside that."""
+    body = {**more, **about(change.rules), "workers": change.workers, "applied": change.applied}
     return json_answer(body, headers={"ETag": etag(change.rules.version)})
 
 

@@ -14,6 +14,8 @@ from understudy.admin.compare import CompareEndpoints
 from understudy.admin.control import ControlPlane
 from understudy.admin.decide import DecideEndpoints
 from understudy.admin.decider import Decider
+from understudy.admin.environment_endpoints import EnvironmentEndpoints
+from understudy.admin.environments import Environments
 from understudy.admin.events import EventEndpoints
 from understudy.admin.flag_resources import FlagResources
 from understudy.admin.flag_route import ActionRoute, FlagRoute
@@ -44,6 +46,8 @@ from understudy.store import MemoryAccess
 _ANY_WRITE = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 """Where writing is answered with the reason why there is none."""
 
+ENVIRONMENT = "/api/v1/environments/{environment}"
+
 
 def create_admin(
     control: ControlPlane,
@@ -53,6 +57,7 @@ def create_admin(
     recordings: RecordingPlane | None = None,
     origins: Collection[str] = (),
     keyring: Keyring | None = None,
+    environments: Environments | None = None,
 ) -> Starlette:
     """Return the admin server in front of *control*, to be run by any ASGI server.
 
@@ -78,6 +83,7 @@ def create_admin(
     decide, sync, ofrep = DecideEndpoints(decider), SyncEndpoints(control), OfrepEndpoints(decider)
     turns = OfrepEventEndpoints(control, stopping=stopping)
     access, versions = AccessEndpoints(keys), VersionEndpoints(control)
+    beside = EnvironmentEndpoints(environments)
     app = Starlette(
         routes=guard_routes(
             [
@@ -134,6 +140,15 @@ def create_admin(
                 Route("/api/v1/tokens", access.tokens, methods=["GET", "POST"]),
                 Route("/api/v1/tokens/{selector}", access.revoke, methods=["DELETE"]),
                 Route("/api/v1/audit", access.audit),
+                Route("/api/v1/environments", beside.known),
+                Route(f"{ENVIRONMENT}/rules", beside.rules, methods=["GET", "PUT"]),
+                Route(f"{ENVIRONMENT}/rules/history", beside.history),
+                Route(f"{ENVIRONMENT}/rules/{{version}}", beside.version),
+                Route(f"{ENVIRONMENT}/rules/{{version}}/diff/{{other}}", beside.diff),
+                Route(f"{ENVIRONMENT}/rules/{{version}}/restore", beside.restore, methods=["POST"]),
+                Route(
+                    f"{ENVIRONMENT}/flags/{{key:path}}/promotion", beside.promotion, methods=["GET", "POST"]
+                ),
             ],
             keys,
         ),

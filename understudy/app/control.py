@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from understudy.access import Deed
-from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
+from understudy.admin import Change, Environments, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import Collected, board_families, store_families
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
@@ -80,8 +80,10 @@ class Control:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         settings = runtime.settings
-        self._store: Store = open_store(settings.store)
-        self._keyring = Keyring(self._store, issuer=issuer_of(settings.admin))
+        self._store: Store = open_store(settings.store, environment=settings.environment)
+        self._keyring = Keyring(
+            self._store, issuer=issuer_of(settings.admin), environment=settings.environment
+        )
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
@@ -122,6 +124,7 @@ class Control:
         self._is_loaded = asyncio.Event()
         self._has_evidence = asyncio.Event()
         self._ahead: asyncio.Queue[tuple[int, Mapping[str, Any]]] = asyncio.Queue()
+        self._environments = Environments(self._store, self, services=lambda: self._settings.services)
 
     @property
     def _settings(self) -> Settings:
@@ -132,6 +135,7 @@ class Control:
         self._assessor.redaction = self._redaction(settings)
         self._assessor.origins = first_origins(settings.services)
         self._intake.control_share = settings.shadow.control
+        self._environments.is_changed.set()
         if self._is_loaded.is_set():
             self._put_in_force()
 
@@ -154,6 +158,7 @@ class Control:
             stopping=self._stop,
             recordings=self._recordings,
             keyring=self._keyring,
+            environments=self._environments,
             origins=self._settings.admin.origins,
         )
         server = AdminServer(admin)
@@ -168,6 +173,7 @@ class Control:
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
                 tasks.create_task(self._killed.run(ready=self._is_loaded)),
+                tasks.create_task(self._keep_services()),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
@@ -226,6 +232,11 @@ class Control:
     async def _keep_keyring(self) -> None:
         await self._is_loaded.wait()
         await self._keyring.run()
+
+    async def _keep_services(self) -> None:
+        """Tell other environments which services are known here, now and whenever they change."""
+        await self._is_loaded.wait()
+        await self._environments.keep_noted()
 
     async def _follow(self) -> None:
         """Put in force what other control processes store; theirs and ours have one store."""

@@ -1,5 +1,6 @@
 """Text → values: the configuration file becomes settings and a rules document, or a list of problems."""
 
+from understudy.config.app import APP
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings
 from understudy.config.environment import DEFAULT_ENVIRONMENT, ENVIRONMENT_PATTERN, read_environment
@@ -38,6 +39,7 @@ from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
 __all__ = [
+    "APP",
     "AUTO",
     "DEFAULT_ENVIRONMENT",
     "ENVIRONMENT_PATTERN",

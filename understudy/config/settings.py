@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from understudy.config.address import read_page_origin, read_sync
 from understudy.config.endpoints import EndpointSettings
+from understudy.config.environment import DEFAULT_ENVIRONMENT
 from understudy.config.issuer import IssuerSettings
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
@@ -24,6 +25,7 @@ from understudy.config.place import Place, Refused, shown
 from understudy.config.rules import Rules
 from understudy.config.setting import (
     DURATION,
+    ENVIRONMENT,
     FILE,
     LISTEN,
     LISTENER,
@@ -472,6 +474,12 @@ class Settings:
         " or memory://. With {sql: URL, redis: URL, file: NAME} SQL is the truth, Redis its fast copy and the"
         " bell that tells every host, and the file keeps the last good rules for a start without both.",
         why="one file beside the configuration survives a restart and needs no server.",
+    )
+    environment: str = setting(
+        ENVIRONMENT,
+        default=DEFAULT_ENVIRONMENT,
+        what="Whose rules, evidence and samples of the store these are: dev, staging, prod.",
+        why="default, which holds what a store held before it could hold several.",
     )
     kill_file: str = setting(
         _KILL_FILE,

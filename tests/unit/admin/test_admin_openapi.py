@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from admin_book import BookControl, serving
+from admin_book import SERVICES, BookControl, serving
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -21,14 +21,14 @@ from schemathesis.specs.openapi.checks import (
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from understudy.admin import Keyring, create_admin
+from understudy.admin import Environments, Keyring, create_admin
 from understudy.admin.openapi import openapi
 from understudy.admin.openapi_table import OPERATIONS
 from understudy.admin.recordings import Wanted
 from understudy.admin.rights import RIGHTS
 from understudy.store import MemoryAccess, Sample
 
-EXAMPLES = 10
+EXAMPLES = 8
 """Requests for each operation, about half of them invalid."""
 CHECKS = [
     not_a_server_error,
@@ -72,7 +72,14 @@ async def fresh(scope: Scope, receive: Receive, send: Send) -> None:
     stopping = asyncio.Event()
     stopping.set()
     keyring = Keyring(MemoryAccess(), tokens=())
-    app = create_admin(control, hosts=["testserver"], stopping=stopping, recordings=Plane(), keyring=keyring)
+    app = create_admin(
+        control,
+        hosts=["testserver"],
+        stopping=stopping,
+        recordings=Plane(),
+        keyring=keyring,
+        environments=Environments(control.store, control, services=lambda: SERVICES),
+    )
     await app({**scope, "client": ("127.0.0.1", 50123)}, receive, send)
 
 
