@@ -2,17 +2,22 @@
 
 from understudy.admin.control import Change, ControlPlane, Readiness, Reload
 from understudy.admin.environments import Environments
+from understudy.admin.exposures import ExposurePlane, Met
 from understudy.admin.in_force import Succession
 from understudy.admin.issuer import Issuer
 from understudy.admin.keyring import Keyring
+from understudy.admin.ofrep_counts import OfrepCounts
 from understudy.admin.server import create_admin
 
 __all__ = [
     "Change",
     "ControlPlane",
     "Environments",
+    "ExposurePlane",
     "Issuer",
     "Keyring",
+    "Met",
+    "OfrepCounts",
     "Readiness",
     "Reload",
     "Succession",
