@@ -52,6 +52,7 @@ _QUERY: Final[Mapping[str, tuple[str, Schema]]] = {
     "action": ("What the rule forgives.", {"enum": ["ignore", "unordered"]}),
     "path": ("A path of the report.", TEXT),
     "include_regressions": ("Whether regressions may be forgiven too.", _TRUTH),
+    "flag": ("One flag only.", TEXT),
     "to": ("The environment that the flag shall go to.", {"type": "string", "minLength": 1}),
     "with": ("What shall travel too, with commas.", TEXT),
     "all": ("Those of everybody.", {"const": "true"}),

@@ -176,6 +176,16 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         "GET": _read("Service", refusals=(404,)),
         **dict.fromkeys(("POST", "PUT", "PATCH", "DELETE"), _NEVER),
     },
+    "/api/v1/evidence": {
+        "GET": _read("EvidenceKey", refusals=(404,)),
+        "POST": Operation(answers={200: "Added"}, takes="EvidenceBatch", refusals=(404,)),
+    },
+    "/api/v1/exposures": {
+        "POST": Operation(answers={200: "Accepted"}, takes="Exposures"),
+        "DELETE": _read("Forgotten", "unit"),
+    },
+    "/api/v1/usage": {"GET": _read("Usage", "flag", refusals=(404,))},
+    "/api/v1/stream": {"GET": Operation(answers={}, refusals=(426,))},
     "/api/v1/environments": {"GET": _read("Environments", refusals=(501,))},
     f"{_BESIDE}/rules": {
         "GET": _known("RulesDocument", refusals=(404, 501)),
