@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import blake2b
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from understudy import __version__
 from understudy.admin.ofrep_request import tagged
 from understudy.admin.openapi_schemas import FLAG_KEY, TEXT, Schema, ref, schemas
 from understudy.admin.openapi_table import HTML, JSON, OPERATIONS, PLAIN, Operation
@@ -97,7 +97,7 @@ def openapi(routes: Iterable[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Understudy's admin API",
-            "version": __version__,
+            "version": version("understudy"),
             "description": "Versioned rules, flags and their evaluation, evidence, tokens and the audit.",
         },
         "paths": paths,
