@@ -34,6 +34,7 @@ HOT = (
     "understudy/upstream/answers.py",
     "understudy/upstream/balance.py",
     "understudy/upstream/connection.py",
+    "understudy/upstream/delegate.py",
     "understudy/upstream/outgoing.py",
     "understudy/upstream/health.py",
     "understudy/upstream/room.py",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 
 from understudy.comparators import CompareRule, Comparison, Endpoints
-from understudy.config import Rules, Service, Settings, ShadowSettings, parse_rules
+from understudy.config import Kills, Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
 from understudy.histogram import DELTAS, Histogram, RequestStats
@@ -102,6 +102,7 @@ class Engine:
         self._retired: list[Upstream] = []
         self._rules: Rules | None = None
         self._compiled: CompiledRules | None = None
+        self._kills = Kills()
         self._plans: list[Plan | None] = []
         self.version = 0
         self._watch()
@@ -116,17 +117,13 @@ class Engine:
         """The names that rules may use."""
         return self._settings.services.keys()
 
-    def swap(self, rules: Rules, version: int) -> None:
-        """Put *rules* in force. Raises `UnderstudyError` when they do not compile; then nothing changes."""
-        compiled = compile_rules(
-            flags=rules.flags,
-            routes=rules.routes,
-            evaluators=rules.evaluators,
-            metadata=rules.metadata,
-            killed=rules.killed,
-            clock=time.time,
-            are_checked=True,
-        )
+    def swap(self, rules: Rules, version: int, compiled: CompiledRules | None = None) -> None:
+        """Put *rules* in force. Raises `UnderstudyError` when they do not compile; then nothing changes.
+
+        *compiled* is what `compiled_rules` made of them with the kills of this host, for who has it.
+        """
+        if compiled is None:
+            compiled = compiled_rules(rules, self._kills)
         endpoints = self._endpoints(rules, self._settings)
         self.collect_errors()
         self._rules = rules
@@ -136,6 +133,12 @@ class Engine:
         self._mirror.confirming.comparison = Comparison(rules.compare)
         self.version = version
         self._metrics.rules_version = version
+
+    def kill(self, kills: Kills) -> None:
+        """Kill what *kills* says beside what the rules kill, and nothing else any more."""
+        self._kills = kills
+        if self._rules is not None:
+            self.swap(self._rules, self.version)
 
     def reload(self, settings: Settings) -> None:
         """Put the services and the bounds of mirroring of *settings* in force; the rules stay.
@@ -171,6 +174,10 @@ class Engine:
         decision = self._compiled.decide(head)
         if decision is None:
             return None
+        return self.plan(decision)
+
+    def plan(self, decision: Decision) -> Plan:
+        """*decision*, which the rules in force made, made ready."""
         try:
             plan = self._plans[decision.index]
         except IndexError:
@@ -275,6 +282,23 @@ class Engine:
             )
             self._mirror.targets[role, name] = target
         return target
+
+
+def compiled_rules(rules: Rules, kills: Kills | None = None) -> CompiledRules:
+    """*rules*, which were checked as they were read, ready to decide. Raises `UnderstudyError`.
+
+    *kills* come beside what the rules kill.
+    """
+    killed = rules.killed if kills is None else kills.among(rules).union(rules.killed)
+    return compile_rules(
+        flags=rules.flags,
+        routes=rules.routes,
+        evaluators=rules.evaluators,
+        metadata=rules.metadata,
+        killed=killed,
+        clock=time.time,
+        are_checked=True,
+    )
 
 
 def mirror_limits(shadow: ShadowSettings) -> Limits:

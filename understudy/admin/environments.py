@@ -81,6 +81,11 @@ class _Elsewhere:
     def __init__(self, environments: Environments, store: Store) -> None:
         self._environments = environments
         self._store = store
+        self.succession = None
+
+    async def check_rules(self, document: Any) -> Rules:
+        """Checked against the services that the environment knows."""
+        return await self._environments.parsed(document, self._store.environment)
 
     async def rules(self) -> StoredRules:
         """Raises: Refusal 404 while there are none."""
@@ -112,7 +117,7 @@ class _Elsewhere:
         await self._store.open()
         if expected != 0:
             await self.rules()
-        rules = await self._environments.parsed(document, self._store.environment)
+        rules = await self.check_rules(document)
         at = time.time()
         stored = await self._store.put_rules(
             rules.document,

@@ -14,6 +14,7 @@ ANYONE: Final = "anyone"
 Needed = Role | Literal["anyone"]
 
 VIEWER, OPERATOR, EDITOR, ADMIN = Role
+_WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
 # Each line is a sentence on purpose: an endpoint cannot inherit a right that nobody thought of.
 RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/healthz": {"GET": ANYONE},
@@ -42,8 +43,21 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/api/v1/rules/{version}/restore": {"POST": EDITOR},
     "/api/v1/rules/suggestions": {"GET": VIEWER},
     "/api/v1/compare": {"POST": EDITOR, "DELETE": EDITOR},
+    "/api/v1/flags": {"GET": VIEWER},
     "/api/v1/flags/{key:path}/kill": {"POST": OPERATOR},
     "/api/v1/flags/{key:path}/revive": {"POST": OPERATOR},
+    "/api/v1/flags/{key:path}/weights": {"POST": EDITOR},
+    "/api/v1/flags/{key:path}/restore": {"POST": EDITOR},
+    "/api/v1/flags/{key:path}/history": {"GET": VIEWER},
+    "/api/v1/flags/{key:path}": {"GET": VIEWER, "PUT": EDITOR, "PATCH": EDITOR, "DELETE": EDITOR},
+    "/api/v1/segments": {"GET": VIEWER},
+    "/api/v1/segments/{name:path}": {"GET": VIEWER, "PUT": EDITOR, "PATCH": EDITOR, "DELETE": EDITOR},
+    "/api/v1/routes": {"GET": VIEWER, "PUT": EDITOR, "POST": EDITOR},
+    "/api/v1/routes/{place:path}": {"GET": VIEWER, "PUT": EDITOR, "PATCH": EDITOR, "DELETE": EDITOR},
+    # Writing services is answered with the reason why nobody can, to whoever may edit the rules.
+    "/api/v1/services": {"GET": VIEWER, **dict.fromkeys(_WRITES, EDITOR)},
+    "/api/v1/services/{name}": {"GET": VIEWER, **dict.fromkeys(_WRITES, EDITOR)},
+    "/api/v1/bulk": {"POST": EDITOR},
     "/api/v1/reload": {"POST": OPERATOR},
     "/api/v1/restart": {"POST": OPERATOR},
     "/api/v1/recordings": {"POST": OPERATOR, "DELETE": OPERATOR},

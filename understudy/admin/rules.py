@@ -6,11 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.admin.control import Change
+from understudy.admin.dry_run import DryRun, read_dry_run
 from understudy.admin.entity_tags import ANY, etag, matching
 from understudy.admin.payload import JSON, MOST_RULES_BYTES, YAML, json_bytes, parse_body, read_body
+from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import author, check_reason, json_answer, origin, whole_number, within
 from understudy.admin.rules_plane import RulesPlane
+from understudy.errors import VersionConflict
 from understudy.store import StoredRules
 
 _MOST_VERSIONS = 200
@@ -24,14 +27,14 @@ class RulesEndpoints:
         self._control = control
 
     async def document(self, request: Request) -> Response:
-        """GET the document, or PUT its next version."""
+        """GET the document, or PUT its next version. `?dry_run=true` shows the change and who moves."""
         return await (self._put(request) if request.method == "PUT" else self._get(request))
 
     async def history(self, request: Request) -> Response:
         """GET who changed the document when and why, newest first."""
         limit = whole_number(request, "limit", usual=_USUAL_VERSIONS, least=1, most=_MOST_VERSIONS)
         found = await within(self._control.history(limit=limit))
-        return json_answer({"versions": [_about(rules) for rules in found]})
+        return json_answer({"versions": [about(rules) for rules in found]})
 
     async def _get(self, request: Request) -> Response:
         rules = await within(self._control.rules())
@@ -42,16 +45,26 @@ class RulesEndpoints:
         return Response(json_bytes(rules.document), media_type=JSON, headers=headers)
 
     async def _put(self, request: Request) -> Response:
-        expected = await expected_version(request, self._control)
+        dry = read_dry_run(request)
+        is_named = dry is None or "if-match" in request.headers
+        expected = await expected_version(request, self._control) if is_named else None
         reason = check_reason(request.query_params.get("reason", ""))
         body = await read_body(request, most_bytes=MOST_RULES_BYTES)
         document = await parse_body(request, body, kinds=(JSON, YAML))
+        if dry is not None:
+            return await self._preview(dry, document, expected)
         change = await within(
             self._control.put_rules(
                 document, expected=expected, author=author(request), origin=origin(request), reason=reason
             )
         )
         return change_answer(change)
+
+    async def _preview(self, dry: DryRun, document: Any, expected: int | None) -> Response:
+        stored = await within(self._control.rules())
+        if expected not in (None, stored.version):
+            raise VersionConflict(expected=expected or 0, actual=stored.version)
+        return await preview(self._control, dry, stored, document)
 
 
 async def expected_version(request: Request, rules: RulesPlane) -> int | None:
@@ -78,11 +91,12 @@ async def expected_version(request: Request, rules: RulesPlane) -> int | None:
 
 def change_answer(change: Change, **more: Any) -> Response:
     """What was stored, and how many workers already follow it; *more* stands beside that."""
-    body = {**more, **_about(change.rules), "workers": change.workers, "applied": change.applied}
+    body = {**more, **about(change.rules), "workers": change.workers, "applied": change.applied}
     return json_answer(body, headers={"ETag": etag(change.rules.version)})
 
 
-def _about(rules: StoredRules) -> dict[str, Any]:
+def about(rules: StoredRules) -> dict[str, Any]:
+    """Who stored *rules*, when and why."""
     return {
         "version": rules.version,
         "sha256": rules.sha256,

@@ -3,14 +3,23 @@
 from typing import Any, Protocol
 
 from understudy.admin.control import Change
+from understudy.admin.in_force import Succession
+from understudy.config import Rules
 from understudy.store import StoredRules
 
 
 class RulesPlane(Protocol):
     """The part of `ControlPlane` that every environment has, see there."""
 
+    @property
+    def succession(self) -> Succession | None:
+        """The rules in force here; None when they are in force elsewhere."""
+
     async def rules(self) -> StoredRules:
         """The rules document in force."""
+
+    async def check_rules(self, document: Any) -> Rules:
+        """The rules that *document* says; nothing is stored. Raises: ConfigError, StoreError."""
 
     async def history(self, *, limit: int) -> list[StoredRules]:
         """Versions of the rules document, newest first, *limit* at most."""

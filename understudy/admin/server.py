@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from understudy.admin.access import AccessEndpoints
+from understudy.admin.bulk import BulkEndpoints
 from understudy.admin.compare import CompareEndpoints
 from understudy.admin.control import ControlPlane
 from understudy.admin.decide import DecideEndpoints
@@ -16,6 +17,8 @@ from understudy.admin.decider import Decider
 from understudy.admin.environment_endpoints import EnvironmentEndpoints
 from understudy.admin.environments import Environments
 from understudy.admin.events import EventEndpoints
+from understudy.admin.flag_resources import FlagResources
+from understudy.admin.flag_route import ActionRoute
 from understudy.admin.flags import FlagEndpoints
 from understudy.admin.gate import guard_routes
 from understudy.admin.guard import Guard
@@ -28,12 +31,19 @@ from understudy.admin.problems import HANDLED, answer
 from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.recordings import RecordingEndpoints, RecordingPlane
 from understudy.admin.report import ReportEndpoints
+from understudy.admin.routes import RouteEndpoints
 from understudy.admin.rules import RulesEndpoints
 from understudy.admin.samples import SampleEndpoints
+from understudy.admin.segments import SegmentEndpoints
+from understudy.admin.services import ServiceEndpoints
 from understudy.admin.suggestions import SuggestionEndpoints
 from understudy.admin.sync import SyncEndpoints
 from understudy.admin.versions import VersionEndpoints
+from understudy.admin.writing import Writer
 from understudy.store import MemoryAccess
+
+_ANY_WRITE = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+"""Where writing is answered with the reason why there is none."""
 
 ENVIRONMENT = "/api/v1/environments/{environment}"
 
@@ -58,8 +68,11 @@ def create_admin(
     *origins* may evaluate flags. Once *stopping* is set, no stream of events keeps the server from ending.
     """
     keys = keyring or Keyring(MemoryAccess(), tokens=())
+    writer = Writer(control)
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control, keys)
+    resources, segments, bulk = FlagResources(writer), SegmentEndpoints(writer), BulkEndpoints(writer)
+    routed, services = RouteEndpoints(writer), ServiceEndpoints(control)
     processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
     samples, compare = SampleEndpoints(control), CompareEndpoints(control)
     events = EventEndpoints(control, stopping=stopping)
@@ -81,8 +94,24 @@ def create_admin(
                 Route("/api/v1/rules/{version}", versions.document),
                 Route("/api/v1/rules/{version}/diff/{other}", versions.diff),
                 Route("/api/v1/rules/{version}/restore", versions.restore, methods=["POST"]),
-                Route("/api/v1/flags/{key:path}/kill", flags.kill, methods=["POST"]),
-                Route("/api/v1/flags/{key:path}/revive", flags.revive, methods=["POST"]),
+                Route("/api/v1/flags", resources.flags),
+                ActionRoute("/api/v1/flags/{key:path}/kill", flags.kill, methods=["POST"]),
+                ActionRoute("/api/v1/flags/{key:path}/revive", flags.revive, methods=["POST"]),
+                ActionRoute("/api/v1/flags/{key:path}/weights", resources.weights, methods=["POST"]),
+                ActionRoute("/api/v1/flags/{key:path}/restore", resources.restore, methods=["POST"]),
+                ActionRoute("/api/v1/flags/{key:path}/history", resources.history, methods=["GET"]),
+                Route("/api/v1/flags/{key:path}", resources.flag, methods=["GET", "PUT", "PATCH", "DELETE"]),
+                Route("/api/v1/segments", segments.segments),
+                Route(
+                    "/api/v1/segments/{name:path}",
+                    segments.segment,
+                    methods=["GET", "PUT", "PATCH", "DELETE"],
+                ),
+                Route("/api/v1/routes", routed.routes, methods=["GET", "PUT", "POST"]),
+                Route("/api/v1/routes/{place:path}", routed.route, methods=["GET", "PUT", "PATCH", "DELETE"]),
+                Route("/api/v1/services", services.services, methods=_ANY_WRITE),
+                Route("/api/v1/services/{name}", services.service, methods=_ANY_WRITE),
+                Route("/api/v1/bulk", bulk.bulk, methods=["POST"]),
                 Route("/api/v1/reload", processes.reload, methods=["POST"]),
                 Route("/api/v1/restart", processes.restart, methods=["POST"]),
                 Route("/api/v1/report", report.report, methods=["GET", "DELETE"]),

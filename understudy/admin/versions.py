@@ -6,7 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.admin.changes import changes
+from understudy.admin.dry_run import read_dry_run
 from understudy.admin.entity_tags import etag
+from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import author, check_reason, json_answer, origin, within
 from understudy.admin.rules import change_answer
@@ -35,10 +37,14 @@ class VersionEndpoints:
         return json_answer({"from": before.version, "to": after.version, "changes": found})
 
     async def restore(self, request: Request) -> Response:
-        """POST makes a version the newest again, as one of its own; flags that are killed now stay killed."""
+        """POST makes a version the newest again, as one of its own; flags that are killed now stay killed.
+        `?dry_run=true` shows the change and who moves."""
         reason = check_reason(request.query_params.get("reason", ""))
         found = await self._past(request.path_params["version"])
         current = await within(self._control.rules())
+        dry = read_dry_run(request)
+        if dry is not None:
+            return await preview(self._control, dry, current, _with_kills(found, current))
         words = f"restore version {found.version}"
         change = await within(
             self._control.put_rules(

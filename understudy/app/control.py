@@ -10,31 +10,35 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.access import Deed
+from understudy.access import Deed, Entry
 from understudy.admin import Change, Environments, Keyring, Readiness, Reload, Succession, create_admin
 from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import Collected, board_families, store_families
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
+from understudy.app.kill_watch import KillWatch
+from understudy.app.killed import Killed, kill_families
 from understudy.app.past import Past
 from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
+from understudy.app.services import services
 from understudy.app.syncing import syncing
 from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import Settings, first_origins, store_text
+from understudy.config import KillFile, Rules, Settings, first_origins, store_text
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
@@ -84,6 +88,7 @@ class Control:
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
+        self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
         self._workers = Workers(
@@ -156,6 +161,7 @@ class Control:
             origins=self._settings.admin.origins,
         )
         server = AdminServer(admin)
+        KillWatch(self._killed.file, self._on_kill_file).begin()
         sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
         async with asyncio.TaskGroup() as tasks, sync:
             background = [
@@ -165,6 +171,7 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
+                tasks.create_task(self._killed.run(ready=self._is_loaded)),
                 tasks.create_task(self._keep_services()),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
             ]
@@ -191,6 +198,10 @@ class Control:
         asyncio.get_running_loop().remove_reader(self._runtime.lifeline)
         self._is_orphan = True
         self._stop.set()
+
+    async def _record(self, deed: Deed) -> Entry:
+        """Tell the audit of something that was done in this environment and changes nothing in the store."""
+        return await self._store.record(replace(deed, environment=self._store.environment))
 
     # -- the store -----------------------------------------------------------------------------------
 
@@ -294,12 +305,19 @@ class Control:
             else:
                 self._put_in_force()
 
+    def _on_kill_file(self) -> None:
+        """Workers see it by themselves; here it is answered to SDKs, and noted in the audit."""
+        self._killed.note(time.time())
+        if self._is_loaded.is_set():
+            self._put_in_force()
+
     def _put_in_force(self) -> None:
         rules = self._book.parsed
         self._revision += 1
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
-        self.succession.put(version=self._book.version, rules=rules, at=self._book.stored_at)
+        told = self._killed.file.kills.laid_over(rules)
+        self.succession.put(version=self._book.version, rules=told, at=self._book.stored_at)
 
     # -- ControlPlane ------------------------------------------------------------------------------------
 
@@ -314,12 +332,30 @@ class Control:
         with self._trouble.watched():
             return await self._store.past(version)
 
+    async def check_rules(self, document: Any) -> Rules:
+        return await self._book.check(document)
+
     async def put_rules(
-        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+        self,
+        document: Any,
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        origin: str = "",
+        action: str = "rules.put",
+        target: str = "",
     ) -> Change:
         with self._trouble.watched(is_write=True):
             stored = await self._book.put(
-                document, expected=expected, author=author, reason=reason, at=time.time(), origin=origin
+                document,
+                expected=expected,
+                author=author,
+                reason=reason,
+                at=time.time(),
+                origin=origin,
+                action=action,
+                target=target,
             )
         return await self._announce(stored)
 
@@ -339,6 +375,9 @@ class Control:
         self._put_in_force()
         workers, applied = await self._workers.applied(stored.version, seconds=ACK_SECONDS)
         return Change(rules=stored, workers=workers, applied=applied)
+
+    def services(self) -> list[dict[str, Any]]:
+        return services(self._settings.services, self._workers.snapshots.values())
 
     async def report(self) -> dict[str, Any]:
         samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
@@ -418,6 +457,9 @@ class Control:
                 "detail": f"{applied} of {expected} workers have version {self._book.version}",
             },
         }
+        if said := self._killed.said(self._book.parsed):
+            # Told, so that nobody forgets it; no reason to send the traffic elsewhere.
+            checks["kill_file"] = {"ok": True, "detail": said}
         return Readiness(ready=all(check["ok"] for check in checks.values()), checks=checks)
 
     def collect(self) -> Iterator[Metric]:
@@ -434,5 +476,6 @@ class Control:
         connected = GaugeMetricFamily("understudy_workers_connected", "Workers on the link.")
         connected.add_metric([], self._workers.at_version(0)[0])
         yield connected
+        yield from kill_families(self._killed.file, self._book.parsed)
         yield from board_families(self._runtime.board)
         yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))

@@ -46,7 +46,10 @@ Key = tuple[str, ...]
 
 
 class Intake:
-    """Takes what workers send. ``evidence`` is the sum of all that the store has."""
+    """Takes what workers send. ``evidence`` is the sum of all that the store has.
+
+    *time_share*: how much of the process's time comparing may take while pairs wait.
+    """
 
     def __init__(
         self,
@@ -56,7 +59,10 @@ class Intake:
         trouble: Trouble,
         acknowledge: Callable[[str, int], None],
         control_share: float,
+        time_share: float = 1.0,
     ) -> None:
+        self._rests = 1 / time_share - 1
+        self._judged_at_once = round(JUDGED_AT_ONCE * time_share)
         self.evidence = Ledger()
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
         """Pairs by (flag, service, result), for the metrics."""
@@ -135,13 +141,14 @@ class Intake:
         self._refresh_noise()
         if batch.pairs and not self._assessor.unit_key:
             self._assessor.unit_key = await self._unit_key()
-        rest_at = time.monotonic() + SLICE_SECONDS
+        began = time.monotonic()
         assessed: list[tuple[Pair, Assessment | None]] = []
         for pair in batch.pairs:
             assessed.append((pair, self._assess(pair)))
-            if time.monotonic() >= rest_at:
-                await asyncio.sleep(0)  # the admin server answers between two comparisons
-                rest_at = time.monotonic() + SLICE_SECONDS
+            took = time.monotonic() - began
+            if took >= SLICE_SECONDS:
+                await asyncio.sleep(took * self._rests)  # others have their turn between two comparisons
+                began = time.monotonic()
         counts = Counter(batch.counts)
         for pair, assessment in assessed:
             if assessment is None:
@@ -219,7 +226,7 @@ class Intake:
         if not self._unjudged:
             self._unjudged = self.evidence.endpoints()
         judged = 0
-        while self._unjudged and judged < JUDGED_AT_ONCE:
+        while self._unjudged and judged < self._judged_at_once:
             places = noise_at(self.evidence, self._unjudged.pop(), self.control_share)
             self._noise.difference_update(places)
             self._noise.update(place for place, is_noise in places.items() if is_noise)

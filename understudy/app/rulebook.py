@@ -1,5 +1,6 @@
 """The rules document in force, as the control process keeps it: load, change, kill, revive."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -155,20 +156,27 @@ class Rulebook:
         reason: str,
         at: float,
         origin: str = "",
+        action: str = "rules.put",
+        target: str = "",
     ) -> StoredRules:
         """Check and store *document*. Raises `ConfigError`, `VersionConflict`, `StoreError`."""
-        self.current()
-        rules = parse_rules(document, services=self._services, before=self.parsed)
+        rules = await self.check(document)
         stored = await self._store.put_rules(
             rules.document,
             expected=expected,
             author=author,
             reason=reason,
             at=at,
-            deed=Deed(at=at, who=author, origin=origin, action="rules.put", reason=reason),
+            deed=Deed(at=at, who=author, origin=origin, action=action, target=target, reason=reason),
         )
         self._take(stored)
         return stored
+
+    async def check(self, document: Any) -> Rules:
+        """What *document* says, as `put` would store it. Raises `ConfigError`, `StoreError`."""
+        self.current()
+        # In a thread: megabytes of rules would hold up probes and evidence.
+        return await asyncio.to_thread(parse_rules, document, services=self._services, before=self.parsed)
 
     async def kill(self, flag: str, *, author: str, reason: str, at: float, origin: str = "") -> StoredRules:
         """Put *flag* on its safe variant. Raises `FlagNotFound`, `StoreError`."""

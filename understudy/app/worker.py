@@ -18,12 +18,13 @@ import uvloop
 
 from understudy.app.certificates import WATCH_SECONDS, Certificates
 from understudy.app.heap import TRIM_SECONDS, give_back
+from understudy.app.kill_watch import KillWatch
 from understudy.app.line_file import LineFile
 from understudy.app.reports import Word, report
 from understudy.app.resources import Gauge, client_connections, file_limit, memory_limit
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
-from understudy.config import Settings, parse_settings, reloaded
+from understudy.config import KillFile, Settings, parse_settings, reloaded
 from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
@@ -87,6 +88,7 @@ class Worker:
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         async with asyncio.TaskGroup() as tasks:
             proxy = self._build(loop, tasks)
+            self._watch_kills(proxy.engine)
             link = WorkerLink(
                 path=self._runtime.link_path,
                 name=f"{self._index}",
@@ -176,6 +178,17 @@ class Worker:
             wall=time.time,
             chance=random.random,
         )
+
+    def _watch_kills(self, engine: Engine) -> None:
+        """By this process alone: it works with the control process dead or stopped."""
+        file = KillFile(self._runtime.kill_paths, memory=self._runtime.killed_path)
+
+        def changed() -> None:
+            kills = file.kills
+            log.warning("killed on this host: %s", ", ".join(kills.text().split()) or "nothing any more")
+            self._contain("kill_file", lambda: engine.kill(kills))
+
+        KillWatch(file, changed).begin()
 
     def _redaction(self, settings: Settings) -> Redaction:
         redact = settings.redact

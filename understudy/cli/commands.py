@@ -34,7 +34,26 @@ ConfigFile = Annotated[
     Path,
     typer.Option("-c", "--config", metavar="FILE", envvar="UNDERSTUDY_CONFIG", help="The configuration."),
 ]
-Flag = Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)]
+Flags = Annotated[list[str], typer.Argument(metavar="FLAG", help="Keys of flags.", show_default=False)]
+Local = Annotated[
+    bool,
+    typer.Option(
+        "--local", help="In the kill file of this host: nobody is asked; FLAG '*' is every flag that routes."
+    ),
+]
+LocalConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        envvar="UNDERSTUDY_CONFIG",
+        help="With --local: the configuration whose kill_file it is.",
+    ),
+]
+LocalFile = Annotated[
+    Path | None, typer.Option("--kill-file", metavar="FILE", help="As --local, in this very file.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -178,21 +197,55 @@ def demo(
 
 
 @app.command()
-def kill(flag: Flag, admin: Admin = DEFAULT_ADMIN, reason: Reason = "", token: ApiToken = "") -> None:
-    """Put FLAG on its safe variant, everywhere, now."""
+def kill(
+    flags: Flags,
+    admin: Admin = DEFAULT_ADMIN,
+    reason: Reason = "",
+    token: ApiToken = "",
+    is_local: Local = False,
+    config: LocalConfig = None,
+    file: LocalFile = None,
+) -> None:
+    """Put FLAG on its safe variant, everywhere, now; with --local on this host, with no store needed."""
+    if is_local or file is not None:
+        from understudy.cli import local_kill
+
+        local_kill.kill_here(flags, local_kill.kill_file(config, file), reason=reason)
+        return
     from understudy.cli.remote import AdminApi
 
     api = AdminApi(admin, token)
-    _switch(api, "kill", flag, reason, f"{flag} is killed: every request gets its safe variant")
+    for flag in flags:
+        try:
+            _switch(api, "kill", flag, reason, f"{flag} is killed: every request gets its safe variant")
+        except CommandError as error:
+            if error.code is not ExitCode.UNREACHABLE:
+                raise
+            hint = "on this host alone, and at once: `understudy kill --local -c CONFIG FLAG`"
+            raise CommandError(error.message, f"{error.hint}\n  {hint}".strip(), code=error.code) from None
 
 
 @app.command()
-def revive(flag: Flag, admin: Admin = DEFAULT_ADMIN, reason: Reason = "", token: ApiToken = "") -> None:
+def revive(
+    flags: Flags,
+    admin: Admin = DEFAULT_ADMIN,
+    reason: Reason = "",
+    token: ApiToken = "",
+    is_local: Local = False,
+    config: LocalConfig = None,
+    file: LocalFile = None,
+) -> None:
     """Undo kill: FLAG follows its rules again."""
+    if is_local or file is not None:
+        from understudy.cli import local_kill
+
+        local_kill.revive_here(flags, local_kill.kill_file(config, file))
+        return
     from understudy.cli.remote import AdminApi
 
     api = AdminApi(admin, token)
-    _switch(api, "revive", flag, reason, f"{flag} follows its rules again")
+    for flag in flags:
+        _switch(api, "revive", flag, reason, f"{flag} follows its rules again")
 
 
 def _switch(api: "AdminApi", action: str, flag: str, reason: str, done: str) -> None:

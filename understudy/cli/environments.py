@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
-from understudy.cli.commands import AsJson, Flag, Reason
+from understudy.cli.commands import AsJson, Reason
 from understudy.cli.frame import CommandError, ExitCode, complain, end
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _held(environment: Mapping[str, Any]) -> str:
 
 
 def promote(
-    flag: Flag,
+    flag: Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)],
     source: Annotated[
         str, typer.Option("--from", metavar="NAME", help="The environment it is in.", show_default=False)
     ],

@@ -1,8 +1,10 @@
 """Text → values: the configuration file becomes settings and a rules document, or a list of problems."""
 
+from understudy.config.app import APP
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings
 from understudy.config.environment import DEFAULT_ENVIRONMENT, ENVIRONMENT_PATTERN, read_environment
+from understudy.config.kill_file import KillFile, Kills
 from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.origin_tls import client_context
@@ -37,6 +39,7 @@ from understudy.config.summary import Summary, summary
 from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_yaml, read_file, write_yaml
 
 __all__ = [
+    "APP",
     "AUTO",
     "DEFAULT_ENVIRONMENT",
     "ENVIRONMENT_PATTERN",
@@ -47,6 +50,8 @@ __all__ = [
     "Ejection",
     "EndpointSettings",
     "HealthCheck",
+    "KillFile",
+    "Kills",
     "Layers",
     "Limits",
     "Listener",

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
+from understudy.config.app import read_service
 from understudy.config.names import check_name
 from understudy.config.place import Place, Refused, shown, suggestion
-from understudy.config.routes import read_known
 from understudy.decide import Document, check_flag
 
 VARIANT_KEYS = ("serve", "mirror", "control")
@@ -99,6 +99,6 @@ def _check_mirror(value: object, place: Place, services: Collection[str]) -> Non
 
 def _known_service(value: object, place: Place, services: Collection[str]) -> None:
     try:
-        read_known(value, services, "service")
+        read_service(value, services)
     except Refused as refused:
         place.refuse(refused.message, refused.hint)

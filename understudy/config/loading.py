@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.config.address import is_loopback, overlap
+from understudy.config.app import check_app, with_app
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings, in_document, with_openapi
 from understudy.config.environ import override
@@ -22,22 +23,29 @@ from understudy.config.text import read_file
 from understudy.errors import ConfigError, Problem
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Settings:
+def load(path: Path, environ: Mapping[str, str], *, has_app: bool = False) -> Settings:
     """The settings in the file at *path*, with the UNDERSTUDY_* variables of *environ* laid over it.
 
     Raises: ConfigError with every mistake found.
     """
-    return parse_settings(read_file(path), base=path.parent, environ=environ)
+    return parse_settings(read_file(path), base=path.parent, environ=environ, has_app=has_app)
 
 
-def parse_settings(document: object, *, base: Path, environ: Mapping[str, str]) -> Settings:
+def parse_settings(
+    document: object, *, base: Path, environ: Mapping[str, str], has_app: bool = False
+) -> Settings:
     """The settings that the plain *document* says; a relative store file lies in *base*.
+
+    With *has_app* they are for a middleware: ``app`` is a service, and what a variant serves that names none.
 
     Raises: ConfigError with every mistake found; never anything else.
     """
     place = Place()
     copied = place.mapping(plain(document, place))
     changed, origins = override(Settings, copied, environ, place)
+    if has_app:
+        changed = with_app(changed)
+        check_app(changed, place)
     services = changed.get("services")
     names = frozenset(services) if isinstance(services, Mapping) else frozenset[str]()
     values = read_values(Settings, changed, place, beside=RULES_KEYS)
@@ -64,6 +72,7 @@ def _settings(values: dict[str, Any], rules: Rules, base: Path, document: Mappin
     return replace(
         settings,
         access_log=log,
+        kill_file=settings.kill_file and str((base / settings.kill_file).absolute()),
         listen=resolve_listen(settings.listen, base),
         tls=settings.tls and resolve_tls(settings.tls, base),
         store=resolve_store(settings.store, base),

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import quote
 
+from understudy.config.app import read_service
 from understudy.config.names import read_field_name
 from understudy.config.place import Place, Refused, shown, suggestion
 from understudy.decide import Route
@@ -68,7 +69,7 @@ def _read_route(
         "host": lambda v, _: read_host(v),
         "methods": read_methods,
         "flag": lambda v, _: read_known(v, flags, "flag"),
-        "serve": lambda v, _: read_known(v, services, "service"),
+        "serve": lambda v, _: read_service(v, services),
         "unit": lambda v, _: read_unit(v),
         "mirror_methods": read_methods,
         "name": lambda v, _: _read_name(v),

@@ -64,6 +64,14 @@ def _read_log(value: object, _place: Place) -> str:
     return "" if value.lower() == "off" else value
 
 
+def _read_kill_file(value: object, _place: Place) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Refused(
+            f"must be the name of a file, not {shown(value)}", "for example understudy.kill, or off"
+        )
+    return "" if value.lower() == "off" else value
+
+
 def _read_pointer(value: object, _place: Place) -> str:
     if not isinstance(value, str) or not value.startswith("/"):
         inner = value.removeprefix("$").removeprefix(".") if isinstance(value, str) else ""
@@ -88,6 +96,12 @@ _REQUEST_ID = Kind(
 )
 _LOG = Kind(
     read=_read_log,
+    schema={"type": "string", "minLength": 1},
+    from_text=str,
+    written=lambda path: path or "off",
+)
+_KILL_FILE = Kind(
+    read=_read_kill_file,
     schema={"type": "string", "minLength": 1},
     from_text=str,
     written=lambda path: path or "off",
@@ -466,6 +480,16 @@ class Settings:
         default=DEFAULT_ENVIRONMENT,
         what="Whose rules, evidence and samples of the store these are: dev, staging, prod.",
         why="default, which holds what a store held before it could hold several.",
+    )
+    kill_file: str = setting(
+        _KILL_FILE,
+        default="understudy.kill",
+        what=(
+            "File, beside this one unless absolute, whose lines are flags that this host kills by itself,"
+            " with the control process and every store away; * is every flag that a route names. It need"
+            " not exist; or off."
+        ),
+        why="a file beside the configuration, so that `understudy kill --local` works unprepared.",
     )
     services: Mapping[str, Service] = setting(
         named(

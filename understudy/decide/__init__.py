@@ -3,6 +3,7 @@
 Pure: the same request, rules and time always give the same answer.
 """
 
+from understudy.decide.asked import AskedFlags
 from understudy.decide.definition import Document
 from understudy.decide.evaluation import Evaluation, Evaluator
 from understudy.decide.explain import Explanation
@@ -19,6 +20,7 @@ from understudy.decide.rules import (
 )
 
 __all__ = [
+    "AskedFlags",
     "CompiledRules",
     "Decision",
     "Document",

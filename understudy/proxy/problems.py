@@ -50,12 +50,18 @@ ALLOW: Final = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 """RFC 9110 15.5.6: a 405 says what is allowed; which of these a path knows is the service's affair."""
 
 
+def problem_body(status: int, reason: str, detail: str) -> bytes:
+    """The problem+json that says why there is no other answer."""
+    title = _TITLES.get(status, "Error")
+    return orjson.dumps(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, "reason": reason}
+    )
+
+
 def problem(status: int, reason: str, detail: str, *, closes: bool, is_head: bool = False) -> bytes:
     """A whole answer with a problem+json body; *reason* is the counted label."""
     title = _TITLES.get(status, "Error")
-    body = orjson.dumps(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail, "reason": reason}
-    )
+    body = problem_body(status, reason, detail)
     head = (
         f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\n"
         f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\n{ALLOW if status == 405 else ''}"

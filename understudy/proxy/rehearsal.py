@@ -11,6 +11,7 @@ from understudy.messages import Head
 from understudy.proxy.heads import UNSIZED, Fields
 from understudy.proxy.tape import Take, Tape
 from understudy.shadow import Copy, Mirror, MirroredExchange, keep
+from understudy.shadow.exchange import NO_FIELDS
 from understudy.tracing import TRACE_FIELDS, read_traceparent
 
 if TYPE_CHECKING:
@@ -18,12 +19,21 @@ if TYPE_CHECKING:
 
 
 def rehearse(
-    mirror: Mirror, plan: Plan, head: Head, fields: Fields, start: bytes, added: bytes, *, is_upgrade: bool
+    mirror: Mirror,
+    plan: Plan,
+    head: Head,
+    fields: Fields,
+    start: bytes,
+    added: bytes,
+    *,
+    is_upgrade: bool,
+    unseen: frozenset[bytes] = NO_FIELDS,
 ) -> "Rehearsal | None":
     """Open the books of a request that *plan* mirrors; None when no copy of it may be sent.
 
     *start* is the request line as it goes on, *added* the forwarding fields. What may become a tunnel
-    (*is_upgrade*) is never mirrored.
+    (*is_upgrade*) is never mirrored. *unseen* are the fields that no answer is compared by (see
+    `MirroredExchange`).
     """
     exchange: MirroredExchange | None = None
     try:
@@ -42,6 +52,7 @@ def rehearse(
         if exchange is None:
             return None
         exchange.head = head
+        exchange.unseen = unseen
         exchange.decision = decision
         copy = Copy(start, fields.lines, fields.credentials, added, plan.cohort)
         if fields.traceparent is not None:

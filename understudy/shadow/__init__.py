@@ -1,6 +1,7 @@
 """Rehearsals: copies of live requests, sent, collected and settled off the request's path."""
 
 from understudy.shadow.assess import Assessment, Assessor, Found
+from understudy.shadow.call import ShadowCall
 from understudy.shadow.draws import Draws
 from understudy.shadow.exchange import MirroredExchange
 from understudy.shadow.mirror import Limits, Mirror, Recorder
@@ -20,6 +21,7 @@ __all__ = [
     "MirroredExchange",
     "Recorder",
     "Redaction",
+    "ShadowCall",
     "Target",
     "is_plain",
     "keep",

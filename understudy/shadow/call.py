@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from understudy.forwarding import IDEMPOTENT
-from understudy.messages import Answer
+from understudy.messages import Answer, Head
 from understudy.shadow.pieces import keep
 from understudy.shadow.target import Target
 from understudy.upstream import Refusal, UpstreamConnection
@@ -81,6 +81,11 @@ class ShadowCall:
     def is_done(self) -> bool:
         return self._done
 
+    @property
+    def head(self) -> Head | None:
+        """What the client asked; None once the exchange is settled."""
+        return self._exchange.head
+
     def start(self, *, fresh: bool = False) -> None:
         """Send the copy, or wait for a connection of the shadow's own pool."""
         try:
@@ -140,7 +145,11 @@ class ShadowCall:
 
     def on_answer(self, connection: UpstreamConnection) -> None:
         self.status = connection.status
-        self.headers = connection.headers
+        headers = connection.headers
+        unseen = self._exchange.unseen
+        if unseen:
+            headers = [field for field in headers if field[0].lower() not in unseen]
+        self.headers = headers
 
     def on_data(self, data: bytes) -> None:
         if self._done:

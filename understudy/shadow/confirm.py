@@ -35,6 +35,8 @@ class Confirmation(MirroredExchange):
     def __init__(self, mirror: "Mirror", exchange: MirroredExchange, pair: Pair) -> None:
         super().__init__(mirror, (), exchange.method, exchange.path, exchange.query, exchange.flag)
         self._pair = pair
+        self.head = exchange.head
+        self.unseen = exchange.unseen
         self.again: list[ShadowCall] = []
         self._open = 0
 

@@ -20,6 +20,8 @@ FORGIVEN: Final = frozenset(VOLATILE_HEADERS | HOP_BY_HOP)
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Only these may be asked of the primary's version a second time."""
 
+NO_FIELDS: Final[frozenset[bytes]] = frozenset()
+
 TWIN_BYTES: Final = 64 * 1024
 """A longer answer is parsed anew: kept whole beside its body it would be held twice."""
 
@@ -61,6 +63,7 @@ class MirroredExchange:
         "query",
         "same_version",
         "targets",
+        "unseen",
     )
 
     def __init__(
@@ -84,6 +87,8 @@ class MirroredExchange:
         self.body_bytes = 0
         self.same_version: Target | None = None
         """Where the primary's version can be asked once more."""
+        self.unseen: frozenset[bytes] = NO_FIELDS
+        """Fields (lower case) that the primary's answer gets after it was seen: they are not compared."""
         self._open = 1  # the primary
         self.held = 0
         self.is_counted = True  # chosen before any answer is seen: see `Mirror.begin`

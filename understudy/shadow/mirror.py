@@ -344,6 +344,11 @@ class Mirror:
         for call in expired:
             call.cancel("timeout")
 
+    @property
+    def running(self) -> int:
+        """How many copies are under way."""
+        return len(self._running)
+
     def reload(self, limits: Limits) -> None:
         """Work within *limits* from now on; what is held already counts."""
         self._shares.add(limits.control_share)

@@ -96,7 +96,7 @@ class RedisStore(RedisAccess):
         return await self._rules.version()
 
     async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
-        """See Store.newer. Every change rings a bell; the version is asked for every 5 s all the same."""
+        """See Store.newer. Every change rings a bell; the version is asked for every 3 s all the same."""
         return await self._rules.newer(than, seconds=seconds)
 
     async def put_rules(

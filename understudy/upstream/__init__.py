@@ -3,6 +3,7 @@
 from understudy.upstream.answers import KnownHeads
 from understudy.upstream.balance import Balancer, Upstream
 from understudy.upstream.connection import Caller, UpstreamConnection
+from understudy.upstream.delegate import Delegate, DelegateConnection, DelegatePool, delegate_pool
 from understudy.upstream.health import Health
 from understudy.upstream.maker import UpstreamMaker
 from understudy.upstream.origin import Origin
@@ -13,6 +14,9 @@ from understudy.upstream.room import Refusal, Room
 __all__ = [
     "Balancer",
     "Caller",
+    "Delegate",
+    "DelegateConnection",
+    "DelegatePool",
     "Health",
     "KnownHeads",
     "Origin",
@@ -23,4 +27,5 @@ __all__ = [
     "Upstream",
     "UpstreamConnection",
     "UpstreamMaker",
+    "delegate_pool",
 ]

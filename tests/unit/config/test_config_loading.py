@@ -110,7 +110,7 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         [
             (
                 "wat: unknown key (known: $evaluators, access_log, admin, compare, endpoints, "
-                "environment, flags, forwarded, killed, limits, listen, metadata, …)"
+                "environment, flags, forwarded, kill_file, killed, limits, listen, …)"
             )
         ],
     ),

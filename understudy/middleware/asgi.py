@@ -1,0 +1,240 @@
+"""The middleware for ASGI applications: who gets which variant, in one line of theirs."""
+
+import asyncio
+import logging
+from bisect import bisect_left
+from time import perf_counter
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+
+from understudy.config import APP
+from understudy.engine import Plan
+from understudy.errors import UnderstudyError
+from understudy.histogram import SECONDS
+from understudy.middleware.dark import Dark
+from understudy.middleware.decision import Decision
+from understudy.middleware.forward import Forward
+from understudy.middleware.inner import UNSEEN, App, Message, Receive, Send
+from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.stage import Stage
+from understudy.middleware.understudy import Config, Understudy
+from understudy.proxy.heads import UNSIZED, Refused
+
+log = logging.getLogger("understudy.middleware")
+
+KEY: Final = "understudy"
+"""Where the decision stands in a scope, and in its state."""
+
+
+class UnderstudyMiddleware:
+    """Decides each HTTP request of *app*, by *config* or by an *understudy* that was made in code.
+
+    The decision stands in ``scope["understudy"]`` and ``request.state.understudy``. A variant that serves
+    another service is asked for there; one that mirrors lets *app* answer and rehearses. Other scopes pass
+    untouched, but ``lifespan``, with which mirroring starts and stops; without it, it starts with a request.
+
+    Raises `ConfigError` for a configuration that is mistaken; inside an event loop, where a server would take
+    that for an application without lifespan, the start-up fails with it instead. With *fail_open* neither.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        config: Config | None = None,
+        *,
+        understudy: Understudy | None = None,
+        fail_open: bool = False,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self.app = app
+        self._failure: UnderstudyError | OSError | None = None
+        if (config is None) == (understudy is None):
+            raise TypeError("UnderstudyMiddleware takes either config or understudy")
+        try:
+            self.understudy = understudy or Understudy(
+                {} if config is None else config, fail_open=fail_open, registry=registry
+            )
+        except (UnderstudyError, OSError) as error:
+            if not _is_in_loop():
+                raise
+            self._failure = error
+            return
+        self.understudy.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def report(self) -> dict[str, Any]:
+        """The report on all evidence in the store."""
+        return await self.understudy.report()
+
+    # -- HTTP --------------------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._failure is not None:
+            raise self._failure
+        understudy = self.understudy
+        stage = understudy.stage
+        if stage is None or stage.loop is not asyncio.get_running_loop() or not stage.is_ready:
+            stage = await self._begin()
+            if stage is None:
+                _put(scope, Decision(understudy.in_force, AsgiRequest(scope), None))
+                await self.app(scope, receive, send)
+                return
+        in_force = stage.in_force
+        request = AsgiRequest(scope)
+        place = scope.get("raw_path") or scope["path"]
+        if place in in_force.plain:
+            _put(scope, Decision(in_force, request, in_force.plain[place]))
+            await self.app(scope, receive, send)
+            return
+        understudy.hop.find_client(request)
+        found = in_force.compiled.decide(request)
+        _put(scope, Decision(in_force, request, found))
+        if found is None or (found.serve == APP and not found.flag):
+            in_force.remember(place, found)
+            await self.app(scope, receive, send)
+            return
+        plan = stage.engine.plan(found)
+        if plan.decision.serve == APP:
+            await self._serve(stage, plan, request, receive, send)
+        else:
+            await self._forward(stage, plan, request, receive, send)
+
+    async def _begin(self) -> Stage | None:
+        """The stage of this event loop, once it is ready; None when everything passes."""
+        understudy = self.understudy
+        if understudy.failure:
+            return None
+        try:
+            await understudy.start()
+        except Exception as error:
+            if not understudy.fail_open:
+                raise
+            understudy.failure = f"the middleware could not start: {error}"
+            log.exception("the middleware is off, and every request passes")
+            return None
+        return understudy.stage
+
+    async def _serve(
+        self, stage: Stage, plan: Plan, request: AsgiRequest, receive: Receive, send: Send
+    ) -> None:
+        """Let the application answer; copies go where *plan* mirrors to."""
+        scope = request.scope
+        started_at = perf_counter()
+        dark = self._dark(stage, plan, request, receive, send) if plan.targets else None
+        if dark is not None:
+            try:
+                await dark.run(self.app, scope)
+            finally:
+                count(plan, dark.status, perf_counter() - started_at)
+            return
+        status = 0
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, tell)
+        finally:
+            count(plan, status, perf_counter() - started_at)
+
+    def _dark(
+        self, stage: Stage, plan: Plan, request: AsgiRequest, receive: Receive, send: Send
+    ) -> Dark | None:
+        """What tells the mirror of this request; None when no copy of it may be sent."""
+        try:
+            hop = self.understudy.hop
+            fields = hop.read(request)
+            rehearsal = stage.rehearse(
+                plan,
+                request,
+                fields,
+                target=request.target,
+                added=hop.added(request, fields, plan.authority),
+                unseen=UNSEEN,
+            )
+            if rehearsal is None:
+                return None
+            # The application changes its scope; whoever asks it once more starts from what it was given.
+            request.scope = {**request.scope, "state": dict(request.scope["state"])}
+            return Dark(
+                rehearsal,
+                receive,
+                send,
+                is_head=request.method == "HEAD",
+                has_body=fields.length not in (UNSIZED, 0),
+            )
+        except Refused as refused:
+            # The server took it, so the application may; a service is not shown what the proxy would refuse.
+            stage.metrics.errors[f"unmirrored_{refused.reason}"] += 1
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            stage.mirror.broke()
+        return None
+
+    async def _forward(
+        self, stage: Stage, plan: Plan, request: AsgiRequest, receive: Receive, send: Send
+    ) -> None:
+        """Let a service answer; the application, when it stands in for a service that is out."""
+        forward = Forward(stage, self.understudy.hop, plan, request, receive, send)
+        if await forward.run():
+            return
+        fallback = forward.plan
+        receive = forward.unread
+        await self._serve(stage, fallback, request, receive, send)
+
+    # -- lifespan ----------------------------------------------------------------------------------------
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start with the application and stop after it; what it does itself passes."""
+
+        async def before() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._begin()
+            return message
+
+        async def after(message: Message) -> None:
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                await self.understudy.stop()
+            await send(message)
+
+        if self._failure is not None:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": f"understudy: {self._failure}"})
+            return
+        await self.app(scope, before, after)
+
+
+def _put(scope: Scope, decision: Decision) -> None:
+    scope[KEY] = decision
+    state = scope.get("state")
+    if state is None:
+        scope["state"] = {KEY: decision}
+    else:
+        state[KEY] = decision
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def count(plan: Plan, status: int, seconds: float) -> None:
+    """Count a request that was answered by *plan*; *status* 0 when it got no answer."""
+    stats = plan.stats
+    stats.codes[min(status // 100, 5)] += 1
+    stats.duration.counts[bisect_left(SECONDS, seconds)] += 1
+    stats.duration.total += seconds

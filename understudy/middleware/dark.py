@@ -1,0 +1,108 @@
+"""A request that the application answers while services rehearse it: both ways are told to the mirror.
+
+The client's bytes go first: what is told here is told once the server has them, and what fails here is
+counted (`Rehearsal`), never raised.
+"""
+
+import asyncio
+from time import perf_counter
+
+from understudy.middleware.inner import App, Message, Receive, Send, end_to_end
+from understudy.middleware.request import Scope
+from understudy.proxy.rehearsal import Rehearsal
+
+
+class Dark:
+    """Tells *rehearsal* of one request to the application and of its answer.
+
+    A copy is sent when the application has read the whole body; at once when there is none (*has_body*
+    False). What it never reads is not read for it: then no copy is sent (``request_incomplete``).
+    """
+
+    __slots__ = (
+        "_awaits_body",
+        "_is_answered",
+        "_is_head",
+        "_is_sent",
+        "_receive",
+        "_rehearsal",
+        "_send",
+        "_started_at",
+        "status",
+    )
+
+    def __init__(
+        self, rehearsal: Rehearsal, receive: Receive, send: Send, *, is_head: bool, has_body: bool
+    ) -> None:
+        self._rehearsal = rehearsal
+        self._receive = receive
+        self._send = send
+        self._is_head = is_head
+        self._awaits_body = has_body
+        self._is_sent = False
+        self._is_answered = False
+        self._started_at = perf_counter()
+        self.status = 0
+
+    async def run(self, app: App, scope: Scope) -> None:
+        """Let *app* answer."""
+        if not self._awaits_body:
+            # When the application first waits for something; else just before its answer is settled.
+            asyncio.get_running_loop().call_soon(self._copy)
+        try:
+            await app(scope, self._tee_request, self._tee_answer)
+        finally:
+            if not self._is_answered:
+                self._abort("primary_failed")
+
+    def _copy(self) -> None:
+        """The request is whole: its copies may go."""
+        if not self._is_sent:
+            self._is_sent = True
+            self._rehearsal.send()
+
+    async def _tee_request(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            body = message.get("body", b"")
+            if self._awaits_body:
+                if body:
+                    self._rehearsal.body(bytes(body))
+                if not message.get("more_body", False):
+                    self._awaits_body = False
+                    self._copy()
+            elif body and not self._is_answered:
+                self._abort("unannounced_body")  # the copies went without it
+        elif not self._is_answered:
+            self._abort("client_aborted")
+        return message
+
+    async def _tee_answer(self, message: Message) -> None:
+        seconds = perf_counter() - self._started_at
+        await self._send(message)
+        kind = message["type"]
+        if kind == "http.response.start":
+            self.status = message["status"]
+            if not self._is_answered:
+                self._rehearsal.answer(self.status, end_to_end(message))
+        elif kind == "http.response.body":
+            self._told(message, seconds)
+        elif kind in ("http.response.pathsend", "http.response.zerocopysend"):
+            self._abort("unseen_body")  # the server sends a file that never comes by here
+
+    def _told(self, message: Message, seconds: float) -> None:
+        if self._is_answered:
+            return
+        body = message.get("body", b"")
+        if body and not self._is_head:
+            self._rehearsal.data(bytes(body))
+        if not message.get("more_body", False):
+            self._is_answered = True
+            if not self._awaits_body:
+                self._copy()
+            self._rehearsal.complete(seconds, b"")
+
+    def _abort(self, reason: str) -> None:
+        self._is_answered = True
+        self._is_sent = True
+        self._rehearsal.abort(reason)

@@ -1,0 +1,79 @@
+"""What was decided for a request, as the application sees it."""
+
+from typing import Any
+
+from understudy.decide import Decision as Route
+from understudy.decide import Evaluation
+from understudy.messages import Head
+from understudy.middleware.in_force import InForce
+
+
+class Decision:
+    """The variant of the request's route, and of any other flag asked for the same request and unit.
+
+    Found in ``scope["understudy"]`` and ``request.state.understudy``. All answers are by one version of the
+    rules, ``version``, also while others come into force.
+    """
+
+    __slots__ = ("_head", "_in_force", "_route")
+
+    def __init__(self, in_force: InForce, head: Head, route: Route | None) -> None:
+        self._in_force = in_force
+        self._head = head
+        self._route = route
+
+    def __repr__(self) -> str:
+        return f"<Decision flag={self.flag!r} variant={self.variant!r} reason={self.reason}>"
+
+    @property
+    def flag(self) -> str:
+        """The flag that the request's route consults; empty when it consults none."""
+        return "" if self._route is None else self._route.flag
+
+    @property
+    def variant(self) -> str:
+        """The variant that the request meets; empty without a flag."""
+        return "" if self._route is None else self._route.variant
+
+    @property
+    def reason(self) -> str:
+        """STATIC, DEFAULT, TARGETING_MATCH, DISABLED, ERROR, KILLED, ROUTE (no flag) or NO_ROUTE."""
+        return "NO_ROUTE" if self._route is None else self._route.reason
+
+    @property
+    def route(self) -> str:
+        """The route's name or path; empty when no route matches."""
+        return "" if self._route is None else self._route.route
+
+    @property
+    def version(self) -> int:
+        """The version of the rules that decided; 0 for those of the configuration itself."""
+        return self._in_force.version
+
+    @property
+    def unit(self) -> str:
+        """What was hashed to choose the variant; empty when the request has none."""
+        route = self._route
+        return "" if route is None or route.unit is None else route.unit(self._head) or ""
+
+    def variant_of(self, flag: str) -> str:
+        """The variant of *flag* for this request; empty when it has none or is not known."""
+        route = self._route
+        if route is not None and route.flag == flag:
+            return route.variant
+        return self.evaluate(flag).variant
+
+    def value(self, flag: str, default: Any = None) -> Any:
+        """The value of *flag* for this request; *default* when it has none or is not known."""
+        found = self.evaluate(flag)
+        return found.value if found.variant else default
+
+    def is_enabled(self, flag: str, *, default: bool = False) -> bool:
+        """Whether the value of *flag* is true; *default* when it is no boolean or not known."""
+        value = self.evaluate(flag).value
+        return value if isinstance(value, bool) else default
+
+    def evaluate(self, flag: str) -> Evaluation:
+        """What *flag* answers for this request, with reason, error code and metadata. Never raises."""
+        unit_at = "" if self._route is None else self._route.unit_at
+        return self._in_force.flags.evaluate(flag, self._head, unit_at)

@@ -1,0 +1,36 @@
+"""The rules in force, ready to decide in any thread: they are swapped whole, and need no event loop."""
+
+import time
+from typing import Final
+
+from understudy.config import Rules
+from understudy.decide import AskedFlags, CompiledRules
+from understudy.decide import Decision as Route
+from understudy.engine import compiled_rules
+
+MOST_PLAIN: Final = 4096
+"""Bound of the memory of paths that no flag decides, so that a client inventing paths cannot grow it."""
+
+
+class InForce:
+    """One version of the rules, compiled. Raises `UnderstudyError` when they do not compile."""
+
+    def __init__(self, rules: Rules, version: int) -> None:
+        self.rules = rules
+        self.version = version
+        self.compiled: CompiledRules = compiled_rules(rules)
+        self.flags = AskedFlags(
+            flags=rules.flags,
+            evaluators=rules.evaluators,
+            metadata=rules.metadata,
+            killed=rules.killed,
+            clock=time.time,
+        )
+        self.is_by_path = all(route.host is None and not route.methods for route in rules.routes)
+        self.plain: dict[object, Route | None] = {}
+        """What is decided without a flag, by the path as the server gives it, when paths alone decide."""
+
+    def remember(self, path: object, found: Route | None) -> None:
+        """That *path* is decided as *found*, which asks no flag."""
+        if self.is_by_path and len(self.plain) < MOST_PLAIN:
+            self.plain[path] = found

@@ -1,0 +1,84 @@
+"""The application itself, asked once more in this process: the control of what it answers clients.
+
+It is asked with a copy of the first request's scope, so that what outer middleware put there (a session, a
+user) is there again; a method that is not safe never comes here (see `understudy.shadow`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from understudy.forwarding import HOP_BY_HOP
+from understudy.middleware.request import AsgiRequest, Scope
+from understudy.shadow import ShadowCall
+from understudy.upstream import Caller, DelegateConnection
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+UNSEEN: Final = frozenset({b"date", b"server"})
+"""What servers add to the answers of applications."""
+
+DROPPED: Final = UNSEEN | HOP_BY_HOP
+
+MARK: Final = (b"x-understudy-shadow", b"control")
+
+
+class Inner:
+    """A `Delegate` that asks *app*."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, connection: DelegateConnection, caller: Caller, wire: bytes) -> None:
+        head = caller.head if isinstance(caller, ShadowCall) else None
+        if not isinstance(head, AsgiRequest):
+            connection.lost("unknown")
+            return
+        answer = _Answer(connection, wire.partition(b"\r\n\r\n")[2])
+        try:
+            await self._app(again(head.scope), answer.receive, answer.send)
+        except Exception:  # noqa: BLE001  whatever the application raises, its first answer came or did not
+            connection.lost("raised")
+        else:
+            connection.lost("closed")  # nothing, if the answer was whole
+
+
+def again(scope: Scope) -> Scope:
+    """*scope* for a second call: its own state, marked, and without the means of the first one's server."""
+    state = scope.get("state")
+    copied = {**scope, "headers": [*scope["headers"], MARK], "extensions": {}}
+    if isinstance(state, MutableMapping):
+        copied["state"] = dict(state)
+    return copied
+
+
+class _Answer:
+    def __init__(self, connection: DelegateConnection, body: bytes) -> None:
+        self._connection = connection
+        self._body: bytes | None = body
+        self._over = asyncio.Event()
+
+    async def receive(self) -> Message:
+        body, self._body = self._body, None
+        if body is not None:
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._over.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._connection.answer(message["status"], end_to_end(message), -1)
+        elif kind == "http.response.body":
+            self._connection.data(bytes(message.get("body", b"")))
+            if not message.get("more_body", False):
+                self._connection.end()
+                self._over.set()
+
+
+def end_to_end(message: Message) -> list[tuple[bytes, bytes]]:
+    """The fields of an answer's start that are compared: not those of this hop, nor what servers add."""
+    return [(name, value) for name, value in message.get("headers", ()) if name not in DROPPED]

@@ -1,0 +1,365 @@
+"""What the middleware does beside the application's requests, in one event loop: rules, mirroring, evidence.
+
+A proxy has processes for this; here one task of the application's loop owns it all. Nothing of it is waited
+for by a request, except rules that are still being read at the start.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from understudy.app.intake import STORE_RETRY_SECONDS, Intake
+from understudy.app.rulebook import Rulebook
+from understudy.app.traffic import traffic
+from understudy.app.trouble import Trouble
+from understudy.comparators import Comparison
+from understudy.comparators import report as evidence_report
+from understudy.config import APP, Ejection, Rules, Service, Settings, first_origins
+from understudy.config.app import NOWHERE
+from understudy.engine import Engine, Plan, mirror_limits
+from understudy.errors import StoreError
+from understudy.link import Outbox
+from understudy.messages import Head
+from understudy.metrics import WorkerMetrics
+from understudy.middleware.in_force import InForce
+from understudy.middleware.inner import App, Inner
+from understudy.proxy.heads import Fields
+from understudy.proxy.rehearsal import Rehearsal, rehearse
+from understudy.shadow import Assessor, Draws, Mirror, Redaction
+from understudy.shadow.exchange import NO_FIELDS
+from understudy.store import Bounds, open_store
+from understudy.upstream import Outgoing, Upstream, UpstreamMaker, delegate_pool
+
+log = logging.getLogger("understudy.middleware")
+
+SWEEP_SECONDS: Final = 0.1
+FLUSH_SECONDS: Final = 0.5
+"""How often evidence goes to the store: each time costs about a millisecond, of a process that has others."""
+
+BACKLOG_PAIRS: Final = 64
+"""From so many waiting pairs on, the next batch does not wait for the clock."""
+
+RULES_SECONDS: Final = 4.0
+"""How long the first requests wait for the store's rules before the configured ones decide, as a worker's."""
+
+FOLLOWED_SECONDS: Final = 60.0
+
+COMPARING_SHARE: Final = 0.2
+"""Of the loop's time, at most, while pairs wait; what is more is passed over, by chance and counted."""
+
+LAST_COPIES_SECONDS: Final = 2.0
+LAST_BATCHES_SECONDS: Final = 2.0
+
+
+class Stage:
+    """The parts that belong to one event loop. `begin` it in that loop, await `end` in the same.
+
+    *apps* gives the application for control calls; *put_in_force* takes every new version of the rules.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        app: Callable[[], App | None],
+        put_in_force: Callable[[InForce], None],
+        redaction_key: bytes,
+        kind: str = "asgi",
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.metrics = WorkerMetrics()
+        self.outgoing = Outgoing(self.loop)
+        self.body_idle_seconds = settings.limits.body_idle_timeout
+        self._settings = settings = with_app_service(settings)
+        self._app = app
+        self._put_in_force = put_in_force
+        self.in_force = InForce(Rules(), 0)
+        """What ``engine`` decides by; `Engine.plan` takes no other's decisions."""
+        self._now = time.monotonic()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._root: asyncio.Task[None] | None = None
+        self._spawned: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._entered = asyncio.Event()
+        self._has_rules = asyncio.Event()
+        self.source = f"{kind}-{os.getpid()}-{secrets.token_hex(8)}"
+        self._outbox = Outbox()
+        self.mirror = Mirror(
+            recorder=self._outbox,
+            metrics=self.metrics,
+            now=time.perf_counter,
+            wall=time.time,
+            chance=random.random,
+            limits=mirror_limits(settings.shadow),
+            fullness=self._outbox.fullness,
+        )
+        self._outbox.drain = self.mirror.drain
+        self._maker = UpstreamMaker(
+            loop=self.loop,
+            spawn=self.spawn,
+            clock=self._clock,
+            outgoing=self.outgoing,
+            chance=random.random,
+        )
+        self.engine = Engine(settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._make_pool)
+        self._store = open_store(settings.store)
+        self._trouble = Trouble()
+        self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
+        self._assessor = Assessor(
+            Comparison(settings.rules.compare),
+            Redaction(
+                key=redaction_key,
+                headers=settings.redact.headers,
+                paths=settings.redact.paths,
+                detectors=settings.redact.detectors,
+            ),
+            Draws(chance=random.random, places=Bounds().samples_per_key),
+        )
+        self._assessor.origins = first_origins(settings.services)
+        self.intake = Intake(
+            self._store,
+            self._assessor,
+            trouble=self._trouble,
+            acknowledge=self._taken,
+            control_share=settings.shadow.control,
+            time_share=COMPARING_SHARE,
+        )
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the work of this loop."""
+        # The one task that no group owns: it owns the group.
+        self._root = self.loop.create_task(self._run())
+
+    async def ready(self) -> None:
+        """Wait until rules are in force: the store's, or after `RULES_SECONDS` the configured ones."""
+        if self._has_rules.is_set():
+            return
+        try:
+            async with asyncio.timeout(RULES_SECONDS):
+                await self._entered.wait()
+                await self._has_rules.wait()
+        except TimeoutError:
+            log.error(
+                "no rules from the store after %g s: starting from the configuration; %s",
+                RULES_SECONDS,
+                self._trouble.text,
+            )
+            self._turn(InForce(self._settings.rules, 0))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests need not wait."""
+        return self._has_rules.is_set()
+
+    async def end(self, seconds: float) -> None:
+        """Let the copies under way come back, store the last evidence, stop: within *seconds*."""
+        root, self._root = self._root, None
+        if root is None:
+            return
+        self._stopping.set()
+        _, late = await asyncio.wait([root], timeout=seconds)
+        if late:
+            log.warning("mirroring did not end within %g s: cut off", seconds)
+            root.cancel()
+            await asyncio.wait([root], timeout=1.0)
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                background = [
+                    tasks.create_task(self._keep_store()),
+                    tasks.create_task(self._sweep()),
+                    tasks.create_task(self._flush()),
+                ]
+                self._entered.set()
+                await self._stopping.wait()
+                await self._finish()
+                for task in (*background, *self._spawned):
+                    task.cancel()
+        finally:
+            self._tasks = None
+            for pool in self.engine.pools:
+                pool.close()
+            await self._close_store()
+
+    async def _finish(self) -> None:
+        limit = time.monotonic() + min(LAST_COPIES_SECONDS, self._settings.shadow.timeout)
+        while self.mirror.running and time.monotonic() < limit:  # noqa: ASYNC110  it is told by nobody
+            await asyncio.sleep(0.01)
+        self.mirror.cancel_all()
+        if self._trouble.text:
+            return
+        for _ in range(2):  # one may be under way, with others behind it
+            self.offer_evidence()
+            await self.intake.finish(LAST_BATCHES_SECONDS)
+
+    async def _close_store(self) -> None:
+        try:
+            await self._store.close()
+        except StoreError as error:
+            log.error("%s", error)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> object:
+        """A task for *work* in this loop; None when the stage is ending."""
+        tasks = self._tasks
+        if tasks is None or (self._stopping.is_set() and not self.mirror.running):
+            work.close()
+            return None
+        task = tasks.create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
+
+    def _clock(self) -> float:
+        return self._now
+
+    # -- rules -------------------------------------------------------------------------------------------
+
+    async def _keep_store(self) -> None:
+        """Open the store, however long it takes; follow its rules, and store evidence in it."""
+        while True:
+            try:
+                await self._store.open()
+                await self._book.load(time.time())
+                self._turn(InForce(self._book.parsed, self._book.version))
+                await self.intake.load()
+                break
+            except StoreError as error:
+                self._trouble.met(error)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+        self._trouble.opened()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.intake.run())
+            tasks.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                if await self._book.follow(seconds=FOLLOWED_SECONDS):
+                    self._turn(InForce(self._book.parsed, self._book.version))
+            except StoreError as error:
+                log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+
+    def _turn(self, in_force: InForce) -> None:
+        """Put *in_force* in force, here and for whoever decides."""
+        self.engine.swap(in_force.rules, in_force.version, in_force.compiled)
+        self.in_force = in_force
+        self._assessor.comparison = Comparison(in_force.rules.compare, before=self._assessor.comparison)
+        self._put_in_force(in_force)
+        self._has_rules.set()
+
+    # -- mirroring ---------------------------------------------------------------------------------------
+
+    def _make_pool(
+        self, name: str, service: Service, role: str, limit: int, on_change: Callable[[str], None]
+    ) -> Upstream:
+        app = self._app() if name == APP else None
+        if app is None:
+            return self._maker(name, service, role, limit, on_change)
+        return delegate_pool(
+            name,
+            service,
+            Inner(app),
+            limit=limit,
+            loop=self.loop,
+            spawn=self.spawn,
+            clock=self._clock,
+            on_change=on_change,
+        )
+
+    def rehearse(
+        self,
+        plan: Plan,
+        head: Head,
+        fields: Fields,
+        *,
+        target: bytes,
+        added: bytes,
+        unseen: frozenset[bytes] = NO_FIELDS,
+    ) -> Rehearsal | None:
+        """Begin to mirror a request that *plan* mirrors; None when no copy of it may be sent.
+
+        Tell what is returned of the body, then ``send``, then of the answer; in this loop. Never raises.
+        """
+        start = b"%b %b HTTP/1.1" % (head.method.encode("latin-1"), target)
+        return rehearse(self.mirror, plan, head, fields, start, added, is_upgrade=False, unseen=unseen)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._now = time.monotonic()
+            self._contain("sweep", lambda: self.mirror.sweep(time.perf_counter()))
+            self._contain("sweep", self._sweep_pools)
+
+    def _sweep_pools(self) -> None:
+        for pool in self.engine.pools:
+            pool.sweep(self._now)
+
+    def _contain(self, what: str, work: Callable[[], object]) -> None:
+        """Do periodic *work*; a fault in it must not end the others."""
+        try:
+            work()
+        except Exception:
+            self.metrics.errors[f"internal_{what}"] += 1
+            log.exception("the periodic work on %s failed", what)
+
+    # -- evidence ----------------------------------------------------------------------------------------
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self._contain("evidence", self.offer_evidence)
+
+    def offer_evidence(self) -> None:
+        """Hand what was counted and what differs to be stored, unless the last batch is still on its way."""
+        self.engine.collect_errors()
+        batch = self._outbox.next_batch()
+        if batch is not None:
+            self.intake.offer(self.source, batch)
+
+    def _taken(self, _source: str, sequence: int) -> None:
+        self._outbox.acknowledge(sequence)
+        if len(self._outbox) >= BACKLOG_PAIRS:
+            self.loop.call_soon(self._contain, "evidence", self.offer_evidence)
+
+    async def report(self) -> dict[str, Any]:
+        """The report on all evidence in the store, and on what this process has not stored yet."""
+        samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
+        for sample in await self._store.samples():
+            key = (sample.service, sample.endpoint, sample.path, sample.kind)
+            samples.setdefault(key, []).append({**sample.body, "id": sample.name})
+        whole = evidence_report(
+            self.intake.evidence,
+            samples=samples,
+            control_share=self._settings.shadow.control,
+            rules=self._book.parsed.compare,
+            templates=self._settings.endpoints.templates,
+        )
+        return {
+            **whole,
+            "confirm": self.intake.second_answers(),
+            "rules_version": self._book.version,
+            "generated_at": time.time(),
+            "traffic": traffic([self.metrics.snapshot()]),
+        }
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """This process's counts, as a worker tells them."""
+        return {**self.metrics.snapshot(), "worker": self.source.partition("-")[0]}
+
+
+def with_app_service(settings: Settings) -> Settings:
+    """*settings* in which ``app`` is a service that is asked in this process, so never checked or ejected."""
+    known = settings.services.get(APP) or Service(url=NOWHERE)
+    app = replace(known, origins=(), url=known.all_origins[0], health=None, eject=Ejection(failures=0))
+    return replace(settings, services={**settings.services, APP: app})

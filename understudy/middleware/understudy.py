@@ -1,0 +1,161 @@
+"""One Understudy in an application: its configuration, the rules in force, a stage in the event loop."""
+
+import asyncio
+import logging
+import os
+import secrets
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from understudy.config import Rules, Settings, load, parse_settings
+from understudy.errors import StoreError, UnderstudyError
+from understudy.messages import Head
+from understudy.metrics import WorkersCollector
+from understudy.middleware.decision import Decision
+from understudy.middleware.hop import Hop
+from understudy.middleware.in_force import InForce
+from understudy.middleware.inner import App
+from understudy.middleware.stage import Stage
+
+log = logging.getLogger("understudy.middleware")
+
+Config = str | Path | Mapping[str, Any] | Settings
+
+
+class Understudy:
+    """The rules in force and everything that follows from them, for the middleware of one application.
+
+    *config*: the name of a file, a plain mapping of what would stand in one, or settings that were read.
+    Raises `ConfigError`, naming every place and its mend; with *fail_open* it logs that, and every request
+    passes as if there were no middleware. *registry*: where this process's metrics are shown.
+
+    `decide` may be called in any thread. `start`, `stop` and `report` are for an event loop; what belongs to
+    a loop is made anew for another one, and after a fork.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        fail_open: bool = False,
+        registry: CollectorRegistry | None = None,
+        kind: str = "asgi",
+    ) -> None:
+        self.fail_open = fail_open
+        self.failure = ""
+        """Why everything passes; empty while the middleware works."""
+        self.app: App | None = None
+        """The application that is asked once more for controls."""
+        self._kind = kind
+        self._stage: Stage | None = None
+        self._past: list[Stage] = []
+        self._redaction_key = secrets.token_bytes(32)
+        try:
+            self.settings = _read(config)
+            self.in_force = InForce(self.settings.rules, 0)
+        except (UnderstudyError, OSError) as error:
+            if not fail_open:
+                raise
+            self.failure = str(error)
+            log.error("the middleware is off, and every request passes: %s", error)
+            self.settings = Settings(services={})
+            self.in_force = InForce(Rules(), 0)
+        self.hop = Hop(self.settings, b"understudy-" + secrets.token_hex(4).encode("ascii"))
+        if registry is not None:
+            registry.register(_Collector(self))
+        _here.add(self)
+
+    # -- deciding, in any thread -------------------------------------------------------------------------
+
+    def decide(self, head: Head) -> Decision:
+        """What the rules in force say of *head*. Never raises, never waits, needs no event loop."""
+        in_force = self.in_force
+        return Decision(in_force, head, in_force.compiled.decide(head))
+
+    # -- an event loop's part ----------------------------------------------------------------------------
+
+    @property
+    def stage(self) -> Stage | None:
+        """What was started last; only its own loop may use it."""
+        return self._stage
+
+    async def start(self) -> None:
+        """Begin mirroring in this event loop, and wait until rules are in force. Does nothing twice."""
+        if self.failure:
+            return
+        stage = self._stage
+        if stage is None or stage.loop is not asyncio.get_running_loop():
+            if stage is not None:
+                self._past = [past for past in [*self._past, stage] if not past.loop.is_closed()]
+            stage = self._stage = Stage(
+                self.settings,
+                app=lambda: self.app,
+                put_in_force=self._put_in_force,
+                redaction_key=self._redaction_key,
+                kind=self._kind,
+            )
+            stage.begin()
+        await stage.ready()
+
+    async def stop(self) -> None:
+        """End what runs in this loop, within ``limits.drain_timeout``. May be called twice."""
+        stage = self._stage
+        if stage is not None and stage.loop is asyncio.get_running_loop():
+            self._stage = None
+            await stage.end(self.settings.limits.drain_timeout)
+
+    async def report(self) -> dict[str, Any]:
+        """The report on all evidence in the store. Raises `StoreError` when it cannot be read."""
+        await self.start()
+        if self._stage is None:
+            raise StoreError(f"there is no evidence, because the middleware is off: {self.failure}")
+        return await self._stage.report()
+
+    def _put_in_force(self, in_force: InForce) -> None:
+        self.in_force = in_force
+
+    def forked(self) -> None:
+        """This process is a new one: nothing of its parent's is used, or closed."""
+        if self._stage is not None:
+            self._past.append(self._stage)
+            self._stage = None
+
+
+def _read(config: Config) -> Settings:
+    if isinstance(config, Settings):
+        return config
+    if isinstance(config, Mapping):
+        return parse_settings(config, base=Path.cwd(), environ=os.environ, has_app=True)
+    return load(Path(config), os.environ, has_app=True)
+
+
+class _Collector:
+    """This process's metrics, read at scrape."""
+
+    def __init__(self, understudy: Understudy) -> None:
+        self._understudy = weakref.ref(understudy)
+
+    def collect(self) -> Iterator[Metric]:
+        understudy = self._understudy()
+        stage = understudy.stage if understudy is not None else None
+        if stage is None:
+            return
+        yield from WorkersCollector(
+            {stage.source: stage.snapshot()}, compared=stage.intake.comparisons
+        ).collect()
+
+
+_here: "weakref.WeakSet[Understudy]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for understudy in list(_here):
+        understudy.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
