@@ -10,13 +10,14 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.access import Deed
+from understudy.access import Deed, Entry
 from understudy.admin import (
     AuditWatch,
     Change,
@@ -102,9 +103,7 @@ class Control:
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
-        self._killed = Killed(
-            KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._store.record
-        )
+        self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
         self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
@@ -231,6 +230,10 @@ class Control:
         asyncio.get_running_loop().remove_reader(self._runtime.lifeline)
         self._is_orphan = True
         self._stop.set()
+
+    async def _record(self, deed: Deed) -> Entry:
+        """Tell the audit of something that was done in this environment and changes nothing in the store."""
+        return await self._store.record(replace(deed, environment=self._store.environment))
 
     # -- the store -----------------------------------------------------------------------------------
 
