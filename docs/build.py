@@ -110,7 +110,8 @@ def admin() -> str:
         ": viewer, operator, editor or admin, each of which may do what the one before it may. Who asks shows"
         " a token (`Authorization: Bearer TOKEN`; `understudy token create`). The role counts in the"
         " environment that the path names, else in that of the process; everywhere means in all of them."
-        " Until the first token is made every user of the machine may do everything, and `GET /api/v1/access` says so. "
+        " Until the first token is made every user of the machine may do everything, and"
+        " `GET /api/v1/access` says so. "
         "Errors are `application/problem+json` (RFC 9457). Every change of the rules makes a new version, "
         'which its `ETag` names: `PUT` says with `If-Match: "12"` which one it replaces, or with `*` any.\n\n'
         f"{table}\n"

@@ -5,6 +5,7 @@ its state, its weights and its kill switch, and segments that the target has oth
 target rest on them and they often name people.
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -94,17 +95,18 @@ def _definition(name: str, here: Any, there: Any, parts: Collection[str], stays:
 
 
 def _keep_weights(name: str, definition: Plain, before: Mapping[str, Any], stays: list[Stay]) -> None:
-    """Give *definition* the weights that the target has, where both share out the same variants once."""
+    """Give *definition* the weights that the target has, where both share out the same in the same order."""
     fresh, old = (list(_drawn(flag.get("targeting"))) for flag in (definition, before))
-    if len(fresh) != 1 or len(old) != 1:
+    if [_shape(arguments) for arguments in fresh] != [_shape(arguments) for arguments in old]:
         return
-    entries, kept = _entries(fresh[0]), _entries(old[0])
-    here, there = dict(map(tuple, entries)), dict(map(tuple, kept))
-    if list(here) != list(there) or here == there:
-        return
-    stays.append(Stay(part="weights", place=f"/flags/{pointer(name)}/targeting", here=here, there=there))
-    for entry in entries:
-        entry[1] = there[entry[0]]
+    for here, there in zip(fresh, old, strict=True):
+        if here == there:
+            continue
+        place = f"/flags/{pointer(name)}/targeting"
+        kept = Stay(part="weights", place=place, here=deepcopy(_entries(here)), there=_entries(there))
+        stays.append(kept)
+        for mine, theirs in zip(_entries(here), _entries(there), strict=True):
+            mine[1] = theirs[1]
 
 
 def _drawn(rule: Any) -> Iterator[list[Any]]:
@@ -115,12 +117,25 @@ def _drawn(rule: Any) -> Iterator[list[Any]]:
 
 
 def _entries(arguments: list[Any]) -> list[list[Any]]:
-    """Those of the entries that say a variant and its weight in so many words."""
+    """Those of the entries that say what is drawn and its weight in so many words."""
     return [
         entry
         for entry in arguments
-        if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str) and type(entry[1]) is int
+        if isinstance(entry, list)
+        and len(entry) == 2
+        and isinstance(entry[0], str | bool)
+        and type(entry[1]) is int
     ]
+
+
+def _weights(flag: Any) -> list[list[list[Any]]]:
+    return [_entries(arguments) for arguments in _drawn(_targeting(flag))]
+
+
+def _shape(arguments: list[Any]) -> str:
+    """*arguments* without the weights: what is hashed, and what is drawn."""
+    entries = _entries(arguments)
+    return json.dumps([entry[0] if entry in entries else [entry] for entry in arguments], sort_keys=True)
 
 
 def _segments(
@@ -183,6 +198,9 @@ def _notes(
 ) -> Iterator[str]:
     had = _mapping(target, "flags")
     new = [key for key in keys if key not in had]
+    for key in keys:
+        if key in had and _weights(had[key]) != _weights(document["flags"][key]):
+            yield f"the weights of {key} change: its rule shares out otherwise, or they were asked for"
     off = [key for key in new if _is_off(document["flags"][key])]
     if off:
         yield f"{', '.join(off)} is new there and arrives {_NEW_STATE}; with=state brings the state along"

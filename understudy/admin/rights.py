@@ -23,6 +23,7 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/": {"GET": VIEWER},
     "/static/{name}": {"GET": ANYONE},
     "/samples/{id}": {"GET": VIEWER},
+    "/api/v1/openapi.json": {"GET": VIEWER},
     "/api/v1/access": {"GET": ANYONE},
     "/api/v1/session": {"POST": ANYONE, "DELETE": ANYONE},
     "/api/v1/tokens": {"GET": ADMIN, "POST": ADMIN},

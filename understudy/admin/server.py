@@ -18,7 +18,7 @@ from understudy.admin.environment_endpoints import EnvironmentEndpoints
 from understudy.admin.environments import Environments
 from understudy.admin.events import EventEndpoints
 from understudy.admin.flag_resources import FlagResources
-from understudy.admin.flag_route import ActionRoute
+from understudy.admin.flag_route import ActionRoute, FlagRoute
 from understudy.admin.flags import FlagEndpoints
 from understudy.admin.gate import guard_routes
 from understudy.admin.guard import Guard
@@ -27,6 +27,7 @@ from understudy.admin.keyring import Keyring
 from understudy.admin.ofrep import EVENTS_PATH, OfrepEndpoints
 from understudy.admin.ofrep_events import OfrepEventEndpoints
 from understudy.admin.ofrep_origins import SharedOrigins
+from understudy.admin.openapi import OpenApiEndpoints
 from understudy.admin.problems import HANDLED, answer
 from understudy.admin.processes import ProcessEndpoints
 from understudy.admin.recordings import RecordingEndpoints, RecordingPlane
@@ -72,6 +73,7 @@ def create_admin(
     health, rules = HealthEndpoints(control), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control, keys)
     resources, segments, bulk = FlagResources(writer), SegmentEndpoints(writer), BulkEndpoints(writer)
+    described = OpenApiEndpoints()
     routed, services = RouteEndpoints(writer), ServiceEndpoints(control)
     processes, suggested = ProcessEndpoints(control), SuggestionEndpoints(control)
     samples, compare = SampleEndpoints(control), CompareEndpoints(control)
@@ -100,7 +102,9 @@ def create_admin(
                 ActionRoute("/api/v1/flags/{key:path}/weights", resources.weights, methods=["POST"]),
                 ActionRoute("/api/v1/flags/{key:path}/restore", resources.restore, methods=["POST"]),
                 ActionRoute("/api/v1/flags/{key:path}/history", resources.history, methods=["GET"]),
-                Route("/api/v1/flags/{key:path}", resources.flag, methods=["GET", "PUT", "PATCH", "DELETE"]),
+                FlagRoute(
+                    "/api/v1/flags/{key:path}", resources.flag, methods=["GET", "PUT", "PATCH", "DELETE"]
+                ),
                 Route("/api/v1/segments", segments.segments),
                 Route(
                     "/api/v1/segments/{name:path}",
@@ -111,6 +115,7 @@ def create_admin(
                 Route("/api/v1/routes/{place:path}", routed.route, methods=["GET", "PUT", "PATCH", "DELETE"]),
                 Route("/api/v1/services", services.services, methods=_ANY_WRITE),
                 Route("/api/v1/services/{name}", services.service, methods=_ANY_WRITE),
+                Route("/api/v1/openapi.json", described.document),
                 Route("/api/v1/bulk", bulk.bulk, methods=["POST"]),
                 Route("/api/v1/reload", processes.reload, methods=["POST"]),
                 Route("/api/v1/restart", processes.restart, methods=["POST"]),
@@ -152,4 +157,5 @@ def create_admin(
     )
     # A redirect would be built from the Host field, and hide a typing error.
     app.router.redirect_slashes = False
+    described.routes = tuple(route for route in app.routes if isinstance(route, Route))
     return app

@@ -136,14 +136,14 @@ class Rulebook:
             )
         )
 
-    def _take(self, stored: StoredRules) -> None:
-        """Put *stored* in force, unless a newer version is."""
+    def _take(self, stored: StoredRules, *, read: Rules | None = None) -> None:
+        """Put *stored* in force, unless a newer version is. *read* is what it says, when that is known."""
         if stored.version < self.version:
             return
         self._stored = stored
         self.trouble = self.behind = ""
         try:
-            self.parsed = parse_rules(stored.document, services=self._services, before=self.parsed)
+            self.parsed = read or parse_rules(stored.document, services=self._services, before=self.parsed)
         except ConfigError as error:
             self.trouble = f"rules version {stored.version} does not fit this configuration: {error}"
             self.parsed = self._stand_in(stored)
@@ -188,6 +188,7 @@ class Rulebook:
 
         Raises `ConfigError`, `VersionConflict`, `StoreError`.
         """
+        services = self._services
         rules = await self.check(document)
         stored = await self._store.put_rules(
             rules.document,
@@ -198,7 +199,8 @@ class Rulebook:
             deed=Deed(at=at, who=author, origin=origin, action=action, target=target, reason=reason),
             after=max(after, self.version),
         )
-        self._take(stored)
+        # Unless a reload came in between: then it is looked at anew.
+        self._take(stored, read=rules if services is self._services else None)
         return stored
 
     async def check(self, document: Any) -> Rules:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
+from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken, InEnvironment, rules_path
 from understudy.cli.frame import CommandError, Commands, ExitCode, complain, end
 from understudy.cli.process_commands import reload, restart
 from understudy.cli.record_command import record
@@ -257,8 +257,11 @@ def _switch(api: "AdminApi", action: str, flag: str, reason: str, done: str) -> 
     print_change(done, api.json(answer, key="version"))
 
 
-def print_change(done: str, change: dict[str, Any]) -> None:
-    """Say what was *done*, and how many workers follow it."""
+def print_change(done: str, change: dict[str, Any], *, environment: str = "") -> None:
+    """Say what was *done*, and how many workers follow it; those of another *environment* are not known."""
+    if environment and not change.get("workers"):
+        typer.echo(f"{done} ({environment}, rules version {change.get('version')})")
+        return
     applied, workers = change.get("applied", 0), change.get("workers", 0)
     typer.echo(f"{done} (rules version {change.get('version')}, {applied} of {workers} workers follow it)")
     if isinstance(applied, int) and isinstance(workers, int) and applied < workers:
@@ -276,6 +279,7 @@ def get_rules(
             "--at", metavar="TIME", help="As it was then: 2026-11-26T04:00:00Z.", show_default=False
         ),
     ] = "",
+    environment: InEnvironment = "",
 ) -> None:
     """Print the rules document with its version, ready to be changed and put back."""
     from urllib.parse import urlencode
@@ -286,19 +290,13 @@ def get_rules(
     from understudy.config import write_yaml
 
     api = AdminApi(admin, token)
-    answer = api.get(f"/api/v1/rules?{urlencode({'at': at})}" if at else "/api/v1/rules")
-    document = {"version": int(_version_in(answer.headers.get("etag", ""))), **api.json(answer)}
+    path = rules_path(environment)
+    answer = api.get(f"{path}?{urlencode({'at': at})}" if at else path)
+    document = {"version": api.version(answer), **api.json(answer)}
     if form is DocumentFormat.JSON:
         print_json(document)
     else:
         print_document(write_yaml(document))
-
-
-def _version_in(tag: str) -> str:
-    text = tag.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdigit()):
-        raise CommandError(f"the admin API named no version: ETag {tag!r}", code=ExitCode.UNREACHABLE)
-    return text
 
 
 @rules_app.command("put")
@@ -315,6 +313,7 @@ def put_rules(
         ),
     ] = "",
     reason: Reason = "",
+    environment: InEnvironment = "",
 ) -> None:
     """Replace the rules document as a whole, if nobody changed it in between."""
     from understudy.cli.remote import AdminApi
@@ -332,9 +331,10 @@ def put_rules(
     inside = document.pop("version", None)
     replaced = _if_match(if_match, inside)
     api = AdminApi(admin, token)
-    before = api.json(api.get("/api/v1/rules"))
-    answer = api.put("/api/v1/rules", document, if_match=replaced, reason=reason)
-    print_change("the rules are replaced", api.json(answer, key="version"))
+    path = rules_path(environment)
+    before = api.json(api.get(path))
+    answer = api.put(path, document, if_match=replaced, reason=reason)
+    print_change("the rules are replaced", api.json(answer, key="version"), environment=environment)
     _warn_of_gaps(before, document)
 
 

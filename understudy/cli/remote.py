@@ -13,6 +13,14 @@ ANSWER_SECONDS = 15.0
 """A change waits a second for the workers; a report over much evidence takes a few."""
 
 
+class VersionMoved(CommandError):
+    """The rules are at another version than the one that was named: ``actual``; 0 when nobody said."""
+
+    def __init__(self, message: str, hint: str, *, actual: int) -> None:
+        self.actual = actual
+        super().__init__(message, hint)
+
+
 class AdminApi:
     """Requests to the admin API at *url* (``http://127.0.0.1:9090``)."""
 
@@ -30,9 +38,28 @@ class AdminApi:
         parameters = {"reason": reason} if reason else {}
         return self._ask("PUT", path, json=document, headers={"If-Match": if_match}, params=parameters)
 
-    def post(self, path: str, document: object) -> httpx.Response:
-        """The answer to POST *path*. Raises: CommandError."""
-        return self._ask("POST", path, json=document)
+    def change(
+        self,
+        method: str,
+        path: str,
+        document: object = None,
+        *,
+        version: int | None,
+        reason: str = "",
+        is_dry: bool = False,
+    ) -> httpx.Response:
+        """The answer to *method* *path* for whoever saw *version* of the rules; None: the part is to be new.
+
+        A dry one asks what would be. Raises: CommandError, VersionMoved, ConfigError when it is refused.
+        """
+        headers = {"If-None-Match": "*"} if version is None else {"If-Match": f'"{version}"'}
+        parameters = {**({"reason": reason} if reason else {}), **({"dry_run": "true"} if is_dry else {})}
+        return self._ask(method, path, json=document, headers=headers, params=parameters)
+
+    def post(self, path: str, document: object, *, if_match: str = "") -> httpx.Response:
+        """The answer to POST *path*. Raises: CommandError, ConfigError."""
+        headers = {"If-Match": if_match} if if_match else {}
+        return self._ask("POST", path, json=document, headers=headers)
 
     def delete(self, path: str, **parameters: str) -> httpx.Response:
         """The answer to DELETE *path*. Raises: CommandError."""
@@ -86,9 +113,21 @@ class AdminApi:
         problems = tuple(_problems(problem.get("errors")))
         if problems:
             raise ConfigError(problems)
-        code = ExitCode.UNREACHABLE if answer.status_code >= 500 else ExitCode.REFUSED
         detail = str(problem.get("detail") or problem.get("title") or answer.status_code)
+        if answer.status_code == 412:
+            actual = problem.get("actual")
+            hint = _hint(412, problem)
+            raise VersionMoved(detail, hint, actual=actual if isinstance(actual, int) else 0)
+        code = ExitCode.UNREACHABLE if answer.status_code >= 500 else ExitCode.REFUSED
         raise CommandError(detail, _hint(answer.status_code, problem), code=code)
+
+    def version(self, answer: httpx.Response) -> int:
+        """The version of the rules that *answer* is of. Raises: CommandError."""
+        tag = answer.headers.get("etag", "")
+        text = tag.strip().removeprefix("W/").strip('"')
+        if not (text.isascii() and text.isdigit()):
+            raise CommandError(f"the admin API named no version: ETag {tag!r}", code=ExitCode.UNREACHABLE)
+        return int(text)
 
     def json(self, answer: httpx.Response, *, key: str = "") -> dict[str, Any]:
         """The JSON object in *answer*; one of ours holds *key*, if given. Raises: CommandError."""

@@ -93,7 +93,7 @@ def _features(document: Mapping[str, object], environment: str, unit: str) -> li
     if isinstance(given, list):
         return [_listed(entry, Place(f"features[{n}]"), environment, unit) for n, entry in enumerate(given)]
     if environment:
-        raise _refused("", "this export is of one environment", "leave out --environment")
+        raise _refused("", "this export is of one environment", "leave out --from-environment")
     found = Place().key("features").mapping(given)
     return [
         _feature(str(key), entry, Place().key("features").key(str(key)), unit) for key, entry in found.items()
@@ -132,7 +132,7 @@ def _listed(value: object, place: Place, environment: str, unit: str) -> _Featur
     state = known.get(name)
     if not isinstance(state, Mapping):
         names = ", ".join(map(str, known)) or "none"
-        raise _refused(place.path, "which environment?", f"--environment NAME, one of {names}")
+        raise _refused(place.path, "which environment?", f"--from-environment NAME, one of {names}")
     at = place.key("environments").key(name).key("definition")
     try:
         definition = json.loads(str(state.get("definition", "")))

@@ -57,13 +57,27 @@ def test_weights_stay_where_the_variants_are_the_same() -> None:
     promotion = promoted(here, there, "shop")
 
     assert promotion.document == there
-    assert stays(promotion) == [("weights", {"on": 50, "off": 50}, {"on": 5, "off": 95})]
+    assert stays(promotion) == [("weights", [["on", 50], ["off", 50]], [["on", 5], ["off", 95]])]
     assert promoted(here, there, "shop", parts=["weights"]).document == here
+
+
+def test_both_hashes_of_a_ramp_keep_their_weights() -> None:
+    """Who is exposed, and to which variant: each by its own."""
+
+    def ramp(exposed: int, red: int) -> dict[str, Any]:
+        first = {
+            "fractional": [{"cat": ["s:", {"var": "targetingKey"}]}, [True, exposed], [False, 9 - exposed]]
+        }
+        return flag(targeting={"if": [first, {"fractional": [["on", red], ["off", 9 - red]]}, "off"]})
+
+    there = document(shop=ramp(1, 2))
+    assert promoted(document(shop=ramp(8, 7)), there, "shop").document == there
 
 
 @pytest.mark.parametrize(
     "targeting",
     [
+        {"fractional": [{"var": "other"}, ["on", 50], ["off", 50]]},
         {"fractional": [["on", 1], ["off", 1], ["third", 1]]},
         {"if": [{"fractional": [["on", 1], ["off", 1]]}, {"fractional": [["on", 1], ["off", 1]]}]},
         {"fractional": [["on", {"var": "share"}], ["off", 1]]},
@@ -77,6 +91,7 @@ def test_weights_travel_where_they_cannot_stay(targeting: Any) -> None:
 
     assert promotion.document == here
     assert promotion.stays == ()
+    assert ["weights of shop change" in note for note in promotion.notes] == [True]
 
 
 def test_the_kill_switch_stays() -> None:
