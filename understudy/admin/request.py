@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.access import Caller
+from understudy.access import Caller, Role
 from understudy.admin.payload import JSON, json_bytes
 from understudy.admin.refusal import Refusal
 
@@ -18,6 +18,9 @@ _MOST_REASON_CHARACTERS = 500
 
 CALLER: Final = "understudy.caller"
 """The key of the ASGI scope under which the gate leaves the caller."""
+
+HELD: Final = "understudy.role"
+"""The key under which the gate leaves the role that the caller holds where it asks."""
 
 Result = TypeVar("Result")
 
@@ -42,6 +45,11 @@ def caller_of(request: Request) -> Caller:
     """Whom the gate has let through."""
     caller: Caller = request.scope[CALLER]
     return caller
+
+
+def role_of(request: Request) -> Role:
+    """What the caller holds in the environment that it asks for."""
+    return Role(request.scope[HELD])
 
 
 def whole_number(request: Request, name: str, *, usual: int, least: int, most: int) -> int:

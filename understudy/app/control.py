@@ -22,6 +22,7 @@ from understudy.admin import (
     Change,
     Environments,
     Keyring,
+    OfrepCounts,
     Readiness,
     Reload,
     Succession,
@@ -29,6 +30,7 @@ from understudy.admin import (
 )
 from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import Collected, board_families, store_families
+from understudy.app.exposures import Exposed
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
 from understudy.app.kill_watch import KillWatch
@@ -105,8 +107,13 @@ class Control:
         )
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
+        self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
         self._workers = Workers(
-            on_batch=self._on_batch, on_ahead=self._on_ahead, past=past, on_reel=self._recordings.heard
+            on_batch=self._on_batch,
+            on_ahead=self._on_ahead,
+            past=past,
+            on_reel=self._recordings.heard,
+            on_exposures=self._exposed.heard,
         )
         self._assessor = Assessor(
             Comparison(settings.rules.compare),
@@ -131,6 +138,8 @@ class Control:
             )
         )
         self._registry.register(Collected(self.collect))
+        self._counts = OfrepCounts()
+        self._registry.register(Collected(self._counts.collect))
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
         self._samples: list[Sample] = []
@@ -172,9 +181,12 @@ class Control:
             self,
             stopping=self._stop,
             recordings=self._recordings,
+            evidence=self._intake,
             keyring=self._keyring,
             environments=self._environments,
             origins=self._settings.admin.origins,
+            exposures=self._exposed,
+            counts=self._counts,
         )
         server = AdminServer(admin)
         KillWatch(self._killed.file, self._on_kill_file).begin()
@@ -188,6 +200,7 @@ class Control:
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
                 tasks.create_task(self._watch_audit()),
+                tasks.create_task(self._keep_exposures()),
                 tasks.create_task(self._killed.run(ready=self._is_loaded)),
                 tasks.create_task(self._keep_services()),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
@@ -201,6 +214,9 @@ class Control:
             await serving
             link.close()
             await self._intake.finish(LAST_BATCHES_SECONDS)
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(LAST_BATCHES_SECONDS):
+                    await self._exposed.flush()
             for task in background:
                 task.cancel()
         try:
@@ -223,13 +239,13 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
-                await self._keyring.begin()
                 await self._book.load(time.time())
             except StoreError as error:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
-                self._put_in_force()
+                self._put_in_force()  # first of all: new workers wait for it
+                await self._keyring.begin()
                 self._is_loaded.set()
         while not self._has_evidence.is_set():
             try:
@@ -252,6 +268,10 @@ class Control:
     async def _watch_audit(self) -> None:
         await self._is_loaded.wait()
         await self._audit.run()
+
+    async def _keep_exposures(self) -> None:
+        await self._is_loaded.wait()
+        await self._exposed.run()
 
     async def _keep_services(self) -> None:
         """Tell other environments which services are known here, now and whenever they change."""
@@ -443,6 +463,8 @@ class Control:
         deed = Deed(at=time.time(), who=author, origin=origin, action="samples.forget", target=whose)
         with self._trouble.watched(is_write=True):
             forgotten = await self._intake.forget_samples(unit=unit, deed=deed)
+            if unit is not None:
+                await self._exposed.forget(unit=unit, author=author, origin=origin)
         self._revision += 1
         return forgotten
 
@@ -499,6 +521,14 @@ class Control:
         for pair, n in self._intake.differences.items():
             differences.add_metric(list(pair), n)
         yield differences
+        dropped = CounterMetricFamily(
+            "understudy_exposures_lost",
+            "Exposures that the control process could not keep.",
+            labels=["reason"],
+        )
+        for reason, n in self._exposed.dropped.items():
+            dropped.add_metric([reason], n)
+        yield dropped
         age = GaugeMetricFamily("understudy_rules_age_seconds", "Since the rules in force were stored.")
         age.add_metric([], max(0.0, time.time() - self._book.stored_at) if self._book.is_loaded else 0.0)
         yield age

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from understudy.access import Deed
@@ -126,6 +126,27 @@ class Intake:
                 outcome = f"{key[2]}_{key[3]}" if key[3] else key[2]
                 told["requests"][outcome] = told["requests"].get(outcome, 0) + n
         return told
+
+    async def put(
+        self, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
+    ) -> bool:
+        """Add a batch that somebody else has compared; False when it was added before.
+
+        Raises `StoreError`, and ValueError for what can never be added.
+        """
+        with self._trouble.watched(is_write=True):
+            is_added = await self._store.add_evidence(
+                source=source, sequence=sequence, counts=counts, samples=samples
+            )
+        if is_added:
+            self.evidence.add(counts)
+            self._acknowledge(source, sequence)
+        return is_added
+
+    async def units_key(self) -> bytes:
+        """What units are named with in samples. Raises `StoreError`."""
+        with self._trouble.watched():
+            return await self._store.secret(UNIT_KEY)
 
     async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
         """Forget the samples of *unit* (its text), or all; how many there were. Raises `StoreError`."""

@@ -27,7 +27,10 @@ def create_token(
         Role,
         typer.Option(
             "--role",
-            help="viewer reads, operator kills and reloads, editor changes rules, admin does all.",
+            help=(
+                "evaluator asks for flags alone, viewer reads, operator kills and reloads, editor changes"
+                " rules, admin does all."
+            ),
         ),
     ] = Role.VIEWER,
     environments: Annotated[
@@ -39,6 +42,12 @@ def create_token(
             show_default=False,
         ),
     ] = None,
+    flag_set: Annotated[
+        str,
+        typer.Option(
+            "--flag-set", metavar="NAME", help="An evaluator of the flags with this flagSetId alone."
+        ),
+    ] = "",
     days: Annotated[
         int, typer.Option("--days", min=0, max=3650, metavar="N", help="It ends after so many; 0: never.")
     ] = 0,
@@ -61,7 +70,9 @@ def create_token(
     from understudy.cli.screen import print_json
 
     was_open = not token
-    wanted = {"name": name, **_rights(role, environments or []), "expires_in_days": days, "reason": reason}
+    held = {"flag_set": flag_set} if flag_set else {}
+    rights = _rights(role, environments or [])
+    wanted = {**held, "name": name, **rights, "expires_in_days": days, "reason": reason}
     if store:
         from understudy.cli.stored_token import made_in_store
 

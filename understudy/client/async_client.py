@@ -138,9 +138,12 @@ class AsyncClient(BaseClient):
 
     async def details(self, flag: str, unit: str | None, default: Any, /, **attributes: Any) -> Details[Any]:
         """See `Client.details`."""
-        kind = kind_of(default)
-        found = await self._found(flag, unit, attributes)
-        return self._explained(flag, unit, default, found, kind)
+        kind_of(default)
+        held = self._held()
+        if held is None:
+            return self._explained(flag, unit, default, await self._found(flag, unit, attributes), None)
+        found = held.evaluate(flag, self._context(flag, unit, attributes))
+        return self._explained(flag, unit, default, found, held.origin.version)
 
     async def evaluate_all(
         self, unit: str | None, attributes: Mapping[str, Any] | None = None
@@ -149,7 +152,7 @@ class AsyncClient(BaseClient):
         context = self._context("", unit, dict(attributes or {}))
         if self._is_remote:
             return self._all(await self._life.evaluate_all_remotely(context_json(context)))
-        return self._all({key: self._life.evaluate(key, context) for key in self.flags()})
+        return self._all_held(context)
 
     async def _found(self, flag: str, unit: str | None, attributes: dict[str, Any]) -> Evaluation:
         context = self._context(flag, unit, attributes)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from understudy.client.attributes import context_of
-from understudy.client.details import Details, check_default, copied, details_of
+from understudy.client.definition import Definition
+from understudy.client.details import Details, check_default, copied, details_of, kind_of
 from understudy.client.hooks import Exposure, ExposureHook
 from understudy.client.life import Life
 from understudy.client.options import Options
@@ -40,8 +41,8 @@ class BaseClient:
 
     def flags(self) -> tuple[str, ...]:
         """The flags that may be asked, in document order; none in remote mode."""
-        holding = self._life.holding
-        return holding.held.keys if holding is not None and holding.held is not None else ()
+        held = self._held()
+        return held.keys if held is not None else ()
 
     def on_change(self, listener: ChangeListener) -> Callable[[], None]:
         """Tell *listener* which flags may answer differently; in remote mode an empty set: nobody says which.
@@ -87,20 +88,25 @@ class BaseClient:
         return found.variant
 
     def _explained(
-        self, flag: str, unit: str | None, default: Any, found: Evaluation, kind: str
+        self, flag: str, unit: str | None, default: Any, found: Evaluation, version: int | None
     ) -> Details[Any]:
-        details = details_of(flag, found, default, version=self._version(), kind=kind)
+        details = details_of(flag, found, default, version=version, kind=kind_of(default))
         if details.variant and self._hooks.exposures:
             self._met(flag, unit, details.variant)
         return details
 
-    def _all(self, found: Mapping[str, Evaluation]) -> dict[str, Details[Any]]:
-        version = self._version()
+    def _all(self, found: Mapping[str, Evaluation], version: int | None = None) -> dict[str, Details[Any]]:
         return {key: details_of(key, each, None, version=version) for key, each in found.items()}
 
-    def _version(self) -> int | None:
-        holding = self._life.holding
-        return holding.version if holding is not None else None
+    def _held(self) -> Definition | None:
+        """One version of the rules, for several questions; None in remote mode, and at the start."""
+        return self._life.holding.held if self._life.holding is not None else None
+
+    def _all_held(self, context: dict[str, Any]) -> dict[str, Details[Any]]:
+        held = self._held()
+        if held is None:
+            return {}
+        return self._all({key: held.evaluate(key, context) for key in held.keys}, held.origin.version)
 
     def _met(self, flag: str, unit: str | None, variant: str) -> None:
         self._hooks.met(Exposure(flag=flag, variant=variant, unit=unit, at=time.time()))

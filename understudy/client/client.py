@@ -142,9 +142,12 @@ class Client(BaseClient):
 
         The type of *default* says what is expected; None: anything.
         """
-        kind = kind_of(default)
-        found = self._found(flag, unit, attributes)
-        return self._explained(flag, unit, default, found, kind)
+        kind_of(default)
+        held = self._held()
+        if held is None:
+            return self._explained(flag, unit, default, self._found(flag, unit, attributes), None)
+        found = held.evaluate(flag, self._context(flag, unit, attributes))
+        return self._explained(flag, unit, default, found, held.origin.version)
 
     def evaluate_all(
         self, unit: str | None, attributes: Mapping[str, Any] | None = None
@@ -152,7 +155,7 @@ class Client(BaseClient):
         """What all flags say for *unit*; None stands for the value where a flag says nothing."""
         context = self._context("", unit, dict(attributes or {}))
         if not self._is_remote:
-            return self._all({key: self._life.evaluate(key, context) for key in self.flags()})
+            return self._all_held(context)
         asked = self._life.evaluate_all_remotely(context_json(context))
         return self._all(self._wait(asked) or {})
 

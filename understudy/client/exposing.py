@@ -1,6 +1,7 @@
 """Exposures on their way to the server: gathered, sent in batches, never waited for, never without bound."""
 
 import asyncio
+import logging
 import threading
 import uuid
 from collections import deque
@@ -10,10 +11,15 @@ from typing import Any, Final
 from understudy.client.trouble import Trouble
 from understudy.client.wire import Wire
 
+log = logging.getLogger("understudy.client")
 MOST_WAITING: Final = 10_000
 """Exposures that wait: about 3 MiB. More are dropped and counted."""
 BATCH: Final = 1000
 """What the server takes at once."""
+MOST_UNIT_CHARACTERS: Final = 512
+"""What the server takes of a unit: one that is longer would have it refuse the whole batch."""
+_MOST_BYTES: Final = 512 * 1024
+"""Of a batch; the server takes 1 MiB."""
 EVERY_SECONDS: Final = 10.0
 _HOPELESS: Final = frozenset((400, 401, 403, 404, 405, 413, 415, 422))
 """Refusals that sending the same again would only repeat."""
@@ -52,7 +58,7 @@ class Exposing:
         with self._lock:
             if key in self._waiting:
                 return
-            if len(self._waiting) >= MOST_WAITING:
+            if len(self._waiting) >= MOST_WAITING or len(unit) > MOST_UNIT_CHARACTERS:
                 self.dropped += 1
             else:
                 self._waiting[key] = at
@@ -61,7 +67,11 @@ class Exposing:
         """Send what there is now and then, until it is cancelled."""
         while True:
             await asyncio.sleep(self._every_seconds)
-            await self.send(wire)
+            try:
+                await self.send(wire)
+            except Exception as error:  # sending is isolated: what nobody foresaw must not end it
+                log.exception("exposures could not be sent")
+                self.error = f"unexpected: {type(error).__name__}: {error}"
 
     async def send(self, wire: Wire) -> None:
         """Send what there is, as far as the server takes it."""
@@ -82,11 +92,17 @@ class Exposing:
     def _gather(self) -> None:
         with self._lock:
             waiting, self._waiting = list(self._waiting.items()), {}
-        for start in range(0, len(waiting), BATCH):
-            exposures = [
-                {"flag": flag, "variant": variant, "unit": unit, "at": at}
-                for (flag, variant, unit), at in waiting[start : start + BATCH]
-            ]
+        exposures: list[dict[str, Any]] = []
+        size = 0
+        for (flag, variant, unit), at in waiting:
+            # JSON may write a character as twelve: \ud83d\ude00.
+            bytes_at_most = 100 + 12 * (len(flag) + len(variant) + len(unit))
+            if len(exposures) == BATCH or size + bytes_at_most > _MOST_BYTES:
+                self._batches.append(_Batch(id=str(uuid.uuid4()), exposures=exposures))
+                exposures, size = [], 0
+            exposures.append({"flag": flag, "variant": variant, "unit": unit, "at": at})
+            size += bytes_at_most
+        if exposures:
             self._batches.append(_Batch(id=str(uuid.uuid4()), exposures=exposures))
         while sum(len(batch.exposures) for batch in self._batches) > MOST_WAITING:
             self.dropped += len(self._batches.popleft().exposures)

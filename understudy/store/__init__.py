@@ -4,6 +4,7 @@ from understudy.store.access import AccessStore
 from understudy.store.condition import REASONS, Condition
 from understudy.store.environment import Environment
 from understudy.store.evidence import Key, Mark
+from understudy.store.exposures import Exposure, Exposures, FlagUsage, VariantUsage, is_keepable
 from understudy.store.location import open_store
 from understudy.store.memory import MemoryStore
 from understudy.store.memory_access import MemoryAccess
@@ -17,6 +18,9 @@ __all__ = [
     "Bounds",
     "Condition",
     "Environment",
+    "Exposure",
+    "Exposures",
+    "FlagUsage",
     "Key",
     "Mark",
     "MemoryAccess",
@@ -24,5 +28,7 @@ __all__ = [
     "Sample",
     "Store",
     "StoredRules",
+    "VariantUsage",
+    "is_keepable",
     "open_store",
 ]

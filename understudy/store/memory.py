@@ -15,7 +15,9 @@ from understudy.store.access import rules_deed
 from understudy.store.condition import Condition
 from understudy.store.environment import Environment
 from understudy.store.evidence import Key, Mark, check_sequence, count_rows
+from understudy.store.exposures import MOST_UNITS, Exposures, FlagUsage
 from understudy.store.memory_access import MemoryAccess
+from understudy.store.memory_exposures import MemoryExposures
 from understudy.store.rules import StoredRules, document_text, stored_rules
 from understudy.store.sample import (
     SECRET_BYTES,
@@ -58,6 +60,7 @@ class MemoryStore(MemoryAccess):
         self._mark = Mark(0, 0)
         self._sources: dict[str, int] = {}
         self._samples: list[SampleRow] = []
+        self._exposures = MemoryExposures()
 
     async def open(self) -> None:
         """See Store.open."""
@@ -209,6 +212,29 @@ class MemoryStore(MemoryAccess):
         if deed is not None:
             self._append(replace(deed, environment=self.environment))
         return forgotten
+
+    async def add_exposures(self, exposures: Exposures, *, batch: str) -> bool:
+        """See ExposureStore.add_exposures."""
+        self._check_open()
+        return self._exposures.add(exposures, batch=batch)
+
+    async def usage(self, *, flag: str | None = None) -> list[FlagUsage]:
+        """See ExposureStore.usage."""
+        self._check_open()
+        return self._exposures.usage(flag=flag)
+
+    async def forget_exposures(self, *, unit: str, deed: Deed | None = None) -> int:
+        """See ExposureStore.forget_exposures."""
+        self._check_open()
+        forgotten = self._exposures.forget(unit=unit)
+        if deed is not None:
+            self._append(replace(deed, environment=self.environment))
+        return forgotten
+
+    async def expire_exposures(self, *, before: float, most: int = MOST_UNITS) -> None:
+        """See ExposureStore.expire_exposures."""
+        self._check_open()
+        self._exposures.expire(before=before, most=most)
 
     async def secret(self, name: str) -> bytes:
         """See Store.secret."""

@@ -9,12 +9,13 @@ from understudy.store.access import AccessStore
 from understudy.store.condition import Condition
 from understudy.store.environment import Environment
 from understudy.store.evidence import Key, Mark
+from understudy.store.exposures import ExposureStore
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
 
 
-class Store(AccessStore, Protocol):
-    """Rules with their history, evidence by integer addition, a few samples, tokens and the audit.
+class Store(AccessStore, ExposureStore, Protocol):
+    """Rules with their history, evidence by integer addition, a few samples, exposures, tokens and the audit.
 
     Every operation has a deadline, is one transaction, and may be cancelled: it is done whole or not
     at all. Every operation may raise StoreError; after it the next call may succeed. One open store

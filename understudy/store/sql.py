@@ -8,7 +8,6 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Delete, Select, Table, bindparam, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from understudy.access import Deed
@@ -34,6 +33,7 @@ from understudy.store.sample import (
 )
 from understudy.store.sql_access import SqlAccess, append
 from understudy.store.sql_database import Database
+from understudy.store.sql_exposures import Insert, SqlExposures
 from understudy.store.watching import EVERY_SECONDS, newer_rules
 
 _rules = schema.rules.c
@@ -64,11 +64,7 @@ _ROW = (
 )
 
 
-Insert = Callable[[Table], sqlite.Insert | postgresql.Insert]
-"""INSERT with ON CONFLICT, which each database's dialect has for itself, in the same words."""
-
-
-class SqlStore(SqlAccess):
+class SqlStore(SqlAccess, SqlExposures):
     """The store in *database*. ``name`` is what errors call it."""
 
     def __init__(

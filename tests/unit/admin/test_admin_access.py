@@ -9,18 +9,21 @@ import pytest
 from admin_fakes import FakeControl
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from understudy.access import Caller, Role, Token, flaws
 from understudy.admin import Keyring, create_admin
 from understudy.admin.gate import Gate
 from understudy.admin.keyring import MOST_SESSIONS, SESSION_SECONDS
 from understudy.admin.rights import ANYONE, RIGHTS, needed
+from understudy.admin.socket_gate import SocketGate
+from understudy.config import parse_rules
 from understudy.errors import StoreError
 from understudy.store import MemoryAccess
 
 HERE = Caller(name="setup", role=Role.ADMIN, origin="127.0.0.1")
 ROWS = [(path, method) for path, row in RIGHTS.items() for method in row]
+FLAG = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
 TOKENS = "/api/v1/tokens"
 SESSION = "/api/v1/session"
 KILL = "/api/v1/flags/shop/kill"
@@ -67,10 +70,15 @@ async def world() -> World:
 
 
 def routes(app: Starlette) -> list[Route]:
-    """All of them; nothing else may be mounted, which would have no gate."""
+    """All of HTTP; nothing else but sockets may be mounted, which would have no gate."""
     found = [route for route in app.routes if isinstance(route, Route)]
-    assert len(found) == len(app.routes)
+    assert len(found) + len(sockets(app)) == len(app.routes)
     return found
+
+
+def sockets(app: Starlette) -> list[WebSocketRoute]:
+    """All WebSockets."""
+    return [route for route in app.routes if isinstance(route, WebSocketRoute)]
 
 
 def hollow(app: Starlette) -> None:
@@ -86,6 +94,8 @@ def test_no_route_is_without_a_row_and_no_row_without_a_route(world: World) -> N
 
     assert {pair for pair in served if pair[1] != "HEAD"} == set(ROWS)
     assert all(isinstance(route.app, Gate) for route in routes(world.app))
+    assert {(route.path, "GET") for route in sockets(world.app)} == {("/api/v1/stream", "GET")}
+    assert all(isinstance(route.app, SocketGate) for route in sockets(world.app))
 
 
 def test_what_has_no_row_nobody_may() -> None:
@@ -122,6 +132,42 @@ def test_the_table_says_what_the_roles_promise() -> None:
     assert {right for path in (TOKENS, "/api/v1/audit") for right in RIGHTS[path].values()} == {Role.ADMIN}
     public = {path for path, row in RIGHTS.items() if ANYONE in row.values()}
     assert public == {"/healthz", "/readyz", "/static/{name}", "/api/v1/access", SESSION}
+
+
+def test_an_evaluator_may_only_evaluate() -> None:
+    """A page that carries its token gives nothing else away."""
+    may = {path for path, row in RIGHTS.items() for right in row.values() if right is Role.EVALUATOR}
+    assert may == {
+        "/ofrep/v1/evaluate/flags",
+        "/ofrep/v1/evaluate/flags/",
+        "/ofrep/v1/evaluate/flags/{key:path}",
+        "/ofrep/v1/sse",
+        "/api/v1/stream",
+        "/api/v1/decide/{flag}/{unit:path}",
+        "/api/v1/exposures",
+    }
+
+
+async def test_an_evaluator_is_told_no_rules_and_asks_so_many_times(world: World) -> None:
+    """`decide` without the why, no list of flags, and 429 for one address alone."""
+    document = {"flags": {"shop": FLAG}, "routes": [], "compare": []}
+    rules = parse_rules(document, services=())
+    world.control.succession.put(version=7, rules=rules, at=1.0)
+    token = world.texts[Role.EVALUATOR]
+    async with world.client(token=token) as client:
+        told = (await client.get("/api/v1/decide/shop/ann")).json()
+        unknown = await client.get("/api/v1/decide/shpo/ann")
+        codes = {(await client.get("/api/v1/decide/shop/ann")).status_code for _ in range(210)}
+        late = await client.get("/api/v1/decide/shop/ann")
+    async with world.client(token=token, peer="127.0.0.2") as client:
+        other = await client.get("/api/v1/decide/shop/ann")
+
+    assert told["variant"] == "on"
+    assert told.keys() & {"rule", "bucket", "key", "hash"} == set()
+    assert (unknown.status_code, unknown.json()["known"]) == (404, [])
+    assert codes == {200, 429}
+    assert (late.status_code, late.headers["retry-after"]) == (429, "1")
+    assert other.status_code == 200
 
 
 async def test_a_route_that_has_no_row_lets_nobody_through(world: World) -> None:
@@ -550,11 +596,15 @@ async def test_tokens_and_processes_are_in_the_audit(world: World) -> None:
         await admin.post("/api/v1/restart")
         selector = world.selector(Role.VIEWER)
         await admin.delete(f"{TOKENS}/{selector}?reason=lost")
-        first = (await admin.get("/api/v1/audit?limit=6")).json()
-        rest = (await admin.get("/api/v1/audit?after=6")).json()["entries"]
+        first = (await admin.get("/api/v1/audit?limit=7")).json()
+        rest = (await admin.get("/api/v1/audit?after=7")).json()["entries"]
     told = [*first["entries"], *rest]
-    assert [entry["action"] for entry in told] == ["token.create"] * 4 + ["reload", "restart", "token.revoke"]
-    assert [entry["number"] for entry in rest] == [7]
+    assert [entry["action"] for entry in told] == ["token.create"] * len(Role) + [
+        "reload",
+        "restart",
+        "token.revoke",
+    ]
+    assert [entry["number"] for entry in rest] == [8]
     last = told[-1]
     assert (last["who"], last["origin"], last["reason"], last["target"]) == (
         f"admin x ({world.selector(Role.ADMIN)})",
@@ -562,7 +612,7 @@ async def test_tokens_and_processes_are_in_the_audit(world: World) -> None:
         "lost",
         f"viewer x ({selector}), viewer",
     )
-    assert first["head"] == {"number": 7, "hash": last["hash"]}
+    assert first["head"] == {"number": 8, "hash": last["hash"]}
     assert list(flaws(await world.store.audit(), [await world.store.audit_head()])) == []
 
 

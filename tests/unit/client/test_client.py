@@ -353,6 +353,9 @@ def test_many_threads_ask_while_rules_change(server: ScriptedServer) -> None:
                 found = client.evaluate_all("ann")
                 if len({found[key].value for key in found}) != 1:
                     wrong.append(found)
+                one = client.details("a", "ann", None)
+                if one.value is not (one.version == 2 or one.version % 2 == 1):
+                    wrong.append(one)
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
         for thread in threads:

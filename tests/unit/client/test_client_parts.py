@@ -208,6 +208,18 @@ def test_what_is_refused_for_good_is_dropped() -> None:
     assert (exposing.sent, exposing.dropped, exposing.error) == (0, 1, "no")
 
 
+def test_no_batch_is_larger_than_the_server_takes() -> None:
+    """A unit that is too long would have a whole batch refused, and is dropped alone."""
+    exposing, wire = Exposing(), Refusing()
+    for number in range(2500):
+        exposing.offer("plain", "on", f"{number}" + "\U0001f600" * 500, 1.5)
+    exposing.offer("plain", "on", "x" * 513, 1.5)
+    sent(exposing, wire)
+    assert (exposing.sent, exposing.dropped) == (2500, 1)
+    assert max(len(json.dumps(batch)) for batch in wire.batches) < 1 << 20
+    assert max(len(batch["exposures"]) for batch in wire.batches) <= 1000
+
+
 def test_exposures_wait_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the server is away, the oldest go, and all are counted."""
     monkeypatch.setattr(exposing_module, "MOST_WAITING", 10)
