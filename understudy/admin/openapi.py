@@ -51,6 +51,7 @@ _QUERY: Final[Mapping[str, tuple[str, Schema]]] = {
     "action": ("What the rule forgives.", {"enum": ["ignore", "unordered"]}),
     "path": ("A path of the report.", TEXT),
     "include_regressions": ("Whether regressions may be forgiven too.", _TRUTH),
+    "whole": ("true: with prerequisites and kill switches, which flagd does not know.", _TRUTH),
     "all": ("Those of everybody.", {"const": "true"}),
 }
 _ON_THE_WIRE: Final = {"after_number": "after"}
