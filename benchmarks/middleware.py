@@ -19,7 +19,7 @@ from processes import BenchError, Cores, Process, Processes, cpu_seconds, free_p
 from rich.console import Console
 from stage import all_cores
 from traffic import Load, ask
-from upstreams import BODIES, Upstreams
+from upstreams import BODIES, nginx_config
 from wrk import send
 
 HERE = Path(__file__).parent
@@ -53,15 +53,27 @@ def start(name: str, processes: Processes, *, shadow: int, python: str, body: Pa
     return Mode(name=name, port=port, process=process)
 
 
+def start_shadow(processes: Processes, core: Cores) -> int:
+    """The port of an NGINX that gives the application's answer, and no field more."""
+    (port,) = free_ports(1)
+    answer = f"default_type application/json; return 200 '{BODIES['/'].decode()}';"
+    server = f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ {answer} }} }}"
+    config = processes.folder / "shadow.conf"
+    config.write_text(nginx_config(processes.folder, "shadow", server))
+    process = processes.start("shadow", ["nginx", "-e", "stderr", "-c", str(config)], cores=core)
+    process.wait_until(lambda: listens(port))
+    return port
+
+
 def measure(
     processes: Processes, *, rounds: int, seconds: int, python: str, cores: Cores
 ) -> dict[str, list[float]]:
     """CPU per request in µs of each mode, one figure for each round. Raises `BenchError`."""
-    upstreams = Upstreams.start(processes=processes, cores=cores[1:2])
+    shadow = start_shadow(processes, cores[1:2])
     body = processes.folder / "body"
     body.write_bytes(BODIES["/"])
     modes = [
-        start(name, processes, shadow=upstreams.shadow, python=python, body=body, core=cores[:1])
+        start(name, processes, shadow=shadow, python=python, body=body, core=cores[:1])
         for name in ("bare", *AT_MOST_US)
     ]
     for mode in modes:

@@ -198,6 +198,16 @@ def test_somebody_was_quicker(url: str, control: BookControl, tmp_path: Path) ->
     assert control.book.version == 2
 
 
+def test_somebody_made_it_first(url: str, control: BookControl) -> None:
+    """A flag that was new when it was looked for is not overwritten."""
+    control.rival = {**DOCUMENT, "flags": {**DOCUMENT["flags"], "fresh": NEW}}
+    flag = json.dumps({**NEW, "defaultVariant": "on"})
+    result = run("flag", "set", "fresh", "-", "--yes", "--admin", url, input=flag)
+    assert result.exit_code == 1
+    assert "error: it is there already; nothing was changed\n" in result.stderr
+    assert control.flags["fresh"] == NEW
+
+
 def test_a_mistake_is_told_by_its_place(url: str, control: BookControl) -> None:
     """The server's own gate, before anything is stored."""
     flag = write_yaml({**SHOP, "defaultVariant": "stabel"})
@@ -393,6 +403,20 @@ def test_growthbook_is_imported(url: str, control: BookControl) -> None:
     result = run("flags", "import", "-", "--yes", "--admin", url, input=json.dumps(document))
     assert result.exit_code == 0
     assert control.flags["colour"]["variants"] == {"red": "red"}
+
+
+@pytest.mark.parametrize("option", ["--from-environment", "--unit"])
+def test_flagd_has_no_such_things(option: str) -> None:
+    """What would have no effect is refused."""
+    result = run("flags", "import", "-", option, "x", "--admin", "http://127.0.0.1:1", input='{"flags": {}}')
+    assert result.exit_code == 1
+    assert f"{option} is for other products' files" in result.stderr
+
+
+def test_two_modes_are_one_too_many() -> None:
+    """--merge keeps what --replace removes."""
+    result = run("flags", "import", "-", "--merge", "--replace", "--admin", "http://127.0.0.1:1", input="{}")
+    assert result.exit_code == 64
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"features": 3}', '{"flags": []}', "{"])

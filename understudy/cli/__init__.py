@@ -2,6 +2,7 @@
 
 from understudy.cli import flag_stale as _flag_stale  # noqa: F401 - its commands join the group
 from understudy.cli import flag_transfer as _flag_transfer  # noqa: F401
+from understudy.cli import flag_usage as _flag_usage  # noqa: F401
 from understudy.cli.audited import audit_app
 from understudy.cli.commands import app, main, rules_app
 from understudy.cli.environments import environments_app, promote

@@ -71,11 +71,12 @@ def _with_what_changed(api: "AdminApi", moved: CommandError, version: int) -> Co
     """*moved* with what somebody else changed since *version*."""
     actual = getattr(moved, "actual", 0)
     hint = "look at it, and try again"
-    if actual > version:
+    if 0 < version < actual:
         told = api.json(api.get(f"/api/v1/rules/{version}/diff/{actual}"), key="changes")
         changed = [f"  {line}" for line in change_lines(told["changes"])]
         hint = "\n".join([f"since version {version}:", *map(visible, changed[:_MOST_LINES]), f"  {hint}"])
-    return CommandError(f"{moved.message}; nothing was changed", hint, code=moved.code)
+    message = moved.message.removesuffix("; nothing was changed")
+    return CommandError(f"{message}; nothing was changed", hint, code=moved.code)
 
 
 def show(told: Mapping[str, Any]) -> None:
@@ -96,7 +97,8 @@ def show(told: Mapping[str, Any]) -> None:
 
 def _show_move(move: Mapping[str, Any]) -> None:
     share = f"{move['moved']:,} of {move['units']:,} units ({move['share']:.2%})"
-    typer.echo(visible(f"\n{move['flag']}: {share} would move"))
+    typer.echo("")
+    typer.echo(visible(f"{move['flag']}: {share} would move"))
     rows = [("from", "to", "share", "for example")]
     rows += [
         (str(way["from"] or "-"), str(way["to"] or "-"), f"{way['share']:.2%}", ", ".join(way["examples"]))

@@ -194,8 +194,8 @@ def read_mapping(file: Path, otherwise: str) -> dict[str, Any]:
 
 def _version_of(api: "AdminApi", key: str) -> int | None:
     """The version of the rules; None when there is no such flag yet."""
-    told = api.json(api.get("/api/v1/rules"))
-    return api.version(api.get(path_of(key))) if key in (told.get("flags") or {}) else None
+    found = api.find(path_of(key))
+    return None if found is None else api.version(found)
 
 
 def _change(
@@ -310,7 +310,7 @@ def restore_flag(
     from understudy.cli.remote import AdminApi
 
     api = AdminApi(admin, token)
-    present = api.version(api.get("/api/v1/rules"))
+    present = api.version(api.get("/api/v1/flags?limit=1"))
     body = {"version": version}
     done = f"is as in version {version} again"
     _change(api, "POST", flag, body, present, dry_run, yes, reason, form, action="restore", done=done)

@@ -79,8 +79,8 @@ def _usage(api: "AdminApi", days: int) -> tuple[Mapping[str, "Use"] | None, str]
 
     try:
         told = api.json(api.get("/api/v1/usage"), key="flags")
-    except CommandError as error:
-        return None, error.message
+    except CommandError:
+        return None, "this admin API does not keep it"
     kept = told.get("retention_seconds") or 0
     if kept < days * 86_400:
         return None, f"it is kept for {kept / 86_400:.0f} days"

@@ -142,8 +142,11 @@ def _check(imported: "Imported", *, is_skipping: bool, is_moving: bool) -> None:
     """Tell what an import would lose. Raises: CommandError unless that was accepted."""
     from understudy.cli.screen import print_problems
 
+    noted: dict[str, list[str]] = {}
     for note in imported.notes:
-        complain(str(note), is_warning=True)
+        noted.setdefault(note.message, []).append(note.path)
+    for message, keys in noted.items():
+        complain(f"{_named(keys)}: {message}", is_warning=True)
     if imported.problems:
         print_problems(imported.problems, subject="the file")
     if imported.problems and not is_skipping:

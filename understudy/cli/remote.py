@@ -33,6 +33,13 @@ class AdminApi:
         """The answer to GET *path*. Raises: CommandError."""
         return self._ask("GET", path)
 
+    def find(self, path: str) -> httpx.Response | None:
+        """The answer to GET *path*; None when there is nothing of that name. Raises: CommandError."""
+        answer = self._sent("GET", path)
+        if answer.status_code == 404 and _is_problem(answer):
+            return None
+        return self._checked(answer)
+
     def put(self, path: str, document: object, *, if_match: str, reason: str) -> httpx.Response:
         """The answer to PUT *path*. Raises: CommandError, ConfigError when the document is refused."""
         parameters = {"reason": reason} if reason else {}
@@ -87,17 +94,22 @@ class AdminApi:
         return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, headers=self._headers)
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return self._checked(self._sent(method, path, **request))
+
+    def _checked(self, answer: httpx.Response) -> httpx.Response:
+        if not answer.is_success:
+            self._refuse(answer)
+        return answer
+
+    def _sent(self, method: str, path: str, **request: Any) -> httpx.Response:
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         try:
             with self._client(timeout) as client:
-                answer = client.request(method, path, **request)
+                return client.request(method, path, **request)
         except httpx.TransportError as error:
             raise self._unreachable(_why(error)) from None
         except httpx.HTTPError as error:
             raise self._unreachable(str(error)) from None
-        if not answer.is_success:
-            self._refuse(answer)
-        return answer
 
     def _unreachable(self, why: str) -> CommandError:
         hint = "is `understudy serve` running? Another address: --admin URL, or UNDERSTUDY_ADMIN"
@@ -106,7 +118,7 @@ class AdminApi:
     def _refuse(self, answer: httpx.Response) -> None:
         body = _json(answer)
         problem = body if isinstance(body, Mapping) else {}
-        if "application/problem+json" not in answer.headers.get("content-type", ""):
+        if not _is_problem(answer):
             hint = "check --admin URL, or UNDERSTUDY_ADMIN"
             what = f"{self.url} is no admin API of Understudy: it answered {answer.status_code}"
             raise CommandError(what, hint, code=ExitCode.UNREACHABLE)
@@ -138,6 +150,10 @@ class AdminApi:
             message = f"{self.url} is no admin API of Understudy: its answer {what}"
             raise CommandError(message, hint, code=ExitCode.UNREACHABLE)
         return body
+
+
+def _is_problem(answer: httpx.Response) -> bool:
+    return "application/problem+json" in answer.headers.get("content-type", "")
 
 
 def _header(token: str) -> dict[str, str]:

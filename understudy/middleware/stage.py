@@ -33,7 +33,7 @@ from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
 from understudy.shadow import Assessor, Draws, Mirror, Redaction
 from understudy.shadow.exchange import NO_FIELDS
-from understudy.store import Bounds, open_store
+from understudy.store import Bounds, Store, open_store
 from understudy.upstream import Delegate, Outgoing, Upstream, UpstreamMaker, delegate_pool
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Stage:
         redaction_key: bytes,
         kind: str = "asgi",
         client: str = OWN,
+        store: Store | None = None,
     ) -> None:
         self._client = client
         self._sessions: list[Session] = []
@@ -121,7 +122,7 @@ class Stage:
             chance=random.random,
         )
         self.engine = Engine(settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._make_pool)
-        self._store = open_store(settings.store)
+        self._store: Store = open_store(settings.store) if store is None else store
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._assessor = Assessor(

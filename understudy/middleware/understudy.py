@@ -20,6 +20,7 @@ from understudy.middleware.decision import Decision
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
 from understudy.middleware.inner import App
+from understudy.middleware.remote import ControlStore, check_admin
 from understudy.middleware.stage import CLIENTS, OWN, Stage
 
 log = logging.getLogger("understudy.middleware")
@@ -35,6 +36,10 @@ class Understudy:
     passes as if there were no middleware. *registry*: where this process's metrics are shown. *client*: who
     carries copies, ``understudy`` (the proxy's own client) or ``aiohttp``.
 
+    *admin*: the admin API of a control process (``http://127.0.0.1:9090``), which then is the store: its
+    rules are followed and evidence is sent to it, by a *token* that an operator may have, else
+    ``UNDERSTUDY_TOKEN``. `report` then tells what this process has seen.
+
     `decide` may be called in any thread. `start`, `stop` and `report` are for an event loop; what belongs to
     a loop is made anew for another one, and after a fork.
     """
@@ -47,10 +52,14 @@ class Understudy:
         registry: CollectorRegistry | None = None,
         kind: str = "asgi",
         client: str = OWN,
+        admin: str = "",
+        token: str = "",
     ) -> None:
         if client not in CLIENTS:
             raise ValueError(f"client: {client!r} is not one of {', '.join(CLIENTS)}")
         self._client = client
+        self._admin = check_admin(admin) if admin else ""
+        self._token = token or os.environ.get("UNDERSTUDY_TOKEN", "")
         self.fail_open = fail_open
         self.failure = ""
         """Why everything passes; empty while the middleware works."""
@@ -100,6 +109,7 @@ class Understudy:
                 redaction_key=self._redaction_key,
                 kind=self._kind,
                 client=self._client,
+                store=ControlStore(self._admin, self._token) if self._admin else None,
             )
             stage.begin()
         await stage.ready()

@@ -16,7 +16,7 @@ from understudy.errors import ConfigError, Problem
 from understudy.transfer.conditions import Conditions
 from understudy.transfer.growthbook_values import Values, values_of
 from understudy.transfer.imported import Draft, Imported
-from understudy.transfer.rule import Rule, all_of, chain, field, included, is_given, negated, split
+from understudy.transfer.rule import Rule, all_of, chain, field, included, is_given, named, negated, split
 
 UNIT: Final = "id"
 _KNOWN: Final = frozenset(
@@ -73,10 +73,10 @@ def read_growthbook(document: Mapping[str, object], *, environment: str = "", un
     known = groups if isinstance(groups, Mapping) else {}
     read = {key: _Reader(one, features, known, shared).flag() for key, one in features.items()}
     kept = {key: flag for key, flag in read.items() if flag is not None}
-    text = repr(kept)
+    used = named({key: flag.get("targeting") for key, flag in kept.items()})
     return Imported(
         flags=kept,
-        evaluators={name: rule for name, rule in shared.items() if f"'$ref': {name!r}" in text},
+        evaluators={name: rule for name, rule in shared.items() if name in used},
         killed=tuple(key for key in kept if not features[key].is_enabled),
         problems=tuple(problem for one in features.values() for problem in one.place.problems),
         refused=tuple(key for key in read if key not in kept),
@@ -222,11 +222,11 @@ class _Reader:
         if parent is None:
             place.key("id").refuse(f"the feature {shown(key)} is not in the export")
             return False
-        named: dict[str, Rule] = {}
-        reader = Conditions(self._groups, named, Draft(key=self._feature.key, unit=""))
+        groups: dict[str, Rule] = {}
+        reader = Conditions(self._groups, groups, Draft(key=self._feature.key, unit=""))
         rule = reader.read(given.get("condition") or {}, place.key("condition"))
         wanted = {"variants": {"yes": True, "no": False}, "targeting": chain([(rule, "yes")], "no")}
-        asked = Evaluator(flags={"wanted": wanted}, evaluators=named)
+        asked = Evaluator(flags={"wanted": wanted}, evaluators=groups)
         possible = [(None, None), *parent.values.variants.items()]
         names = [name for name, value in possible if asked.evaluate("wanted", {"value": value}).value is True]
         return {"in": [{"flag": parent.key}, names]} if names else False

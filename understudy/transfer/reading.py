@@ -34,6 +34,10 @@ def read_flags(
     Raises: ConfigError.
     """
     kind = kind or kind_of(document)
+    if kind == "flagd" and (environment or unit):
+        what = "--from-environment" if environment else "--unit"
+        hint = "leave it out: flagd's format has one environment, and the unit is the targetingKey"
+        raise ConfigError((Problem(path="", message=f"{what} is for other products' files", hint=hint),))
     if kind == "unleash":
         return read_unleash(document, environment=environment, unit=unit or UNLEASH_UNIT)
     if kind == "growthbook":
