@@ -55,6 +55,7 @@ _QUERY: Final[Mapping[str, tuple[str, Schema]]] = {
     "flag": ("One flag only.", TEXT),
     "to": ("The environment that the flag shall go to.", {"type": "string", "minLength": 1}),
     "with": ("What shall travel too, with commas.", TEXT),
+    "whole": ("true: with prerequisites and kill switches, which flagd does not know.", _TRUTH),
     "all": ("Those of everybody.", {"const": "true"}),
 }
 _ON_THE_WIRE: Final = {"after_number": "after"}

@@ -218,7 +218,9 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     "/ofrep/v1/evaluate/flags/{key:path}": {"POST": _evaluate("Evaluation", known=False)},
     "/ofrep/v1/sse": {"GET": _read("", kind=EVENTS)},
     "/api/v1/decide/{flag}/{unit:path}": {"GET": _read("Decision", refusals=(404,))},
-    "/api/v1/sync/flags.json": {"GET": Operation(answers={200: "Definition", 304: ""}, fields=_ASKED)},
+    "/api/v1/sync/flags.json": {
+        "GET": Operation(answers={200: "Definition", 304: ""}, query=("whole",), fields=_ASKED)
+    },
     "/api/v1/report": {"GET": _read("Report"), "DELETE": Operation(answers={204: ""})},
     "/api/v1/report.html": {"GET": _read("", kind=HTML)},
     "/api/v1/report/events": {"GET": _read("", kind=EVENTS)},
