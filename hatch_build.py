@@ -22,6 +22,8 @@ HOT = (
     "understudy/tracing.py",
     "understudy/histogram.py",
     "understudy/engine.py",
+    "understudy/exposures/sampling.py",
+    "understudy/exposures/sightings.py",
     "understudy/proxy/access_log.py",
     "understudy/proxy/heads.py",
     "understudy/proxy/repeat.py",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from understudy.comparators import CompareRule, Comparison, Endpoints
 from understudy.config import Kills, Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
+from understudy.exposures import Sightings
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
 from understudy.histogram import DELTAS, Histogram, RequestStats
 from understudy.messages import Head
@@ -26,6 +27,7 @@ class Plan:
 
     ``decision`` says who is asked. ``assigned`` names another variant when this is the default variant
     standing in for it, else it is empty. ``fallback`` is that stand-in, while it is not needed.
+    ``sightings`` is who is told that the variant was met; None: nobody.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class Plan:
         "first_byte_seconds",
         "idle_seconds",
         "pool",
+        "sightings",
         "stats",
         "targets",
         "upstream",
@@ -55,8 +58,10 @@ class Plan:
         control: Target | None = None,
         fallback: "Plan | None" = None,
         assigned: str = "",
+        sightings: Sightings | None = None,
     ) -> None:
         self.decision = decision
+        self.sightings = sightings
         self.assigned = assigned
         self.fallback = fallback
         self.authority = Origin(service.all_origins[0]).authority
@@ -95,6 +100,7 @@ class Engine:
         self, settings: Settings, *, mirror: Mirror, metrics: WorkerMetrics, make_pool: PoolMaker
     ) -> None:
         self._settings = settings
+        self.sightings = Sightings(settings.exposures.sample)
         self._mirror = mirror
         self._metrics = metrics
         self._make_pool = make_pool
@@ -152,6 +158,7 @@ class Engine:
             if settings.endpoints != self._settings.endpoints:
                 self._mirror.endpoints = self._endpoints(self._rules, settings)
         before, self._settings = self._settings, settings
+        self.sightings.share = settings.exposures.sample
         for name in before.services.keys() - settings.services.keys():
             self._metrics.origins.pop(name, None)
         bounds_moved = settings.shadow.in_flight != before.shadow.in_flight
@@ -213,6 +220,7 @@ class Engine:
                 targets=tuple(self._target("mirror", name) for name in decision.mirror),
                 control=self._target("control", decision.control) if decision.mirror else None,
                 fallback=fallback,
+                sightings=self._seen_by(decision),
             )
         self._plans += [None] * (decision.index + 1 - len(self._plans))
         self._plans[decision.index] = plan
@@ -234,7 +242,11 @@ class Engine:
             ),
             upstream=self._metrics.histogram(self._metrics.upstream, other.serve),
             assigned=decision.variant,
+            sightings=self._seen_by(other),
         )
+
+    def _seen_by(self, decision: Decision) -> Sightings | None:
+        return self.sightings if decision.flag else None
 
     def _pool(self, role: str, name: str) -> Upstream:
         pool = self._pools.get((role, name))

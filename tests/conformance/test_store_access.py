@@ -54,6 +54,13 @@ async def test_a_token_is_kept_with_its_entry(store: Store) -> None:
     assert [entry.deed for entry in await store.audit()] == [DEED]
 
 
+async def test_a_token_for_a_flag_set_stays_one(store: Store) -> None:
+    """It must not come back as one for all flags."""
+    token = replace(TOKEN, role=Role.EVALUATOR, flag_set="web")
+    await store.add_token(token, deed=DEED)
+    assert await store.tokens() == [token]
+
+
 async def test_a_token_is_revoked_once(store: Store) -> None:
     """From the time of the deed on; it stays known; what is not there has no entry."""
     await store.add_token(TOKEN, deed=DEED)

@@ -1,4 +1,4 @@
-"""The four roles, each of which may do what the one before it may, and more."""
+"""The roles, each of which may do what the one before it may, and more."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,8 +7,14 @@ from typing import Final
 
 
 class Role(StrEnum):
-    """viewer reads; operator kills, reloads and forgets; editor changes rules; admin gives tokens."""
+    """evaluator asks for flags; viewer reads; operator kills, reloads and forgets; editor changes rules;
+    admin gives tokens.
 
+    An evaluator learns no rule, no report and no other flag than it asks for: a web page may carry its token,
+    which everybody who reads the page has then.
+    """
+
+    EVALUATOR = "evaluator"
     VIEWER = "viewer"
     OPERATOR = "operator"
     EDITOR = "editor"
@@ -38,11 +44,18 @@ class Caller:
     """Who asks: ``name`` for the history, and the address that it came from.
 
     ``role`` is held in every environment that ``roles`` does not name; None: there the caller may do nothing.
+    ``flag_set`` is the one whose flags it may evaluate; empty: all.
+    ``selector`` is that of the token, ``session`` the key of the session; ``ends_at`` is when it is let in no
+    more (Unix seconds; 0: not foreseen).
     """
 
     name: str
     role: Role | None
     origin: str = ""
+    flag_set: str = ""
+    selector: str = field(default="", compare=False)
+    session: str = field(default="", compare=False)
+    ends_at: float = field(default=0.0, compare=False)
     roles: Mapping[str, Role] = field(default_factory=dict)
 
     def role_in(self, environment: str) -> Role | None:

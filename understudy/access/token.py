@@ -27,6 +27,7 @@ class Token:
     """What is kept of an API token. Times are Unix seconds; 0 means never.
 
     ``role`` holds in every environment that ``roles`` does not name; None: there it may do nothing.
+    ``flag_set`` is the one whose flags it may evaluate; empty: all.
     """
 
     selector: str
@@ -39,6 +40,7 @@ class Token:
     used_at: float = 0.0
     revoked_at: float = 0.0
     roles: Mapping[str, Role] = field(default_factory=dict)
+    flag_set: str = ""
 
     def role_in(self, environment: str) -> Role | None:
         """What the token may do in *environment*; None: nothing."""

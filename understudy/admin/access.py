@@ -1,5 +1,6 @@
 """Tokens, sessions and the audit over HTTP."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -10,8 +11,9 @@ from starlette.responses import RedirectResponse, Response
 
 from understudy.access import Caller, Role, Token
 from understudy.admin.gate import COOKIE, identify, peer, session
-from understudy.admin.keyring import OPEN, SESSION_SECONDS, Keyring
+from understudy.admin.keyring import SESSION_SECONDS, Keyring
 from understudy.admin.login_page import login_page
+from understudy.admin.open_door import OPEN
 from understudy.admin.payload import JSON, MOST_REASON_BYTES, parse_body, read_body
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import caller_of, check_reason, json_answer, whole_number, within
@@ -24,7 +26,9 @@ _MOST_DAYS: Final = 3650
 _DAY_SECONDS: Final = 86_400.0
 _MOST_ENTRIES: Final = 1000
 MOST_ENVIRONMENTS: Final = 100
-_KEYS: Final = ("name", "role", "roles", "expires_in_days", "reason")
+_KEYS: Final = ("name", "role", "roles", "flag_set", "expires_in_days", "reason")
+_FLAG_SET: Final = re.compile(r"[^=,\s]{1,100}")
+"""What a selector can name."""
 
 
 class AccessEndpoints:
@@ -95,12 +99,14 @@ class AccessEndpoints:
             return json_answer({"tokens": [_about(token) for token in self._keyring.tokens()]})
         body = await read_body(request, most_bytes=MOST_REASON_BYTES)
         given = await parse_body(request, body, kinds=(JSON,))
-        name, role, roles, days, reason = _wanted(given)
+        name, role, roles, days, reason = read_wanted(given)
+        flag_set = read_flag_set(given, role, roles)
         token, text = await within(
             self._keyring.create(
                 name=name,
                 role=role,
                 roles=roles,
+                flag_set=flag_set,
                 expires_at=self._clock() + days * _DAY_SECONDS if days else 0.0,
                 by=caller_of(request),
                 reason=reason,
@@ -142,7 +148,7 @@ async def _sent_token(request: Request, *, is_form: bool) -> str:
     return token.strip()
 
 
-def _wanted(given: object) -> tuple[str, Role | None, dict[str, Role], int, str]:
+def read_wanted(given: object) -> tuple[str, Role | None, dict[str, Role], int, str]:
     """Name, role, roles by environment, days (0: for ever) and reason of a new token.
 
     Raises: Refusal 422 with every mistake.
@@ -176,6 +182,21 @@ def _wanted(given: object) -> tuple[str, Role | None, dict[str, Role], int, str]
     )
 
 
+def read_flag_set(given: object, role: Role | None, roles: Mapping[str, Role]) -> str:
+    """The flag set that a new token is held to; empty: none. Raises: Refusal 422."""
+    flag_set = given.get("flag_set", "") if isinstance(given, Mapping) else ""
+    if flag_set == "":
+        return ""
+    error = None
+    if not isinstance(flag_set, str) or not _FLAG_SET.fullmatch(flag_set):
+        error = _error("flag_set", "must be the flagSetId of some flags", "without spaces, commas and =")
+    elif {role, *roles.values()} != {Role.EVALUATOR}:
+        error = _error("flag_set", "is for an evaluator: every other role reads all rules", "role: evaluator")
+    if error is not None:
+        raise Refusal(422, f"{error['path']}: {error['message']}", errors=[error])
+    return str(flag_set)
+
+
 def _mistaken_roles(roles: object) -> list[dict[str, str]]:
     if not isinstance(roles, Mapping):
         return [_error("roles", "must be an object of roles by environment", '{"dev": "editor"}')]
@@ -202,6 +223,7 @@ def _about(token: Token) -> dict[str, Any]:
         "name": token.name,
         "role": token.role,
         "roles": dict(token.roles),
+        "flag_set": token.flag_set,
         "created_at": token.created_at,
         "created_by": token.created_by,
         "expires_at": token.expires_at or None,

@@ -12,7 +12,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Final, TypeVar
 
 from understudy.access import (
@@ -31,14 +30,18 @@ from understudy.access import (
 from understudy.access.token import SECRET_BYTES, SELECTOR_BYTES
 from understudy.access.trust import NotTrusted, UnknownKey
 from understudy.admin.issuer import Issuer
-from understudy.admin.refusal import Refusal
+from understudy.admin.open_door import CREATE_FIRST, anyone
+from understudy.admin.refusal import Refusal, too_often, unauthorized
 from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.errors import StoreError
 from understudy.store import AccessStore
 
 log = logging.getLogger("understudy.control")
 
-REFRESH_SECONDS: Final = 5.0
+REFRESH_SECONDS: Final = 4.0
+"""So that what another process revokes is refused, and its open streams are cut, within 5 s."""
+LOOKED_SECONDS: Final = 4.0
+"""How often an open stream looks whether its token still holds, whatever is heard meanwhile."""
 FIRST_SECONDS: Final = 0.5
 """How soon the tokens are asked for again while none could be read yet, so that nobody gets in."""
 SESSION_SECONDS: Final = 12 * 3600.0
@@ -49,11 +52,6 @@ _NOTE_SECONDS: Final = 2.0
 MOST_TOKENS: Final = 10_000
 
 Answer = TypeVar("Answer")
-
-CREATE_FIRST: Final = "understudy token create NAME --role admin"
-OPEN: Final = (
-    f"no API token exists: every user of this machine may change everything; `{CREATE_FIRST}` ends that"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +83,14 @@ class Keyring:
         self._clock = clock
         self.issuer = issuer
         self._tokens: dict[str, Token] | None = None
-        if tokens is not None:
-            self._tokens = {token.selector: token for token in tokens}
+        self._reads = self._learned = 0
         self._used: dict[str, float] = {}
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._turned = asyncio.Event()
         self.backoff = Backoff()
+        self._was_closed = False
+        if tokens is not None:
+            self._learn(0, tokens)
 
     # -- what is known -------------------------------------------------------------------------------
 
@@ -101,7 +102,7 @@ class Keyring:
     @property
     def is_open(self) -> bool:
         """Whether no token was ever made, so that everybody on this machine may do everything."""
-        return self._tokens is not None and not self._tokens and self.issuer is None
+        return self.is_known and not self._was_closed and self.issuer is None
 
     def tokens(self) -> list[Token]:
         """Every token, with its last use as this process knows it."""
@@ -114,8 +115,30 @@ class Keyring:
             await self.store.note_used(used)
         except StoreError:
             self._used = used | self._used
+            await self._read()  # what others revoked counts although nothing can be noted
             raise
-        self._tokens = {token.selector: token for token in await self.store.tokens()}
+        await self._read()
+
+    async def _read(self) -> None:
+        self._reads = serial = self._reads + 1
+        self._learn(serial, await self.store.tokens())
+
+    def _learn(self, serial: int, tokens: Iterable[Token]) -> None:
+        """Know *tokens*, unless a read that began after number *serial* was faster.
+
+        What is revoked stays so, and what was closed stays closed: a store that was emptied, or put back from
+        a copy, gives nobody anything.
+        """
+        if serial < self._learned:
+            return
+        known, self._learned = self._tokens, serial
+        before = known or {}
+        self._tokens = {token.selector: _still(token, before.get(token.selector)) for token in tokens}
+        if before and not self._tokens:
+            log.error("the store has no API tokens any more; nobody gets in before one is made there")
+        self._was_closed = self._was_closed or bool(self._tokens)
+        if known is None or _ends(known) != _ends(self._tokens):
+            self._turn()
 
     async def begin(self) -> None:
         """Read the tokens if that takes no time; else `run` does, and nobody is let in before.
@@ -143,7 +166,7 @@ class Keyring:
         """Who asks from address *peer* with these fields. Raises: Refusal 401, 429; StoreError."""
         self._known()
         if self.is_open:
-            return _anyone(peer)
+            return anyone(peer)
         if len(authorizations) > 1:
             raise Refusal(400, "a request has at most one Authorization field")
         if authorizations:
@@ -164,6 +187,35 @@ class Keyring:
         except UnknownKey as error:
             raise unauthorized(str(error)) from None
 
+    async def ended(self, caller: Caller) -> None:
+        """Return once *caller* is let in no more: its token is revoked or has expired, its session is over.
+
+        While no token exists everybody is let in, until the first one is made.
+        """
+        while self._holds(caller):
+            turned, left = self._turned, caller.ends_at - self._clock()
+            wait = min(max(left, 0.0), LOOKED_SECONDS) if caller.ends_at else LOOKED_SECONDS
+            try:
+                async with asyncio.timeout(wait):
+                    await turned.wait()
+            except TimeoutError:
+                pass
+
+    def _holds(self, caller: Caller) -> bool:
+        now = self._clock()
+        if (caller.ends_at and now >= caller.ends_at) or (
+            caller.session and caller.session not in self._sessions
+        ):
+            return False
+        if not caller.selector:
+            return bool(caller.ends_at) or self.is_open
+        token = self._known().get(caller.selector)
+        return token is not None and is_usable(token, now)
+
+    def _turn(self) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()
+
     def log_in(self, *, peer: str, text: str) -> tuple[str, Caller]:
         """The name of a new session of the token *text*, and whose it is. Raises: Refusal, StoreError."""
         self._known()
@@ -183,7 +235,8 @@ class Keyring:
 
     def log_out(self, session: str) -> None:
         """End *session*, if there is one."""
-        self._sessions.pop(_key(session), None)
+        if self._sessions.pop(_key(session), None) is not None:
+            self._turn()
 
     def _bearer(self, peer: str, field: str) -> Caller:
         scheme, _, text = field.partition(" ")
@@ -196,7 +249,7 @@ class Keyring:
         key = (peer, token.selector if token else "")
         wait = self.backoff.wait_seconds(key, now)
         if wait > 0:
-            raise _too_often(wait)
+            raise too_often(wait)
         if not secret_matches(token, found[1] if found else "") or token is None:
             self.backoff.failed(key, now)
             raise unauthorized("this is no API token of this server")
@@ -212,12 +265,13 @@ class Keyring:
         except NotTrusted as error:
             wait = self.backoff.wait_seconds((peer, "."), now)
             self.backoff.failed((peer, "."), now)
-            raise (_too_often(wait) if wait > 0 else unauthorized(str(error))) from None
+            raise (too_often(wait) if wait > 0 else unauthorized(str(error))) from None
         return Caller(
             name=f"{claims.subject} ({issuer.trust.issuer})",
             role=claims.role,
             roles=claims.roles,
             origin=peer,
+            ends_at=claims.expires_at,
         )
 
     def _of_session(self, peer: str, name: str) -> Caller:
@@ -225,11 +279,14 @@ class Keyring:
         session = self._sessions.get(_key(name))
         token = self._known().get(session.selector) if session else None
         if session is not None and session.caller is not None and now < session.ends_at:
-            return replace(session.caller, origin=peer)
+            return replace(session.caller, origin=peer, session=_key(name), ends_at=session.ends_at)
         if session is None or token is None or now >= session.ends_at:
             self.log_out(name)
             raise unauthorized("the session has ended; log in again")
-        return self._caller(token, peer, now)
+        caller, ends_at = self._caller(token, peer, now), session.ends_at
+        if caller.ends_at:
+            ends_at = min(ends_at, caller.ends_at)
+        return replace(caller, session=_key(name), ends_at=ends_at)
 
     def _caller(self, token: Token, peer: str, now: float) -> Caller:
         if not is_usable(token, now):
@@ -238,7 +295,13 @@ class Keyring:
             )
         self._used[token.selector] = now
         return Caller(
-            name=f"{token.name} ({token.selector})", role=token.role, roles=token.roles, origin=peer
+            name=f"{token.name} ({token.selector})",
+            role=token.role,
+            roles=token.roles,
+            flag_set=token.flag_set,
+            origin=peer,
+            selector=token.selector,
+            ends_at=token.expires_at,
         )
 
     def _known(self) -> dict[str, Token]:
@@ -257,6 +320,7 @@ class Keyring:
         by: Caller,
         reason: str = "",
         roles: Mapping[str, Role] | None = None,
+        flag_set: str = "",
     ) -> tuple[Token, str]:
         """A new token, and its text, which is kept nowhere. Raises: Refusal 409, 422; StoreError."""
         known = self._known()
@@ -276,6 +340,7 @@ class Keyring:
             name=name,
             role=role,
             roles=dict(roles or {}),
+            flag_set=flag_set,
             digest=digest(secret),
             created_at=now,
             created_by=by.name,
@@ -329,35 +394,20 @@ class Keyring:
         return lasting != [token.selector]
 
 
-def unauthorized(detail: str) -> Refusal:
-    """The refusal of who shows no credential, or a wrong one (RFC 6750, 3)."""
-    return Refusal(401, detail, headers={"WWW-Authenticate": 'Bearer realm="understudy"'})
-
-
-def _too_often(wait: float) -> Refusal:
-    seconds = max(1, round(wait + 0.5))
-    return Refusal(429, f"too many wrong tokens; wait {seconds} s", headers={"Retry-After": str(seconds)})
-
-
-def _anyone(peer: str) -> Caller:
-    """The caller while no token exists: any user of this machine. Raises: Refusal 401."""
-    if peer and not _is_loopback(peer):
-        raise unauthorized(f"there is no API token yet, and only this machine may make it: `{CREATE_FIRST}`")
-    return Caller(name=f"admin API ({peer})" if peer else "admin API", role=Role.ADMIN, origin=peer)
-
-
-def _is_loopback(peer: str) -> bool:
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+def _still(token: Token, before: Token | None) -> Token:
+    """*token* as the store has it, revoked if it was *before*."""
+    if before is None or not before.revoked_at or token.revoked_at:
+        return token
+    return replace(token, revoked_at=before.revoked_at)
 
 
 def _deed(action: str, token: Token, by: Caller, now: float, reason: str) -> Deed:
     target = f"{token.name} ({token.selector}), {words(token.role, token.roles)}"
     return Deed(at=now, who=by.name, origin=by.origin, action=action, target=target, reason=reason)
+
+
+def _ends(tokens: dict[str, Token]) -> dict[str, tuple[float, float]]:
+    return {selector: (token.revoked_at, token.expires_at) for selector, token in tokens.items()}
 
 
 def _key(session: str) -> str:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import orjson
+
 from understudy.admin.references import needed, touched
 from understudy.config import Rules
 from understudy.decide import Document, Evaluator
@@ -22,20 +24,25 @@ def changed_flags(before: Rules, after: Rules) -> list[str]:
     flags = {
         key
         for key in {*before.flags, *after.flags}
-        if repr(before.flags.get(key)) != repr(after.flags.get(key))
+        if not _is_same(before.flags.get(key), after.flags.get(key))
         or (key in before.killed) != (key in after.killed)
     }
-    if repr(before.metadata) != repr(after.metadata):
+    if not _is_same(before.metadata, after.metadata):
         flags |= {*before.flags, *after.flags}
     segments = {
         name
         for name in {*before.evaluators, *after.evaluators}
-        if repr(before.evaluators.get(name)) != repr(after.evaluators.get(name))
+        if not _is_same(before.evaluators.get(name), after.evaluators.get(name))
     }
     if segments or flags:
         flags |= touched(before.document, flags=flags, segments=segments)
         flags |= touched(after.document, flags=flags, segments=segments)
     return [key for key in dict.fromkeys([*after.flags, *before.flags]) if key in flags]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """As text: 1, 1.0 and true are equal, but not the same answer."""
+    return orjson.dumps(one, default=dict) == orjson.dumps(other, default=dict)
 
 
 def moves(

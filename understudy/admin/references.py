@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
+
 Document = Mapping[str, Any]
 
 
@@ -95,10 +97,13 @@ def _targeting(document: Document, key: str) -> Any:
 
 
 def touched(document: Document, *, flags: Iterable[str], segments: Iterable[str]) -> set[str]:
-    """The flags of *document* whose answers may depend on *flags* or *segments*: themselves, and whoever asks
-    them, through any number of others."""
+    """The flags of *document*, which is plain, whose answers may depend on *flags* or *segments*: themselves,
+    and whoever asks them, through any number of others."""
     askers: dict[str, set[str]] = {}
     for owner, rule, path in rules_of(document):
+        text = orjson.dumps(rule)
+        if b'"flag":' not in text and b'"$ref":' not in text:
+            continue  # a tenth of the time that walking takes
         for other in references(rule, path):
             if other.kind != "entry":
                 section = "flags" if other.kind == "flag" else "$evaluators"

@@ -13,7 +13,7 @@ ANYONE: Final = "anyone"
 
 Needed = Role | Literal["anyone"]
 
-VIEWER, OPERATOR, EDITOR, ADMIN = Role
+EVALUATOR, VIEWER, OPERATOR, EDITOR, ADMIN = Role
 _WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
 # Each line is a sentence on purpose: an endpoint cannot inherit a right that nobody thought of.
 RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
@@ -23,6 +23,7 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/": {"GET": VIEWER},
     "/static/{name}": {"GET": ANYONE},
     "/samples/{id}": {"GET": VIEWER},
+    "/api/v1/openapi.json": {"GET": VIEWER},
     "/api/v1/access": {"GET": ANYONE},
     "/api/v1/session": {"POST": ANYONE, "DELETE": ANYONE},
     "/api/v1/tokens": {"GET": ADMIN, "POST": ADMIN},
@@ -61,12 +62,17 @@ RIGHTS: Final[Mapping[str, Mapping[str, Needed]]] = {
     "/api/v1/reload": {"POST": OPERATOR},
     "/api/v1/restart": {"POST": OPERATOR},
     "/api/v1/recordings": {"POST": OPERATOR, "DELETE": OPERATOR},
+    # The key lets one try out whose samples there are, which deleting them by unit does as well.
+    "/api/v1/evidence": {"GET": OPERATOR, "POST": OPERATOR},
     # Evaluating changes nothing, whatever the method.
-    "/ofrep/v1/evaluate/flags": {"POST": VIEWER},
-    "/ofrep/v1/evaluate/flags/": {"POST": VIEWER},
-    "/ofrep/v1/evaluate/flags/{key:path}": {"POST": VIEWER},
-    "/ofrep/v1/sse": {"GET": VIEWER},
-    "/api/v1/decide/{flag}/{unit:path}": {"GET": VIEWER},
+    "/ofrep/v1/evaluate/flags": {"POST": EVALUATOR},
+    "/ofrep/v1/evaluate/flags/": {"POST": EVALUATOR},
+    "/ofrep/v1/evaluate/flags/{key:path}": {"POST": EVALUATOR},
+    "/ofrep/v1/sse": {"GET": EVALUATOR},
+    "/api/v1/stream": {"GET": EVALUATOR},
+    "/api/v1/decide/{flag}/{unit:path}": {"GET": EVALUATOR},
+    "/api/v1/exposures": {"POST": EVALUATOR, "DELETE": OPERATOR},
+    "/api/v1/usage": {"GET": VIEWER},
     "/api/v1/sync/flags.json": {"GET": VIEWER},
     "/api/v1/report": {"GET": VIEWER, "DELETE": OPERATOR},
     "/api/v1/report.html": {"GET": VIEWER},

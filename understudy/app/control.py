@@ -18,9 +18,20 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from understudy.access import Deed, Entry
-from understudy.admin import Change, Environments, Keyring, Readiness, Reload, Succession, create_admin
+from understudy.admin import (
+    AuditWatch,
+    Change,
+    Environments,
+    Keyring,
+    OfrepCounts,
+    Readiness,
+    Reload,
+    Succession,
+    create_admin,
+)
 from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import Collected, board_families, store_families
+from understudy.app.exposures import Exposed
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
 from understudy.app.kill_watch import KillWatch
@@ -43,7 +54,7 @@ from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
 from understudy.shadow import Assessor, Draws, Redaction
-from understudy.store import Bounds, MemoryStore, Sample, Store, StoredRules, open_store
+from understudy.store import Bounds, Sample, Store, StoredRules, open_store
 
 log = logging.getLogger("understudy.control")
 
@@ -54,6 +65,9 @@ FOLLOWED_SECONDS: Final = 60.0
 """How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
 
 LAST_BATCHES_SECONDS: Final = 2.0
+
+STALE_SECONDS: Final = 10.0
+"""A report says how old its evidence is from here on; with the store there it is seconds at most."""
 
 HEARD_SECONDS: Final = 3.0
 """A worker connects within 0.2 s and tells its counts twice a second."""
@@ -85,14 +99,20 @@ class Control:
         self._keyring = Keyring(
             self._store, issuer=issuer_of(settings.admin), environment=settings.environment
         )
+        self._audit = AuditWatch(self._store)
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
+        self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
         self._workers = Workers(
-            on_batch=self._on_batch, on_ahead=self._on_ahead, past=past, on_reel=self._recordings.heard
+            on_batch=self._on_batch,
+            on_ahead=self._on_ahead,
+            past=past,
+            on_reel=self._recordings.heard,
+            on_exposures=self._exposed.heard,
         )
         self._assessor = Assessor(
             Comparison(settings.rules.compare),
@@ -105,6 +125,7 @@ class Control:
             self._assessor,
             trouble=self._trouble,
             acknowledge=self._taken,
+            renewed=self._renewed,
             control_share=settings.shadow.control,
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
@@ -116,8 +137,11 @@ class Control:
             )
         )
         self._registry.register(Collected(self.collect))
+        self._counts = OfrepCounts()
+        self._registry.register(Collected(self._counts.collect))
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
+        self._samples: list[Sample] = []
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
@@ -156,9 +180,12 @@ class Control:
             self,
             stopping=self._stop,
             recordings=self._recordings,
+            evidence=self._intake,
             keyring=self._keyring,
             environments=self._environments,
             origins=self._settings.admin.origins,
+            exposures=self._exposed,
+            counts=self._counts,
         )
         server = AdminServer(admin)
         KillWatch(self._killed.file, self._on_kill_file).begin()
@@ -171,6 +198,8 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
+                tasks.create_task(self._keep_exposures()),
+                tasks.create_task(self._watch_audit()),
                 tasks.create_task(self._killed.run(ready=self._is_loaded)),
                 tasks.create_task(self._keep_services()),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
@@ -184,6 +213,9 @@ class Control:
             await serving
             link.close()
             await self._intake.finish(LAST_BATCHES_SECONDS)
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(LAST_BATCHES_SECONDS):
+                    await self._exposed.flush()
             for task in background:
                 task.cancel()
         try:
@@ -210,13 +242,13 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
-                await self._keyring.begin()
                 await self._book.load(time.time())
             except StoreError as error:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
-                self._put_in_force()
+                self._put_in_force()  # first of all: new workers wait for it
+                await self._keyring.begin()
                 self._is_loaded.set()
         while not self._has_evidence.is_set():
             try:
@@ -235,6 +267,14 @@ class Control:
     async def _keep_keyring(self) -> None:
         await self._is_loaded.wait()
         await self._keyring.run()
+
+    async def _keep_exposures(self) -> None:
+        await self._is_loaded.wait()
+        await self._exposed.run()
+
+    async def _watch_audit(self) -> None:
+        await self._is_loaded.wait()
+        await self._audit.run()
 
     async def _keep_services(self) -> None:
         """Tell other environments which services are known here, now and whenever they change."""
@@ -270,11 +310,14 @@ class Control:
         self._revision += 1
         self._workers.acknowledge(source, sequence)
 
+    def _renewed(self) -> None:
+        self._revision += 1
+
     def _on_ahead(self, version: int, document: Mapping[str, Any]) -> None:
         self._ahead.put_nowait((version, document))
 
     async def _catch_up(self) -> None:
-        """Take the rules over from a worker that has newer ones than a store that forgets.
+        """Take the rules over from a worker that has newer ones than a store that forgot.
 
         Without it a control process that died would leave workers with rules that nobody can change any
         more, the kill switch included: they refuse versions older than theirs.
@@ -282,24 +325,17 @@ class Control:
         await self._is_loaded.wait()
         while True:
             version, document = await self._ahead.get()
-            if version <= self._book.version:
-                continue
-            if not isinstance(self._store, MemoryStore):
-                log.error(
-                    "a worker has rules version %d, the store has %d: has it been put back from a copy?",
-                    version,
-                    self._book.version,
-                )
-                continue
-            self._store.resume(version)
             try:
-                await self._book.put(
-                    document,
-                    expected=None,
-                    author="control process",
-                    reason=f"taken over from the workers, who had version {version}",
-                    at=time.time(),
-                )
+                await self._book.load(time.time())  # perhaps another process has just stored it
+                if version > self._book.version:
+                    await self._book.put(
+                        document,
+                        expected=None,
+                        after=version,
+                        author="control process",
+                        reason=f"taken over from the workers, who had version {version}",
+                        at=time.time(),
+                    )
             except UnderstudyError as error:
                 log.error("the workers' rules could not be taken over: %s", error)
             else:
@@ -331,6 +367,10 @@ class Control:
     async def past(self, version: int) -> StoredRules | None:
         with self._trouble.watched():
             return await self._store.past(version)
+
+    async def rules_at(self, at: float) -> StoredRules | None:
+        with self._trouble.watched():
+            return await self._store.rules_at(at)
 
     async def check_rules(self, document: Any) -> Rules:
         return await self._book.check(document)
@@ -381,9 +421,7 @@ class Control:
 
     async def report(self) -> dict[str, Any]:
         samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
-        with self._trouble.watched():
-            stored = await self._store.samples()
-        for sample in stored:
+        for sample in await self._known_samples():
             key = (sample.service, sample.endpoint, sample.path, sample.kind)
             samples.setdefault(key, []).append({**sample.body, "id": sample.name})
         whole = evidence_report(
@@ -393,13 +431,27 @@ class Control:
             rules=self._book.parsed.compare,
             templates=self._settings.endpoints.templates,
         )
+        now, as_of = time.time(), self._intake.shared.as_of
+        stale = _stale(now - as_of) if as_of else []
         return {
             **whole,
+            "notes": [*stale, *whole.get("notes", [])],
             "confirm": self._intake.second_answers(),
             "rules_version": self._book.version,
-            "generated_at": time.time(),
+            "generated_at": now,
+            "evidence_at": as_of or None,
             "traffic": traffic(self._workers.snapshots.values()),
         }
+
+    async def _known_samples(self) -> list[Sample]:
+        """The samples, or those known last while the store is away, if anything is known at all."""
+        try:
+            with self._trouble.watched():
+                self._samples = await self._store.samples()
+        except StoreError:
+            if not self._intake.shared.as_of:
+                raise
+        return self._samples
 
     def revision(self) -> int:
         return self._revision
@@ -414,6 +466,8 @@ class Control:
         deed = Deed(at=time.time(), who=author, origin=origin, action="samples.forget", target=whose)
         with self._trouble.watched(is_write=True):
             forgotten = await self._intake.forget_samples(unit=unit, deed=deed)
+            if unit is not None:
+                await self._exposed.forget(unit=unit, author=author, origin=origin)
         self._revision += 1
         return forgotten
 
@@ -470,6 +524,14 @@ class Control:
         for pair, n in self._intake.differences.items():
             differences.add_metric(list(pair), n)
         yield differences
+        dropped = CounterMetricFamily(
+            "understudy_exposures_lost",
+            "Exposures that the control process could not keep.",
+            labels=["reason"],
+        )
+        for reason, n in self._exposed.dropped.items():
+            dropped.add_metric([reason], n)
+        yield dropped
         age = GaugeMetricFamily("understudy_rules_age_seconds", "Since the rules in force were stored.")
         age.add_metric([], max(0.0, time.time() - self._book.stored_at) if self._book.is_loaded else 0.0)
         yield age
@@ -478,4 +540,17 @@ class Control:
         yield connected
         yield from kill_families(self._killed.file, self._book.parsed)
         yield from board_families(self._runtime.board)
-        yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))
+        alarms = set(self._store.condition().alarms) | ({"audit"} if self._audit.alarm else set())
+        alarms |= {"sql_behind"} if self._book.behind else set()
+        yield from store_families(
+            alarms, healed=self._store.condition().healed, is_in_trouble=bool(self._trouble.text)
+        )
+
+
+def _stale(seconds: float) -> list[str]:
+    """What a report says of evidence that was read so long ago."""
+    if seconds < STALE_SECONDS:
+        return []
+    return [
+        f"The store is away: these figures are as of {seconds:.0f} s ago; what came since is not in them."
+    ]

@@ -1,4 +1,4 @@
-"""`understudy environments` and `understudy flags promote`: the environments of one store."""
+"""`understudy environments` and `understudy flag promote`: the environments of one store."""
 
 import json
 import time
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from understudy.cli.remote import AdminApi
+
+Flag = Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)]
 
 environments_app = typer.Typer(
     help="The environments of the store: dev, staging, prod.", no_args_is_help=True, rich_markup_mode=None

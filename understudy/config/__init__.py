@@ -4,6 +4,7 @@ from understudy.config.app import APP
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings
 from understudy.config.environment import DEFAULT_ENVIRONMENT, ENVIRONMENT_PATTERN, read_environment
+from understudy.config.exposures import ExposureSettings
 from understudy.config.kill_file import KillFile, Kills
 from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
@@ -49,6 +50,7 @@ __all__ = [
     "CertificateError",
     "Ejection",
     "EndpointSettings",
+    "ExposureSettings",
     "HealthCheck",
     "KillFile",
     "Kills",

@@ -28,13 +28,18 @@ def read_service(value: object, services: Collection[str]) -> str:
 
 
 def with_app(document: Mapping[str, object]) -> dict[str, object]:
-    """*document* in which the application is a service, and served by every routing variant that names none.
-
-    What is not shaped like a rules document is left for whoever reads it to refuse.
-    """
+    """The configuration *document*, in which the application is a service, and its rules as `with_rules`."""
     services = document.get("services", {})
     if isinstance(services, Mapping):
         document = {**document, "services": {APP: {"url": NOWHERE}, **services}}
+    return with_rules(document)
+
+
+def with_rules(document: Mapping[str, object]) -> dict[str, object]:
+    """*document* in which the application is served by every routing variant that serves nothing.
+
+    What is not shaped like a rules document is left for whoever reads it to refuse.
+    """
     flags, routes = document.get("flags"), document.get("routes")
     entries = routes if isinstance(routes, list) else []
     routing = {entry.get("flag") for entry in entries if isinstance(entry, Mapping) and _is_named(entry)}

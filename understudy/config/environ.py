@@ -14,7 +14,13 @@ from understudy.config.setting import Kind, settings_of
 PREFIX = "UNDERSTUDY_"
 
 RESERVED = frozenset(
-    {"UNDERSTUDY_ADMIN", "UNDERSTUDY_ADMIN_TOKEN", "UNDERSTUDY_CONFIG", "UNDERSTUDY_HANDOVER"}
+    {
+        "UNDERSTUDY_ADMIN",
+        "UNDERSTUDY_ADMIN_TOKEN",
+        "UNDERSTUDY_CONFIG",
+        "UNDERSTUDY_HANDOVER",
+        "UNDERSTUDY_TOKEN",
+    }
 )
 """Read by the command line, or kept for it; the last is said by one image of the supervisor to the next."""
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from understudy.config.address import read_page_origin, read_sync
 from understudy.config.endpoints import EndpointSettings
 from understudy.config.environment import DEFAULT_ENVIRONMENT
+from understudy.config.exposures import ExposureSettings
 from understudy.config.issuer import IssuerSettings
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
@@ -502,6 +503,9 @@ class Settings:
     )
     shadow: ShadowSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(ShadowSettings), factory=ShadowSettings, what="What mirroring may cost."
+    )
+    exposures: ExposureSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(ExposureSettings), factory=ExposureSettings, what="What is kept of who met which variant."
     )
     endpoints: EndpointSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(EndpointSettings), factory=EndpointSettings, what="How requests are told apart."

@@ -63,12 +63,19 @@ class UnderstudyMiddleware:
         self.understudy.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-        else:
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
+        stage = self.understudy.stage if self._failure is None else None
+        if stage is None or not stage.is_ready or stage.loop is not asyncio.get_running_loop():
+            stage = await self._begin()
+        plan = self._decide(stage, scope)
+        if plan is None or stage is None:
             await self.app(scope, receive, send)
+        elif plan.decision.serve != APP:
+            await self._forward(stage, plan, scope, receive, send)
+        else:
+            await self._serve(stage, plan, scope, receive, send)
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store."""
@@ -76,39 +83,37 @@ class UnderstudyMiddleware:
 
     # -- HTTP --------------------------------------------------------------------------------------------
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._failure is not None:
-            raise self._failure
-        understudy = self.understudy
-        stage = understudy.stage
-        if stage is None or stage.loop is not asyncio.get_running_loop() or not stage.is_ready:
-            stage = await self._begin()
-            if stage is None:
-                _put(scope, Decision(understudy.in_force, AsgiRequest(scope), None))
-                await self.app(scope, receive, send)
-                return
-        in_force = stage.in_force
+    def _decide(self, stage: Stage | None, scope: Scope) -> Plan | None:
+        """Put the decision in *scope*; what it means, None when the application shall simply answer."""
         request = AsgiRequest(scope)
+        if stage is None:
+            _put(scope, Decision(self.understudy.in_force, request, None))
+            return None
+        in_force = stage.in_force
         place = scope.get("raw_path") or scope["path"]
         if place in in_force.plain:
             _put(scope, Decision(in_force, request, in_force.plain[place]))
-            await self.app(scope, receive, send)
-            return
-        understudy.hop.find_client(request)
-        found = in_force.compiled.decide(request)
-        _put(scope, Decision(in_force, request, found))
-        if found is None or (found.serve == APP and not found.flag):
-            in_force.remember(place, found)
-            await self.app(scope, receive, send)
-            return
-        plan = stage.engine.plan(found)
-        if plan.decision.serve == APP:
-            await self._serve(stage, plan, request, receive, send)
-        else:
-            await self._forward(stage, plan, request, receive, send)
+            return None
+        try:
+            if self.understudy.hop.believes:
+                self.understudy.hop.find_client(request, scope)
+            found = in_force.compiled.decide(request)
+            _put(scope, Decision(in_force, request, found))
+            if found is None or (found.serve == APP and not found.flag):
+                in_force.remember(place, found)
+                return None
+            return stage.engine.plan(found)
+        except Exception:
+            stage.metrics.errors["internal"] += 1
+            log.exception("a request could not be decided, and passes")
+            if KEY not in scope:
+                _put(scope, Decision(in_force, request, None))
+            return None
 
     async def _begin(self) -> Stage | None:
         """The stage of this event loop, once it is ready; None when everything passes."""
+        if self._failure is not None:
+            raise self._failure
         understudy = self.understudy
         if understudy.failure:
             return None
@@ -122,19 +127,10 @@ class UnderstudyMiddleware:
             return None
         return understudy.stage
 
-    async def _serve(
-        self, stage: Stage, plan: Plan, request: AsgiRequest, receive: Receive, send: Send
-    ) -> None:
+    async def _serve(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the application answer; copies go where *plan* mirrors to."""
-        scope = request.scope
         started_at = perf_counter()
-        dark = self._dark(stage, plan, request, receive, send) if plan.targets else None
-        if dark is not None:
-            try:
-                await dark.run(self.app, scope)
-            finally:
-                count(plan, dark.status, perf_counter() - started_at)
-            return
+        dark = self._dark(stage, plan, scope, receive, send) if plan.targets else None
         status = 0
 
         async def tell(message: Message) -> None:
@@ -144,29 +140,33 @@ class UnderstudyMiddleware:
             await send(message)
 
         try:
-            await self.app(scope, receive, tell)
+            if dark is not None:
+                await dark.run(self.app, scope)
+            else:
+                await self.app(scope, receive, tell)
         finally:
-            count(plan, status, perf_counter() - started_at)
+            count(plan, status if dark is None else dark.status, perf_counter() - started_at)
 
-    def _dark(
-        self, stage: Stage, plan: Plan, request: AsgiRequest, receive: Receive, send: Send
-    ) -> Dark | None:
+    def _dark(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> Dark | None:
         """What tells the mirror of this request; None when no copy of it may be sent."""
         try:
+            request = AsgiRequest(scope)
             hop = self.understudy.hop
-            fields = hop.read(request)
+            fields = hop.read(request, scope)
             rehearsal = stage.rehearse(
                 plan,
                 request,
                 fields,
                 target=request.target,
-                added=hop.added(request, fields, plan.authority),
+                added=hop.added(scope, fields, plan.authority),
                 unseen=UNSEEN,
             )
             if rehearsal is None:
                 return None
             # The application changes its scope; whoever asks it once more starts from what it was given.
-            request.scope = {**request.scope, "state": dict(request.scope["state"])}
+            # Their decision is another one: this one, and the request that it knows, would be a cycle.
+            request.again = {**scope, "state": dict(scope["state"])}
+            _put(request.again, Decision(stage.in_force, AsgiRequest(scope), plan.decision))
             return Dark(
                 rehearsal,
                 receive,
@@ -181,18 +181,19 @@ class UnderstudyMiddleware:
             stage.mirror.broke()
         return None
 
-    async def _forward(
-        self, stage: Stage, plan: Plan, request: AsgiRequest, receive: Receive, send: Send
-    ) -> None:
+    async def _forward(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a service answer; the application, when it stands in for a service that is out."""
-        forward = Forward(stage, self.understudy.hop, plan, request, receive, send)
-        if await forward.run():
-            return
-        fallback = forward.plan
-        receive = forward.unread
-        await self._serve(stage, fallback, request, receive, send)
+        forward = Forward(stage, self.understudy.hop, plan, scope, receive, send)
+        if not await forward.run():
+            await self._serve(stage, forward.plan, scope, forward.unread, send)
 
     # -- lifespan ----------------------------------------------------------------------------------------
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the application and stop after it; what it does itself passes."""

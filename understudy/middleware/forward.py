@@ -17,7 +17,7 @@ from understudy.forwarding import IDEMPOTENT
 from understudy.histogram import SECONDS
 from understudy.middleware.hop import Hop
 from understudy.middleware.inner import Message, Receive, Send
-from understudy.middleware.request import AsgiRequest
+from understudy.middleware.request import AsgiRequest, Scope
 from understudy.middleware.stage import Stage
 from understudy.proxy.exchange import UNREACHED
 from understudy.proxy.heads import CHUNKED, CRLF, UNSIZED, Fields, Refused
@@ -58,12 +58,13 @@ class Forward:
     twin = b""
 
     def __init__(
-        self, stage: Stage, hop: Hop, plan: Plan, request: AsgiRequest, receive: Receive, send: Send
+        self, stage: Stage, hop: Hop, plan: Plan, scope: Scope, receive: Receive, send: Send
     ) -> None:
         self.plan = plan
         self._stage = stage
         self._hop = hop
-        self._request = request
+        self._scope = scope
+        self._request = AsgiRequest(scope)
         self._receive = receive
         self._send = send
         self._first: list[Message] = []
@@ -114,9 +115,9 @@ class Forward:
         request, plan = self._request, self.plan
         if request.method in NOT_FORWARDED:
             raise Refused(405, "bad_method", f"{request.method} is not forwarded")
-        fields = self._fields = self._hop.read(request)
+        fields = self._fields = self._hop.read(request, self._scope)
         self._is_whole = fields.length in (UNSIZED, 0)
-        added = self._hop.added(request, fields, plan.authority)
+        added = self._hop.added(self._scope, fields, plan.authority)
         ours = added + plan.cohort
         if fields.length != UNSIZED:
             ours += CHUNKED_FIELD if fields.length == CHUNKED else b"Content-Length: %d\r\n" % fields.length
@@ -266,7 +267,7 @@ class Forward:
 
     async def _hint(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Pass early hints on where the server can (ASGI's extension)."""
-        extensions = self._request.scope.get("extensions") or {}
+        extensions = self._scope.get("extensions") or {}
         if status == 103 and "http.response.early_hint" in extensions:
             links = [value for name, value in headers if name.lower() == b"link"]
             await self._send({"type": "http.response.early_hint", "links": links})

@@ -6,7 +6,7 @@ from typing import Final
 
 from understudy.config import Settings
 from understudy.forwarding import RequestSpellings
-from understudy.middleware.request import AsgiRequest
+from understudy.middleware.request import AsgiRequest, Scope
 from understudy.proxy.forwarded import Forwarder
 from understudy.proxy.heads import CHUNKED, UNSIZED, Fields, Refused, read_fields, valid_host
 from understudy.tracing import RequestIds
@@ -28,67 +28,75 @@ class Hop:
             else None
         )
         self._spellings = RequestSpellings(b"" if self._ids is None else self._ids.name)
-        self._believes = bool(settings.trusted_proxies)
+        self.believes = bool(settings.trusted_proxies)
+        """Whether any peer's word on the hops before it counts."""
         self._forwarders = {
             version: Forwarder(
                 trusted=settings.trusted_proxies,
                 form=settings.forwarded,
-                via_field=b"Via: %b %b\r\n" % (version, via_id),
+                via_field=b"Via: %b %b\r\n" % (version.encode("ascii"), via_id),
             )
-            for version in (b"1.1", b"1.0", b"2", b"3")
+            for version in ("1.1", "1.0", "2", "3")
         }
+        self._forwarder = self._forwarders["1.1"]
 
-    def find_client(self, request: AsgiRequest) -> None:
+    def find_client(self, request: AsgiRequest, scope: Scope) -> None:
         """Put the client's own address in *request* when a trusted proxy tells it."""
-        if not self._believes:
-            return
         try:
-            if self._trusts(request):
-                fields = self.read(request)
-                way = self._forwarders[b"1.1"].way(fields, request.peer, _scheme(request))
-                request.client_ip = way.client_ip
+            peer = _peer(scope)
+            if self._trusts(peer):
+                fields = self.read(request, scope)
+                request.client_ip = self._forwarder.way(fields, peer, _scheme(scope)).client_ip
         except (Refused, ValueError):
             pass  # nothing that could be believed
 
-    def read(self, request: AsgiRequest) -> Fields:
+    def read(self, request: AsgiRequest, scope: Scope) -> Fields:
         """What the fields of *request* say. Raises `Refused` for what the proxy would refuse."""
         headers = request.headers
         for name, value in headers:
             if name == b"content-length" and not _LENGTH.fullmatch(value):
                 raise Refused(400, "bad_request", "Content-Length is not a number")
         fields = read_fields(
-            headers, via_id=self.via_id, trusted=self._trusts(request), spellings=self._spellings
+            headers, via_id=self.via_id, trusted=self._trusts(_peer(scope)), spellings=self._spellings
         )
         if fields.host is not None:
             valid_host(fields.host)
-        if fields.length == UNSIZED and not request.is_http1 and request.method not in BODILESS:
+        if fields.length == UNSIZED and request.method not in BODILESS and not _is_http1(scope):
             fields.length = CHUNKED
         return fields
 
-    def added(self, request: AsgiRequest, fields: Fields, authority: bytes) -> bytes:
+    def added(self, scope: Scope, fields: Fields, authority: bytes) -> bytes:
         """The lines for the next hop: whence the request came, its id, and *authority* if it names none."""
-        version = request.scope.get("http_version", "1.1").encode("ascii").removesuffix(b".0") or b"1.1"
-        version = b"1.0" if version == b"1" else version
-        forwarder = self._forwarders.get(version, self._forwarders[b"1.1"])
-        if self._trusts(request):
-            lines = forwarder.way(fields, request.peer, _scheme(request)).lines
+        forwarder = self._forwarders.get(scope.get("http_version", "1.1"), self._forwarder)
+        peer = _peer(scope)
+        if self._trusts(peer):
+            lines = forwarder.way(fields, peer, _scheme(scope)).lines
         else:
-            lines = forwarder.lines(request.peer, _scheme(request), fields.host or b"")
+            lines = forwarder.lines(peer, _scheme(scope), fields.host or b"")
         if self._ids is not None and not fields.request_id:
             lines += self._ids.line()
         return lines if fields.host is not None else b"Host: %b\r\n%b" % (authority, lines)
 
-    def _trusts(self, request: AsgiRequest) -> bool:
-        if not self._believes:
+    def _trusts(self, peer: str) -> bool:
+        if not self.believes:
             return False
-        peer = request.peer
-        forwarder = self._forwarders[b"1.1"]
         try:
-            return forwarder.trusts(peer) if peer else forwarder.trusts_unix
+            return self._forwarder.trusts(peer) if peer else self._forwarder.trusts_unix
         except ValueError:
             return False  # a server that names its peers in its own way
 
 
-def _scheme(request: AsgiRequest) -> bytes:
-    scheme: str = request.scope.get("scheme", "http")
+def _peer(scope: Scope) -> str:
+    """The address at the other end of the connection."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _scheme(scope: Scope) -> bytes:
+    scheme: str = scope.get("scheme", "http")
     return scheme.encode("ascii", "replace")
+
+
+def _is_http1(scope: Scope) -> bool:
+    """Whether the fields of a request tell how long its body is."""
+    return scope.get("http_version", "1.1") in ("1.0", "1.1")

@@ -34,12 +34,12 @@ class Inner:
 
     async def __call__(self, connection: DelegateConnection, caller: Caller, wire: bytes) -> None:
         head = caller.head if isinstance(caller, ShadowCall) else None
-        if not isinstance(head, AsgiRequest):
+        if not isinstance(head, AsgiRequest) or head.again is None:
             connection.lost("unknown")
             return
         answer = _Answer(connection, wire.partition(b"\r\n\r\n")[2])
         try:
-            await self._app(again(head.scope), answer.receive, answer.send)
+            await self._app(again(head.again), answer.receive, answer.send)
         except Exception:  # noqa: BLE001  whatever the application raises, its first answer came or did not
             connection.lost("raised")
         else:
@@ -48,11 +48,12 @@ class Inner:
 
 def again(scope: Scope) -> Scope:
     """*scope* for a second call: its own state, marked, and without the means of the first one's server."""
-    state = scope.get("state")
-    copied = {**scope, "headers": [*scope["headers"], MARK], "extensions": {}}
-    if isinstance(state, MutableMapping):
-        copied["state"] = dict(state)
-    return copied
+    return {
+        **scope,
+        "state": dict(scope["state"]),
+        "headers": [*scope["headers"], MARK],
+        "extensions": {},
+    }
 
 
 class _Answer:

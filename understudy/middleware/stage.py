@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.rulebook import Rulebook
@@ -21,7 +21,7 @@ from understudy.app.trouble import Trouble
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
 from understudy.config import APP, Ejection, Rules, Service, Settings, first_origins
-from understudy.config.app import NOWHERE
+from understudy.config.app import NOWHERE, with_rules
 from understudy.engine import Engine, Plan, mirror_limits
 from understudy.errors import StoreError
 from understudy.link import Outbox
@@ -33,10 +33,18 @@ from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
 from understudy.shadow import Assessor, Draws, Mirror, Redaction
 from understudy.shadow.exchange import NO_FIELDS
-from understudy.store import Bounds, open_store
-from understudy.upstream import Outgoing, Upstream, UpstreamMaker, delegate_pool
+from understudy.store import Bounds, Store, open_store
+from understudy.upstream import Delegate, Outgoing, Upstream, UpstreamMaker, delegate_pool
+
+if TYPE_CHECKING:
+    from understudy.middleware.client import Session
 
 log = logging.getLogger("understudy.middleware")
+
+OWN: Final = "understudy"
+AIOHTTP: Final = "aiohttp"
+CLIENTS: Final = (OWN, AIOHTTP)
+"""Who carries copies: the proxy's own client, or aiohttp, which costs an application more (decision 0024)."""
 
 SWEEP_SECONDS: Final = 0.1
 FLUSH_SECONDS: Final = 0.5
@@ -71,7 +79,11 @@ class Stage:
         put_in_force: Callable[[InForce], None],
         redaction_key: bytes,
         kind: str = "asgi",
+        client: str = OWN,
+        store: Store | None = None,
     ) -> None:
+        self._client = client
+        self._sessions: list[Session] = []
         self.loop = asyncio.get_running_loop()
         self.metrics = WorkerMetrics()
         self.outgoing = Outgoing(self.loop)
@@ -81,6 +93,8 @@ class Stage:
         self._put_in_force = put_in_force
         self.in_force = InForce(Rules(), 0)
         """What ``engine`` decides by; `Engine.plan` takes no other's decisions."""
+        self.is_ready = False
+        """Whether requests need not wait."""
         self._now = time.monotonic()
         self._tasks: asyncio.TaskGroup | None = None
         self._root: asyncio.Task[None] | None = None
@@ -108,7 +122,7 @@ class Stage:
             chance=random.random,
         )
         self.engine = Engine(settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._make_pool)
-        self._store = open_store(settings.store)
+        self._store: Store = open_store(settings.store) if store is None else store
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._assessor = Assessor(
@@ -154,11 +168,6 @@ class Stage:
             )
             self._turn(InForce(self._settings.rules, 0))
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether requests need not wait."""
-        return self._has_rules.is_set()
-
     async def end(self, seconds: float) -> None:
         """Let the copies under way come back, store the last evidence, stop: within *seconds*."""
         root, self._root = self._root, None
@@ -189,6 +198,8 @@ class Stage:
             self._tasks = None
             for pool in self.engine.pools:
                 pool.close()
+            for session in self._sessions:
+                await session.close()
             await self._close_store()
 
     async def _finish(self) -> None:
@@ -250,12 +261,27 @@ class Stage:
                 log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
                 await asyncio.sleep(STORE_RETRY_SECONDS)
 
+    async def put_rules(
+        self, document: Mapping[str, Any], *, author: str, reason: str, expected: int | None = None
+    ) -> int:
+        """Store *document* as the next version and put it in force here; its number.
+
+        Others that share the store follow. *expected* is the version that it replaces, None any. Raises
+        `ConfigError` (nothing was changed), `VersionConflict`, `StoreError`.
+        """
+        stored = await self._book.put(
+            with_rules(document), expected=expected, author=author, reason=reason, at=time.time()
+        )
+        self._turn(InForce(self._book.parsed, self._book.version))
+        return stored.version
+
     def _turn(self, in_force: InForce) -> None:
         """Put *in_force* in force, here and for whoever decides."""
         self.engine.swap(in_force.rules, in_force.version, in_force.compiled)
         self.in_force = in_force
         self._assessor.comparison = Comparison(in_force.rules.compare, before=self._assessor.comparison)
         self._put_in_force(in_force)
+        self.is_ready = True
         self._has_rules.set()
 
     # -- mirroring ---------------------------------------------------------------------------------------
@@ -264,18 +290,29 @@ class Stage:
         self, name: str, service: Service, role: str, limit: int, on_change: Callable[[str], None]
     ) -> Upstream:
         app = self._app() if name == APP else None
-        if app is None:
+        if app is not None:
+            delegate: Delegate = Inner(app)
+        elif self._client == AIOHTTP and role != "primary":
+            delegate = self._session(service)
+        else:
             return self._maker(name, service, role, limit, on_change)
         return delegate_pool(
             name,
             service,
-            Inner(app),
+            delegate,
             limit=limit,
             loop=self.loop,
             spawn=self.spawn,
             clock=self._clock,
             on_change=on_change,
         )
+
+    def _session(self, service: Service) -> Delegate:
+        from understudy.middleware.client import Session  # a fifth of a second that only who wants it pays
+
+        session = Session(service)
+        self._sessions.append(session)
+        return session
 
     def rehearse(
         self,

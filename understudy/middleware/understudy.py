@@ -20,7 +20,8 @@ from understudy.middleware.decision import Decision
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
 from understudy.middleware.inner import App
-from understudy.middleware.stage import Stage
+from understudy.middleware.remote import ControlStore, check_admin
+from understudy.middleware.stage import CLIENTS, OWN, Stage
 
 log = logging.getLogger("understudy.middleware")
 
@@ -32,7 +33,12 @@ class Understudy:
 
     *config*: the name of a file, a plain mapping of what would stand in one, or settings that were read.
     Raises `ConfigError`, naming every place and its mend; with *fail_open* it logs that, and every request
-    passes as if there were no middleware. *registry*: where this process's metrics are shown.
+    passes as if there were no middleware. *registry*: where this process's metrics are shown. *client*: who
+    carries copies, ``understudy`` (the proxy's own client) or ``aiohttp``.
+
+    *admin*: the admin API of a control process (``http://127.0.0.1:9090``), which then is the store: its
+    rules are followed and evidence is sent to it, by a *token* that an operator may have, else
+    ``UNDERSTUDY_TOKEN``. `report` then tells what this process has seen.
 
     `decide` may be called in any thread. `start`, `stop` and `report` are for an event loop; what belongs to
     a loop is made anew for another one, and after a fork.
@@ -45,14 +51,23 @@ class Understudy:
         fail_open: bool = False,
         registry: CollectorRegistry | None = None,
         kind: str = "asgi",
+        client: str = OWN,
+        admin: str = "",
+        token: str = "",
     ) -> None:
+        if client not in CLIENTS:
+            raise ValueError(f"client: {client!r} is not one of {', '.join(CLIENTS)}")
+        self._client = client
+        self._admin = check_admin(admin) if admin else ""
+        self._token = token or os.environ.get("UNDERSTUDY_TOKEN", "")
         self.fail_open = fail_open
         self.failure = ""
         """Why everything passes; empty while the middleware works."""
         self.app: App | None = None
         """The application that is asked once more for controls."""
         self._kind = kind
-        self._stage: Stage | None = None
+        self.stage: Stage | None = None
+        """What was started last; only its own event loop may use it."""
         self._past: list[Stage] = []
         self._redaction_key = secrets.token_bytes(32)
         try:
@@ -79,51 +94,48 @@ class Understudy:
 
     # -- an event loop's part ----------------------------------------------------------------------------
 
-    @property
-    def stage(self) -> Stage | None:
-        """What was started last; only its own loop may use it."""
-        return self._stage
-
     async def start(self) -> None:
         """Begin mirroring in this event loop, and wait until rules are in force. Does nothing twice."""
         if self.failure:
             return
-        stage = self._stage
+        stage = self.stage
         if stage is None or stage.loop is not asyncio.get_running_loop():
             if stage is not None:
                 self._past = [past for past in [*self._past, stage] if not past.loop.is_closed()]
-            stage = self._stage = Stage(
+            stage = self.stage = Stage(
                 self.settings,
                 app=lambda: self.app,
                 put_in_force=self._put_in_force,
                 redaction_key=self._redaction_key,
                 kind=self._kind,
+                client=self._client,
+                store=ControlStore(self._admin, self._token) if self._admin else None,
             )
             stage.begin()
         await stage.ready()
 
     async def stop(self) -> None:
         """End what runs in this loop, within ``limits.drain_timeout``. May be called twice."""
-        stage = self._stage
+        stage = self.stage
         if stage is not None and stage.loop is asyncio.get_running_loop():
-            self._stage = None
+            self.stage = None
             await stage.end(self.settings.limits.drain_timeout)
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises `StoreError` when it cannot be read."""
         await self.start()
-        if self._stage is None:
+        if self.stage is None:
             raise StoreError(f"there is no evidence, because the middleware is off: {self.failure}")
-        return await self._stage.report()
+        return await self.stage.report()
 
     def _put_in_force(self, in_force: InForce) -> None:
         self.in_force = in_force
 
     def forked(self) -> None:
         """This process is a new one: nothing of its parent's is used, or closed."""
-        if self._stage is not None:
-            self._past.append(self._stage)
-            self._stage = None
+        if self.stage is not None:
+            self._past.append(self.stage)
+            self.stage = None
 
 
 def _read(config: Config) -> Settings:

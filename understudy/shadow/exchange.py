@@ -256,12 +256,25 @@ class MirroredExchange:
 
 
 def same_fields(mine: Sequence[tuple[bytes, bytes]], theirs: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Whether two field lists agree in order, names and values, volatile values forgiven."""
+    """Whether two field lists agree in names and values, volatile values forgiven.
+
+    Fields of one name in their order; those of different names in any, as servers differ in it and it means
+    nothing (RFC 9110 5.3).
+    """
     if len(mine) != len(theirs):
         return False
     for (name, value), (other, other_value) in zip(mine, theirs, strict=True):
         if name != other and name.lower() != other.lower():
-            return False
+            return by_name(mine) == by_name(theirs)
         if value != other_value and name.lower() not in FORGIVEN:
             return False
     return True
+
+
+def by_name(fields: Sequence[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """The values of each name, lower case; of volatile ones how many there are."""
+    table: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        lower = name.lower()
+        table.setdefault(lower, []).append(b"" if lower in FORGIVEN else value)
+    return table

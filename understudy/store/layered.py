@@ -18,9 +18,10 @@ from understudy.comparators import Ledger
 from understudy.errors import StoreError
 from understudy.store.condition import Condition
 from understudy.store.environment import Environment
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
 from understudy.store.last_good import LastGood
 from understudy.store.layered_access import LayeredAccess
+from understudy.store.layered_exposures import LayeredExposures
 from understudy.store.redis_copy import Damaged, RedisCopy, Ring
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
@@ -35,11 +36,12 @@ a second lost on a Redis that does not answer, a kill is still in force everywhe
 AWAY_SECONDS: Final = 1.0
 """How often SQL is asked while there is no bell at all."""
 
-START_SECONDS: Final = 1.5
-"""How long a start waits for SQL when there are other rules to start from: traffic waits meanwhile."""
+START_SECONDS: Final = 0.5
+"""How long a start waits for either server when there are other rules to start from: traffic waits meanwhile,
+and a whole start shall take less than 2 s. Both are asked again at once by whoever follows the rules."""
 
 
-class LayeredStore(LayeredAccess):
+class LayeredStore(LayeredAccess, LayeredExposures):
     """``{redis: …, sql: …}``. Evidence, samples and history are in SQL alone."""
 
     def __init__(self, sql: SqlStore, copy: RedisCopy, last_good: LastGood | None) -> None:
@@ -93,7 +95,7 @@ class LayeredStore(LayeredAccess):
         found = await asyncio.to_thread(self._last_good.read) if self._last_good is not None else None
         if found is not None and self._known is None:
             self._known, self._origin = found
-        _, trouble = await asyncio.gather(self._read_copy(), self._soon(self._reach_sql()))
+        _, trouble = await asyncio.gather(self._read_copy_soon(), self._soon(self._reach_sql()))
         if trouble and self._known is None:
             await self._reach_sql()
         elif trouble:
@@ -169,10 +171,11 @@ class LayeredStore(LayeredAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules. Stored when SQL has it; a copy that is away hears of it later."""
         await self._truth()
-        after = 0 if self._known is None else self._known.version
+        after = max(after, 0 if self._known is None else self._known.version)
         stored = await self._sql.put_rules(
             document, expected=expected, author=author, reason=reason, at=at, deed=deed, after=after
         )
@@ -189,6 +192,10 @@ class LayeredStore(LayeredAccess):
         """See Store.past."""
         return await (await self.truth()).past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await (await self.truth()).rules_at(at)
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:
@@ -200,6 +207,10 @@ class LayeredStore(LayeredAccess):
         """See Store.evidence."""
         await self._truth()
         return await self._sql.evidence()
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        return await (await self.truth()).evidence_mark()
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
@@ -317,6 +328,15 @@ class LayeredStore(LayeredAccess):
             self._copied = max(self._copied, rules.version)
             await self._take(rules)
         return True
+
+    async def _read_copy_soon(self) -> None:
+        """As `_read_copy`, not for long when there are rules to go on with."""
+        try:
+            async with asyncio.timeout(None if self._known is None else START_SECONDS):
+                await self._read_copy()
+        except TimeoutError:
+            text = f"store {self._copy.name}: did not answer within {START_SECONDS:g} s"
+            self._alarm("redis_away", text)
 
     async def _write_copy(self) -> None:
         """Make what is known the copy, unless it is."""

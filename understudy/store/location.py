@@ -1,7 +1,7 @@
 """Which store a URL names."""
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from understudy.config import (
     DEFAULT_ENVIRONMENT,
@@ -16,6 +16,9 @@ from understudy.errors import StoreError
 from understudy.store.memory import MemoryStore
 from understudy.store.protocol import Store
 from understudy.store.sample import Bounds
+
+if TYPE_CHECKING:
+    from understudy.store.last_good import LastGood
 
 COPY_SECONDS: Final = 1.0
 """A kill switch waits so long for a copy that does not answer; SQL has it by then."""
@@ -62,7 +65,6 @@ def open_store(
 
 
 def _layered(place: Layers, base: Path, bounds: Bounds | None, environment: str) -> Store:
-    from understudy.store.last_good import LastGood
     from understudy.store.layered import LayeredStore
     from understudy.store.redis_copy import RedisCopy
     from understudy.store.redis_link import RedisLink
@@ -75,8 +77,14 @@ def _layered(place: Layers, base: Path, bounds: Bounds | None, environment: str)
         link = RedisLink(redis_place(place.redis), deadline_seconds=COPY_SECONDS)
     except Refused as refused:
         raise StoreError(f"store: redis: {refused.message}; {refused.hint}") from None
-    file = last_good_path(base.absolute() / place.file, environment)
-    return LayeredStore(sql, RedisCopy(link, environment), LastGood(file))
+    return LayeredStore(sql, RedisCopy(link, environment), last_good(place, base, environment))
+
+
+def last_good(place: Layers, base: Path = Path(), environment: str = DEFAULT_ENVIRONMENT) -> "LastGood":
+    """The file where the store of *environment* at *place* keeps the last good rules of this host."""
+    from understudy.store.last_good import LastGood
+
+    return LastGood(last_good_path(base.absolute() / place.file, environment))
 
 
 def last_good_path(path: Path, environment: str) -> Path:

@@ -148,6 +148,8 @@ def _token_text(token: Token) -> str:
     plain = asdict(token)
     if not token.roles:
         del plain["roles"]
+    if not token.flag_set:
+        del plain["flag_set"]
     return json_text(plain)
 
 

@@ -11,9 +11,11 @@ from understudy.comparators import Ledger
 from understudy.config import DEFAULT_ENVIRONMENT, RedisPlace
 from understudy.store.condition import Condition
 from understudy.store.environment import Environment, read_services, services_text
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
+from understudy.store.exposures import MOST_UNITS, Exposures, FlagUsage
 from understudy.store.redis_access import RedisAccess
 from understudy.store.redis_evidence import RedisEvidence
+from understudy.store.redis_exposures import RedisExposures
 from understudy.store.redis_link import RedisLink
 from understudy.store.redis_rules import RedisRules
 from understudy.store.rules import StoredRules
@@ -44,6 +46,7 @@ class RedisStore(RedisAccess):
         self._all[environment] = self
         self._rules = RedisRules(self._link, environment)
         self._evidence = self._make_evidence(environment)
+        self._exposures = RedisExposures(self._link, environment)
 
     async def open(self) -> None:
         """See Store.open."""
@@ -108,10 +111,11 @@ class RedisStore(RedisAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
         return await self._rules.put(
-            document, expected=expected, author=author, reason=reason, at=at, deed=deed
+            document, expected=expected, author=author, reason=reason, at=at, deed=deed, after=after
         )
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
@@ -122,6 +126,10 @@ class RedisStore(RedisAccess):
         """See Store.past."""
         return await self._rules.past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await self._rules.at(at)
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:
@@ -131,6 +139,10 @@ class RedisStore(RedisAccess):
     async def evidence(self) -> Ledger:
         """See Store.evidence."""
         return await self._evidence.counts()
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        return await self._evidence.mark()
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
@@ -143,6 +155,22 @@ class RedisStore(RedisAccess):
     async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
         """See Store.forget_samples."""
         return await self._evidence.forget(unit=unit, deed=deed)
+
+    async def add_exposures(self, exposures: Exposures, *, batch: str) -> bool:
+        """See ExposureStore.add_exposures."""
+        return await self._exposures.add(exposures, batch=batch)
+
+    async def usage(self, *, flag: str | None = None) -> list[FlagUsage]:
+        """See ExposureStore.usage."""
+        return await self._exposures.usage(flag=flag)
+
+    async def forget_exposures(self, *, unit: str, deed: Deed | None = None) -> int:
+        """See ExposureStore.forget_exposures."""
+        return await self._exposures.forget(unit=unit, deed=deed)
+
+    async def expire_exposures(self, *, before: float, most: int = MOST_UNITS) -> None:
+        """See ExposureStore.expire_exposures."""
+        await self._exposures.expire(before=before, most=most)
 
     async def secret(self, name: str) -> bytes:
         """See Store.secret."""

@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from understudy.config import DEFAULT_ENVIRONMENT
 
-REVISION = "0005"
+REVISION = "0006"
 """The migration these tables belong to. Known here so that a current store opens without Alembic."""
 
 VERSION_TABLE = "understudy_schema"
@@ -81,6 +81,37 @@ samples = Table(
     Index("samples_unit", "unit"),
 )
 
+exposures = Table(
+    "exposures",
+    metadata,
+    _environment(),
+    Column("flag", Text, primary_key=True),
+    Column("variant", Text, primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, nullable=False),
+    Column("last_at", Double, nullable=False),
+)
+
+exposed_units = Table(
+    "exposed_units",
+    metadata,
+    _environment(),
+    Column("flag", Text, primary_key=True),
+    Column("variant", Text, primary_key=True),
+    Column("unit", String(16), primary_key=True),
+    Column("at", Double, nullable=False),
+    Index("exposed_units_unit", "environment", "unit"),
+    Index("exposed_units_at", "environment", "at"),
+)
+
+exposure_batches = Table(
+    "exposure_batches",
+    metadata,
+    _environment(),
+    Column("batch", String(128), primary_key=True),
+    Column("at", Double, nullable=False),
+)
+
 secrets = Table(
     "secrets",
     metadata,
@@ -100,6 +131,7 @@ tokens = Table(
     Column("expires_at", Double, nullable=False),
     Column("used_at", Double, nullable=False),
     Column("revoked_at", Double, nullable=False),
+    Column("flag_set", Text, nullable=False, server_default=""),
     Column("roles", Text, nullable=False, server_default=""),
 )
 

@@ -16,7 +16,7 @@ from understudy.errors import ConfigError, Problem
 from understudy.transfer.conditions import Conditions
 from understudy.transfer.growthbook_values import Values, values_of
 from understudy.transfer.imported import Draft, Imported
-from understudy.transfer.rule import Rule, all_of, chain, field, included, is_given, negated, split
+from understudy.transfer.rule import Rule, all_of, chain, field, included, is_given, named, negated, split
 
 UNIT: Final = "id"
 _KNOWN: Final = frozenset(
@@ -73,10 +73,10 @@ def read_growthbook(document: Mapping[str, object], *, environment: str = "", un
     known = groups if isinstance(groups, Mapping) else {}
     read = {key: _Reader(one, features, known, shared).flag() for key, one in features.items()}
     kept = {key: flag for key, flag in read.items() if flag is not None}
-    text = repr(kept)
+    used = named({key: flag.get("targeting") for key, flag in kept.items()})
     return Imported(
         flags=kept,
-        evaluators={name: rule for name, rule in shared.items() if f"'$ref': {name!r}" in text},
+        evaluators={name: rule for name, rule in shared.items() if name in used},
         killed=tuple(key for key in kept if not features[key].is_enabled),
         problems=tuple(problem for one in features.values() for problem in one.place.problems),
         refused=tuple(key for key in read if key not in kept),
@@ -93,7 +93,7 @@ def _features(document: Mapping[str, object], environment: str, unit: str) -> li
     if isinstance(given, list):
         return [_listed(entry, Place(f"features[{n}]"), environment, unit) for n, entry in enumerate(given)]
     if environment:
-        raise _refused("", "this export is of one environment", "leave out --environment")
+        raise _refused("", "this export is of one environment", "leave out --from-environment")
     found = Place().key("features").mapping(given)
     return [
         _feature(str(key), entry, Place().key("features").key(str(key)), unit) for key, entry in found.items()
@@ -132,7 +132,7 @@ def _listed(value: object, place: Place, environment: str, unit: str) -> _Featur
     state = known.get(name)
     if not isinstance(state, Mapping):
         names = ", ".join(map(str, known)) or "none"
-        raise _refused(place.path, "which environment?", f"--environment NAME, one of {names}")
+        raise _refused(place.path, "which environment?", f"--from-environment NAME, one of {names}")
     at = place.key("environments").key(name).key("definition")
     try:
         definition = json.loads(str(state.get("definition", "")))
@@ -222,11 +222,11 @@ class _Reader:
         if parent is None:
             place.key("id").refuse(f"the feature {shown(key)} is not in the export")
             return False
-        named: dict[str, Rule] = {}
-        reader = Conditions(self._groups, named, Draft(key=self._feature.key, unit=""))
+        groups: dict[str, Rule] = {}
+        reader = Conditions(self._groups, groups, Draft(key=self._feature.key, unit=""))
         rule = reader.read(given.get("condition") or {}, place.key("condition"))
         wanted = {"variants": {"yes": True, "no": False}, "targeting": chain([(rule, "yes")], "no")}
-        asked = Evaluator(flags={"wanted": wanted}, evaluators=named)
+        asked = Evaluator(flags={"wanted": wanted}, evaluators=groups)
         possible = [(None, None), *parent.values.variants.items()]
         names = [name for name, value in possible if asked.evaluate("wanted", {"value": value}).value is True]
         return {"in": [{"flag": parent.key}, names]} if names else False

@@ -1,6 +1,6 @@
 """JSONLogic as it is written down: conditions, chains of them, and shares of a number line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -55,6 +55,21 @@ def field(name: str, place: Place, *, unit: str, is_path: bool = False) -> Rule:
     elif "." in name and not is_path:
         place.refuse(f"the attribute {name!r} has a dot, which leads into an object here", "rename it")
     return {"var": UNIT if name == unit else name}
+
+
+def named(rules: object) -> set[str]:
+    """The shared rules that *rules* name by ``$ref``."""
+    found: set[str] = set()
+    todo = [rules]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Mapping):
+            if isinstance(node.get("$ref"), str):
+                found.add(node["$ref"])
+            todo += node.values()
+        elif isinstance(node, list):
+            todo += node
+    return found
 
 
 def is_given(value: Rule) -> Rule:

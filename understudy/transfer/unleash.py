@@ -13,7 +13,7 @@ from understudy.config.names import check_name
 from understudy.config.place import Place, shown
 from understudy.errors import Problem
 from understudy.transfer.imported import Draft, Imported
-from understudy.transfer.rule import Rule, all_of, any_of, chain, field, split
+from understudy.transfer.rule import Rule, all_of, any_of, chain, field, named, split
 from understudy.transfer.unleash_export import Entry, Export, Feature, read_export
 from understudy.transfer.unleash_strategies import CHANCE, Segments, read_strategy, unit_of
 
@@ -34,9 +34,10 @@ def read_unleash(document: Mapping[str, object], *, environment: str = "", unit:
     drafts = {key: Draft(key=key, unit=unit) for key in export.features}
     read = {one.key: _flag(one, export, segments, drafts[one.key]) for one in features}
     kept = {key: flag for key, flag in read.items() if flag is not None}
+    used = named({key: flag.get("targeting") for key, flag in kept.items()})
     return Imported(
         flags=kept,
-        evaluators=_used(segments.rules, kept),
+        evaluators={name: rule for name, rule in segments.rules.items() if name in used},
         killed=tuple(one.key for one in features if one.key in kept and _is_off(one)),
         problems=tuple(problem for one in features for problem in one.place.problems),
         refused=tuple(key for key in read if key not in kept),
@@ -47,12 +48,6 @@ def read_unleash(document: Mapping[str, object], *, environment: str = "", unit:
 
 def _is_off(feature: Feature) -> bool:
     return not feature.is_enabled and not feature.is_archived
-
-
-def _used(rules: Mapping[str, Rule], flags: Mapping[str, Any]) -> dict[str, Rule]:
-    """The shared rules that one of *flags* names."""
-    text = repr(flags)
-    return {name: rule for name, rule in rules.items() if f"'$ref': {name!r}" in text}
 
 
 def _flag(feature: Feature, export: Export, segments: Segments, draft: Draft) -> dict[str, Any] | None:

@@ -72,7 +72,7 @@ def _environment(document: Mapping[str, object], wanted: str) -> str:
         hint = f"there are {known}" if named else "this export is of one environment, without its name"
         raise _refused(f"there is no environment {wanted!r} in it", hint)
     if not wanted and len(named) > 1:
-        raise _refused("which environment?", f"--environment NAME, one of {known}")
+        raise _refused("which environment?", f"--from-environment NAME, one of {known}")
     return wanted or known
 
 

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from understudy.access import Caller, Role
 from understudy.admin import Change, Readiness, Reload, Succession
 from understudy.config import Rules
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
@@ -22,6 +23,13 @@ REPORT: dict[str, Any] = {
     "mirror": {"eligible": 3, "sent": 3, "skipped": {}, "dropped": {}, "answered": 3, "failed": {}},
     "endpoints": [],
 }
+
+ANN = Caller(name="ann", role=Role.VIEWER, origin="127.0.0.1")
+
+
+async def stays(_caller: Caller) -> None:
+    """A credential that ends never."""
+    await asyncio.Event().wait()
 
 
 def stored(version: int, document: Any, author: str = "seed", reason: str = "") -> StoredRules:
@@ -65,6 +73,10 @@ class FakeControl:
     async def past(self, version: int) -> StoredRules | None:
         await self._answer()
         return next((stored for stored in self.versions if stored.version == version), None)
+
+    async def rules_at(self, at: float) -> StoredRules | None:
+        await self._answer()
+        return next((stored for stored in self.versions[::-1] if stored.at <= at), None)
 
     async def check_rules(self, document: Any) -> Rules:
         await self._answer()

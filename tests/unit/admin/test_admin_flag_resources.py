@@ -9,7 +9,9 @@ from admin_book import BANNER, DOCUMENT, SHOP, BookControl, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from understudy.admin import create_admin
 from understudy.admin.flag_edits import weigh_flag
+from understudy.admin.flag_route import ACTIONS, ActionRoute
 from understudy.admin.merge_patch import MERGE_PATCH, merge
 from understudy.decide import Evaluator
 
@@ -230,7 +232,22 @@ async def test_a_flag_that_is_named_stays(key: str, place: str) -> None:
         assert book.book.version == 1
 
 
-@pytest.mark.parametrize("action", ["kill", "revive", "weights", "restore", "history"])
+def test_every_action_below_a_flag_is_known_as_one() -> None:
+    """So that none is taken for a part of the key."""
+    found = {route.path for route in create_admin(BookControl()).routes if isinstance(route, ActionRoute)}
+    assert found == {f"/api/v1/flags/{{key:path}}/{action}" for action in ACTIONS}
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+async def test_an_action_with_another_method_is_405(api: httpx.AsyncClient, action: str) -> None:
+    """It is not taken for a flag whose key ends so."""
+    method = "POST" if action == "history" else "PUT"
+    assert (await api.request(method, f"{FLAGS}/shop/{action}", json=NEW)).status_code == 405
+    made = await api.put(f"{FLAGS}/{action}", json=NEW)
+    assert made.status_code == 201
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
 async def test_a_key_may_end_like_an_action(action: str) -> None:
     """Only a slash that is written as one sets the action apart; a key's own is sent as %2F."""
     async with serving(BookControl()) as api:

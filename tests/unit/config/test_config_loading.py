@@ -110,7 +110,7 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         [
             (
                 "wat: unknown key (known: $evaluators, access_log, admin, compare, endpoints, "
-                "environment, flags, forwarded, kill_file, killed, limits, listen, …)"
+                "environment, exposures, flags, forwarded, kill_file, killed, limits, …)"
             )
         ],
     ),

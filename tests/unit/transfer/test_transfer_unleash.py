@@ -12,6 +12,7 @@ from unleash_engine import is_enabled, our_context, ours, unleash
 from understudy.decide import check_rules
 from understudy.errors import ConfigError
 from understudy.transfer import read_unleash
+from understudy.transfer.unleash_strategies import NOBODY
 
 WORDS = ["a", "ab", "abc", "DE", "12", "12.5", "-3", "0", "true", "x@example.com"]
 VERSIONS = ["1.2.3", "1.2.4", "2.0.0", "1.2.3-rc.1", "0.9.10"]
@@ -176,6 +177,15 @@ def test_a_percentage_keeps_its_share_and_is_said_to_move_units(stickiness: str)
     found = sum(bool(evaluator.evaluate("f", our_context(context)).value) for context in contexts)
     assert abs(theirs - 1200) < 120
     assert abs(found - 1200) < 120
+
+
+def test_who_has_no_unit_is_left_out_and_that_is_told() -> None:
+    """Unleash draws anew at each request; here nobody is in by chance."""
+    strategy = _strategy("flexibleRollout", rollout="99", stickiness="default", groupId="g")
+    imported = _only(_feature(strategy))
+    assert ours(imported).evaluate("f", {}).value is False
+    assert ours(imported).evaluate("f", {"sessionId": "s1"}).value is True
+    assert [note.message for note in imported.notes] == [NOBODY]
 
 
 def test_variants_keep_their_shares_payloads_and_overrides() -> None:

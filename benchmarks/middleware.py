@@ -1,0 +1,130 @@
+"""What the middleware costs an application: CPU per request under uvicorn, beside the bare application.
+
+Every round measures all four in another order, and each is compared with the bare one of its own round, so
+that what the machine does meanwhile falls on all. Prints one line of JSON for each and a table.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from goals import Goal
+from processes import BenchError, Cores, Process, Processes, cpu_seconds, free_ports, listens
+from rich.console import Console
+from stage import all_cores
+from traffic import Load, ask
+from upstreams import BODIES, nginx_config
+from wrk import send
+
+HERE = Path(__file__).parent
+AT_MOST_US = {"plain": 2.0, "decided": 12.0, "mirrored": 60.0}
+"""CPU per request beyond the bare application; a route without a flag is a look-up in a dictionary."""
+
+CONNECTIONS = 16
+WHAT = {
+    "plain": "a route without a flag",
+    "decided": "only decided, by a rule that hashes a cookie",
+    "mirrored": "mirrored, and equal",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """One of the four, listening."""
+
+    name: str
+    port: int
+    process: Process
+
+
+def start(name: str, processes: Processes, *, shadow: int, python: str, body: Path, core: Cores) -> Mode:
+    """The application behind uvicorn."""
+    (port,) = free_ports(1)
+    environ = {**os.environ, "MODE": name, "SHADOW": str(shadow), "BODY": str(body)}
+    command = [python, "-m", "uvicorn", "middleware_app:app", "--app-dir", str(HERE), "--no-access-log"]
+    process = processes.start(name, [*command, "--port", str(port)], cores=core, environ=environ)
+    process.wait_until(lambda: listens(port))
+    return Mode(name=name, port=port, process=process)
+
+
+def start_shadow(processes: Processes, core: Cores) -> int:
+    """The port of an NGINX that gives the application's answer, and no field more."""
+    (port,) = free_ports(1)
+    answer = f"default_type application/json; return 200 '{BODIES['/'].decode()}';"
+    server = f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ {answer} }} }}"
+    config = processes.folder / "shadow.conf"
+    config.write_text(nginx_config(processes.folder, "shadow", server))
+    process = processes.start("shadow", ["nginx", "-e", "stderr", "-c", str(config)], cores=core)
+    process.wait_until(lambda: listens(port))
+    return port
+
+
+def measure(
+    processes: Processes, *, rounds: int, seconds: int, python: str, cores: Cores
+) -> dict[str, list[float]]:
+    """CPU per request in µs of each mode, one figure for each round. Raises `BenchError`."""
+    shadow = start_shadow(processes, cores[1:2])
+    body = processes.folder / "body"
+    body.write_bytes(BODIES["/"])
+    modes = [
+        start(name, processes, shadow=shadow, python=python, body=body, core=cores[:1])
+        for name in ("bare", *AT_MOST_US)
+    ]
+    for mode in modes:
+        ask(mode.port, Load(), times=200)
+    found: dict[str, list[float]] = {mode.name: [] for mode in modes}
+    for _ in range(rounds):
+        for mode in random.sample(modes, len(modes)):
+            found[mode.name].append(one(mode, processes, seconds=seconds, cores=cores[1:2]))
+    return found
+
+
+def one(mode: Mode, processes: Processes, *, seconds: int, cores: Cores) -> float:
+    """CPU per request in µs, while one client asks as fast as it is answered. Raises `BenchError`."""
+    pids = {mode.process.popen.pid}
+    before = cpu_seconds(pids)
+    answers = send(processes, mode.port, Load(), seconds=seconds, connections=CONNECTIONS, cores=cores)
+    if answers.errors or answers.timeouts:
+        raise BenchError(f"{mode.name}: {answers.errors} errors, {answers.timeouts} timeouts")
+    return (cpu_seconds(pids) - before) / answers.requests * 1e6
+
+
+def main() -> int:
+    """Raises:
+    BenchError: something that is needed failed.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--python", default=sys.executable, help="whose understudy is measured")
+    chosen = parser.parse_args()
+    console = Console()
+    cores = all_cores()
+    with tempfile.TemporaryDirectory() as folder:
+        processes = Processes(folder=Path(folder))
+        try:
+            found = measure(
+                processes, rounds=chosen.rounds, seconds=chosen.seconds, python=chosen.python, cores=cores
+            )
+        finally:
+            processes.stop()
+    bare = statistics.median(found["bare"])
+    print(json.dumps({"bare_us": round(bare, 1)}))
+    goals = []
+    for mode, at_most in AT_MOST_US.items():
+        extra = [one - other for one, other in zip(found[mode], found["bare"], strict=True)]
+        goals.append(Goal(what=WHAT[mode], value=statistics.median(extra), at_most=at_most, unit=" µs"))
+        print(json.dumps({"mode": mode, "extra_us": [round(value, 1) for value in extra]}))
+    for goal in goals:
+        console.print(f"{goal.what}: {goal.value:.1f} µs, at most {goal.at_most:g}: {goal.verdict}")
+    return 1 if any(goal.verdict == "missed" for goal in goals) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

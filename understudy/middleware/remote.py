@@ -1,0 +1,184 @@
+"""The admin API of a control process as a store: its rules are followed, evidence is sent to it."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from understudy.config.address import is_loopback
+from understudy.errors import ConfigError, Problem, StoreError
+from understudy.store import Key, MemoryStore, Sample, StoredRules
+from understudy.store.rules import stored_rules
+
+CONNECT_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 10.0
+EVERY_SECONDS: Final = 1.0
+"""How often it is asked for newer rules; with an ETag that costs both sides next to nothing."""
+
+REFUSED: Final = frozenset({400, 413, 415, 422})
+"""It will never take this batch."""
+
+
+class ControlStore(MemoryStore):
+    """What a middleware needs of a store, at *url*; what it has sent is kept in memory for its own report."""
+
+    def __init__(self, url: str, token: str) -> None:
+        super().__init__()
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http: httpx.AsyncClient | None = None
+        self._known: StoredRules | None = None
+
+    async def open(self) -> None:
+        """See Store.open."""
+        await super().open()
+        if self._http is None:
+            # No environment proxies: the token goes to nobody else.
+            self._http = httpx.AsyncClient(
+                base_url=self._url,
+                headers=self._headers,
+                timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+                trust_env=False,
+            )
+        await self.rules()
+
+    async def close(self) -> None:
+        """See Store.close."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+        await super().close()
+
+    async def rules(self) -> StoredRules:
+        """See Store.rules."""
+        known = self._known
+        headers = {} if known is None else {"If-None-Match": f'"{known.version}"'}
+        answer = await self._ask("GET", "/api/v1/rules", headers=headers)
+        if answer.status_code == 304 and known is not None:
+            return known
+        self._check(answer)
+        try:
+            version = int(answer.headers["etag"].removeprefix("W/").strip('"'))
+        except (KeyError, ValueError):
+            raise StoreError(
+                f"{self._url} is no admin API of Understudy: its rules have no version"
+            ) from None
+        self._known = stored_rules(
+            version=version, text=answer.text, author="control process", reason="", at=time.time()
+        )
+        return self._known
+
+    async def version(self) -> int:
+        """See Store.version."""
+        return (await self.rules()).version
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        """See Store.newer."""
+        until = time.monotonic() + seconds
+        while True:
+            found = await self.rules()
+            if found.version > than:
+                return found
+            if time.monotonic() >= until:
+                return None
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def put_rules(self, *_given: Any, **_named: Any) -> StoredRules:
+        """Rules are changed where they are kept. Raises StoreError."""
+        raise StoreError(f"rules are changed at {self._url}, not by an application that follows them")
+
+    async def add_evidence(
+        self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
+    ) -> bool:
+        """See Store.add_evidence."""
+        batch = {
+            "source": source,
+            "sequence": sequence,
+            "counts": [[*key, n] for key, n in counts.items() if n],
+            "samples": [_plain(sample) for sample in samples],
+        }
+        body = orjson.dumps(batch, option=orjson.OPT_NON_STR_KEYS)
+        headers = {"Content-Type": "application/json"}
+        answer = await self._ask("POST", "/api/v1/evidence", content=body, headers=headers)
+        if answer.status_code in REFUSED:
+            raise ValueError(self._said(answer))
+        self._check(answer)
+        await super().add_evidence(source=source, sequence=sequence, counts=counts, samples=samples)
+        return bool(answer.json().get("added"))
+
+    async def secret(self, name: str) -> bytes:
+        """See Store.secret: the one that units are named with is the control process's."""
+        answer = await self._ask("GET", "/api/v1/evidence")
+        self._check(answer)
+        try:
+            return bytes.fromhex(answer.json()["units"])
+        except (KeyError, ValueError, TypeError):
+            raise StoreError(f"{self._url} is no admin API of Understudy: it names no {name}") from None
+
+    async def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        if self._http is None:
+            raise StoreError(f"store {self._url}: is not open")
+        try:
+            return await self._http.request(method, path, **request)
+        except (httpx.HTTPError, OSError) as error:
+            why = str(error) or type(error).__name__
+            raise StoreError(f"no answer from {self._url}: {why} (is `understudy serve` running?)") from None
+
+    def _check(self, answer: httpx.Response) -> None:
+        if answer.status_code != 200:
+            raise StoreError(self._said(answer))
+
+    def _said(self, answer: httpx.Response) -> str:
+        """What is wrong, in its words, and the mend."""
+        try:
+            detail = str(answer.json()["detail"])
+        except (KeyError, ValueError, TypeError):
+            detail = "that is no answer of an admin API"
+        needs_token = answer.status_code in (401, 403)
+        mend = " (give a token that may operate: `understudy token create`)" if needs_token else ""
+        return f"{self._url} answered {answer.status_code}: {detail}{mend}"
+
+
+def check_admin(url: str) -> str:
+    """*url* without a slash at its end. Raises ConfigError when no token may be sent there, or to nowhere."""
+    parts = urlsplit(url.rstrip("/"))
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+        problem = Problem(
+            path="admin", message=f"{url!r} is no admin API", hint="for example http://127.0.0.1:9090"
+        )
+        raise ConfigError((problem,))
+    if parts.scheme == "http" and not _is_here(parts.hostname):
+        hint = "reach it through https:// or a tunnel to this machine"
+        problem = Problem(
+            path="admin", message=f"{url}: a token would travel over a network in the clear", hint=hint
+        )
+        raise ConfigError((problem,))
+    return url.rstrip("/")
+
+
+def _is_here(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return is_loopback(f"{host}:80")
+    except ValueError:
+        return False
+
+
+def _plain(sample: Sample) -> dict[str, Any]:
+    return {
+        "service": sample.service,
+        "endpoint": sample.endpoint,
+        "path": sample.path,
+        "kind": sample.kind,
+        "name": sample.name,
+        "unit": sample.unit,
+        "priority": sample.priority,
+        "at": sample.at,
+        "body": sample.body,
+        "whole": sample.whole,
+    }
