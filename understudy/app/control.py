@@ -198,8 +198,8 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
-                tasks.create_task(self._keep_exposures()),
                 tasks.create_task(self._watch_audit()),
+                tasks.create_task(self._keep_exposures()),
                 tasks.create_task(self._killed.run(ready=self._is_loaded)),
                 tasks.create_task(self._keep_services()),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
@@ -268,13 +268,13 @@ class Control:
         await self._is_loaded.wait()
         await self._keyring.run()
 
-    async def _keep_exposures(self) -> None:
-        await self._is_loaded.wait()
-        await self._exposed.run()
-
     async def _watch_audit(self) -> None:
         await self._is_loaded.wait()
         await self._audit.run()
+
+    async def _keep_exposures(self) -> None:
+        await self._is_loaded.wait()
+        await self._exposed.run()
 
     async def _keep_services(self) -> None:
         """Tell other environments which services are known here, now and whenever they change."""
