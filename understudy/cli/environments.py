@@ -1,4 +1,4 @@
-"""`understudy environments` and `understudy flags promote`: the environments of one store."""
+"""`understudy environments` and `understudy flag promote`: the environments of one store."""
 
 import json
 import time
