@@ -189,6 +189,7 @@ class Client(BaseClient):
         if self.ready():
             self._ready.set()
         self._begun = threading.Event()
+        self._life.is_begun = True
         self._thread = threading.Thread(target=self._run, name="understudy-client", daemon=True)
         self._thread.start()
         self._begun.wait(_CLOSE_SECONDS)

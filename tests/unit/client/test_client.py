@@ -395,7 +395,8 @@ def test_what_could_never_work_is_refused_at_once(options: dict[str, Any], where
 
 def test_importing_the_package_costs_nothing() -> None:
     """No HTTP library is loaded before somebody asks for a client."""
-    code = "import sys, understudy; print('httpx' in sys.modules, understudy.Client.__name__, 'httpx' in sys.modules)"
+    asked = "'httpx' in sys.modules"
+    code = f"import sys, understudy; print({asked}, understudy.Client.__name__, {asked})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
