@@ -27,13 +27,13 @@ _MARGIN_SECONDS = 0.5
 class Client(BaseClient):
     """Flags of the control process at *url*, for any number of threads; begins at once.
 
-    *token* is an API token of a viewer, or a function that gives the one to show now. *mode*: ``local``
-    evaluates in this process by the very rules of the server; ``remote`` asks it (OFREP), for who may not
-    hold them, and a question waits up to *timeout* seconds for an answer that is not known yet. *flag_set*
-    limits it to one (``metadata.flagSetId``). *cache* is a file for the last good definition, to start from
-    when the server is away. *timeout*: for each answer of the server; *poll*: how often it is asked besides
-    the stream of changes, both in seconds. *exposures*: send which unit met which variant to the server, in
-    batches. *verify*: certificates, as httpx has it.
+    *token* is an API token of a viewer (an evaluator, in remote mode), or a function that gives the one to
+    show now. *mode*: ``local`` evaluates in this process by the very rules of the server; ``remote`` asks it
+    (OFREP), for who may not hold them, and a question waits up to *timeout* seconds for an answer that is not
+    known yet. *flag_set* limits it to one (``metadata.flagSetId``). *cache* is a file for the last good
+    definition, to start from when the server is away. *timeout*: for each answer of the server; *poll*: how
+    often it is asked besides the stream of changes, both in seconds. *exposures*: send which unit met which
+    variant to the server, in batches. *verify*: certificates, as httpx has it.
 
     Questions for flags never raise but TypeError, for arguments of wrong types: whatever else goes wrong,
     they give the caller's default. After a fork the child stays in touch by itself.
@@ -189,6 +189,7 @@ class Client(BaseClient):
         if self.ready():
             self._ready.set()
         self._begun = threading.Event()
+        self._life.is_begun = True
         self._thread = threading.Thread(target=self._run, name="understudy-client", daemon=True)
         self._thread.start()
         self._begun.wait(_CLOSE_SECONDS)

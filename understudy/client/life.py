@@ -36,6 +36,9 @@ class Life:
         self.holding: Holding | None = None
         self.remote: Remote | None = None
         self._wire: Wire | None = None
+        self._wired = asyncio.Event()
+        self.is_begun = False
+        """Whether `run` runs, or is about to."""
         self.exposing = Exposing()
         if options.mode == "remote":
             self.remote = Remote(fresh_seconds=options.pace.poll_seconds, changed=self.hooks.changed)
@@ -62,15 +65,18 @@ class Life:
         )
         async with wire:
             self._wire = wire
+            self._wired.set()
             try:
                 await self._live(wire, stop)
             finally:
-                self._wire = None
+                self._wire, self.is_begun = None, False
 
     def renew(self) -> None:
         """Go on in a forked process: what is known stays, what was under way is the parent's."""
-        self._wire = None
+        self._wire, self._wired = None, asyncio.Event()
         self.exposing.renew()
+        if self.remote is not None:
+            self.remote.renew()
         self.feed = self._feed()
 
     def evaluate(self, flag: str, context: dict[str, Any]) -> Evaluation:
@@ -84,11 +90,11 @@ class Life:
         """What the server answers, or answered last. Within the time for an answer; never raises."""
         if self.remote is None:
             return missing("GENERAL", "the client evaluates by itself")
-        return await self.remote.evaluate(self._wire, flag, context)
+        return await self.remote.evaluate(await self._asking(), flag, context)
 
     async def evaluate_all_remotely(self, context: bytes) -> Mapping[str, Evaluation]:
         """As above, for all flags."""
-        return {} if self.remote is None else await self.remote.evaluate_all(self._wire, context)
+        return {} if self.remote is None else await self.remote.evaluate_all(await self._asking(), context)
 
     def status(self) -> Status:
         """How things stand."""
@@ -108,6 +114,16 @@ class Life:
             exposures_sent=self.exposing.sent,
             exposures_dropped=self.exposing.dropped,
         )
+
+    async def _asking(self) -> Wire | None:
+        """The connection, also when it is only just being made; None when there is none."""
+        if self._wire is None and self.is_begun:
+            try:
+                async with asyncio.timeout(self.options.timeout_seconds):
+                    await self._wired.wait()
+            except TimeoutError:
+                pass  # answered as without a connection
+        return self._wire
 
     async def _live(self, wire: Wire, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:

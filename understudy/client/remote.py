@@ -68,6 +68,10 @@ class Remote:
         self._fresh_seconds = fresh_seconds
         self._changed = changed
         self._turn = 0
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, in a forked process: a lock may be held there by a thread that is not."""
         self._rest_until = 0.0
         self._one: _Answers[Evaluation] = _Answers(MOST_ANSWERS)
         self._all: _Answers[Mapping[str, Evaluation]] = _Answers(MOST_BULKS)
