@@ -100,7 +100,7 @@ class AccessEndpoints:
         body = await read_body(request, most_bytes=MOST_REASON_BYTES)
         given = await parse_body(request, body, kinds=(JSON,))
         name, role, roles, days, reason = read_wanted(given)
-        flag_set = read_flag_set(given, role, roles)
+        flag_set = read_wanted_set(given, role, roles)
         token, text = await within(
             self._keyring.create(
                 name=name,
@@ -182,7 +182,7 @@ def read_wanted(given: object) -> tuple[str, Role | None, dict[str, Role], int, 
     )
 
 
-def read_flag_set(given: object, role: Role | None, roles: Mapping[str, Role]) -> str:
+def read_wanted_set(given: object, role: Role | None, roles: Mapping[str, Role]) -> str:
     """The flag set that a new token is held to; empty: none. Raises: Refusal 422."""
     flag_set = given.get("flag_set", "") if isinstance(given, Mapping) else ""
     if flag_set == "":

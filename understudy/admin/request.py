@@ -94,6 +94,16 @@ def check_reason(reason: object) -> str:
     return reason
 
 
+def read_reason(request: Request) -> str:
+    """Why something is changed: the query parameter ``reason``, else the field X-Reason, in UTF-8."""
+    given = request.query_params.get("reason") or request.headers.get("x-reason", "")
+    try:
+        given = given.encode("latin-1").decode() if "reason" not in request.query_params else given
+    except UnicodeError:
+        pass
+    return check_reason(given)
+
+
 def json_answer(value: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """*value* as a JSON answer."""
     return Response(json_bytes(value), status_code=status_code, media_type=JSON, headers=headers)

@@ -11,15 +11,7 @@ from understudy.admin.entity_tags import ANY, etag, matching
 from understudy.admin.payload import JSON, MOST_RULES_BYTES, YAML, json_bytes, parse_body, read_body
 from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import (
-    author,
-    check_reason,
-    json_answer,
-    moment,
-    origin,
-    whole_number,
-    within,
-)
+from understudy.admin.request import author, json_answer, moment, origin, read_reason, whole_number, within
 from understudy.admin.rules_plane import RulesPlane
 from understudy.errors import VersionConflict
 from understudy.store import StoredRules
@@ -69,7 +61,7 @@ class RulesEndpoints:
         dry = read_dry_run(request)
         is_named = dry is None or "if-match" in request.headers
         expected = await expected_version(request, self._control) if is_named else None
-        reason = check_reason(request.query_params.get("reason", ""))
+        reason = read_reason(request)
         body = await read_body(request, most_bytes=MOST_RULES_BYTES)
         document = await parse_body(request, body, kinds=(JSON, YAML))
         if dry is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from understudy.access import Caller, Role, Token
-from understudy.admin.access import read_flag_set, read_wanted
+from understudy.admin.access import read_wanted, read_wanted_set
 from understudy.admin.keyring import Keyring
 from understudy.store import Store
 
@@ -22,7 +22,7 @@ async def make_token(
     who does it, for the audit. Raises: Refusal, StoreError.
     """
     name, role, roles, days, reason = read_wanted(wanted)
-    flag_set = read_flag_set(wanted, role, roles)
+    flag_set = read_wanted_set(wanted, role, roles)
     by = Caller(name=f"{user} (in the store)", role=Role.ADMIN, origin="store")
     await store.open()
     try:
@@ -30,7 +30,13 @@ async def make_token(
         await keyring.refresh()
         ends_at = clock() + days * 86_400.0 if days else 0.0
         return await keyring.create(
-            name=name, role=role, roles=roles, flag_set=flag_set, expires_at=ends_at, by=by, reason=reason
+            name=name,
+            role=role,
+            roles=roles,
+            flag_set=flag_set,
+            expires_at=ends_at,
+            by=by,
+            reason=reason,
         )
     finally:
         await store.close()

@@ -17,7 +17,7 @@ from understudy.admin.payload import JSON, MOST_RULES_BYTES, parse_body, read_bo
 from understudy.admin.preview import preview
 from understudy.admin.references import Document, part
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, check_reason, json_answer, origin, within
+from understudy.admin.request import author, json_answer, origin, read_reason, within
 from understudy.admin.rules import about
 from understudy.errors import VersionConflict
 from understudy.store import StoredRules
@@ -111,16 +111,6 @@ def read_terms(request: Request, reason: str = "") -> Terms:
         reason=reason or read_reason(request),
         dry=read_dry_run(request),
     )
-
-
-def read_reason(request: Request) -> str:
-    """Why something is changed: the query parameter ``reason``, else the field X-Reason, in UTF-8."""
-    given = request.query_params.get("reason") or request.headers.get("x-reason", "")
-    try:
-        given = given.encode("latin-1").decode() if "reason" not in request.query_params else given
-    except UnicodeError:
-        pass
-    return check_reason(given)
 
 
 def _check_terms(terms: Terms, edits: Sequence[Edit], stored: StoredRules) -> None:

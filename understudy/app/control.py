@@ -10,13 +10,14 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.access import Deed
+from understudy.access import Deed, Entry
 from understudy.admin import (
     AuditWatch,
     Change,
@@ -102,9 +103,7 @@ class Control:
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
-        self._killed = Killed(
-            KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._store.record
-        )
+        self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
         self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
@@ -199,8 +198,8 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
-                tasks.create_task(self._keep_exposures()),
                 tasks.create_task(self._watch_audit()),
+                tasks.create_task(self._keep_exposures()),
                 tasks.create_task(self._killed.run(ready=self._is_loaded)),
                 tasks.create_task(self._keep_services()),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
@@ -231,6 +230,10 @@ class Control:
         asyncio.get_running_loop().remove_reader(self._runtime.lifeline)
         self._is_orphan = True
         self._stop.set()
+
+    async def _record(self, deed: Deed) -> Entry:
+        """Tell the audit of something that was done in this environment and changes nothing in the store."""
+        return await self._store.record(replace(deed, environment=self._store.environment))
 
     # -- the store -----------------------------------------------------------------------------------
 
@@ -265,13 +268,13 @@ class Control:
         await self._is_loaded.wait()
         await self._keyring.run()
 
-    async def _keep_exposures(self) -> None:
-        await self._is_loaded.wait()
-        await self._exposed.run()
-
     async def _watch_audit(self) -> None:
         await self._is_loaded.wait()
         await self._audit.run()
+
+    async def _keep_exposures(self) -> None:
+        await self._is_loaded.wait()
+        await self._exposed.run()
 
     async def _keep_services(self) -> None:
         """Tell other environments which services are known here, now and whenever they change."""

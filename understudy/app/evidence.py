@@ -1,5 +1,6 @@
 """The evidence of all hosts that share a store, as this one knows it: its own at once, others' soon after."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -18,7 +19,7 @@ class SharedEvidence:
 
     Each of this process's batches is in it once, whether the store told us so or we read it there. What
     others add or clear is seen by `look`, which asks for one small row unless there is something to read.
-    `add` and `look` are called one after the other, by one task; `clear` by any, at any time.
+    `add` and `look` wait for each other, as what is read may hold what is being added; `clear` does not.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.time) -> None:
@@ -26,6 +27,7 @@ class SharedEvidence:
         self.as_of = 0.0
         self._store = store
         self._clock = clock
+        self._turn = asyncio.Lock()
         self._mark: Mark | None = None
         self._clears = 0
 
@@ -36,6 +38,10 @@ class SharedEvidence:
 
     async def look(self) -> bool:
         """Read what is not known yet; whether there was any. Raises StoreError."""
+        async with self._turn:
+            return await self._look()
+
+    async def _look(self) -> bool:
         mark = await self._store.evidence_mark()
         is_news = mark != self._mark and await self._read(mark)
         self.as_of = self._clock()
@@ -58,6 +64,12 @@ class SharedEvidence:
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:
         """Store a batch; False when it had been stored before. Raises StoreError, ValueError."""
+        async with self._turn:
+            return await self._add(source, sequence, counts, samples)
+
+    async def _add(
+        self, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
+    ) -> bool:
         clears, mark = self._clears, self._mark
         # Whatever comes of it: if it is stored and nobody tells us, the next look has to read it.
         self._mark = None

@@ -135,11 +135,8 @@ class Intake:
         Raises `StoreError`, and ValueError for what can never be added.
         """
         with self._trouble.watched(is_write=True):
-            is_added = await self._store.add_evidence(
-                source=source, sequence=sequence, counts=counts, samples=samples
-            )
+            is_added = await self.shared.add(source=source, sequence=sequence, counts=counts, samples=samples)
         if is_added:
-            self.evidence.add(counts)
             self._acknowledge(source, sequence)
         return is_added
 

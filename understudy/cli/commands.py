@@ -273,13 +273,13 @@ def get_rules(
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     form: Annotated[DocumentFormat, typer.Option("--format", help="How to print it.")] = DocumentFormat.YAML,
-    environment: InEnvironment = "",
     at: Annotated[
         str,
         typer.Option(
             "--at", metavar="TIME", help="As it was then: 2026-11-26T04:00:00Z.", show_default=False
         ),
     ] = "",
+    environment: InEnvironment = "",
 ) -> None:
     """Print the rules document with its version, ready to be changed and put back."""
     from urllib.parse import urlencode

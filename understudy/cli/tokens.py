@@ -69,10 +69,10 @@ def create_token(
     """Make a token and print it. It is shown this once: the store keeps only its hash."""
     from understudy.cli.screen import print_json
 
+    was_open = not token
     held = {"flag_set": flag_set} if flag_set else {}
     rights = _rights(role, environments or [])
     wanted = {**held, "name": name, **rights, "expires_in_days": days, "reason": reason}
-    was_open = not token
     if store:
         from understudy.cli.stored_token import made_in_store
 

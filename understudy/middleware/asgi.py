@@ -4,7 +4,7 @@ import asyncio
 import logging
 from bisect import bisect_left
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -15,16 +15,13 @@ from understudy.histogram import SECONDS
 from understudy.middleware.dark import Dark
 from understudy.middleware.decision import Decision
 from understudy.middleware.forward import Forward
-from understudy.middleware.inner import UNSEEN, App, Message, Receive, Send
+from understudy.middleware.inner import KEY, UNSEEN, App, Message, Receive, Send, again, put
 from understudy.middleware.request import AsgiRequest, Scope
 from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import Config, Understudy
 from understudy.proxy.heads import UNSIZED, Refused
 
 log = logging.getLogger("understudy.middleware")
-
-KEY: Final = "understudy"
-"""Where the decision stands in a scope, and in its state."""
 
 
 class UnderstudyMiddleware:
@@ -87,18 +84,18 @@ class UnderstudyMiddleware:
         """Put the decision in *scope*; what it means, None when the application shall simply answer."""
         request = AsgiRequest(scope)
         if stage is None:
-            _put(scope, Decision(self.understudy.in_force, request, None))
+            put(scope, Decision(self.understudy.in_force, request, None))
             return None
         in_force = stage.in_force
         place = scope.get("raw_path") or scope["path"]
         if place in in_force.plain:
-            _put(scope, Decision(in_force, request, in_force.plain[place]))
+            put(scope, Decision(in_force, request, in_force.plain[place]))
             return None
         try:
             if self.understudy.hop.believes:
                 self.understudy.hop.find_client(request, scope)
             found = in_force.compiled.decide(request)
-            _put(scope, Decision(in_force, request, found))
+            put(scope, Decision(in_force, request, found))
             if found is None or (found.serve == APP and not found.flag):
                 in_force.remember(place, found)
                 return None
@@ -107,7 +104,7 @@ class UnderstudyMiddleware:
             stage.metrics.errors["internal"] += 1
             log.exception("a request could not be decided, and passes")
             if KEY not in scope:
-                _put(scope, Decision(in_force, request, None))
+                put(scope, Decision(in_force, request, None))
             return None
 
     async def _begin(self) -> Stage | None:
@@ -150,7 +147,9 @@ class UnderstudyMiddleware:
     def _dark(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> Dark | None:
         """What tells the mirror of this request; None when no copy of it may be sent."""
         try:
-            request = AsgiRequest(scope)
+            decision: Decision = scope[KEY]
+            request = decision.head
+            assert isinstance(request, AsgiRequest)
             hop = self.understudy.hop
             fields = hop.read(request, scope)
             rehearsal = stage.rehearse(
@@ -164,9 +163,8 @@ class UnderstudyMiddleware:
             if rehearsal is None:
                 return None
             # The application changes its scope; whoever asks it once more starts from what it was given.
-            # Their decision is another one: this one, and the request that it knows, would be a cycle.
-            request.again = {**scope, "state": dict(scope["state"])}
-            _put(request.again, Decision(stage.in_force, AsgiRequest(scope), plan.decision))
+            request.again = again(scope)
+            request.decided = (stage.in_force, plan.decision)
             return Dark(
                 rehearsal,
                 receive,
@@ -214,15 +212,6 @@ class UnderstudyMiddleware:
             await send({"type": "lifespan.startup.failed", "message": f"understudy: {self._failure}"})
             return
         await self.app(scope, before, after)
-
-
-def _put(scope: Scope, decision: Decision) -> None:
-    scope[KEY] = decision
-    state = scope.get("state")
-    if state is None:
-        scope["state"] = {KEY: decision}
-    else:
-        state[KEY] = decision
 
 
 def _is_in_loop() -> bool:

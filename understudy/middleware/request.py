@@ -22,7 +22,18 @@ class AsgiRequest:
     ``again`` is a copy of it without the decision, for who asks the application once more.
     """
 
-    __slots__ = ("_given", "_headers", "_host", "_path", "_query", "_raw", "again", "client_ip", "method")
+    __slots__ = (
+        "_given",
+        "_headers",
+        "_host",
+        "_path",
+        "_query",
+        "_raw",
+        "again",
+        "client_ip",
+        "decided",
+        "method",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
@@ -35,6 +46,8 @@ class AsgiRequest:
         self._host: str | None = None
         self._headers: Headers | None = None
         self.again: Scope | None = None
+        self.decided: Any = None
+        """The rules in force and what they said of this, for the decision in ``again``."""
 
     @property
     def path(self) -> str:

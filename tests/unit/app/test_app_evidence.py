@@ -193,3 +193,15 @@ async def test_a_clear_is_seen_by_both(lost: bool) -> None:
     for host in both:
         await host.do("look", 0)
     assert [host.shared.counts for host in both] == [{}, {}]
+
+
+async def test_tasks_of_one_host_may_add_at_once() -> None:
+    """Applications send what they have compared while workers do: each batch is in the sum once."""
+    store, (host, _) = await hosts()
+    await host.shared.look()
+    one: dict[Key, int] = {KEYS[0]: 1}
+    adds = [host.shared.add(source=f"app-{n}", sequence=1, counts=one, samples=()) for n in range(8)]
+    await asyncio.gather(*adds, *(host.shared.look() for _ in range(8)))
+    assert host.shared.counts == await store.evidence() == {KEYS[0]: 8}
+    await host.shared.look()
+    assert host.shared.counts == {KEYS[0]: 8}
