@@ -163,7 +163,9 @@ class Client(BaseClient):
         context = self._context(flag, unit, attributes)
         found = self._life.evaluate(flag, context)
         if self._is_remote and found.error_code == "PROVIDER_NOT_READY":
-            return self._wait(self._life.evaluate_remotely(flag, context_json(context))) or found
+            asked = context_json(context)
+            answer = self._wait(self._life.evaluate_remotely(flag, asked))
+            return answer or self._life.last(flag, asked) or found
         return found
 
     def _wait(self, asked: Coroutine[Any, Any, T]) -> T | None:

@@ -41,7 +41,11 @@ class Life:
         """Whether `run` runs, or is about to."""
         self.exposing = Exposing()
         if options.mode == "remote":
-            self.remote = Remote(fresh_seconds=options.pace.poll_seconds, changed=self.hooks.changed)
+            self.remote = Remote(
+                fresh_seconds=options.pace.poll_seconds,
+                answer_seconds=options.timeout_seconds,
+                changed=self.hooks.changed,
+            )
         else:
             self.holding = self._held(options)
         if options.sends_exposures:
@@ -85,6 +89,10 @@ class Life:
             return self.holding.evaluate(flag, context)
         found = self.remote.fresh(flag, context_json(context)) if self.remote is not None else None
         return found or missing("PROVIDER_NOT_READY", "the client is not running")
+
+    def last(self, flag: str, context: bytes) -> Evaluation | None:
+        """What the server answered last, however long ago, if it did."""
+        return self.remote.last(flag, context) if self.remote is not None else None
 
     async def evaluate_remotely(self, flag: str, context: bytes) -> Evaluation:
         """What the server answers, or answered last. Within the time for an answer; never raises."""

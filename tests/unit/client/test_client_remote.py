@@ -145,3 +145,22 @@ async def test_a_client_that_never_began_gives_defaults_at_once() -> None:
     assert await client.evaluate_all("ann") == {}
     assert time.monotonic() - begun < 2
     await client.close()
+
+
+def test_a_closed_client_gives_the_last_answers(server: ScriptedServer) -> None:
+    """Also those that are not fresh any more."""
+    with Client(server.url, mode="remote") as client:
+        assert client.boolean("plain", "ann", False) is True
+        client._life.remote.turned()  # type: ignore[union-attr]  # as if a change had been missed
+    assert client.boolean("plain", "ann", False) is True
+
+
+def test_an_answer_that_trickles_ends_in_its_time(client: Client, server: ScriptedServer) -> None:
+    """The first one too, with nothing known of the server's trouble: the last answer stands in for it."""
+    assert client.boolean("plain", "ann", False) is True
+    client._life.remote.turned()  # type: ignore[union-attr]  # as if a change had been missed
+    server.fault = "trickle"
+    begun = time.monotonic()
+    assert client.boolean("plain", "ann", False) is True
+    assert time.monotonic() - begun < 1.5
+    server.fault = ""
