@@ -183,7 +183,7 @@ class UnderstudyMiddleware:
         """Let a service answer; the application, when it stands in for a service that is out."""
         forward = Forward(stage, self.understudy.hop, plan, scope, receive, send)
         if not await forward.run():
-            await self._serve(stage, forward.plan, scope, forward.unread, send)
+            await self._serve(stage, forward.plan, scope, receive, send)
 
     # -- lifespan ----------------------------------------------------------------------------------------
 
