@@ -22,6 +22,8 @@ HOT = (
     "understudy/tracing.py",
     "understudy/histogram.py",
     "understudy/engine.py",
+    "understudy/exposures/sampling.py",
+    "understudy/exposures/sightings.py",
     "understudy/middleware/dark.py",
     "understudy/middleware/decision.py",
     "understudy/middleware/hop.py",

@@ -54,7 +54,8 @@ def _helps(command: Any, name: str, parent: Any = None) -> Iterator[tuple[str, s
     )
     yield context.command_path, command.get_help(context)
     for inner in getattr(command, "commands", {}).values():
-        yield from _helps(inner, inner.name, context)
+        if not inner.hidden:
+            yield from _helps(inner, inner.name, context)
 
 
 def configuration() -> str:
@@ -107,9 +108,12 @@ def admin() -> str:
     table = "\n".join(["| path | method | role | answer |", "|---|---|---|---|", *rows])
     return (
         f"{NOTE}# Admin API\n\nOn `admin.listen`, which is an address of this machine. Each path needs a role"
-        ": viewer, operator, editor or admin, each of which may do what the one before it may. Who asks shows"
-        " a token (`Authorization: Bearer TOKEN`; `understudy token create`). Until the first token is made"
-        " every user of the machine may do everything, and `GET /api/v1/access` says so. "
+        ": evaluator, viewer, operator, editor or admin, each of which may do what the one before it may."
+        " Who asks shows a token (`Authorization: Bearer TOKEN`; `understudy token create`). The role"
+        " counts in the environment that the path names, else in that of the process; everywhere means in"
+        " all of them."
+        " Until the first token is made every user of the machine may do everything, and"
+        " `GET /api/v1/access` says so. "
         "Errors are `application/problem+json` (RFC 9457). Every change of the rules makes a new version, "
         'which its `ETag` names: `PUT` says with `If-Match: "12"` which one it replaces, or with `*` any.\n\n'
         f"{table}\n"
@@ -117,11 +121,17 @@ def admin() -> str:
 
 
 def _endpoint(route: Any) -> Iterator[str]:
-    from understudy.admin.rights import needed
+    from understudy.admin.rights import SHARED, TARGET, needed
 
     path = str(route.path).replace(":path", "")
+    if not hasattr(route, "methods"):
+        says = _cell(route.endpoint.__doc__ or "")
+        yield f"| `{path}` | WebSocket | {needed(route.path, 'GET')} | {says} |"
+        return
     for method in sorted(route.methods - {"HEAD"}):
         role = needed(route.path, method)
+        role = f"{role}; {TARGET[route.path, method]} in `to`" if (route.path, method) in TARGET else role
+        role = f"{role} everywhere" if route.path in SHARED else role
         yield f"| `{path}` | `{method}` | {role} | {_cell(route.endpoint.__doc__ or '')} |"
 
 

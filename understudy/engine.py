@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Collection
 
 from understudy.comparators import CompareRule, Comparison, Endpoints
-from understudy.config import Rules, Service, Settings, ShadowSettings, parse_rules
+from understudy.config import Kills, Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
+from understudy.exposures import Sightings
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
 from understudy.histogram import DELTAS, Histogram, RequestStats
 from understudy.messages import Head
@@ -26,6 +27,7 @@ class Plan:
 
     ``decision`` says who is asked. ``assigned`` names another variant when this is the default variant
     standing in for it, else it is empty. ``fallback`` is that stand-in, while it is not needed.
+    ``sightings`` is who is told that the variant was met; None: nobody.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class Plan:
         "first_byte_seconds",
         "idle_seconds",
         "pool",
+        "sightings",
         "stats",
         "targets",
         "upstream",
@@ -55,8 +58,10 @@ class Plan:
         control: Target | None = None,
         fallback: "Plan | None" = None,
         assigned: str = "",
+        sightings: Sightings | None = None,
     ) -> None:
         self.decision = decision
+        self.sightings = sightings
         self.assigned = assigned
         self.fallback = fallback
         self.authority = Origin(service.all_origins[0]).authority
@@ -95,6 +100,7 @@ class Engine:
         self, settings: Settings, *, mirror: Mirror, metrics: WorkerMetrics, make_pool: PoolMaker
     ) -> None:
         self._settings = settings
+        self.sightings = Sightings(settings.exposures.sample)
         self._mirror = mirror
         self._metrics = metrics
         self._make_pool = make_pool
@@ -102,6 +108,7 @@ class Engine:
         self._retired: list[Upstream] = []
         self._rules: Rules | None = None
         self._compiled: CompiledRules | None = None
+        self._kills = Kills()
         self._plans: list[Plan | None] = []
         self.version = 0
         self._watch()
@@ -119,10 +126,10 @@ class Engine:
     def swap(self, rules: Rules, version: int, compiled: CompiledRules | None = None) -> None:
         """Put *rules* in force. Raises `UnderstudyError` when they do not compile; then nothing changes.
 
-        *compiled* is what `compiled_rules` made of them, for who has it.
+        *compiled* is what `compiled_rules` made of them with the kills of this host, for who has it.
         """
         if compiled is None:
-            compiled = compiled_rules(rules)
+            compiled = compiled_rules(rules, self._kills)
         endpoints = self._endpoints(rules, self._settings)
         self.collect_errors()
         self._rules = rules
@@ -132,6 +139,12 @@ class Engine:
         self._mirror.confirming.comparison = Comparison(rules.compare)
         self.version = version
         self._metrics.rules_version = version
+
+    def kill(self, kills: Kills) -> None:
+        """Kill what *kills* says beside what the rules kill, and nothing else any more."""
+        self._kills = kills
+        if self._rules is not None:
+            self.swap(self._rules, self.version)
 
     def reload(self, settings: Settings) -> None:
         """Put the services and the bounds of mirroring of *settings* in force; the rules stay.
@@ -145,6 +158,7 @@ class Engine:
             if settings.endpoints != self._settings.endpoints:
                 self._mirror.endpoints = self._endpoints(self._rules, settings)
         before, self._settings = self._settings, settings
+        self.sightings.share = settings.exposures.sample
         for name in before.services.keys() - settings.services.keys():
             self._metrics.origins.pop(name, None)
         bounds_moved = settings.shadow.in_flight != before.shadow.in_flight
@@ -206,6 +220,7 @@ class Engine:
                 targets=tuple(self._target("mirror", name) for name in decision.mirror),
                 control=self._target("control", decision.control) if decision.mirror else None,
                 fallback=fallback,
+                sightings=self._seen_by(decision),
             )
         self._plans += [None] * (decision.index + 1 - len(self._plans))
         self._plans[decision.index] = plan
@@ -227,7 +242,11 @@ class Engine:
             ),
             upstream=self._metrics.histogram(self._metrics.upstream, other.serve),
             assigned=decision.variant,
+            sightings=self._seen_by(other),
         )
+
+    def _seen_by(self, decision: Decision) -> Sightings | None:
+        return self.sightings if decision.flag else None
 
     def _pool(self, role: str, name: str) -> Upstream:
         pool = self._pools.get((role, name))
@@ -277,14 +296,18 @@ class Engine:
         return target
 
 
-def compiled_rules(rules: Rules) -> CompiledRules:
-    """*rules*, which were checked as they were read, ready to decide. Raises `UnderstudyError`."""
+def compiled_rules(rules: Rules, kills: Kills | None = None) -> CompiledRules:
+    """*rules*, which were checked as they were read, ready to decide. Raises `UnderstudyError`.
+
+    *kills* come beside what the rules kill.
+    """
+    killed = rules.killed if kills is None else kills.among(rules).union(rules.killed)
     return compile_rules(
         flags=rules.flags,
         routes=rules.routes,
         evaluators=rules.evaluators,
         metadata=rules.metadata,
-        killed=rules.killed,
+        killed=killed,
         clock=time.time,
         are_checked=True,
     )

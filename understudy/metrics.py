@@ -42,6 +42,7 @@ class WorkerMetrics:
         self.is_accepting = True
         self.overload_stage = 0
         self.access_log: Mapping[str, int] = {}
+        self.exposures_dropped: Counter[str] = Counter()
         self.rules_version = 0
         self.rules_loaded_at = 0.0
         self.process: dict[str, float] = {}
@@ -90,6 +91,7 @@ class WorkerMetrics:
             "is_accepting": self.is_accepting,
             "overload_stage": self.overload_stage,
             "access_log": list(self.access_log.items()),
+            "exposures_dropped": list(self.exposures_dropped.items()),
             "rules_version": self.rules_version,
             "rules_loaded_at": self.rules_loaded_at,
             "process": self.process,
@@ -143,6 +145,7 @@ FAMILIES: Final = (
     "decide_errors",
     "accept_pauses",
     "access_log",
+    "exposures_dropped",
 )
 """The keys of a snapshot that hold rows: labels, then what is added."""
 
@@ -260,6 +263,12 @@ class WorkersCollector:
         )
         yield self._counter(
             "understudy_access_log", "Lines of the access log: written, dropped.", ["outcome"], "access_log"
+        )
+        yield self._counter(
+            "understudy_exposures_dropped",
+            "Exposures that found no room, so that usage tells too little.",
+            ["reason"],
+            "exposures_dropped",
         )
         yield from self._singles()
 

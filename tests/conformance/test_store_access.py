@@ -54,6 +54,13 @@ async def test_a_token_is_kept_with_its_entry(store: Store) -> None:
     assert [entry.deed for entry in await store.audit()] == [DEED]
 
 
+async def test_a_token_for_a_flag_set_stays_one(store: Store) -> None:
+    """It must not come back as one for all flags."""
+    token = replace(TOKEN, role=Role.EVALUATOR, flag_set="web")
+    await store.add_token(token, deed=DEED)
+    assert await store.tokens() == [token]
+
+
 async def test_a_token_is_revoked_once(store: Store) -> None:
     """From the time of the deed on; it stays known; what is not there has no entry."""
     await store.add_token(TOKEN, deed=DEED)
@@ -83,9 +90,16 @@ async def test_every_version_of_the_rules_has_its_entry(store: Store) -> None:
 
     first, second = [entry.deed for entry in await store.audit()]
     assert first == Deed(
-        at=1.0, who="configuration", origin="", action="rules.put", reason="seed", before=0, after=1
+        at=1.0,
+        who="configuration",
+        origin="",
+        action="rules.put",
+        reason="seed",
+        before=0,
+        after=1,
+        environment="default",
     )
-    assert second == replace(DEED, before=1, after=2)
+    assert second == replace(DEED, before=1, after=2, environment="default")
 
 
 async def test_a_change_that_is_not_made_has_no_entry(store: Store) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from understudy.admin import Change, Readiness, Reload, Succession, create_admin
 from understudy.cli import app
-from understudy.config import parse_rules, parse_yaml
+from understudy.config import Rules, parse_rules, parse_yaml
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
 from understudy.store import Sample, StoredRules
 
@@ -74,8 +74,26 @@ class Plane:
     async def past(self, version: int) -> StoredRules | None:
         return self.current if version == self.current.version else None
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        return self.current if self.current.at <= at else None
+
+    async def check_rules(self, document: Any) -> Rules:
+        self._fail()
+        return parse_rules(document, services=["v1"])
+
+    def services(self) -> list[dict[str, Any]]:
+        return []
+
     async def put_rules(
-        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+        self,
+        document: Any,
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        origin: str = "",
+        action: str = "rules.put",
+        target: str = "",
     ) -> Change:
         self._fail()
         rules = parse_rules(document, services=["v1"])
@@ -371,9 +389,11 @@ def test_an_admin_that_does_not_answer_is_told(arguments: list[str]) -> None:
     url = f"http://127.0.0.1:{_free_port()}"
     result = run(*arguments, env={"UNDERSTUDY_ADMIN": url}, input="flags: {}")
     assert result.exit_code == 3
+    more = "  on this host alone, and at once: `understudy kill --local -c CONFIG FLAG`\n"
     assert result.stderr == (
         f"error: no answer from {url}: [Errno 111] Connection refused\n"
         "  is `understudy serve` running? Another address: --admin URL, or UNDERSTUDY_ADMIN\n"
+        f"{more if arguments[0] == 'kill' else ''}"
     )
 
 

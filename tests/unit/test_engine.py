@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from understudy.config import Ejection, Service, parse_rules, parse_settings
+from understudy.config import Ejection, Kills, Service, parse_rules, parse_settings
 from understudy.engine import Engine, Plan
 from understudy.errors import UnderstudyError
 from understudy.forwarding import CREDENTIALS
@@ -422,3 +422,25 @@ def test_a_service_that_went_is_no_longer_counted() -> None:
     desk = Desk(v3={"health": {}})
     desk.reload(without="v3")
     assert desk.metrics.origins == {}
+
+
+def test_kills_of_the_host_win_over_the_rules() -> None:
+    """Before the first rules, over those in force and over the next; taken back, the rules decide again."""
+    desk = Desk()
+    document = rules(metadata={"safeVariant": "stable"})
+    parsed = parse_rules(document, services=SERVICES)
+
+    def decided() -> tuple[str, str]:
+        plan = desk.engine.decide(GET)
+        assert plan is not None
+        return plan.decision.variant, plan.decision.reason
+
+    desk.engine.kill(Kills(is_every=True))
+    assert desk.engine.decide(GET) is None
+    desk.engine.swap(parsed, 1)
+    assert decided() == ("stable", "KILLED")
+    desk.engine.kill(Kills())
+    assert decided()[0] == "dark"
+    desk.engine.kill(Kills(flags=frozenset({"shop", "unknown"})))
+    desk.engine.swap(parsed, 2)
+    assert (decided(), desk.engine.version) == (("stable", "KILLED"), 2)

@@ -2,7 +2,7 @@
 
 from understudy.access.audit import Deed, Entry, Head, chain, flaws, read_entry, read_head
 from understudy.access.backoff import Allowance, Backoff
-from understudy.access.roles import Caller, Role
+from understudy.access.roles import Caller, Role, lowest, words
 from understudy.access.token import Token, digest, is_usable, read_token, secret_matches, token_text
 
 __all__ = [
@@ -18,9 +18,11 @@ __all__ = [
     "digest",
     "flaws",
     "is_usable",
+    "lowest",
     "read_entry",
     "read_head",
     "read_token",
     "secret_matches",
     "token_text",
+    "words",
 ]

@@ -15,7 +15,8 @@ from typing import Any, Final
 class Deed:
     """Something that was done: who, from where, what to what, why, when (Unix seconds).
 
-    ``before`` and ``after`` are versions of the rules document; 0 where there is none.
+    ``before`` and ``after`` are versions of the rules document of ``environment``; 0 where there is none.
+    ``environment`` is empty for what concerns the whole store, and in entries of versions that knew of none.
     """
 
     at: float
@@ -26,6 +27,7 @@ class Deed:
     reason: str = ""
     before: int = 0
     after: int = 0
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +40,8 @@ class Entry:
     hash: str
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it: one flat object."""
-        return {"number": self.number, **asdict(self.deed), "previous": self.previous, "hash": self.hash}
+        """As JSON has it: one flat object, in which an empty ``environment`` is left out."""
+        return {"number": self.number, **_told(self.deed), "previous": self.previous, "hash": self.hash}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +71,13 @@ def chain(head: Head, deed: Deed) -> Entry:
 
 def read_entry(plain: object) -> Entry:
     """The entry that `Entry.plain` wrote. Raises: ValueError."""
-    if not isinstance(plain, dict) or set(plain) != set(_KEYS):
+    if not isinstance(plain, dict) or {*plain, "environment"} != set(_KEYS):
         raise ValueError(f"is no audit entry: one has {', '.join(_KEYS)}")
     for key, value in plain.items():
         wanted: tuple[type, ...] = (int,) if key in _NUMBERS else (int, float) if key == "at" else (str,)
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise ValueError(f"{key} is no {'number' if int in wanted else 'text'}")
-    deed = Deed(**{field.name: plain[field.name] for field in fields(Deed)})
+    deed = Deed(**{field.name: plain[field.name] for field in fields(Deed) if field.name in plain})
     return Entry(number=plain["number"], deed=deed, previous=plain["previous"], hash=plain["hash"])
 
 
@@ -121,7 +123,15 @@ def _between(first: int, last: int) -> str:
     return f"entry {first} is" if first >= last else f"entries {first} to {last} are"
 
 
+def _told(deed: Deed) -> dict[str, Any]:
+    told = asdict(deed)
+    if not deed.environment:
+        del told["environment"]
+    return told
+
+
 def _hash(number: int, deed: Deed, previous: str) -> str:
-    # A list of JSON values: no two different entries have the same text.
-    written = json.dumps([number, *asdict(deed).values(), previous], separators=(",", ":"))
+    # A list of JSON values: no two different entries have the same text. Without an environment it is one
+    # shorter, as it was before there were any, so what was chained then still verifies.
+    written = json.dumps([number, *_told(deed).values(), previous], separators=(",", ":"))
     return hashlib.sha256(written.encode("ascii")).hexdigest()

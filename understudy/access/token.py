@@ -7,10 +7,11 @@ import hashlib
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from understudy.access.roles import Role
+from understudy.access.roles import Role, lowest
 
 SELECTOR_BYTES: Final = 6
 SECRET_BYTES: Final = 32
@@ -23,17 +24,32 @@ _NOBODY: Final = "0" * 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """What is kept of an API token. Times are Unix seconds; 0 means never."""
+    """What is kept of an API token. Times are Unix seconds; 0 means never.
+
+    ``role`` holds in every environment that ``roles`` does not name; None: there it may do nothing.
+    ``flag_set`` is the one whose flags it may evaluate; empty: all.
+    """
 
     selector: str
     name: str
-    role: Role
+    role: Role | None
     digest: str
     created_at: float
     created_by: str = ""
     expires_at: float = 0.0
     used_at: float = 0.0
     revoked_at: float = 0.0
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    flag_set: str = ""
+
+    def role_in(self, environment: str) -> Role | None:
+        """What the token may do in *environment*; None: nothing."""
+        return self.roles.get(environment, self.role)
+
+    @property
+    def role_everywhere(self) -> Role | None:
+        """What the token may do in every environment, those to come included; None: nothing in some."""
+        return lowest(self.role, self.roles)
 
 
 def token_text(selector: bytes, secret: bytes) -> str:

@@ -7,8 +7,8 @@ the header says of keys (``jku``, ``x5u``, ``jwk``, ``x5c``) is not read. RFC 87
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import jwt
@@ -22,6 +22,8 @@ LEEWAY_SECONDS: Final = 30.0
 MOST_CHARACTERS: Final = 8192
 _MOST_SUBJECT_CHARACTERS: Final = 200
 _MOST_KEYS: Final = 100
+_LAST_SECOND: Final = 2**53
+"""Beyond it are no times (RFC 7519, 2), but integers that no float holds, infinity, and nonsense."""
 _LEAST_RSA_BITS: Final = 2048
 _CURVES: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
@@ -36,13 +38,15 @@ class UnknownKey(NotTrusted):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Whom to believe: *issuer* and *audience* exactly, and which role a value of the claim gives."""
+    """Whom to believe: *issuer* and *audience* exactly, and which role a value of the claim gives: one for
+    every environment, or roles by environment.
+    """
 
     issuer: str
     audience: str
     algorithms: tuple[str, ...]
     role_claim: str
-    roles: Mapping[str, Role]
+    roles: Mapping[str, Role | Mapping[str, Role]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +63,9 @@ class Claims:
     """What a token says that is believed. ``expires_at`` is Unix time in seconds."""
 
     subject: str
-    role: Role
+    role: Role | None
     expires_at: float
+    roles: Mapping[str, Role] = field(default_factory=dict)
 
 
 def read_keys(document: object) -> dict[str, Key]:
@@ -137,10 +142,11 @@ def verify(text: str, keys: Mapping[str, Key], trust: Trust, now: float) -> Clai
             issuer=trust.issuer,
             options=options,
         )
-    except (PyJWTError, ValueError, TypeError) as error:
+    except (PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise NotTrusted(f"the token is not believed: {_why(error)}") from None
     expires_at = _checked_times(claims, now)
-    return Claims(subject=_subject(claims), role=_role(claims, trust), expires_at=expires_at)
+    role, roles = _roles(claims, trust)
+    return Claims(subject=_subject(claims), role=role, roles=roles, expires_at=expires_at)
 
 
 def _header(text: str) -> Mapping[str, Any]:
@@ -176,8 +182,10 @@ def _why(error: Exception) -> str:
 def _checked_times(claims: Mapping[str, Any], now: float) -> float:
     """When the token ends. Raises: NotTrusted when that is past, or it has not begun."""
     times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
-    if any(isinstance(at, bool) or not isinstance(at, int | float) for at in times.values()):
-        raise NotTrusted("the token is not believed: its times are no numbers")
+    if any(isinstance(at, bool) or not isinstance(at, int | float) for at in times.values()) or any(
+        not 0 <= at < _LAST_SECOND for at in times.values()
+    ):
+        raise NotTrusted("the token is not believed: its times are none")
     if not now < times["exp"] + LEEWAY_SECONDS:
         raise NotTrusted("the token has expired")
     if any(not times.get(name, now) <= now + LEEWAY_SECONDS for name in ("nbf", "iat")):
@@ -196,11 +204,26 @@ def _subject(claims: Mapping[str, Any]) -> str:
     return subject
 
 
-def _role(claims: Mapping[str, Any], trust: Trust) -> Role:
-    """The highest role that the claim gives."""
-    given = claims.get(trust.role_claim)
-    values = given if isinstance(given, list) else [given]
-    roles = [trust.roles[value] for value in values if isinstance(value, str) and value in trust.roles]
-    if not roles:
+def _roles(claims: Mapping[str, Any], trust: Trust) -> tuple[Role | None, dict[str, Role]]:
+    """The highest role that the claim gives: for every environment, and for those that it gives more in."""
+    claim = claims.get(trust.role_claim)
+    values = claim if isinstance(claim, list) else [claim]
+    given = [trust.roles[value] for value in values if isinstance(value, str) and value in trust.roles]
+    everywhere = [role for role in given if isinstance(role, Role)]
+    somewhere = [roles for roles in given if not isinstance(roles, Role)]
+    if not given:
         raise NotTrusted(f"the token gives no role here: claim {trust.role_claim}")
-    return next(role for role in reversed(Role) if role in roles)
+    named = {environment for roles in somewhere for environment in roles}
+    return _highest(everywhere), {
+        environment: highest
+        for environment in named
+        if (
+            highest := _highest(
+                [*everywhere, *(roles[environment] for roles in somewhere if environment in roles)]
+            )
+        )
+    }
+
+
+def _highest(roles: Sequence[Role]) -> Role | None:
+    return next((role for role in reversed(Role) if role in roles), None)

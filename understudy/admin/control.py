@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from understudy.admin.in_force import Succession
+from understudy.config import Rules
 from understudy.store import Sample, StoredRules
 
 
@@ -53,13 +54,31 @@ class ControlPlane(Protocol):
     async def past(self, version: int) -> StoredRules | None:
         """The rules document as it was in *version*; None when that is not kept."""
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """The rules document that was the newest at Unix time *at*; None when that is not kept."""
+
+    async def check_rules(self, document: Any) -> Rules:
+        """The rules that *document* says, as ``put_rules`` would store them; nothing is stored.
+
+        Raises: ConfigError, StoreError.
+        """
+
     async def put_rules(
-        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+        self,
+        document: Any,
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        origin: str = "",
+        action: str = "rules.put",
+        target: str = "",
     ) -> Change:
         """Check *document*, store it as the next version, and hand it to the workers.
 
         *expected* is the version it replaces; None replaces whatever is there. *origin* is the address that
-        the author speaks from, here and below: it goes into the audit.
+        the author speaks from, here and below: it goes into the audit. *action* and *target* say there what
+        was done to which part of the document.
 
         Raises: ConfigError (nothing was changed), VersionConflict, StoreError.
         """
@@ -81,6 +100,11 @@ class ControlPlane(Protocol):
 
     async def restart_workers(self) -> int:
         """Begin to replace the workers one after the other; their number. Does not wait for the end."""
+
+    def services(self) -> list[dict[str, Any]]:
+        """The services that rules may name: ``name``, ``origins``, ``balance``, and ``health``, as far as the
+        workers have told of it: how many origins are up for the worker that sees the fewest, null until then.
+        """
 
     async def report(self) -> dict[str, Any]:
         """The report as JSON (DESIGN §8)."""

@@ -24,20 +24,23 @@ class Definitions:
 
     def __init__(self) -> None:
         self._in_force: InForce | None = None
-        self._written: dict[str, Definition] = {}
+        self._written: dict[tuple[str, bool], Definition] = {}
 
-    def of(self, in_force: InForce, selector: str) -> Definition:
-        """That of the flag set *selector* (``metadata.flagSetId``), or of all flags when it is empty."""
+    def of(self, in_force: InForce, selector: str, *, is_whole: bool = False) -> Definition:
+        """That of the flag set *selector* (``metadata.flagSetId``), or of all flags when it is empty.
+
+        *is_whole*: as `whole` has it, else as `definition` has it.
+        """
         if self._in_force is not in_force:
             self._in_force, self._written = in_force, {}
-        found = self._written.get(selector)
+        found = self._written.get((selector, is_whole))
         if found is None:
-            content = definition(in_force.rules, selector)
+            content = (whole if is_whole else definition)(in_force.rules, selector)
             body = json_bytes(content)
             found = Definition(body=body, digest=blake2b(body, digest_size=16).hexdigest())
             # What a client makes up takes no memory.
             if content["flags"]:
-                self._written[selector] = found
+                self._written[selector, is_whole] = found
         return found
 
 
@@ -54,6 +57,30 @@ def definition(rules: Rules, selector: str = "") -> dict[str, Any]:
     if rules.metadata:
         found["metadata"] = dict(rules.metadata)
     return found
+
+
+def whole(rules: Rules, selector: str = "") -> dict[str, Any]:
+    """The flags as they stand, and which are killed, for who knows prerequisites and kill switches.
+
+    Those that the flags of a flag set ask stand there too, from whatever flag set they are.
+    """
+    keys = {key for key in rules.flags if not selector or flag_set(rules, key) == selector}
+    todo = [rules.flags[key].get("targeting") for key in keys] if selector else []
+    seen: set[str] = set()
+    while todo:
+        for name, other in _referred(todo.pop()):
+            if name == "flag" and other in rules.flags and other not in keys:
+                keys.add(other)
+                todo.append(rules.flags[other].get("targeting"))
+            elif name == "$ref" and other not in seen:
+                seen.add(other)
+                todo.append(rules.evaluators.get(other))
+    return {
+        "flags": {key: flag for key, flag in rules.flags.items() if key in keys},
+        "$evaluators": dict(rules.evaluators),
+        "metadata": dict(rules.metadata),
+        "killed": [key for key in rules.killed if key in keys],
+    }
 
 
 def flag_set(rules: Rules, key: str) -> str:
@@ -95,14 +122,18 @@ def _asking(evaluators: Mapping[str, Any]) -> frozenset[str]:
 
 def _asks(rule: Any, ours: frozenset[str]) -> bool:
     """Whether *rule* asks a flag, or refers to one of the shared rules *ours*."""
+    return any(name == "flag" or other in ours for name, other in _referred(rule))
+
+
+def _referred(rule: Any) -> Iterator[tuple[str, str]]:
+    """The operations ``flag`` and ``$ref`` in *rule*, each with the name it is given; no text is empty."""
     todo = [rule]
     while todo:
         node = todo.pop()
         if isinstance(node, list):
             todo += node
         elif isinstance(node, Mapping):
-            name = node.get("$ref")
-            if "flag" in node or (isinstance(name, str) and name in ours):
-                return True
+            for name in ("flag", "$ref"):
+                if name in node:
+                    yield name, node[name] if isinstance(node[name], str) else ""
             todo += node.values()
-    return False

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.admin.control import ControlPlane
-from understudy.admin.request import within
-from understudy.admin.stream import HEADERS, Pace, Room, Stream
+from understudy.admin.request import caller_of, within
+from understudy.admin.stream import HEADERS, Ended, Pace, Room, Stream
 from understudy.errors import StoreError
 
 _REST: Final = 9
@@ -64,11 +64,17 @@ class Bulletin:
 
 
 class EventEndpoints:
-    """``/api/v1/report/events``. Streams end when *stopping* is set."""
+    """``/api/v1/report/events``. Streams end when *stopping* is set, or *ended* returns for their caller."""
 
     def __init__(
-        self, control: ControlPlane, *, stopping: asyncio.Event | None = None, pace: Pace | None = None
+        self,
+        control: ControlPlane,
+        *,
+        ended: Ended,
+        stopping: asyncio.Event | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        self._ended = ended
         self.bulletin = Bulletin(control)
         self.room = Room(pace=pace or Pace(), stopping=stopping or asyncio.Event(), instead="/api/v1/report")
 
@@ -80,7 +86,8 @@ class EventEndpoints:
         if request.method == "HEAD":
             return Response(headers=HEADERS)
         self.room.check()
-        return Stream(self.room, _Reading(self.bulletin))
+        caller = caller_of(request)
+        return Stream(self.room, _Reading(self.bulletin), ended=lambda: self._ended(caller))
 
 
 class _Reading:

@@ -2,44 +2,39 @@
 
 import math
 import time
-from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
-from starlette.routing import Route
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from understudy.access import Allowance, Caller, Role
+from understudy.access import Allowance, Caller, Role, words
 from understudy.admin.keyring import Keyring
 from understudy.admin.login_page import login_page
-from understudy.admin.refusal import Refusal
-from understudy.admin.request import CALLER
-from understudy.admin.rights import ANYONE, NOTED, needed
-from understudy.admin.safety import SAFE_METHODS, values
+from understudy.admin.open_door import THROUGH_PROXY
+from understudy.admin.refusal import Refusal, unauthorized
+from understudy.admin.request import CALLER, HELD
+from understudy.admin.rights import ANYONE, NOTED, SHARED, TARGET, needed
+from understudy.admin.safety import SAFE_METHODS, is_forwarded, values
 
 COOKIE: Final = "understudy_session"
 WRITES_A_SECOND: Final = 100.0
 WRITES_AT_ONCE: Final = 300.0
 """Far above what people and pipelines do; a loop gone wild does not fill the store."""
-
-
-def guard_routes(routes: Iterable[Route], keyring: Keyring) -> list[Route]:
-    """*routes*, each behind a gate of its own: one that is forgotten in the table lets nobody through."""
-    allowance = Allowance(rate=WRITES_A_SECOND, burst=WRITES_AT_ONCE)
-    guarded = list(routes)
-    for route in guarded:
-        route.app = Gate(route.app, path=route.path, keyring=keyring, allowance=allowance)
-    return guarded
+EVALUATIONS_A_SECOND: Final = 20.0
+EVALUATIONS_AT_ONCE: Final = 200.0
+"""Of an evaluator's token, for each address: a page asks when it opens and when the rules turn, and an
+office behind one address opens some pages a second. Who takes the token out of a page cannot flood us."""
 
 
 class Gate:
     """Lets through to *app*, the endpoint at *path*, who may; the caller stands in the scope then."""
 
-    def __init__(self, app: ASGIApp, *, path: str, keyring: Keyring, allowance: Allowance) -> None:
+    def __init__(self, app: ASGIApp, *, path: str, keyring: Keyring, paces: "Paces") -> None:
         self._app = app
         self._path = path
         self._keyring = keyring
-        self._allowance = allowance
+        self._paces = paces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         role = needed(self._path, scope["method"])
@@ -53,21 +48,66 @@ class Gate:
                     await login_page(refusal)(scope, receive, send)
                     return
                 raise
-            if not caller.role.may(role):
-                detail = f"this needs the role {role}; {caller.name} is {caller.role}"
-                raise Refusal(403, detail, needed=str(role), role=str(caller.role))
-            if scope["method"] not in SAFE_METHODS and role != Role.VIEWER:
-                self._check_pace(caller)
+            held = permitted(caller, role, scope, path=self._path, keyring=self._keyring)
+            target = self._check_target(caller, scope)
+            is_change = scope["method"] not in SAFE_METHODS and Role(target or role).may(Role.OPERATOR)
+            self._paces.check(caller, held, is_change=is_change)
+            scope[HELD] = held
             scope[CALLER] = caller
             if action := NOTED.get((self._path, scope["method"])):
                 await self._keyring.note(action, caller)
         await self._app(scope, receive, send)
 
-    def _check_pace(self, caller: Caller) -> None:
-        wait = self._allowance.wait_seconds(caller.name, time.monotonic())
+    def _check_target(self, caller: Caller, scope: Scope) -> Role | None:
+        """What is needed where something is carried to, if anything is. Raises: Refusal 403 without it."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        role = TARGET.get((self._path, method))
+        if role is not None:
+            for to in Request(scope).query_params.getlist("to"):
+                _need(role, caller, caller.role_in(to), to)
+        return role
+
+
+class Paces:
+    """How often each caller may change something, and how often the token of a page may be used."""
+
+    def __init__(self) -> None:
+        self._changes = Allowance(rate=WRITES_A_SECOND, burst=WRITES_AT_ONCE)
+        self._evaluations = Allowance(rate=EVALUATIONS_A_SECOND, burst=EVALUATIONS_AT_ONCE)
+
+    def check(self, caller: Caller, held: Role, *, is_change: bool) -> None:
+        """*held* is the caller's role where it asks. Raises: Refusal 429."""
+        now, wait = time.monotonic(), 0.0
+        if held is Role.EVALUATOR:
+            wait = self._evaluations.wait_seconds(f"{caller.name} {caller.origin}", now)
+        elif is_change:
+            wait = self._changes.wait_seconds(caller.name, now)
         if wait > 0:
+            what = "changes" if is_change else "requests"
             seconds = str(max(1, math.ceil(wait)))
-            raise Refusal(429, "too many changes at once", headers={"Retry-After": seconds})
+            raise Refusal(429, f"too many {what} at once", headers={"Retry-After": seconds})
+
+
+def permitted(caller: Caller, role: Role, scope: Scope, *, path: str, keyring: Keyring) -> Role:
+    """The role of *caller* wherever the request reads or changes. Raises: 403 if it is below *role*."""
+    if path in SHARED:
+        return _need(role, caller, caller.role_everywhere, "every environment")
+    environment = asked_environment(scope, keyring)
+    return _need(role, caller, caller.role_in(environment), environment)
+
+
+def _need(role: Role, caller: Caller, held: Role | None, where: str) -> Role:
+    """*held*, what *caller* holds in *where*. Raises: Refusal 403 when it is less than *role*."""
+    if held is None or not held.may(role):
+        place = f" in {where}" if caller.roles else ""
+        detail = f"this needs the role {role}{place}; {caller.name} is {words(caller.role, caller.roles)}"
+        raise Refusal(403, detail, needed=str(role), role=held and str(held))
+    return held
+
+
+def asked_environment(scope: Scope, keyring: Keyring) -> str:
+    """The environment that the request in *scope* is about: its path names it, or it is this process's."""
+    return str(scope.get("path_params", {}).get("environment", keyring.environment))
 
 
 async def identify(scope: Scope, keyring: Keyring) -> Caller:
@@ -79,6 +119,8 @@ async def identify(scope: Scope, keyring: Keyring) -> Caller:
     if scope["path"].startswith("/ofrep/"):
         # As OFREP has it, and nowhere else.
         shown += [f"Bearer {key}" for key in values(scope["headers"], b"x-api-key")]
+    if keyring.is_open and is_forwarded(scope["headers"]):
+        raise unauthorized(THROUGH_PROXY)
     return await keyring.learning(
         lambda: keyring.caller(peer=peer(scope), authorizations=shown, session=session(scope))
     )

@@ -21,14 +21,14 @@ from understudy.admin.safety import (
 
 
 class Guard:
-    """Refuses rebound hosts (421) and cross-site writes (403); adds ``SAFE_HEADERS`` to what passes."""
+    """Refuses rebound hosts (421), cross-site writes, WebSockets (403); adds ``SAFE_HEADERS`` to the rest."""
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str] = ()) -> None:
         self._app = app
         self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope)
@@ -37,7 +37,7 @@ class Guard:
             return
 
         async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
                 for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
@@ -53,6 +53,10 @@ class Guard:
             return problem(400, "a request needs exactly one Host field")
         if not is_trusted_host(hosts[0], self._hosts):
             return problem(421, "this name is not one of the admin server's: use localhost or its address")
-        if scope["method"] not in SAFE_METHODS and is_cross_site(scope["headers"], hosts[0]):
-            return problem(403, "a page of another origin may not change anything here")
+        is_socket = scope["type"] == "websocket"
+        # No same-origin policy keeps what a WebSocket tells from a page of another origin (RFC 6455, 10.2).
+        if (is_socket or scope["method"] not in SAFE_METHODS) and is_cross_site(scope["headers"], hosts[0]):
+            return problem(
+                403, f"a page of another origin may not {'listen' if is_socket else 'change anything'} here"
+            )
         return None

@@ -10,9 +10,8 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Final, TypeVar
 
 from understudy.access import (
@@ -26,17 +25,23 @@ from understudy.access import (
     read_token,
     secret_matches,
     token_text,
+    words,
 )
 from understudy.access.token import SECRET_BYTES, SELECTOR_BYTES
 from understudy.access.trust import NotTrusted, UnknownKey
 from understudy.admin.issuer import Issuer
-from understudy.admin.refusal import Refusal
+from understudy.admin.open_door import CREATE_FIRST, anyone
+from understudy.admin.refusal import Refusal, too_often, unauthorized
+from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.errors import StoreError
 from understudy.store import AccessStore
 
 log = logging.getLogger("understudy.control")
 
-REFRESH_SECONDS: Final = 5.0
+REFRESH_SECONDS: Final = 4.0
+"""So that what another process revokes is refused, and its open streams are cut, within 5 s."""
+LOOKED_SECONDS: Final = 4.0
+"""How often an open stream looks whether its token still holds, whatever is heard meanwhile."""
 FIRST_SECONDS: Final = 0.5
 """How soon the tokens are asked for again while none could be read yet, so that nobody gets in."""
 SESSION_SECONDS: Final = 12 * 3600.0
@@ -47,11 +52,6 @@ _NOTE_SECONDS: Final = 2.0
 MOST_TOKENS: Final = 10_000
 
 Answer = TypeVar("Answer")
-
-CREATE_FIRST: Final = "understudy token create NAME --role admin"
-OPEN: Final = (
-    f"no API token exists: every user of this machine may change everything; `{CREATE_FIRST}` ends that"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +72,25 @@ class Keyring:
         tokens: Iterable[Token] | None = None,
         issuer: Issuer | None = None,
         clock: Callable[[], float] = time.time,
+        environment: str = DEFAULT_ENVIRONMENT,
     ) -> None:
-        """*tokens* are those of *store* if they are known; else nobody is let in before `refresh`."""
+        """*tokens* are those of *store* if they are known; else nobody is let in before `refresh`.
+
+        *environment* is that of this process: what a request asks for unless its path names another.
+        """
         self.store = store
+        self.environment = environment
         self._clock = clock
         self.issuer = issuer
         self._tokens: dict[str, Token] | None = None
-        if tokens is not None:
-            self._tokens = {token.selector: token for token in tokens}
+        self._reads = self._learned = 0
         self._used: dict[str, float] = {}
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._turned = asyncio.Event()
         self.backoff = Backoff()
+        self._was_closed = False
+        if tokens is not None:
+            self._learn(0, tokens)
 
     # -- what is known -------------------------------------------------------------------------------
 
@@ -94,7 +102,7 @@ class Keyring:
     @property
     def is_open(self) -> bool:
         """Whether no token was ever made, so that everybody on this machine may do everything."""
-        return self._tokens is not None and not self._tokens and self.issuer is None
+        return self.is_known and not self._was_closed and self.issuer is None
 
     def tokens(self) -> list[Token]:
         """Every token, with its last use as this process knows it."""
@@ -107,8 +115,30 @@ class Keyring:
             await self.store.note_used(used)
         except StoreError:
             self._used = used | self._used
+            await self._read()  # what others revoked counts although nothing can be noted
             raise
-        self._tokens = {token.selector: token for token in await self.store.tokens()}
+        await self._read()
+
+    async def _read(self) -> None:
+        self._reads = serial = self._reads + 1
+        self._learn(serial, await self.store.tokens())
+
+    def _learn(self, serial: int, tokens: Iterable[Token]) -> None:
+        """Know *tokens*, unless a read that began after number *serial* was faster.
+
+        What is revoked stays so, and what was closed stays closed: a store that was emptied, or put back from
+        a copy, gives nobody anything.
+        """
+        if serial < self._learned:
+            return
+        known, self._learned = self._tokens, serial
+        before = known or {}
+        self._tokens = {token.selector: _still(token, before.get(token.selector)) for token in tokens}
+        if before and not self._tokens:
+            log.error("the store has no API tokens any more; nobody gets in before one is made there")
+        self._was_closed = self._was_closed or bool(self._tokens)
+        if known is None or _ends(known) != _ends(self._tokens):
+            self._turn()
 
     async def begin(self) -> None:
         """Read the tokens if that takes no time; else `run` does, and nobody is let in before.
@@ -136,7 +166,7 @@ class Keyring:
         """Who asks from address *peer* with these fields. Raises: Refusal 401, 429; StoreError."""
         self._known()
         if self.is_open:
-            return _anyone(peer)
+            return anyone(peer)
         if len(authorizations) > 1:
             raise Refusal(400, "a request has at most one Authorization field")
         if authorizations:
@@ -157,6 +187,35 @@ class Keyring:
         except UnknownKey as error:
             raise unauthorized(str(error)) from None
 
+    async def ended(self, caller: Caller) -> None:
+        """Return once *caller* is let in no more: its token is revoked or has expired, its session is over.
+
+        While no token exists everybody is let in, until the first one is made.
+        """
+        while self._holds(caller):
+            turned, left = self._turned, caller.ends_at - self._clock()
+            wait = min(max(left, 0.0), LOOKED_SECONDS) if caller.ends_at else LOOKED_SECONDS
+            try:
+                async with asyncio.timeout(wait):
+                    await turned.wait()
+            except TimeoutError:
+                pass
+
+    def _holds(self, caller: Caller) -> bool:
+        now = self._clock()
+        if (caller.ends_at and now >= caller.ends_at) or (
+            caller.session and caller.session not in self._sessions
+        ):
+            return False
+        if not caller.selector:
+            return bool(caller.ends_at) or self.is_open
+        token = self._known().get(caller.selector)
+        return token is not None and is_usable(token, now)
+
+    def _turn(self) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()
+
     def log_in(self, *, peer: str, text: str) -> tuple[str, Caller]:
         """The name of a new session of the token *text*, and whose it is. Raises: Refusal, StoreError."""
         self._known()
@@ -176,7 +235,8 @@ class Keyring:
 
     def log_out(self, session: str) -> None:
         """End *session*, if there is one."""
-        self._sessions.pop(_key(session), None)
+        if self._sessions.pop(_key(session), None) is not None:
+            self._turn()
 
     def _bearer(self, peer: str, field: str) -> Caller:
         scheme, _, text = field.partition(" ")
@@ -189,7 +249,7 @@ class Keyring:
         key = (peer, token.selector if token else "")
         wait = self.backoff.wait_seconds(key, now)
         if wait > 0:
-            raise _too_often(wait)
+            raise too_often(wait)
         if not secret_matches(token, found[1] if found else "") or token is None:
             self.backoff.failed(key, now)
             raise unauthorized("this is no API token of this server")
@@ -205,19 +265,28 @@ class Keyring:
         except NotTrusted as error:
             wait = self.backoff.wait_seconds((peer, "."), now)
             self.backoff.failed((peer, "."), now)
-            raise (_too_often(wait) if wait > 0 else unauthorized(str(error))) from None
-        return Caller(name=f"{claims.subject} ({issuer.trust.issuer})", role=claims.role, origin=peer)
+            raise (too_often(wait) if wait > 0 else unauthorized(str(error))) from None
+        return Caller(
+            name=f"{claims.subject} ({issuer.trust.issuer})",
+            role=claims.role,
+            roles=claims.roles,
+            origin=peer,
+            ends_at=claims.expires_at,
+        )
 
     def _of_session(self, peer: str, name: str) -> Caller:
         now = self._clock()
         session = self._sessions.get(_key(name))
         token = self._known().get(session.selector) if session else None
         if session is not None and session.caller is not None and now < session.ends_at:
-            return replace(session.caller, origin=peer)
+            return replace(session.caller, origin=peer, session=_key(name), ends_at=session.ends_at)
         if session is None or token is None or now >= session.ends_at:
             self.log_out(name)
             raise unauthorized("the session has ended; log in again")
-        return self._caller(token, peer, now)
+        caller, ends_at = self._caller(token, peer, now), session.ends_at
+        if caller.ends_at:
+            ends_at = min(ends_at, caller.ends_at)
+        return replace(caller, session=_key(name), ends_at=ends_at)
 
     def _caller(self, token: Token, peer: str, now: float) -> Caller:
         if not is_usable(token, now):
@@ -225,7 +294,15 @@ class Keyring:
                 f"the token {token.selector} is {'revoked' if token.revoked_at else 'expired'}"
             )
         self._used[token.selector] = now
-        return Caller(name=f"{token.name} ({token.selector})", role=token.role, origin=peer)
+        return Caller(
+            name=f"{token.name} ({token.selector})",
+            role=token.role,
+            roles=token.roles,
+            flag_set=token.flag_set,
+            origin=peer,
+            selector=token.selector,
+            ends_at=token.expires_at,
+        )
 
     def _known(self) -> dict[str, Token]:
         if self._tokens is None:
@@ -235,13 +312,22 @@ class Keyring:
     # -- changes -------------------------------------------------------------------------------------
 
     async def create(
-        self, *, name: str, role: Role, expires_at: float, by: Caller, reason: str = ""
+        self,
+        *,
+        name: str,
+        role: Role | None,
+        expires_at: float,
+        by: Caller,
+        reason: str = "",
+        roles: Mapping[str, Role] | None = None,
+        flag_set: str = "",
     ) -> tuple[Token, str]:
         """A new token, and its text, which is kept nowhere. Raises: Refusal 409, 422; StoreError."""
         known = self._known()
-        if self.is_open and (role is not Role.ADMIN or expires_at):
+        if self.is_open and (role is not Role.ADMIN or roles or expires_at):
             detail = (
-                "the first token must be an admin's without an end: with it the API is closed to all others"
+                "the first token must be an admin's of every environment, without an end: with it the API"
+                " is closed to all others"
             )
             raise Refusal(422, f"{detail}; `{CREATE_FIRST}`")
         if len(known) >= MOST_TOKENS:
@@ -253,6 +339,8 @@ class Keyring:
             selector=selector,
             name=name,
             role=role,
+            roles=dict(roles or {}),
+            flag_set=flag_set,
             digest=digest(secret),
             created_at=now,
             created_by=by.name,
@@ -281,7 +369,13 @@ class Keyring:
 
         Never raises: a store that fails must not keep anybody from the reload that mends it.
         """
-        deed = Deed(at=self._clock(), who=by.name, origin=by.origin, action=action)
+        deed = Deed(
+            at=self._clock(),
+            who=by.name,
+            origin=by.origin,
+            action=action,
+            environment=self.environment,
+        )
         try:
             async with asyncio.timeout(_NOTE_SECONDS):
                 await self.store.record(deed)
@@ -295,40 +389,25 @@ class Keyring:
         lasting = [
             other.selector
             for other in self._known().values()
-            if other.role is Role.ADMIN and is_usable(other, now) and not other.expires_at
+            if other.role_everywhere is Role.ADMIN and is_usable(other, now) and not other.expires_at
         ]
         return lasting != [token.selector]
 
 
-def unauthorized(detail: str) -> Refusal:
-    """The refusal of who shows no credential, or a wrong one (RFC 6750, 3)."""
-    return Refusal(401, detail, headers={"WWW-Authenticate": 'Bearer realm="understudy"'})
-
-
-def _too_often(wait: float) -> Refusal:
-    seconds = max(1, round(wait + 0.5))
-    return Refusal(429, f"too many wrong tokens; wait {seconds} s", headers={"Retry-After": str(seconds)})
-
-
-def _anyone(peer: str) -> Caller:
-    """The caller while no token exists: any user of this machine. Raises: Refusal 401."""
-    if peer and not _is_loopback(peer):
-        raise unauthorized(f"there is no API token yet, and only this machine may make it: `{CREATE_FIRST}`")
-    return Caller(name=f"admin API ({peer})" if peer else "admin API", role=Role.ADMIN, origin=peer)
-
-
-def _is_loopback(peer: str) -> bool:
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+def _still(token: Token, before: Token | None) -> Token:
+    """*token* as the store has it, revoked if it was *before*."""
+    if before is None or not before.revoked_at or token.revoked_at:
+        return token
+    return replace(token, revoked_at=before.revoked_at)
 
 
 def _deed(action: str, token: Token, by: Caller, now: float, reason: str) -> Deed:
-    target = f"{token.name} ({token.selector}), {token.role}"
+    target = f"{token.name} ({token.selector}), {words(token.role, token.roles)}"
     return Deed(at=now, who=by.name, origin=by.origin, action=action, target=target, reason=reason)
+
+
+def _ends(tokens: dict[str, Token]) -> dict[str, tuple[float, float]]:
+    return {selector: (token.revoked_at, token.expires_at) for selector, token in tokens.items()}
 
 
 def _key(session: str) -> str:

@@ -1,7 +1,8 @@
 """Pages of other origins may evaluate flags, where the configuration names them (Fetch standard, CORS).
 
-Everything else of the admin server stays closed to them, and without a named origin this does too: any page
-that somebody on this machine visits could read the flags otherwise.
+They may ask for flags, listen to changes and tell of exposures. Everything else of the admin server stays
+closed to them, and without a named origin this does too: any page that somebody on this machine visits could
+read the flags otherwise.
 """
 
 from collections.abc import Collection
@@ -13,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from understudy.admin.safety import values
 
-_SHARED: Final = "/ofrep/"
+_SHARED: Final = ("/ofrep/", "/api/v1/stream", "/api/v1/decide/", "/api/v1/exposures")
+_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 _ANY: Final = "*"
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST",
@@ -41,6 +43,10 @@ class SharedOrigins:
         if origin is None:
             await self._app(scope, receive, send)
             return
+        fields = [field for field in scope["headers"] if field[0] not in _HIDDEN]
+        if scope["type"] == "websocket":
+            await self._app({**scope, "headers": fields}, receive, send)
+            return
         sharing = {"Access-Control-Allow-Origin": origin}
         if scope["method"] == "OPTIONS" and values(scope["headers"], b"access-control-request-method"):
             headers = {**sharing, **_PREFLIGHT, "Vary": "Origin"}
@@ -57,12 +63,13 @@ class SharedOrigins:
                 headers.add_vary_header("Origin")
             await send(message)
 
-        fields = [field for field in scope["headers"] if field[0] not in _HIDDEN]
         await self._app({**scope, "headers": fields}, receive, send_shared)
 
     def _allowed(self, scope: Scope) -> str | None:
         """The Origin of a request that may pass; None where there is nothing to share."""
-        if scope["type"] != "http" or not self._origins or not scope["path"].startswith(_SHARED):
+        if not self._origins or "path" not in scope or not scope["path"].startswith(_SHARED):
+            return None
+        if scope.get("method", "GET") not in _METHODS:
             return None
         origins = values(scope["headers"], b"origin")
         if len(origins) != 1:

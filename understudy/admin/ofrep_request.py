@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from understudy.admin.ofrep_answers import coded, coding_of
 from understudy.admin.payload import JSON, json_bytes, read_body
 from understudy.admin.refusal import Refusal
+from understudy.admin.request import caller_of
 
 MOST_CONTEXT_BYTES: Final = 256 * 1024
 """A context is some attributes of one user; a list of a thousand ids has 40 KiB."""
@@ -23,17 +24,20 @@ _CODED: Final = "-gzip"
 class Unanswerable(Exception):
     """A request that OFREP has an error code for."""
 
-    def __init__(self, code: str, details: str, *, status: int = 400) -> None:
+    def __init__(
+        self, code: str, details: str, *, status: int = 400, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.headers = headers
         self.code = code
         self.details = details
         self.status = status
         super().__init__(details)
 
-    def answer(self, key: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    def answer(self, key: str = "") -> Response:
         """As OFREP says it; *key* is the flag that was asked for."""
         body = {"key": key} if key else {}
         body |= {"errorCode": self.code, "errorDetails": self.details}
-        return Response(json_bytes(body), status_code=self.status, media_type=JSON, headers=headers)
+        return Response(json_bytes(body), status_code=self.status, media_type=JSON, headers=self.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +59,11 @@ async def asked(request: Request) -> Asked:
         canonical = orjson.dumps(context, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise Unanswerable("INVALID_CONTEXT", f"the context cannot be used: {error}") from None
-    return Asked(
-        context=context, canonical=canonical, selector=selector(request.headers.get("flagd-selector", ""))
-    )
+    wanted = selector(request.headers.get("flagd-selector", ""))
+    only = caller_of(request).flag_set
+    if only and wanted not in ("", only):
+        raise Unanswerable("GENERAL", f"this token is for the flag set {only!r} alone", status=403)
+    return Asked(context=context, canonical=canonical, selector=wanted or only)
 
 
 def _context(body: bytes) -> dict[str, Any]:
@@ -110,7 +116,11 @@ def _knows(field: str, opaque: str) -> bool:
     return field.strip() == "*" or any(tag.removesuffix(_CODED) == opaque for tag in _TAG.findall(field))
 
 
-def refused(error: Refusal, key: str = "") -> Response:
+def answered(error: Unanswerable | Refusal | ClientDisconnect) -> Unanswerable:
     """*error* as OFREP says it."""
+    if isinstance(error, Unanswerable):
+        return error
+    if isinstance(error, ClientDisconnect):
+        return Unanswerable("PARSE_ERROR", "the request ended before its body did")
     code = "PARSE_ERROR" if error.status == 400 else "GENERAL"
-    return Unanswerable(code, error.detail, status=error.status).answer(key, error.headers)
+    return Unanswerable(code, error.detail, status=error.status, headers=error.headers)

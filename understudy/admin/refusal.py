@@ -15,3 +15,14 @@ class Refusal(Exception):
         self.headers = headers
         self.members = members
         super().__init__(detail)
+
+
+def unauthorized(detail: str) -> Refusal:
+    """The refusal of who shows no credential, or a wrong one (RFC 6750, 3)."""
+    return Refusal(401, detail, headers={"WWW-Authenticate": 'Bearer realm="understudy"'})
+
+
+def too_often(wait: float) -> Refusal:
+    """The refusal of who has shown wrong tokens, until *wait* seconds have passed."""
+    seconds = max(1, round(wait + 0.5))
+    return Refusal(429, f"too many wrong tokens; wait {seconds} s", headers={"Retry-After": str(seconds)})

@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.admin.control import ControlPlane
-from understudy.admin.keyring import OPEN, Keyring
+from understudy.admin.keyring import Keyring
+from understudy.admin.open_door import OPEN
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import author, json_answer, origin, within
 from understudy.report import (

@@ -1,12 +1,14 @@
 """One stream of server-sent events (HTML Living Standard, 9.2), and how many may be open."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from understudy.access import Caller
 from understudy.admin.refusal import Refusal
 
 HEADERS: Final = {
@@ -34,6 +36,10 @@ class Pace:
     most_listeners: int = 32
 
 
+Ended = Callable[[Caller], Awaitable[None]]
+"""Returns once the caller may listen no more (`Keyring.ended`)."""
+
+
 class Speech(Protocol):
     """What one listener is told."""
 
@@ -48,6 +54,8 @@ class Room:
         self.pace = pace
         self.stopping = stopping
         self.listeners = 0
+        self.dropped = 0
+        """Events that a listener did not take in time."""
         self._instead = instead
 
     def check(self) -> None:
@@ -58,10 +66,11 @@ class Room:
 
 
 class Stream(Response):
-    """One listener, until it leaves, takes nothing any more, or the process stops."""
+    """One listener, until it leaves, takes nothing any more, *ended* returns, or the process stops."""
 
-    def __init__(self, room: Room, speech: Speech) -> None:
+    def __init__(self, room: Room, speech: Speech, *, ended: Callable[[], Awaitable[None]]) -> None:
         super().__init__(headers=HEADERS)
+        self._ended = ended
         self._room = room
         self._pace = room.pace
         self._speech = speech
@@ -76,6 +85,7 @@ class Stream(Response):
                     tasks.create_task(self._speak(send)),
                     tasks.create_task(_until_gone(receive)),
                     tasks.create_task(_until_set(self._room.stopping)),
+                    tasks.create_task(_until(self._ended)),
                 ]
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 for task in ends:
@@ -103,6 +113,7 @@ class Stream(Response):
             async with asyncio.timeout(self._pace.send_seconds):
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         except TimeoutError:
+            self._room.dropped += 1
             return False
         return True
 
@@ -117,6 +128,10 @@ class Stream(Response):
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _until(ended: Callable[[], Awaitable[None]]) -> None:
+    await ended()
 
 
 async def _until_set(event: asyncio.Event) -> None:

@@ -22,10 +22,17 @@ class SyncEndpoints:
         self._definitions = Definitions()
 
     async def definition(self, request: Request) -> Response:
-        """The flagd definition; 304 when If-None-Match has it. Routes and compare rules are not in it."""
+        """The flagd definition; 304 when If-None-Match has it. Routes and compare rules are not in it.
+
+        `whole=true`: flags with prerequisites too, and which are killed. X-Understudy-Version is the version
+        of the rules, X-Understudy-Stored-At when it was stored (seconds since 1970).
+        """
         try:
             chosen = selector(request.headers.get("flagd-selector", ""))
         except Unanswerable as error:
             raise Refusal(400, error.details) from None
-        found = self._definitions.of(in_force(self._control), chosen)
-        return tagged(request, found.body, found.digest, headers=_CACHING)
+        current = in_force(self._control)
+        is_whole = request.query_params.get("whole") == "true"
+        found = self._definitions.of(current, chosen, is_whole=is_whole)
+        about = {"X-Understudy-Version": str(current.version), "X-Understudy-Stored-At": f"{current.at:.6f}"}
+        return tagged(request, found.body, found.digest, headers={**_CACHING, **about})

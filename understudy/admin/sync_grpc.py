@@ -99,7 +99,8 @@ class SyncServer:
         except StoreError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         else:
-            if not caller.role.may(Role.VIEWER):
+            role = caller.role_in(self._keyring.environment)
+            if role is None or not role.may(Role.VIEWER):
                 await context.abort(_DENIED, f"{caller.name} may not view")
 
     async def _turned(self, serial: int) -> bool:

@@ -6,11 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.admin.changes import changes
-from understudy.admin.control import ControlPlane
+from understudy.admin.dry_run import read_dry_run
 from understudy.admin.entity_tags import etag
+from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, check_reason, json_answer, origin, within
+from understudy.admin.request import author, json_answer, origin, read_reason, within
 from understudy.admin.rules import change_answer
+from understudy.admin.rules_plane import RulesPlane
 from understudy.store import StoredRules
 
 _MOST_DIGITS: Final = 9
@@ -19,7 +21,7 @@ _MOST_DIGITS: Final = 9
 class VersionEndpoints:
     """``/api/v1/rules/{version}``, ``/diff/{other}`` and ``/restore``."""
 
-    def __init__(self, control: ControlPlane) -> None:
+    def __init__(self, control: RulesPlane) -> None:
         self._control = control
 
     async def document(self, request: Request) -> Response:
@@ -35,10 +37,14 @@ class VersionEndpoints:
         return json_answer({"from": before.version, "to": after.version, "changes": found})
 
     async def restore(self, request: Request) -> Response:
-        """POST makes a version the newest again, as one of its own; flags that are killed now stay killed."""
-        reason = check_reason(request.query_params.get("reason", ""))
+        """POST makes a version the newest again, as one of its own; flags that are killed now stay killed.
+        `?dry_run=true` shows the change and who moves."""
+        reason = read_reason(request)
         found = await self._past(request.path_params["version"])
         current = await within(self._control.rules())
+        dry = read_dry_run(request)
+        if dry is not None:
+            return await preview(self._control, dry, current, _with_kills(found, current))
         words = f"restore version {found.version}"
         change = await within(
             self._control.put_rules(

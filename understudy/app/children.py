@@ -22,6 +22,7 @@ WATCHED: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
     signal.SIGIO,
+    signal.SIGRTMIN,
 )
 """What the supervisor waits for; blocked in it, so that none is lost while its image is replaced."""
 
@@ -107,7 +108,7 @@ def _become(run: Callable[[], int]) -> None:
     try:
         for number in WATCHED:
             signal.signal(number, signal.SIG_DFL)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO):
+        for number in set(WATCHED) - {signal.SIGTERM, signal.SIGCHLD}:
             signal.signal(number, signal.SIG_IGN)  # the supervisor decides what Ctrl-C and the rest mean
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
         code = run()

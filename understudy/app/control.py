@@ -10,36 +10,51 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.access import Deed
-from understudy.admin import Change, Keyring, Readiness, Reload, Succession, create_admin
+from understudy.access import Deed, Entry
+from understudy.admin import (
+    AuditWatch,
+    Change,
+    Environments,
+    Keyring,
+    OfrepCounts,
+    Readiness,
+    Reload,
+    Succession,
+    create_admin,
+)
 from understudy.app.admin_server import AdminServer
 from understudy.app.control_metrics import Collected, board_families, store_families
+from understudy.app.exposures import Exposed
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
+from understudy.app.kill_watch import KillWatch
+from understudy.app.killed import Killed, kill_families
 from understudy.app.past import Past
 from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
+from understudy.app.services import services
 from understudy.app.syncing import syncing
 from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
 from understudy.comparators import report as evidence_report
-from understudy.config import Settings, first_origins, store_text
+from understudy.config import KillFile, Rules, Settings, first_origins, store_text
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
 from understudy.shadow import Assessor, Draws, Redaction
-from understudy.store import Bounds, MemoryStore, Sample, Store, StoredRules, open_store
+from understudy.store import Bounds, Sample, Store, StoredRules, open_store
 
 log = logging.getLogger("understudy.control")
 
@@ -50,6 +65,9 @@ FOLLOWED_SECONDS: Final = 60.0
 """How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
 
 LAST_BATCHES_SECONDS: Final = 2.0
+
+STALE_SECONDS: Final = 10.0
+"""A report says how old its evidence is from here on; with the store there it is seconds at most."""
 
 HEARD_SECONDS: Final = 3.0
 """A worker connects within 0.2 s and tells its counts twice a second."""
@@ -77,15 +95,24 @@ class Control:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         settings = runtime.settings
-        self._store: Store = open_store(settings.store)
-        self._keyring = Keyring(self._store, issuer=issuer_of(settings.admin))
+        self._store: Store = open_store(settings.store, environment=settings.environment)
+        self._keyring = Keyring(
+            self._store, issuer=issuer_of(settings.admin), environment=settings.environment
+        )
+        self._audit = AuditWatch(self._store)
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
+        self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
+        self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
         self._workers = Workers(
-            on_batch=self._on_batch, on_ahead=self._on_ahead, past=past, on_reel=self._recordings.heard
+            on_batch=self._on_batch,
+            on_ahead=self._on_ahead,
+            past=past,
+            on_reel=self._recordings.heard,
+            on_exposures=self._exposed.heard,
         )
         self._assessor = Assessor(
             Comparison(settings.rules.compare),
@@ -98,6 +125,7 @@ class Control:
             self._assessor,
             trouble=self._trouble,
             acknowledge=self._taken,
+            renewed=self._renewed,
             control_share=settings.shadow.control,
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
@@ -109,13 +137,17 @@ class Control:
             )
         )
         self._registry.register(Collected(self.collect))
+        self._counts = OfrepCounts()
+        self._registry.register(Collected(self._counts.collect))
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
+        self._samples: list[Sample] = []
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
         self._has_evidence = asyncio.Event()
         self._ahead: asyncio.Queue[tuple[int, Mapping[str, Any]]] = asyncio.Queue()
+        self._environments = Environments(self._store, self, services=lambda: self._settings.services)
 
     @property
     def _settings(self) -> Settings:
@@ -126,6 +158,7 @@ class Control:
         self._assessor.redaction = self._redaction(settings)
         self._assessor.origins = first_origins(settings.services)
         self._intake.control_share = settings.shadow.control
+        self._environments.is_changed.set()
         if self._is_loaded.is_set():
             self._put_in_force()
 
@@ -149,9 +182,13 @@ class Control:
             recordings=self._recordings,
             evidence=self._intake,
             keyring=self._keyring,
+            environments=self._environments,
             origins=self._settings.admin.origins,
+            exposures=self._exposed,
+            counts=self._counts,
         )
         server = AdminServer(admin)
+        KillWatch(self._killed.file, self._on_kill_file).begin()
         sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
         async with asyncio.TaskGroup() as tasks, sync:
             background = [
@@ -161,6 +198,10 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
+                tasks.create_task(self._watch_audit()),
+                tasks.create_task(self._keep_exposures()),
+                tasks.create_task(self._killed.run(ready=self._is_loaded)),
+                tasks.create_task(self._keep_services()),
                 *([tasks.create_task(issuer.run())] if (issuer := self._keyring.issuer) else []),
             ]
             link = await loop.create_unix_server(self._workers.connection, sock=self._runtime.link_socket)
@@ -172,6 +213,9 @@ class Control:
             await serving
             link.close()
             await self._intake.finish(LAST_BATCHES_SECONDS)
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(LAST_BATCHES_SECONDS):
+                    await self._exposed.flush()
             for task in background:
                 task.cancel()
         try:
@@ -187,6 +231,10 @@ class Control:
         self._is_orphan = True
         self._stop.set()
 
+    async def _record(self, deed: Deed) -> Entry:
+        """Tell the audit of something that was done in this environment and changes nothing in the store."""
+        return await self._store.record(replace(deed, environment=self._store.environment))
+
     # -- the store -----------------------------------------------------------------------------------
 
     async def _keep_store(self) -> None:
@@ -194,13 +242,13 @@ class Control:
         while not self._is_loaded.is_set():
             try:
                 await self._store.open()
-                await self._keyring.begin()
                 await self._book.load(time.time())
             except StoreError as error:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
-                self._put_in_force()
+                self._put_in_force()  # first of all: new workers wait for it
+                await self._keyring.begin()
                 self._is_loaded.set()
         while not self._has_evidence.is_set():
             try:
@@ -219,6 +267,19 @@ class Control:
     async def _keep_keyring(self) -> None:
         await self._is_loaded.wait()
         await self._keyring.run()
+
+    async def _watch_audit(self) -> None:
+        await self._is_loaded.wait()
+        await self._audit.run()
+
+    async def _keep_exposures(self) -> None:
+        await self._is_loaded.wait()
+        await self._exposed.run()
+
+    async def _keep_services(self) -> None:
+        """Tell other environments which services are known here, now and whenever they change."""
+        await self._is_loaded.wait()
+        await self._environments.keep_noted()
 
     async def _follow(self) -> None:
         """Put in force what other control processes store; theirs and ours have one store."""
@@ -249,11 +310,14 @@ class Control:
         self._revision += 1
         self._workers.acknowledge(source, sequence)
 
+    def _renewed(self) -> None:
+        self._revision += 1
+
     def _on_ahead(self, version: int, document: Mapping[str, Any]) -> None:
         self._ahead.put_nowait((version, document))
 
     async def _catch_up(self) -> None:
-        """Take the rules over from a worker that has newer ones than a store that forgets.
+        """Take the rules over from a worker that has newer ones than a store that forgot.
 
         Without it a control process that died would leave workers with rules that nobody can change any
         more, the kill switch included: they refuse versions older than theirs.
@@ -261,35 +325,35 @@ class Control:
         await self._is_loaded.wait()
         while True:
             version, document = await self._ahead.get()
-            if version <= self._book.version:
-                continue
-            if not isinstance(self._store, MemoryStore):
-                log.error(
-                    "a worker has rules version %d, the store has %d: has it been put back from a copy?",
-                    version,
-                    self._book.version,
-                )
-                continue
-            self._store.resume(version)
             try:
-                await self._book.put(
-                    document,
-                    expected=None,
-                    author="control process",
-                    reason=f"taken over from the workers, who had version {version}",
-                    at=time.time(),
-                )
+                await self._book.load(time.time())  # perhaps another process has just stored it
+                if version > self._book.version:
+                    await self._book.put(
+                        document,
+                        expected=None,
+                        after=version,
+                        author="control process",
+                        reason=f"taken over from the workers, who had version {version}",
+                        at=time.time(),
+                    )
             except UnderstudyError as error:
                 log.error("the workers' rules could not be taken over: %s", error)
             else:
                 self._put_in_force()
+
+    def _on_kill_file(self) -> None:
+        """Workers see it by themselves; here it is answered to SDKs, and noted in the audit."""
+        self._killed.note(time.time())
+        if self._is_loaded.is_set():
+            self._put_in_force()
 
     def _put_in_force(self) -> None:
         rules = self._book.parsed
         self._revision += 1
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
-        self.succession.put(version=self._book.version, rules=rules, at=self._book.stored_at)
+        told = self._killed.file.kills.laid_over(rules)
+        self.succession.put(version=self._book.version, rules=told, at=self._book.stored_at)
 
     # -- ControlPlane ------------------------------------------------------------------------------------
 
@@ -304,12 +368,34 @@ class Control:
         with self._trouble.watched():
             return await self._store.past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        with self._trouble.watched():
+            return await self._store.rules_at(at)
+
+    async def check_rules(self, document: Any) -> Rules:
+        return await self._book.check(document)
+
     async def put_rules(
-        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+        self,
+        document: Any,
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        origin: str = "",
+        action: str = "rules.put",
+        target: str = "",
     ) -> Change:
         with self._trouble.watched(is_write=True):
             stored = await self._book.put(
-                document, expected=expected, author=author, reason=reason, at=time.time(), origin=origin
+                document,
+                expected=expected,
+                author=author,
+                reason=reason,
+                at=time.time(),
+                origin=origin,
+                action=action,
+                target=target,
             )
         return await self._announce(stored)
 
@@ -330,11 +416,12 @@ class Control:
         workers, applied = await self._workers.applied(stored.version, seconds=ACK_SECONDS)
         return Change(rules=stored, workers=workers, applied=applied)
 
+    def services(self) -> list[dict[str, Any]]:
+        return services(self._settings.services, self._workers.snapshots.values())
+
     async def report(self) -> dict[str, Any]:
         samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
-        with self._trouble.watched():
-            stored = await self._store.samples()
-        for sample in stored:
+        for sample in await self._known_samples():
             key = (sample.service, sample.endpoint, sample.path, sample.kind)
             samples.setdefault(key, []).append({**sample.body, "id": sample.name})
         whole = evidence_report(
@@ -344,13 +431,27 @@ class Control:
             rules=self._book.parsed.compare,
             templates=self._settings.endpoints.templates,
         )
+        now, as_of = time.time(), self._intake.shared.as_of
+        stale = _stale(now - as_of) if as_of else []
         return {
             **whole,
+            "notes": [*stale, *whole.get("notes", [])],
             "confirm": self._intake.second_answers(),
             "rules_version": self._book.version,
-            "generated_at": time.time(),
+            "generated_at": now,
+            "evidence_at": as_of or None,
             "traffic": traffic(self._workers.snapshots.values()),
         }
+
+    async def _known_samples(self) -> list[Sample]:
+        """The samples, or those known last while the store is away, if anything is known at all."""
+        try:
+            with self._trouble.watched():
+                self._samples = await self._store.samples()
+        except StoreError:
+            if not self._intake.shared.as_of:
+                raise
+        return self._samples
 
     def revision(self) -> int:
         return self._revision
@@ -365,6 +466,8 @@ class Control:
         deed = Deed(at=time.time(), who=author, origin=origin, action="samples.forget", target=whose)
         with self._trouble.watched(is_write=True):
             forgotten = await self._intake.forget_samples(unit=unit, deed=deed)
+            if unit is not None:
+                await self._exposed.forget(unit=unit, author=author, origin=origin)
         self._revision += 1
         return forgotten
 
@@ -408,6 +511,9 @@ class Control:
                 "detail": f"{applied} of {expected} workers have version {self._book.version}",
             },
         }
+        if said := self._killed.said(self._book.parsed):
+            # Told, so that nobody forgets it; no reason to send the traffic elsewhere.
+            checks["kill_file"] = {"ok": True, "detail": said}
         return Readiness(ready=all(check["ok"] for check in checks.values()), checks=checks)
 
     def collect(self) -> Iterator[Metric]:
@@ -418,11 +524,33 @@ class Control:
         for pair, n in self._intake.differences.items():
             differences.add_metric(list(pair), n)
         yield differences
+        dropped = CounterMetricFamily(
+            "understudy_exposures_lost",
+            "Exposures that the control process could not keep.",
+            labels=["reason"],
+        )
+        for reason, n in self._exposed.dropped.items():
+            dropped.add_metric([reason], n)
+        yield dropped
         age = GaugeMetricFamily("understudy_rules_age_seconds", "Since the rules in force were stored.")
         age.add_metric([], max(0.0, time.time() - self._book.stored_at) if self._book.is_loaded else 0.0)
         yield age
         connected = GaugeMetricFamily("understudy_workers_connected", "Workers on the link.")
         connected.add_metric([], self._workers.at_version(0)[0])
         yield connected
+        yield from kill_families(self._killed.file, self._book.parsed)
         yield from board_families(self._runtime.board)
-        yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))
+        alarms = set(self._store.condition().alarms) | ({"audit"} if self._audit.alarm else set())
+        alarms |= {"sql_behind"} if self._book.behind else set()
+        yield from store_families(
+            alarms, healed=self._store.condition().healed, is_in_trouble=bool(self._trouble.text)
+        )
+
+
+def _stale(seconds: float) -> list[str]:
+    """What a report says of evidence that was read so long ago."""
+    if seconds < STALE_SECONDS:
+        return []
+    return [
+        f"The store is away: these figures are as of {seconds:.0f} s ago; what came since is not in them."
+    ]

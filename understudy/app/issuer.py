@@ -1,5 +1,7 @@
 """The issuer of JSON Web Tokens that the configuration names, ready to be asked."""
 
+from collections.abc import Mapping
+
 from understudy.access import Role
 from understudy.access.trust import Trust
 from understudy.admin import Issuer
@@ -16,6 +18,12 @@ def issuer_of(settings: AdminSettings) -> Issuer | None:
         audience=given.audience,
         algorithms=given.algorithms,
         role_claim=given.role_claim,
-        roles={value: Role(role) for value, role in given.roles.items()},
+        roles={value: _roles(role) for value, role in given.roles.items()},
     )
     return Issuer(trust, given.keys)
+
+
+def _roles(given: str | Mapping[str, str]) -> Role | Mapping[str, Role]:
+    if isinstance(given, str):
+        return Role(given)
+    return {environment: Role(role) for environment, role in given.items()}

@@ -1,5 +1,6 @@
 """The rules document in force, as the control process keeps it: load, change, kill, revive."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -26,6 +27,8 @@ class Rulebook:
         self.parsed = seed
         self.trouble = ""
         """Why the stored version is not what is in force; empty when it is."""
+        self.behind = ""
+        """Why the store is older than what is in force; empty when it is not."""
 
     @property
     def is_loaded(self) -> bool:
@@ -53,6 +56,9 @@ class Rulebook:
         with every kill switch of the stored version. ``trouble`` says so.
         """
         stored = await self._store.rules()
+        if self._stored is not None and (stored is None or stored.version < self.version):
+            self._tell_behind(stored.version if stored is not None else 0)
+            return self._stored
         if stored is None:
             stored = await self._seed_store(at)
         self._take(stored)
@@ -72,10 +78,30 @@ class Rulebook:
         """
         newer = await self._store.newer(self.version, seconds=seconds)
         if newer is None or newer.version <= self.version:
+            version = await self._store.version()
+            if version < self.version:
+                self._tell_behind(version)
             return False
         self._take(newer)
         log.info("rules version %d by %s is in force, from the store", newer.version, newer.author)
         return True
+
+    async def _is_newest(self) -> bool:
+        """Whether nobody has changed the rules since; also when the store does not say."""
+        try:
+            return await self._store.version() <= self.version
+        except StoreError:
+            return True
+
+    def _tell_behind(self, version: int) -> None:
+        if not self.behind:
+            log.error(
+                "the store has rules version %d, but version %d is in force: was it emptied, or put back"
+                " from a copy? The next change is stored above both",
+                version,
+                self.version,
+            )
+        self.behind = f"has rules version {version}, but version {self.version} is in force"
 
     def refit(self, *, seed: Rules, services: Collection[str]) -> Callable[[], None]:
         """Check that the rules in force fit other *services*; what is returned puts these in force.
@@ -110,14 +136,14 @@ class Rulebook:
             )
         )
 
-    def _take(self, stored: StoredRules) -> None:
-        """Put *stored* in force, unless a newer version is."""
+    def _take(self, stored: StoredRules, *, read: Rules | None = None) -> None:
+        """Put *stored* in force, unless a newer version is. *read* is what it says, when that is known."""
         if stored.version < self.version:
             return
         self._stored = stored
-        self.trouble = ""
+        self.trouble = self.behind = ""
         try:
-            self.parsed = parse_rules(stored.document, services=self._services, before=self.parsed)
+            self.parsed = read or parse_rules(stored.document, services=self._services, before=self.parsed)
         except ConfigError as error:
             self.trouble = f"rules version {stored.version} does not fit this configuration: {error}"
             self.parsed = self._stand_in(stored)
@@ -126,8 +152,7 @@ class Rulebook:
             )
 
     def _stand_in(self, stored: StoredRules) -> Rules:
-        given = stored.document.get("killed", ())
-        killed = {flag for flag in given if flag in self._seed.flags} if isinstance(given, list) else set()
+        killed = {flag for flag in _killed_of(stored) if flag in self._seed.flags}
         document = {**self._seed.document, "killed": sorted(killed | set(self._seed.killed))}
         return parse_rules(document, services=self._services)
 
@@ -155,20 +180,34 @@ class Rulebook:
         reason: str,
         at: float,
         origin: str = "",
+        action: str = "rules.put",
+        target: str = "",
+        after: int = 0,
     ) -> StoredRules:
-        """Check and store *document*. Raises `ConfigError`, `VersionConflict`, `StoreError`."""
-        self.current()
-        rules = parse_rules(document, services=self._services, before=self.parsed)
+        """Check and store *document*, above version *after*.
+
+        Raises `ConfigError`, `VersionConflict`, `StoreError`.
+        """
+        services = self._services
+        rules = await self.check(document)
         stored = await self._store.put_rules(
             rules.document,
             expected=expected,
             author=author,
             reason=reason,
             at=at,
-            deed=Deed(at=at, who=author, origin=origin, action="rules.put", reason=reason),
+            deed=Deed(at=at, who=author, origin=origin, action=action, target=target, reason=reason),
+            after=max(after, self.version),
         )
-        self._take(stored)
+        # Unless a reload came in between: then it is looked at anew.
+        self._take(stored, read=rules if services is self._services else None)
         return stored
+
+    async def check(self, document: Any) -> Rules:
+        """What *document* says, as `put` would store it. Raises `ConfigError`, `StoreError`."""
+        self.current()
+        # In a thread: megabytes of rules would hold up probes and evidence.
+        return await asyncio.to_thread(parse_rules, document, services=self._services, before=self.parsed)
 
     async def kill(self, flag: str, *, author: str, reason: str, at: float, origin: str = "") -> StoredRules:
         """Put *flag* on its safe variant. Raises `FlagNotFound`, `StoreError`."""
@@ -191,7 +230,10 @@ class Rulebook:
             if flag not in flags:
                 raise FlagNotFound(flag, tuple(flags))
             if (flag in now_killed) is killed:
-                return current
+                if await self._is_newest():
+                    return current
+                await self.load(deed.at)
+                continue
             wanted = now_killed | {flag} if killed else now_killed - {flag}
             document = {**current.document, "killed": sorted(wanted)}
             try:
@@ -203,6 +245,7 @@ class Rulebook:
                     reason=deed.reason,
                     at=deed.at,
                     deed=deed,
+                    after=current.version,
                 )
             except VersionConflict:
                 await self.load(deed.at)
@@ -216,8 +259,11 @@ class Rulebook:
 
 def _flags_of(stored: StoredRules) -> tuple[list[str], set[str]]:
     """The flags and the killed flags that a stored document names."""
-    flags, killed = stored.document.get("flags"), stored.document.get("killed")
-    return (
-        list(flags) if isinstance(flags, Mapping) else [],
-        set(killed) if isinstance(killed, list) else set(),
-    )
+    flags = stored.document.get("flags")
+    return list(flags) if isinstance(flags, Mapping) else [], _killed_of(stored)
+
+
+def _killed_of(stored: StoredRules) -> set[str]:
+    """The flags that a stored document, which may be any JSON, names as killed."""
+    killed = stored.document.get("killed")
+    return {flag for flag in killed if isinstance(flag, str)} if isinstance(killed, list) else set()

@@ -58,6 +58,17 @@ class Runtime:
         """Where the control process leaves the counts of workers that are gone for the one after it."""
         return self.folder / "past"
 
+    @property
+    def kill_paths(self) -> list[Path]:
+        """The kill file, and the one of this run that stands in for it when it cannot be written."""
+        named = [Path(self.settings.kill_file)] if self.settings.kill_file else []
+        return [*named, self.folder / "kill"]
+
+    @property
+    def killed_path(self) -> Path:
+        """Where processes leave what kill files said, for those that start while they cannot be read."""
+        return self.folder / "killed"
+
     def listeners(self) -> list[Bound]:
         """The sockets of all workers, each once."""
         return list({id(bound.socket): bound for group in self.worker_sockets for bound in group}.values())

@@ -24,6 +24,7 @@ from understudy.app.rolling import Rolling
 from understudy.app.runtime import Runtime
 from understudy.app.sockets import Bound, refuse_new
 from understudy.config import Listener, parse_settings, reloaded
+from understudy.config.kill_file import EVERY, add_lines
 from understudy.errors import UnderstudyError
 
 log = logging.getLogger("understudy")
@@ -112,6 +113,19 @@ class Supervisor:
             self._rolling.begin()
         elif number == signal.SIGUSR2:
             self._handover.begin(self.runtime, time.monotonic())
+        elif number == signal.SIGRTMIN:
+            self._kill_all()
+
+    def _kill_all(self) -> None:
+        """Every process sees the file by itself; a folder that is read-only does not keep it from them."""
+        for path in self.runtime.kill_paths:
+            try:
+                add_lines(path, [EVERY])
+            except OSError as error:
+                log.error("%s: cannot be written: %s", path, error.strerror)
+            else:
+                log.warning("every flag that a route names is killed on this host, until %s is removed", path)
+                return
 
     def _pass_on_reload(self) -> None:
         """The control process reads the file; one that is not there yet is told once it is."""

@@ -16,14 +16,16 @@ from typing import Final
 
 import uvloop
 
+from understudy.app.at_hand import rules_at_hand
 from understudy.app.certificates import WATCH_SECONDS, Certificates
 from understudy.app.heap import TRIM_SECONDS, give_back
+from understudy.app.kill_watch import KillWatch
 from understudy.app.line_file import LineFile
 from understudy.app.reports import Word, report
 from understudy.app.resources import Gauge, client_connections, file_limit, memory_limit
 from understudy.app.runtime import Runtime
 from understudy.app.worker_link import WorkerLink
-from understudy.config import Settings, parse_settings, reloaded
+from understudy.config import KillFile, Settings, parse_settings, reloaded
 from understudy.engine import Engine, mirror_limits
 from understudy.link import Outbox
 from understudy.metrics import WorkerMetrics
@@ -43,7 +45,7 @@ SHORT_TRIM_BEATS: Final = 10
 """While memory is short, what was freed is worth a millisecond each second."""
 
 RULES_SECONDS: Final = 4.0
-"""How long a new worker waits for the control process before it starts from the configured rules."""
+"""How long a new worker waits for the control process before it looks for rules by itself."""
 
 LAST_WORDS_SECONDS: Final = 2.0
 
@@ -87,6 +89,7 @@ class Worker:
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         async with asyncio.TaskGroup() as tasks:
             proxy = self._build(loop, tasks)
+            self._watch_kills(proxy.engine)
             link = WorkerLink(
                 path=self._runtime.link_path,
                 name=f"{self._index}",
@@ -177,6 +180,17 @@ class Worker:
             chance=random.random,
         )
 
+    def _watch_kills(self, engine: Engine) -> None:
+        """By this process alone: it works with the control process dead or stopped."""
+        file = KillFile(self._runtime.kill_paths, memory=self._runtime.killed_path)
+
+        def changed() -> None:
+            kills = file.kills
+            log.warning("killed on this host: %s", ", ".join(kills.text().split()) or "nothing any more")
+            self._contain("kill_file", lambda: engine.kill(kills))
+
+        KillWatch(file, changed).begin()
+
     def _redaction(self, settings: Settings) -> Redaction:
         redact = settings.redact
         return Redaction(
@@ -193,10 +207,10 @@ class Worker:
         for task in either:
             task.cancel()
         if not link.has_rules.is_set() and not self._stop.is_set():
-            log.error(
-                "no rules from the control process after %g s: starting from the configuration", RULES_SECONDS
-            )
-            proxy.engine.swap(self._settings.rules, 0)
+            rules, whence = rules_at_hand(self._settings)
+            log.error("no rules from the control process after %g s: starting from %s", RULES_SECONDS, whence)
+            # As version 0: whatever the control process comes with is newer.
+            proxy.engine.swap(rules, 0)
 
     def _reload(self, proxy: Proxy, link: WorkerLink, document: Mapping[str, object]) -> None:
         """Put reloaded settings in force. Raises `UnderstudyError`; then nothing has changed."""
@@ -253,6 +267,9 @@ class Worker:
             if beat % TRIM_BEATS == 0 or (proxy.overload.stage > CALM and beat % SHORT_TRIM_BEATS == 0):
                 self._contain("heap", give_back)
             self._contain("evidence", link.send_evidence)
+            self._contain("exposures", proxy.engine.sightings.gather)
+            if beat % 10 == 0:
+                self._contain("exposures", lambda: self._send_exposures(proxy, link))
             if proxy.tape is not None:
                 self._contain("recording", lambda: self._send_reels(proxy, link))
             if self._log_file is not None:
@@ -267,6 +284,13 @@ class Worker:
     def _send_reels(self, proxy: Proxy, link: WorkerLink) -> None:
         while proxy.tape is not None and link.is_clear and (reel := proxy.tape.reel()) is not None:
             link.send_reel(reel)
+
+    def _send_exposures(self, proxy: Proxy, link: WorkerLink) -> None:
+        """Tell who met what, while somebody takes it."""
+        sightings = proxy.engine.sightings
+        if link.is_clear and (told := sightings.take(time.time())) is not None:
+            link.send_exposures(told)
+        self._metrics.exposures_dropped["full"] = sightings.dropped
 
     def _tell(self, proxy: Proxy, link: WorkerLink) -> None:
         proxy.engine.collect_errors()
@@ -297,6 +321,7 @@ class Worker:
         if self._log_file is not None:
             await asyncio.to_thread(self._log_file.close, LAST_WORDS_SECONDS)
         self._contain("recording", lambda: self._send_reels(proxy, link))
+        self._contain("exposures", lambda: self._send_exposures(proxy, link))
         self._tell(proxy, link)
         await link.close()
 

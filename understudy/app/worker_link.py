@@ -13,6 +13,7 @@ import orjson
 from understudy.config import Rules, parse_rules
 from understudy.engine import Engine
 from understudy.errors import UnderstudyError
+from understudy.exposures import Told
 from understudy.link import (
     Batch,
     Frames,
@@ -132,6 +133,11 @@ class WorkerLink(asyncio.Protocol):
         """Send what was recorded. Nobody sends it again: a recording may have gaps, which are told."""
         if self._transport is not None:
             self._transport.write(frame(Kind.TAKEN, encode_reel(reel)))
+
+    def send_exposures(self, told: Told) -> None:
+        """Send who met what. Nobody sends it again: these are figures, not evidence."""
+        if self._transport is not None:
+            self._transport.write(json_frame(Kind.EXPOSURES, told.plain()))
 
     @property
     def is_clear(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import orjson
 
 from understudy.app.past import Past
+from understudy.exposures import Told, read_told
 from understudy.link import Batch, Frames, Kind, LinkError, Reel, decode_batch, decode_reel, json_frame
 from understudy.metrics import fold
 
@@ -36,6 +37,7 @@ class Workers:
         on_ahead: Callable[[int, Mapping[str, Any]], None],
         past: Past,
         on_reel: Callable[[Reel], None] = lambda _reel: None,
+        on_exposures: Callable[[Told], None] = lambda _told: None,
     ) -> None:
         self.snapshots, awaited = past.load()
         self._past = past
@@ -44,6 +46,7 @@ class Workers:
         self._on_batch = on_batch
         self._on_ahead = on_ahead
         self._on_reel = on_reel
+        self._on_exposures = on_exposures
         self._links: set[WorkerConnection] = set()
         self._rules: bytes | None = None
         self._settings: bytes | None = None
@@ -162,7 +165,9 @@ class Workers:
             self._on_reel(decode_reel(payload))
             return
         message = orjson.loads(payload)
-        if kind == Kind.HELLO:
+        if kind == Kind.EXPOSURES:
+            self._on_exposures(read_told(message))
+        elif kind == Kind.HELLO:
             link.source, link.name = message["source"], message["worker"]
             if message["document"] is not None:
                 self._on_ahead(message["version"], message["document"])

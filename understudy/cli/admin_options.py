@@ -9,6 +9,15 @@ DEFAULT_ADMIN: Final = "http://127.0.0.1:9090"
 Admin = Annotated[
     str, typer.Option("--admin", metavar="URL", envvar="UNDERSTUDY_ADMIN", help="Address of the admin API.")
 ]
+InEnvironment = Annotated[
+    str,
+    typer.Option(
+        "--environment",
+        metavar="NAME",
+        help="Whose rules, in place of those of the process that is asked.",
+        show_default=False,
+    ),
+]
 ApiToken = Annotated[
     str,
     typer.Option(
@@ -19,3 +28,13 @@ ApiToken = Annotated[
         show_default=False,
     ),
 ]
+
+
+def rules_path(environment: str) -> str:
+    """Where the rules of *environment* are; empty: those of the process that is asked."""
+    import os
+    from urllib.parse import quote
+
+    if not environment:
+        return "/api/v1/rules"
+    return f"/api/v1/environments/{quote(os.fsencode(environment), safe='')}/rules"

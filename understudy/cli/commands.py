@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken
+from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken, InEnvironment, rules_path
 from understudy.cli.frame import CommandError, Commands, ExitCode, complain, end
 from understudy.cli.process_commands import reload, restart
 from understudy.cli.record_command import record
@@ -34,7 +34,26 @@ ConfigFile = Annotated[
     Path,
     typer.Option("-c", "--config", metavar="FILE", envvar="UNDERSTUDY_CONFIG", help="The configuration."),
 ]
-Flag = Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)]
+Flags = Annotated[list[str], typer.Argument(metavar="FLAG", help="Keys of flags.", show_default=False)]
+Local = Annotated[
+    bool,
+    typer.Option(
+        "--local", help="In the kill file of this host: nobody is asked; FLAG '*' is every flag that routes."
+    ),
+]
+LocalConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        envvar="UNDERSTUDY_CONFIG",
+        help="With --local: the configuration whose kill_file it is.",
+    ),
+]
+LocalFile = Annotated[
+    Path | None, typer.Option("--kill-file", metavar="FILE", help="As --local, in this very file.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -178,21 +197,55 @@ def demo(
 
 
 @app.command()
-def kill(flag: Flag, admin: Admin = DEFAULT_ADMIN, reason: Reason = "", token: ApiToken = "") -> None:
-    """Put FLAG on its safe variant, everywhere, now."""
+def kill(
+    flags: Flags,
+    admin: Admin = DEFAULT_ADMIN,
+    reason: Reason = "",
+    token: ApiToken = "",
+    is_local: Local = False,
+    config: LocalConfig = None,
+    file: LocalFile = None,
+) -> None:
+    """Put FLAG on its safe variant, everywhere, now; with --local on this host, with no store needed."""
+    if is_local or file is not None:
+        from understudy.cli import local_kill
+
+        local_kill.kill_here(flags, local_kill.kill_file(config, file), reason=reason)
+        return
     from understudy.cli.remote import AdminApi
 
     api = AdminApi(admin, token)
-    _switch(api, "kill", flag, reason, f"{flag} is killed: every request gets its safe variant")
+    for flag in flags:
+        try:
+            _switch(api, "kill", flag, reason, f"{flag} is killed: every request gets its safe variant")
+        except CommandError as error:
+            if error.code is not ExitCode.UNREACHABLE:
+                raise
+            hint = "on this host alone, and at once: `understudy kill --local -c CONFIG FLAG`"
+            raise CommandError(error.message, f"{error.hint}\n  {hint}".strip(), code=error.code) from None
 
 
 @app.command()
-def revive(flag: Flag, admin: Admin = DEFAULT_ADMIN, reason: Reason = "", token: ApiToken = "") -> None:
+def revive(
+    flags: Flags,
+    admin: Admin = DEFAULT_ADMIN,
+    reason: Reason = "",
+    token: ApiToken = "",
+    is_local: Local = False,
+    config: LocalConfig = None,
+    file: LocalFile = None,
+) -> None:
     """Undo kill: FLAG follows its rules again."""
+    if is_local or file is not None:
+        from understudy.cli import local_kill
+
+        local_kill.revive_here(flags, local_kill.kill_file(config, file))
+        return
     from understudy.cli.remote import AdminApi
 
     api = AdminApi(admin, token)
-    _switch(api, "revive", flag, reason, f"{flag} follows its rules again")
+    for flag in flags:
+        _switch(api, "revive", flag, reason, f"{flag} follows its rules again")
 
 
 def _switch(api: "AdminApi", action: str, flag: str, reason: str, done: str) -> None:
@@ -204,8 +257,11 @@ def _switch(api: "AdminApi", action: str, flag: str, reason: str, done: str) -> 
     print_change(done, api.json(answer, key="version"))
 
 
-def print_change(done: str, change: dict[str, Any]) -> None:
-    """Say what was *done*, and how many workers follow it."""
+def print_change(done: str, change: dict[str, Any], *, environment: str = "") -> None:
+    """Say what was *done*, and how many workers follow it; those of another *environment* are not known."""
+    if environment and not change.get("workers"):
+        typer.echo(f"{done} ({environment}, rules version {change.get('version')})")
+        return
     applied, workers = change.get("applied", 0), change.get("workers", 0)
     typer.echo(f"{done} (rules version {change.get('version')}, {applied} of {workers} workers follow it)")
     if isinstance(applied, int) and isinstance(workers, int) and applied < workers:
@@ -217,27 +273,30 @@ def get_rules(
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     form: Annotated[DocumentFormat, typer.Option("--format", help="How to print it.")] = DocumentFormat.YAML,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at", metavar="TIME", help="As it was then: 2026-11-26T04:00:00Z.", show_default=False
+        ),
+    ] = "",
+    environment: InEnvironment = "",
 ) -> None:
     """Print the rules document with its version, ready to be changed and put back."""
+    from urllib.parse import urlencode
+
     from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json
     from understudy.cli.streams import print_document
     from understudy.config import write_yaml
 
     api = AdminApi(admin, token)
-    answer = api.get("/api/v1/rules")
-    document = {"version": int(_version_in(answer.headers.get("etag", ""))), **api.json(answer)}
+    path = rules_path(environment)
+    answer = api.get(f"{path}?{urlencode({'at': at})}" if at else path)
+    document = {"version": api.version(answer), **api.json(answer)}
     if form is DocumentFormat.JSON:
         print_json(document)
     else:
         print_document(write_yaml(document))
-
-
-def _version_in(tag: str) -> str:
-    text = tag.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdigit()):
-        raise CommandError(f"the admin API named no version: ETag {tag!r}", code=ExitCode.UNREACHABLE)
-    return text
 
 
 @rules_app.command("put")
@@ -254,6 +313,7 @@ def put_rules(
         ),
     ] = "",
     reason: Reason = "",
+    environment: InEnvironment = "",
 ) -> None:
     """Replace the rules document as a whole, if nobody changed it in between."""
     from understudy.cli.remote import AdminApi
@@ -271,9 +331,10 @@ def put_rules(
     inside = document.pop("version", None)
     replaced = _if_match(if_match, inside)
     api = AdminApi(admin, token)
-    before = api.json(api.get("/api/v1/rules"))
-    answer = api.put("/api/v1/rules", document, if_match=replaced, reason=reason)
-    print_change("the rules are replaced", api.json(answer, key="version"))
+    path = rules_path(environment)
+    before = api.json(api.get(path))
+    answer = api.put(path, document, if_match=replaced, reason=reason)
+    print_change("the rules are replaced", api.json(answer, key="version"), environment=environment)
     _warn_of_gaps(before, document)
 
 

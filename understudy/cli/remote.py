@@ -13,6 +13,14 @@ ANSWER_SECONDS = 15.0
 """A change waits a second for the workers; a report over much evidence takes a few."""
 
 
+class VersionMoved(CommandError):
+    """The rules are at another version than the one that was named: ``actual``; 0 when nobody said."""
+
+    def __init__(self, message: str, hint: str, *, actual: int) -> None:
+        self.actual = actual
+        super().__init__(message, hint)
+
+
 class AdminApi:
     """Requests to the admin API at *url* (``http://127.0.0.1:9090``)."""
 
@@ -25,14 +33,40 @@ class AdminApi:
         """The answer to GET *path*. Raises: CommandError."""
         return self._ask("GET", path)
 
+    def find(self, path: str) -> httpx.Response | None:
+        """The answer to GET *path*; None when there is nothing of that name. Raises: CommandError."""
+        answer = self._sent("GET", path)
+        if answer.status_code == 404 and _is_problem(answer):
+            return None
+        return self._checked(answer)
+
     def put(self, path: str, document: object, *, if_match: str, reason: str) -> httpx.Response:
         """The answer to PUT *path*. Raises: CommandError, ConfigError when the document is refused."""
         parameters = {"reason": reason} if reason else {}
         return self._ask("PUT", path, json=document, headers={"If-Match": if_match}, params=parameters)
 
-    def post(self, path: str, document: object) -> httpx.Response:
-        """The answer to POST *path*. Raises: CommandError."""
-        return self._ask("POST", path, json=document)
+    def change(
+        self,
+        method: str,
+        path: str,
+        document: object = None,
+        *,
+        version: int | None,
+        reason: str = "",
+        is_dry: bool = False,
+    ) -> httpx.Response:
+        """The answer to *method* *path* for whoever saw *version* of the rules; None: the part is to be new.
+
+        A dry one asks what would be. Raises: CommandError, VersionMoved, ConfigError when it is refused.
+        """
+        headers = {"If-None-Match": "*"} if version is None else {"If-Match": f'"{version}"'}
+        parameters = {**({"reason": reason} if reason else {}), **({"dry_run": "true"} if is_dry else {})}
+        return self._ask(method, path, json=document, headers=headers, params=parameters)
+
+    def post(self, path: str, document: object, *, if_match: str = "") -> httpx.Response:
+        """The answer to POST *path*. Raises: CommandError, ConfigError."""
+        headers = {"If-Match": if_match} if if_match else {}
+        return self._ask("POST", path, json=document, headers=headers)
 
     def delete(self, path: str, **parameters: str) -> httpx.Response:
         """The answer to DELETE *path*. Raises: CommandError."""
@@ -60,17 +94,22 @@ class AdminApi:
         return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, headers=self._headers)
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return self._checked(self._sent(method, path, **request))
+
+    def _checked(self, answer: httpx.Response) -> httpx.Response:
+        if not answer.is_success:
+            self._refuse(answer)
+        return answer
+
+    def _sent(self, method: str, path: str, **request: Any) -> httpx.Response:
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         try:
             with self._client(timeout) as client:
-                answer = client.request(method, path, **request)
+                return client.request(method, path, **request)
         except httpx.TransportError as error:
             raise self._unreachable(_why(error)) from None
         except httpx.HTTPError as error:
             raise self._unreachable(str(error)) from None
-        if not answer.is_success:
-            self._refuse(answer)
-        return answer
 
     def _unreachable(self, why: str) -> CommandError:
         hint = "is `understudy serve` running? Another address: --admin URL, or UNDERSTUDY_ADMIN"
@@ -79,16 +118,28 @@ class AdminApi:
     def _refuse(self, answer: httpx.Response) -> None:
         body = _json(answer)
         problem = body if isinstance(body, Mapping) else {}
-        if "application/problem+json" not in answer.headers.get("content-type", ""):
+        if not _is_problem(answer):
             hint = "check --admin URL, or UNDERSTUDY_ADMIN"
             what = f"{self.url} is no admin API of Understudy: it answered {answer.status_code}"
             raise CommandError(what, hint, code=ExitCode.UNREACHABLE)
         problems = tuple(_problems(problem.get("errors")))
         if problems:
             raise ConfigError(problems)
-        code = ExitCode.UNREACHABLE if answer.status_code >= 500 else ExitCode.REFUSED
         detail = str(problem.get("detail") or problem.get("title") or answer.status_code)
+        if answer.status_code == 412:
+            actual = problem.get("actual")
+            hint = _hint(412, problem)
+            raise VersionMoved(detail, hint, actual=actual if isinstance(actual, int) else 0)
+        code = ExitCode.UNREACHABLE if answer.status_code >= 500 else ExitCode.REFUSED
         raise CommandError(detail, _hint(answer.status_code, problem), code=code)
+
+    def version(self, answer: httpx.Response) -> int:
+        """The version of the rules that *answer* is of. Raises: CommandError."""
+        tag = answer.headers.get("etag", "")
+        text = tag.strip().removeprefix("W/").strip('"')
+        if not (text.isascii() and text.isdigit()):
+            raise CommandError(f"the admin API named no version: ETag {tag!r}", code=ExitCode.UNREACHABLE)
+        return int(text)
 
     def json(self, answer: httpx.Response, *, key: str = "") -> dict[str, Any]:
         """The JSON object in *answer*; one of ours holds *key*, if given. Raises: CommandError."""
@@ -99,6 +150,10 @@ class AdminApi:
             message = f"{self.url} is no admin API of Understudy: its answer {what}"
             raise CommandError(message, hint, code=ExitCode.UNREACHABLE)
         return body
+
+
+def _is_problem(answer: httpx.Response) -> bool:
+    return "application/problem+json" in answer.headers.get("content-type", "")
 
 
 def _header(token: str) -> dict[str, str]:

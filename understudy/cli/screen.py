@@ -67,7 +67,7 @@ def print_summary(summary: Summary, *, subject: str) -> None:
         ("compare", f"{summary.compare_rules} rule{'' if summary.compare_rules == 1 else 's'}"),
         *([("endpoints", summary.endpoints)] if summary.endpoints != "learned" else []),
     ]
-    _print_columns(screen, facts)
+    print_rows(facts)
     for index, route in enumerate(summary.routes):
         _print_route(screen, index, route)
     if summary.routes and summary.warnings:
@@ -95,11 +95,12 @@ def _print_route(screen: Console, index: int, route: RouteSummary) -> None:
         control = variant.control or (variant.serve if variant.mirror else "-")
         rows.append((variant.name, _who(variant), variant.serve, mirror, control))
     if route.flag:
-        _print_columns(screen, rows, indent="  ")
+        print_rows(rows, indent="  ")
 
 
-def _print_columns(screen: Console, rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
+def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
     """*rows* in columns as wide as they need; the first one bold. Never wrapped, so it can be grepped."""
+    screen = console()
     widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         first, *rest = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
@@ -124,4 +125,4 @@ def _who(variant: VariantSummary) -> str:
 
 def print_fields(fields: Mapping[str, object]) -> None:
     """Names and values under each other."""
-    _print_columns(console(), [(name, visible(str(value))) for name, value in fields.items()])
+    print_rows([(name, visible(str(value))) for name, value in fields.items()])

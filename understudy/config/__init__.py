@@ -3,6 +3,9 @@
 from understudy.config.app import APP
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings
+from understudy.config.environment import DEFAULT_ENVIRONMENT, ENVIRONMENT_PATTERN, read_environment
+from understudy.config.exposures import ExposureSettings
+from understudy.config.kill_file import KillFile, Kills
 from understudy.config.listener import Listener, listeners
 from understudy.config.loading import load, parse_settings
 from understudy.config.origin_tls import client_context
@@ -39,13 +42,18 @@ from understudy.config.text import MOST_BYTES, parse_bytes, parse_json, parse_ya
 __all__ = [
     "APP",
     "AUTO",
+    "DEFAULT_ENVIRONMENT",
+    "ENVIRONMENT_PATTERN",
     "MOST_BYTES",
     "AccessLogSettings",
     "AdminSettings",
     "CertificateError",
     "Ejection",
     "EndpointSettings",
+    "ExposureSettings",
     "HealthCheck",
+    "KillFile",
+    "Kills",
     "Layers",
     "Limits",
     "Listener",
@@ -73,6 +81,7 @@ __all__ = [
     "parse_settings",
     "parse_yaml",
     "postgres_place",
+    "read_environment",
     "read_file",
     "read_store",
     "redis_place",

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from understudy.access import Role
 from understudy.access.algorithms import ALGORITHMS
+from understudy.config.environment import ENVIRONMENT_PATTERN, read_environment
 from understudy.config.place import Place, Refused, shown
 from understudy.config.setting import Kind, choice, listed, named, setting
 
@@ -55,6 +56,39 @@ _ALGORITHM: Final = Kind(
 )
 
 
+def _read_roles(value: object, place: Place) -> str | dict[str, str]:
+    """A role, or a mapping of roles by environment."""
+    if not isinstance(value, Mapping):
+        return str(_ROLE.read(value, place))
+    roles: dict[str, str] = {}
+    for name, role in value.items():
+        at = place.key(str(name))
+        try:
+            roles[read_environment(name)] = _ROLE.read(role, at)
+        except Refused as refused:
+            at.refuse(refused.message, refused.hint)
+    if not value:
+        raise Refused("gives no role in any environment", "for example {dev: editor, prod: viewer}")
+    return roles
+
+
+_ROLE: Final = choice(tuple(Role), "role")
+_ROLES: Final = Kind(
+    read=_read_roles,
+    schema={
+        "anyOf": [
+            _ROLE.schema,
+            {
+                "type": "object",
+                "additionalProperties": _ROLE.schema,
+                "propertyNames": {"pattern": ENVIRONMENT_PATTERN},
+                "minProperties": 1,
+            },
+        ]
+    },
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerSettings:
     """Who signs tokens, for whom, and which claim gives which role."""
@@ -62,14 +96,15 @@ class IssuerSettings:
     issuer: str = setting(_TEXT, what="What `iss` must say, exactly: https://login.example.com")
     audience: str = setting(_TEXT, what="What `aud` must name: a token for another program is none for us.")
     keys: str = setting(_KEYS_URL, what="URL of its public keys (JWK set). https, or this machine.")
-    roles: Mapping[str, str] = setting(
+    roles: Mapping[str, str | Mapping[str, str]] = setting(
         named(
-            choice(tuple(Role), "role"),
+            _ROLES,
             check_name=_check_value,
             pattern="^.+$",
             needed="must give a role to somebody",
         ),
-        what="The role that a value of the claim gives: {sre: operator}. Of several, the highest.",
+        what="The role that a value of the claim gives: {sre: operator}, or one for each environment:"
+        " {shop: {dev: editor, prod: viewer}}. Of several, the highest.",
     )
     role_claim: str = setting(
         _TEXT, default="roles", what="The claim that is looked up in roles: a text, or a list of them."

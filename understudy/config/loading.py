@@ -72,6 +72,7 @@ def _settings(values: dict[str, Any], rules: Rules, base: Path, document: Mappin
     return replace(
         settings,
         access_log=log,
+        kill_file=settings.kill_file and str((base / settings.kill_file).absolute()),
         listen=resolve_listen(settings.listen, base),
         tls=settings.tls and resolve_tls(settings.tls, base),
         store=resolve_store(settings.store, base),

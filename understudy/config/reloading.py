@@ -8,7 +8,7 @@ from typing import Final
 
 from understudy.config.settings import Settings
 
-WAITING: Final = ("listen", "workers", "admin", "store", "access_log")
+WAITING: Final = ("listen", "workers", "admin", "store", "environment", "access_log", "kill_file")
 """Bound or opened at the start. ``tls`` joins them when it comes or goes: its files may change at once."""
 
 

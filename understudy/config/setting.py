@@ -10,6 +10,7 @@ from dataclasses import MISSING, Field, dataclass
 from typing import Any, Final
 
 from understudy.config.address import read_listen, read_network, read_origin
+from understudy.config.environment import ENVIRONMENT_PATTERN, read_environment
 from understudy.config.listener import read_listener
 from understudy.config.place import Place, Refused, shown, suggestion
 from understudy.config.quantity import (
@@ -323,4 +324,5 @@ STORE = Kind(
     },
     from_text=str,
 )
+ENVIRONMENT = _scalar(read_environment, {"type": "string", "pattern": ENVIRONMENT_PATTERN})
 FILE = _scalar(_read_file_name, {"type": "string", "minLength": 1})

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from understudy.config.address import read_page_origin, read_sync
 from understudy.config.endpoints import EndpointSettings
+from understudy.config.environment import DEFAULT_ENVIRONMENT
+from understudy.config.exposures import ExposureSettings
 from understudy.config.issuer import IssuerSettings
 from understudy.config.names import (
     FIELD_NAME_PATTERN,
@@ -24,6 +26,7 @@ from understudy.config.place import Place, Refused, shown
 from understudy.config.rules import Rules
 from understudy.config.setting import (
     DURATION,
+    ENVIRONMENT,
     FILE,
     LISTEN,
     LISTENER,
@@ -62,6 +65,14 @@ def _read_log(value: object, _place: Place) -> str:
     return "" if value.lower() == "off" else value
 
 
+def _read_kill_file(value: object, _place: Place) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Refused(
+            f"must be the name of a file, not {shown(value)}", "for example understudy.kill, or off"
+        )
+    return "" if value.lower() == "off" else value
+
+
 def _read_pointer(value: object, _place: Place) -> str:
     if not isinstance(value, str) or not value.startswith("/"):
         inner = value.removeprefix("$").removeprefix(".") if isinstance(value, str) else ""
@@ -86,6 +97,12 @@ _REQUEST_ID = Kind(
 )
 _LOG = Kind(
     read=_read_log,
+    schema={"type": "string", "minLength": 1},
+    from_text=str,
+    written=lambda path: path or "off",
+)
+_KILL_FILE = Kind(
+    read=_read_kill_file,
     schema={"type": "string", "minLength": 1},
     from_text=str,
     written=lambda path: path or "off",
@@ -459,6 +476,22 @@ class Settings:
         " bell that tells every host, and the file keeps the last good rules for a start without both.",
         why="one file beside the configuration survives a restart and needs no server.",
     )
+    environment: str = setting(
+        ENVIRONMENT,
+        default=DEFAULT_ENVIRONMENT,
+        what="Whose rules, evidence and samples of the store these are: dev, staging, prod.",
+        why="default, which holds what a store held before it could hold several.",
+    )
+    kill_file: str = setting(
+        _KILL_FILE,
+        default="understudy.kill",
+        what=(
+            "File, beside this one unless absolute, whose lines are flags that this host kills by itself,"
+            " with the control process and every store away; * is every flag that a route names. It need"
+            " not exist; or off."
+        ),
+        why="a file beside the configuration, so that `understudy kill --local` works unprepared.",
+    )
     services: Mapping[str, Service] = setting(
         named(
             section(Service),
@@ -470,6 +503,9 @@ class Settings:
     )
     shadow: ShadowSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(ShadowSettings), factory=ShadowSettings, what="What mirroring may cost."
+    )
+    exposures: ExposureSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
+        section(ExposureSettings), factory=ExposureSettings, what="What is kept of who met which variant."
     )
     endpoints: EndpointSettings = setting(  # noqa: RUF009 - setting() is dataclasses.field()
         section(EndpointSettings), factory=EndpointSettings, what="How requests are told apart."

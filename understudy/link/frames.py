@@ -29,6 +29,7 @@ class Kind(IntEnum):
     SETTLED = 8  # worker: {"number", "error"}
     TAPE = 9  # control: {"number", …}: what to record, see proxy/tape.py; number 0: nothing
     TAKEN = 10  # worker: see taken.py
+    EXPOSURES = 11  # worker: what exposures/told.py writes, sent once
 
 
 def frame(kind: Kind, payload: bytes) -> bytes:

@@ -8,6 +8,8 @@ import hmac
 from collections.abc import Collection
 from typing import Final
 
+from understudy.recent import Recent
+
 MOST_COUNTED: Final = 100_000
 """Places of units that one generation remembers; two are kept, some 20 MiB when both are full.
 
@@ -32,9 +34,7 @@ class CountedUnits:
     """Remembers which unit has counted where, in two generations; the older one is forgotten whole."""
 
     def __init__(self, *, most: int = MOST_COUNTED) -> None:
-        self._most = most
-        self._young: set[int] = set()
-        self._old: set[int] = set()
+        self._recent = Recent(most=most)
 
     def repeated(self, unit: str, service: str, endpoint: str, places: Collection[Place]) -> set[Place]:
         """Those (path, kind) of *places* that *unit* has counted at already; from now on it has at all.
@@ -43,16 +43,7 @@ class CountedUnits:
         """
         if not unit:
             return set()
-        return {place for place in places if self._is_known(hash((unit, service, endpoint, *place)))}
-
-    def _is_known(self, number: int) -> bool:
-        if number in self._young:
-            return True
-        is_known = number in self._old
-        if len(self._young) >= self._most:
-            self._old, self._young = self._young, set()
-        self._young.add(number)
-        return is_known
+        return {place for place in places if self._recent.is_known(hash((unit, service, endpoint, *place)))}
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._recent)

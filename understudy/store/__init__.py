@@ -2,7 +2,9 @@
 
 from understudy.store.access import AccessStore
 from understudy.store.condition import REASONS, Condition
-from understudy.store.evidence import Key
+from understudy.store.environment import Environment
+from understudy.store.evidence import Key, Mark
+from understudy.store.exposures import Exposure, Exposures, FlagUsage, VariantUsage, is_keepable
 from understudy.store.location import open_store
 from understudy.store.memory import MemoryStore
 from understudy.store.memory_access import MemoryAccess
@@ -15,11 +17,18 @@ __all__ = [
     "AccessStore",
     "Bounds",
     "Condition",
+    "Environment",
+    "Exposure",
+    "Exposures",
+    "FlagUsage",
     "Key",
+    "Mark",
     "MemoryAccess",
     "MemoryStore",
     "Sample",
     "Store",
     "StoredRules",
+    "VariantUsage",
+    "is_keepable",
     "open_store",
 ]

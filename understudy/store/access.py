@@ -1,11 +1,13 @@
 """What every back end promises of API tokens and of the audit."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from understudy.access import Deed, Entry, Head, Token
-from understudy.store.rules import printable
+from understudy.access import Deed, Entry, Head, Role, Token
+from understudy.errors import StoreError
+from understudy.store.rules import json_text, printable
 
 
 class AccessStore(Protocol):
@@ -36,6 +38,19 @@ class AccessStore(Protocol):
         """The number and hash of the last entry, kept apart from the entries."""
 
 
+def roles_text(roles: Mapping[str, Role]) -> str:
+    """The roles of a token by environment, as they are stored; empty when there are none."""
+    return json_text(roles, sort_keys=True) if roles else ""
+
+
+def read_roles(text: str) -> dict[str, Role]:
+    """What `roles_text` wrote. Raises StoreError when it is damaged: a guess could give rights."""
+    try:
+        return {name: Role(role) for name, role in json.loads(text).items()} if text else {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StoreError(f"tokens: the roles of one of them are damaged: {error}") from error
+
+
 def stored_deed(deed: Deed) -> Deed:
     """*deed* as every back end can keep it, and gives it back."""
     return replace(
@@ -49,7 +64,9 @@ def stored_deed(deed: Deed) -> Deed:
     )
 
 
-def rules_deed(deed: Deed | None, *, author: str, reason: str, at: float, before: int) -> Deed:
-    """What the audit has of a new version of the rules that follows *before*."""
+def rules_deed(
+    deed: Deed | None, *, author: str, reason: str, at: float, before: int, environment: str
+) -> Deed:
+    """What the audit has of a new version of the rules of *environment* that follows *before*."""
     told = deed or Deed(at=at, who=author, origin="", action="rules.put", reason=reason)
-    return replace(told, before=before, after=before + 1)
+    return replace(told, before=before, after=before + 1, environment=environment)

@@ -10,3 +10,4 @@ class Area(IntEnum):
     EVIDENCE = 2
     SECRETS = 3
     ACCESS = 4
+    EXPOSURES = 5

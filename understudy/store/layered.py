@@ -8,7 +8,7 @@ Nothing older and nothing unexpectedly empty is ever taken, wherever it comes fr
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
@@ -17,9 +17,11 @@ from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError
 from understudy.store.condition import Condition
-from understudy.store.evidence import Key
+from understudy.store.environment import Environment
+from understudy.store.evidence import Key, Mark
 from understudy.store.last_good import LastGood
 from understudy.store.layered_access import LayeredAccess
+from understudy.store.layered_exposures import LayeredExposures
 from understudy.store.redis_copy import Damaged, RedisCopy, Ring
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
@@ -27,21 +29,27 @@ from understudy.store.sql import SqlStore
 
 log = logging.getLogger("understudy.control")
 
-POLL_SECONDS: Final = 5.0
-"""How often SQL and the copy are compared although the bell is silent: it rings once, and may be missed."""
+POLL_SECONDS: Final = 3.0
+"""How often SQL and the copy are compared although the bell is silent: it rings once, and may be missed. With
+a second lost on a Redis that does not answer, a kill is still in force everywhere within 5 s."""
 
 AWAY_SECONDS: Final = 1.0
 """How often SQL is asked while there is no bell at all."""
 
-START_SECONDS: Final = 1.5
-"""How long a start waits for SQL when there are other rules to start from: traffic waits meanwhile."""
+START_SECONDS: Final = 0.5
+"""How long a start waits for either server when there are other rules to start from: traffic waits meanwhile,
+and a whole start shall take less than 2 s. Both are asked again at once by whoever follows the rules."""
 
 
-class LayeredStore(LayeredAccess):
+class LayeredStore(LayeredAccess, LayeredExposures):
     """``{redis: …, sql: …}``. Evidence, samples and history are in SQL alone."""
 
-    def __init__(self, sql: SqlStore, copy: RedisCopy, last_good: LastGood) -> None:
-        """Nothing is touched before `open`. *copy* should give up soon: a change waits for it."""
+    def __init__(self, sql: SqlStore, copy: RedisCopy, last_good: LastGood | None) -> None:
+        """Nothing is touched before `open`. *copy* should give up soon: a change waits for it.
+
+        All three are of one environment. Without *last_good* there are no last good rules on this host.
+        """
+        self._others: dict[str, LayeredStore] = {sql.environment: self}
         self._sql = sql
         self._copy = copy
         self._last_good = last_good
@@ -55,6 +63,27 @@ class LayeredStore(LayeredAccess):
         self._is_damaged = False
         self._missed_at = -AWAY_SECONDS
 
+    @property
+    def environment(self) -> str:
+        """See Store.environment."""
+        return self._sql.environment
+
+    def of(self, environment: str) -> "LayeredStore":
+        """See Store.of. Its last good rules are for its own hosts to keep, not for this one."""
+        if environment not in self._others:
+            other = LayeredStore(self._sql.of(environment), self._copy.of(environment), None)
+            self._others[environment] = other
+            other._others = self._others
+        return self._others[environment]
+
+    async def environments(self) -> list[Environment]:
+        """See Store.environments."""
+        return await (await self.truth()).environments()
+
+    async def note_services(self, services: Collection[str]) -> None:
+        """See Store.note_services."""
+        await (await self.truth()).note_services(services)
+
     def condition(self) -> Condition:
         """See Store.condition."""
         return Condition(alarms=dict(self._alarms), healed=self._healed)
@@ -63,10 +92,10 @@ class LayeredStore(LayeredAccess):
         """See Store.open. Without SQL it is open, too, when the copy or the file has rules."""
         if self._is_open:
             return
-        found = await asyncio.to_thread(self._last_good.read)
+        found = await asyncio.to_thread(self._last_good.read) if self._last_good is not None else None
         if found is not None and self._known is None:
             self._known, self._origin = found
-        _, trouble = await asyncio.gather(self._read_copy(), self._soon(self._reach_sql()))
+        _, trouble = await asyncio.gather(self._read_copy_soon(), self._soon(self._reach_sql()))
         if trouble and self._known is None:
             await self._reach_sql()
         elif trouble:
@@ -142,10 +171,11 @@ class LayeredStore(LayeredAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules. Stored when SQL has it; a copy that is away hears of it later."""
         await self._truth()
-        after = 0 if self._known is None else self._known.version
+        after = max(after, 0 if self._known is None else self._known.version)
         stored = await self._sql.put_rules(
             document, expected=expected, author=author, reason=reason, at=at, deed=deed, after=after
         )
@@ -162,6 +192,10 @@ class LayeredStore(LayeredAccess):
         """See Store.past."""
         return await (await self.truth()).past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await (await self.truth()).rules_at(at)
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:
@@ -173,6 +207,10 @@ class LayeredStore(LayeredAccess):
         """See Store.evidence."""
         await self._truth()
         return await self._sql.evidence()
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        return await (await self.truth()).evidence_mark()
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
@@ -291,6 +329,15 @@ class LayeredStore(LayeredAccess):
             await self._take(rules)
         return True
 
+    async def _read_copy_soon(self) -> None:
+        """As `_read_copy`, not for long when there are rules to go on with."""
+        try:
+            async with asyncio.timeout(None if self._known is None else START_SECONDS):
+                await self._read_copy()
+        except TimeoutError:
+            text = f"store {self._copy.name}: did not answer within {START_SECONDS:g} s"
+            self._alarm("redis_away", text)
+
     async def _write_copy(self) -> None:
         """Make what is known the copy, unless it is."""
         if self._known is None:
@@ -315,6 +362,8 @@ class LayeredStore(LayeredAccess):
         if self._known is not None and rules.version <= self._known.version:
             return
         self._known = rules
+        if self._last_good is None:
+            return
         try:
             await asyncio.to_thread(self._last_good.write, rules, self._origin)
         except OSError as error:

@@ -1,29 +1,45 @@
 """Which store a URL names."""
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from understudy.config import Layers, Refused, StorePlace, postgres_place, read_store, redis_place
+from understudy.config import (
+    DEFAULT_ENVIRONMENT,
+    Layers,
+    Refused,
+    StorePlace,
+    postgres_place,
+    read_store,
+    redis_place,
+)
 from understudy.errors import StoreError
 from understudy.store.memory import MemoryStore
 from understudy.store.protocol import Store
 from understudy.store.sample import Bounds
+
+if TYPE_CHECKING:
+    from understudy.store.last_good import LastGood
 
 COPY_SECONDS: Final = 1.0
 """A kill switch waits so long for a copy that does not answer; SQL has it by then."""
 
 
 def open_store(
-    place: StorePlace, base: Path = Path(), *, bounds: Bounds | None = None, busy_timeout_seconds: float = 2.0
+    place: StorePlace,
+    base: Path = Path(),
+    *,
+    bounds: Bounds | None = None,
+    busy_timeout_seconds: float = 2.0,
+    environment: str = DEFAULT_ENVIRONMENT,
 ) -> Store:
-    """The store at *place*; its `open` has still to be awaited.
+    """The store of *environment* at *place*; its `open` has still to be awaited.
 
     A URL as ``store:`` in the configuration takes it; the path of ``sqlite:///PATH`` is relative to *base*
     unless it begins with a slash: ``sqlite:////var/lib/understudy.db``. Raises StoreError for anything
     else, without repeating a password.
     """
     if isinstance(place, Layers):
-        return _layered(place, base, bounds)
+        return _layered(place, base, bounds, environment)
     url = place
     try:
         scheme, _, rest = read_store(url).partition("://")
@@ -32,35 +48,50 @@ def open_store(
             from understudy.store.sqlite import SqliteStore
 
             path = sqlite_path(rest, base)
-            return SqliteStore(path, bounds=bounds, busy_timeout_seconds=busy_timeout_seconds)
+            return SqliteStore(
+                path, bounds=bounds, busy_timeout_seconds=busy_timeout_seconds, environment=environment
+            )
         if scheme in ("postgresql", "postgres"):
             from understudy.store.postgres import PostgresStore
 
-            return PostgresStore(postgres_place(url), bounds=bounds)
+            return PostgresStore(postgres_place(url), bounds=bounds, environment=environment)
         if scheme.startswith("redis"):
             from understudy.store.redis_store import RedisStore
 
-            return RedisStore(redis_place(url), bounds=bounds)
+            return RedisStore(redis_place(url), bounds=bounds, environment=environment)
     except Refused as refused:
         raise StoreError(f"store: {refused.message}; {refused.hint}") from None
-    return MemoryStore(bounds=bounds)
+    return MemoryStore(bounds=bounds, environment=environment)
 
 
-def _layered(place: Layers, base: Path, bounds: Bounds | None) -> Store:
-    from understudy.store.last_good import LastGood
+def _layered(place: Layers, base: Path, bounds: Bounds | None, environment: str) -> Store:
     from understudy.store.layered import LayeredStore
     from understudy.store.redis_copy import RedisCopy
     from understudy.store.redis_link import RedisLink
     from understudy.store.sql import SqlStore
 
-    sql = open_store(place.sql, base, bounds=bounds)
+    sql = open_store(place.sql, base, bounds=bounds, environment=environment)
     if not isinstance(sql, SqlStore):
         raise StoreError("store: sql: is not such a store; for example postgresql://user@host/database")
     try:
         link = RedisLink(redis_place(place.redis), deadline_seconds=COPY_SECONDS)
     except Refused as refused:
         raise StoreError(f"store: redis: {refused.message}; {refused.hint}") from None
-    return LayeredStore(sql, RedisCopy(link), LastGood(base.absolute() / place.file))
+    return LayeredStore(sql, RedisCopy(link, environment), last_good(place, base, environment))
+
+
+def last_good(place: Layers, base: Path = Path(), environment: str = DEFAULT_ENVIRONMENT) -> "LastGood":
+    """The file where the store of *environment* at *place* keeps the last good rules of this host."""
+    from understudy.store.last_good import LastGood
+
+    return LastGood(last_good_path(base.absolute() / place.file, environment))
+
+
+def last_good_path(path: Path, environment: str) -> Path:
+    """Where the last good rules of *environment* are kept, when *path* is where those of the first are."""
+    if environment == DEFAULT_ENVIRONMENT:
+        return path
+    return path.with_name(f"{path.stem}.{environment}{path.suffix}")
 
 
 def sqlite_path(rest: str, base: Path) -> Path:

@@ -2,16 +2,22 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from understudy.access import Deed
 from understudy.comparators import Ledger
+from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.errors import StoreError, VersionConflict
 from understudy.store.access import rules_deed
 from understudy.store.condition import Condition
-from understudy.store.evidence import Key, check_sequence, count_rows
+from understudy.store.environment import Environment
+from understudy.store.evidence import Key, Mark, check_sequence, count_rows
+from understudy.store.exposures import MOST_UNITS, Exposures, FlagUsage
 from understudy.store.memory_access import MemoryAccess
+from understudy.store.memory_exposures import MemoryExposures
 from understudy.store.rules import StoredRules, document_text, stored_rules
 from understudy.store.sample import (
     SECRET_BYTES,
@@ -28,17 +34,33 @@ from understudy.store.watching import EVERY_SECONDS, newer_rules
 class MemoryStore(MemoryAccess):
     """``memory://``: for tests, demonstrations and trials. Nothing survives the process."""
 
-    def __init__(self, *, bounds: Bounds | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        bounds: Bounds | None = None,
+        clock: Callable[[], float] = time.time,
+        environment: str = DEFAULT_ENVIRONMENT,
+    ) -> None:
         super().__init__()
         self._bounds = bounds or Bounds()
         self._clock = clock
+        self._secrets: dict[str, bytes] = {}
+        self._all: dict[str, MemoryStore] = {}
+        self._is_owner = True
+        self._begin(environment)
+
+    def _begin(self, environment: str) -> None:
+        """Hold nothing of *environment* yet; what is of all of them stays."""
+        self.environment = environment
+        self._all[environment] = self
+        self._services: tuple[str, ...] | None = None
         self._is_open = False
         self._versions: list[dict[str, Any]] = []
-        self._forgotten = 0
         self._counts = Ledger()
+        self._mark = Mark(0, 0)
         self._sources: dict[str, int] = {}
         self._samples: list[SampleRow] = []
-        self._secrets: dict[str, bytes] = {}
+        self._exposures = MemoryExposures()
 
     async def open(self) -> None:
         """See Store.open."""
@@ -46,7 +68,35 @@ class MemoryStore(MemoryAccess):
 
     async def close(self) -> None:
         """See Store.close."""
-        self._is_open = False
+        for store in self._all.values() if self._is_owner else ():
+            store._is_open = False
+
+    def of(self, environment: str) -> "MemoryStore":
+        """See Store.of."""
+        if environment not in self._all:
+            other = copy(self)
+            other._is_owner = False
+            other._begin(environment)
+        return self._all[environment]
+
+    async def environments(self) -> list[Environment]:
+        """See Store.environments."""
+        self._check_open()
+        told = [store._told() for _, store in sorted(self._all.items())]
+        return [
+            environment for environment in told if environment.version or environment.services is not None
+        ]
+
+    def _told(self) -> Environment:
+        newest: dict[str, Any] = self._versions[-1] if self._versions else {"version": 0, "at": 0.0}
+        return Environment(
+            name=self.environment, version=newest["version"], at=newest["at"], services=self._services
+        )
+
+    async def note_services(self, services: Collection[str]) -> None:
+        """See Store.note_services."""
+        self._check_open()
+        self._services = tuple(sorted(services))
 
     def condition(self) -> Condition:
         """See Store.condition."""
@@ -60,7 +110,7 @@ class MemoryStore(MemoryAccess):
     async def version(self) -> int:
         """See Store.version."""
         self._check_open()
-        return self._forgotten + len(self._versions) if self._versions else 0
+        return int(self._versions[-1]["version"]) if self._versions else 0
 
     async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
         """See Store.newer."""
@@ -75,11 +125,12 @@ class MemoryStore(MemoryAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
         self._check_open()
         text = document_text(document)
-        actual = self._forgotten + len(self._versions)
+        actual = max(await self.version(), after)
         if expected is not None and expected != actual:
             raise VersionConflict(expected=expected, actual=actual)
         row: dict[str, Any] = {
@@ -91,12 +142,11 @@ class MemoryStore(MemoryAccess):
         }
         stored = stored_rules(**row)
         self._versions.append(row)
-        self._append(rules_deed(deed, author=author, reason=reason, at=at, before=actual))
+        told = rules_deed(
+            deed, author=author, reason=reason, at=at, before=actual, environment=self.environment
+        )
+        self._append(told)
         return stored
-
-    def resume(self, version: int) -> None:
-        """Number on after *version*: versions up to it were given by a process that is gone."""
-        self._forgotten = max(self._forgotten, version - len(self._versions))
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
         """See Store.history."""
@@ -109,6 +159,12 @@ class MemoryStore(MemoryAccess):
         found = [row for row in self._versions if row["version"] == version]
         return stored_rules(**found[0]) if found else None
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        self._check_open()
+        found = [row for row in self._versions if row["at"] <= at]
+        return stored_rules(**found[-1]) if found else None
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:
@@ -120,6 +176,7 @@ class MemoryStore(MemoryAccess):
         if self._sources.get(source, sequence - 1) >= sequence:
             return False
         self._remember(source, sequence)
+        self._mark = self._mark._replace(batches=self._mark.batches + 1)
         self._counts.add(counts)
         self._keep(self._samples + fresh)
         return True
@@ -128,6 +185,11 @@ class MemoryStore(MemoryAccess):
         """See Store.evidence."""
         self._check_open()
         return Ledger(self._counts)
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        self._check_open()
+        return self._mark
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
@@ -148,8 +210,31 @@ class MemoryStore(MemoryAccess):
         forgotten = len(self._samples) - len(kept)
         self._samples = kept
         if deed is not None:
-            self._append(deed)
+            self._append(replace(deed, environment=self.environment))
         return forgotten
+
+    async def add_exposures(self, exposures: Exposures, *, batch: str) -> bool:
+        """See ExposureStore.add_exposures."""
+        self._check_open()
+        return self._exposures.add(exposures, batch=batch)
+
+    async def usage(self, *, flag: str | None = None) -> list[FlagUsage]:
+        """See ExposureStore.usage."""
+        self._check_open()
+        return self._exposures.usage(flag=flag)
+
+    async def forget_exposures(self, *, unit: str, deed: Deed | None = None) -> int:
+        """See ExposureStore.forget_exposures."""
+        self._check_open()
+        forgotten = self._exposures.forget(unit=unit)
+        if deed is not None:
+            self._append(replace(deed, environment=self.environment))
+        return forgotten
+
+    async def expire_exposures(self, *, before: float, most: int = MOST_UNITS) -> None:
+        """See ExposureStore.expire_exposures."""
+        self._check_open()
+        self._exposures.expire(before=before, most=most)
 
     async def secret(self, name: str) -> bytes:
         """See Store.secret."""
@@ -160,9 +245,10 @@ class MemoryStore(MemoryAccess):
         """See Store.clear_evidence."""
         self._check_open()
         self._counts.clear()
+        self._mark = self._mark._replace(clearing=self._mark.clearing + 1)
         self._samples.clear()
         if deed is not None:
-            self._append(deed)
+            self._append(replace(deed, environment=self.environment))
 
     def _remember(self, source: str, sequence: int) -> None:
         self._sources.pop(source, None)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from understudy.config import PostgresPlace
+from understudy.config import DEFAULT_ENVIRONMENT, PostgresPlace
 from understudy.errors import StoreError
 from understudy.store.area import Area
 from understudy.store.postgres_trouble import as_store_errors
@@ -186,7 +186,14 @@ class PostgresStore(SqlStore):
         bounds: Bounds | None = None,
         deadline_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
+        environment: str = DEFAULT_ENVIRONMENT,
     ) -> None:
         """Nothing is touched before `open`. *deadline_seconds* bounds a whole operation."""
-        database = PostgresDatabase(place, deadline_seconds=deadline_seconds)
-        super().__init__(database, insert=insert, name=place.shown, bounds=bounds, clock=clock)
+        super().__init__(
+            PostgresDatabase(place, deadline_seconds=deadline_seconds),
+            insert=insert,
+            name=place.shown,
+            bounds=bounds,
+            clock=clock,
+            environment=environment,
+        )

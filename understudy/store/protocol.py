@@ -1,24 +1,48 @@
 """What every back end promises."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.store.access import AccessStore
 from understudy.store.condition import Condition
-from understudy.store.evidence import Key
+from understudy.store.environment import Environment
+from understudy.store.evidence import Key, Mark
+from understudy.store.exposures import ExposureStore
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
 
 
-class Store(AccessStore, Protocol):
-    """Rules with their history, evidence by integer addition, a few samples, tokens and the audit.
+class Store(AccessStore, ExposureStore, Protocol):
+    """Rules with their history, evidence by integer addition, a few samples, exposures, tokens and the audit.
 
     Every operation has a deadline, is one transaction, and may be cancelled: it is done whole or not
     at all. Every operation may raise StoreError; after it the next call may succeed. One open store
     serves any number of tasks of one event loop.
+
+    A store is that of one environment: rules, their history, evidence, sources and samples of another never
+    show in it, and nothing done here changes them. Tokens, the audit and secrets are of all.
     """
+
+    @property
+    def environment(self) -> str:
+        """The name of the environment whose store this is."""
+
+    def of(self, environment: str) -> "Store":
+        """The store of another *environment* over the same connection: open it before use, as any.
+
+        It is closed with this one, and not before: its own `close` leaves the connection open. Asked
+        twice for one name, it is the same.
+        """
+
+    async def environments(self) -> list[Environment]:
+        """Every environment that has rules, or whose services were noted; by name."""
+
+    async def note_services(self, services: Collection[str]) -> None:
+        """Remember which *services* the processes of this environment know, so that others can be checked
+        against them before they get rules from elsewhere.
+        """
 
     async def open(self) -> None:
         """Connect and bring the tables to this version. May be called again after a failure.
@@ -50,13 +74,15 @@ class Store(AccessStore, Protocol):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """Store *document* as the next version if the newest is *expected*; return what is stored.
 
-        *expected* 0 means there must be none yet, None takes whatever is there. *at* is Unix time in
-        seconds. The audit gets an entry in the same transaction: *deed* with both versions filled in,
-        else one made from the rest. Raises VersionConflict when somebody else was first, StoreError when
-        *document* is no JSON object.
+        Versions up to *after* were given, even if they are not here (any more): a store that was emptied or
+        put back from a copy goes on above them. *expected* 0 means there must be none yet, None takes
+        whatever is there. *at* is Unix time in seconds. The audit gets an entry in the same transaction:
+        *deed* with both versions and the environment filled in, else one made from the rest. Raises
+        VersionConflict when somebody else was first, StoreError when *document* is no JSON object.
         """
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
@@ -64,6 +90,12 @@ class Store(AccessStore, Protocol):
 
     async def past(self, version: int) -> StoredRules | None:
         """The version *version*; None when there is none, or it is not kept any more."""
+
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """The version that was the newest at Unix time *at*; None when there was none, or it is not kept.
+
+        By the clocks of those who stored them: of two that disagree, the higher version counts.
+        """
 
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
@@ -77,6 +109,12 @@ class Store(AccessStore, Protocol):
 
     async def evidence(self) -> Ledger:
         """All counts; the caller's own, to add to. Counts that are added meanwhile may be missing."""
+
+    async def evidence_mark(self) -> Mark:
+        """Where the evidence stands: cheap, to be asked every few seconds.
+
+        Asked before `evidence`, it is that of counts which are all in there.
+        """
 
     async def samples(self) -> list[Sample]:
         """The samples kept, by key, lowest priority first; without their ``whole``."""

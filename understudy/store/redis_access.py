@@ -36,7 +36,7 @@ class RedisAccess:
             deed,
             keys=["tokens"],
             guards=[("HGET", key, token.selector, "")],
-            commands=[("HSET", key, token.selector, json_text(asdict(token)))],
+            commands=[("HSET", key, token.selector, _token_text(token))],
         )
         if refused:
             raise StoreError(f"token {token.selector}: there is one already")
@@ -60,7 +60,7 @@ class RedisAccess:
             token = _token(row) if row else None
             if token is not None and token.used_at < at:
                 await self._link.run(
-                    "put_token", ["tokens"], selector, row, json_text(asdict(replace(token, used_at=at)))
+                    "put_token", ["tokens"], selector, row, _token_text(replace(token, used_at=at))
                 )
 
     async def record(self, deed: Deed) -> Entry:
@@ -93,7 +93,7 @@ class RedisAccess:
             deed,
             keys=["tokens"],
             guards=[("HGET", key, token.selector, row)],
-            commands=[("HSET", key, token.selector, json_text(asdict(token)))],
+            commands=[("HSET", key, token.selector, _token_text(token))],
         )
 
     def _entry(self, row: bytes) -> Entry:
@@ -143,9 +143,21 @@ def _head(text: str) -> Head:
         raise StoreError(str(error)) from error
 
 
+def _token_text(token: Token) -> str:
+    """As it was before there were roles by environment, for one that has none: older versions read it."""
+    plain = asdict(token)
+    if not token.roles:
+        del plain["roles"]
+    if not token.flag_set:
+        del plain["flag_set"]
+    return json_text(plain)
+
+
 def _token(row: bytes | str) -> Token:
     try:
         plain = json.loads(row)
-        return Token(**{**plain, "role": Role(plain["role"])})
-    except (ValueError, TypeError, KeyError) as error:
+        role = None if plain["role"] is None else Role(plain["role"])
+        roles = {name: Role(given) for name, given in plain.get("roles", {}).items()}
+        return Token(**{**plain, "role": role, "roles": roles})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"tokens: one of them is damaged: {error}") from error

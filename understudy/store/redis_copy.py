@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, cast
 
+from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.errors import StoreError
 from understudy.store.redis_link import RedisLink
 from understudy.store.redis_rules import row_rules, row_text, rung
@@ -23,9 +24,18 @@ class Damaged:
 class RedisCopy:
     """The copy behind *link*: one version, with the mark of the store that it comes from."""
 
-    def __init__(self, link: RedisLink) -> None:
+    def __init__(self, link: RedisLink, environment: str = DEFAULT_ENVIRONMENT) -> None:
         self.name = link.name
         self._link = link
+        self._rules = link.within(environment, "rules")
+        self._bell = link.within(environment, "bell")
+        self._is_owner = True
+
+    def of(self, environment: str) -> "RedisCopy":
+        """The copy of the rules of *environment*, over the same connection, which it leaves open."""
+        other = RedisCopy(self._link, environment)
+        other._is_owner = False
+        return other
 
     async def open(self) -> None:
         """Connect. May be called again. Raises StoreError."""
@@ -33,7 +43,8 @@ class RedisCopy:
 
     async def close(self) -> None:
         """Close all connections. Raises StoreError."""
-        await self._link.close()
+        if self._is_owner:
+            await self._link.close()
 
     async def write(self, rules: StoredRules, origin: str, *, is_damaged: bool = False) -> Outcome:
         """Make *rules* of the store *origin* the copy, and ring the bell, unless the copy is newer.
@@ -42,13 +53,13 @@ class RedisCopy:
         already, ``foreign`` when there is a copy of another store, which is left alone. Raises StoreError.
         """
         row = row_text(rules, document_text(rules.document))
-        arguments = (rules.version, row, origin, self._link.key("bell"), int(is_damaged))
-        word = await self._link.run("copy_rules", ["rules"], *arguments)
+        arguments = (rules.version, row, origin, self._link.key(self._bell), int(is_damaged))
+        word = await self._link.run("copy_rules", [self._rules], *arguments)
         return cast("Outcome", word.decode())
 
     async def read(self) -> tuple[StoredRules, str] | Damaged | None:
         """The copy and the mark of its store; None without one. Raises StoreError."""
-        found = await self._link.run("newest_copy", ["rules"])
+        found = await self._link.run("newest_copy", [self._rules])
         if not found:
             return None
         try:
@@ -59,5 +70,5 @@ class RedisCopy:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Ring]:
         """What waits for the bell, and hears whatever rang since, so many seconds. Raises StoreError."""
-        async with self._link.listening("bell") as bell:
+        async with self._link.listening(self._bell) as bell:
             yield partial(rung, bell)

@@ -3,11 +3,12 @@
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError
-from understudy.store.evidence import Key, check_sequence, count_key, count_rows
+from understudy.store.evidence import Key, Mark, check_sequence, clearing, count_key, count_rows
 from understudy.store.redis_access import audited
 from understudy.store.redis_link import RedisLink
 from understudy.store.rules import json_text, printable
@@ -28,14 +29,19 @@ _BATCH = (
     "samples:bodies",
     "samples:wholes",
 )
-_SAMPLES = _BATCH[3:]
 
 
 class RedisEvidence:
     """The evidence behind *link*. What the choice between samples looks at is remembered here, too."""
 
-    def __init__(self, link: RedisLink, *, bounds: Bounds, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, link: RedisLink, environment: str, *, bounds: Bounds, clock: Callable[[], float]
+    ) -> None:
         self._link = link
+        self._environment = environment
+        self._batch = [link.within(environment, name) for name in _BATCH]
+        self._sample_keys = self._batch[3:]
+        self._cleared = link.within(environment, "cleared")
         self._bounds = bounds
         self._clock = clock
         self._changes = ""
@@ -56,7 +62,7 @@ class RedisEvidence:
             is_changing = bool(gone or new)
             result = await self._link.run(
                 "add_evidence",
-                _BATCH,
+                self._batch,
                 printable(source),
                 f"{sequence:019d}",
                 self._bounds.sources,
@@ -93,7 +99,7 @@ class RedisEvidence:
             self._light = {number: row._replace(body="", whole="") for number, row in kept.items()}
 
     async def _look(self) -> None:
-        changes, flat = await self._link.run("samples", _SAMPLES[:2])
+        changes, flat = await self._link.run("samples", self._sample_keys[:2])
         pairs = zip(flat[::2], flat[1::2], strict=True)
         self._changes = changes.decode()
         self._light = {int(number): _row(light) for number, light in pairs}
@@ -103,13 +109,18 @@ class RedisEvidence:
         cursor, found = 0, dict[bytes, bytes]()
         while True:
             async with self._link.asking() as client:
-                cursor, page = await client.hscan(self._link.key("evidence"), cursor, count=PAGE)
+                cursor, page = await client.hscan(self._link.key(self._batch[0]), cursor, count=PAGE)
             found.update(page)  # a key that comes twice is counted once
             if not int(cursor):
                 break
         ledger = Ledger()
         ledger.add({count_key(text.decode()): int(n) for text, n in found.items()})
         return ledger
+
+    async def mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        found = await self._link.run("evidence_mark", [self._batch[2], self._cleared])
+        return Mark(clearing=int(found[0]), batches=int(found[1]))
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
@@ -146,24 +157,30 @@ class RedisEvidence:
     async def _are_forgotten(self, changes: str, gone: list[int], deed: Deed | None) -> bool:
         """Forget the samples *gone*; False when samples have changed since *changes*."""
         if deed is None:
-            return int(await self._link.run("forget_samples", _SAMPLES, changes, *gone)) >= 0
-        counted, *parts = map(self._link.key, _SAMPLES)
+            return int(await self._link.run("forget_samples", self._sample_keys, changes, *gone)) >= 0
+        counted, *parts = map(self._link.key, self._sample_keys)
         guards = [("GET", counted, "", "" if changes == "0" else changes)]
         commands = [("HDEL", part, number) for number in gone for part in parts]
         done = await audited(
-            self._link, deed, keys=_SAMPLES, guards=guards, commands=[*commands, ("INCR", counted)]
+            self._link,
+            replace(deed, environment=self._environment),
+            keys=self._sample_keys,
+            guards=guards,
+            commands=[*commands, ("INCR", counted)],
         )
         return done == 0
 
     async def clear(self, *, deed: Deed | None = None) -> None:
         """See Store.clear_evidence."""
-        keys = [_SAMPLES[0], _BATCH[0], *_SAMPLES[1:]]
+        changes, *parts = self._sample_keys
+        keys = [changes, self._cleared, self._batch[0], *parts]
         if deed is None:
-            await self._link.run("clear_evidence", keys)
+            await self._link.run("clear_evidence", keys, clearing())
         else:
-            counted, *gone = map(self._link.key, keys)
-            commands = [*(("UNLINK", key) for key in gone), ("INCR", counted)]
-            await audited(self._link, deed, keys=keys, commands=commands)
+            counted, cleared, *gone = map(self._link.key, keys)
+            commands = [*(("UNLINK", key) for key in gone), ("INCR", counted), ("SET", cleared, clearing())]
+            told = replace(deed, environment=self._environment)
+            await audited(self._link, told, keys=keys, commands=commands)
         self._changes = ""
 
     async def secret(self, name: str) -> bytes:
@@ -182,7 +199,10 @@ class RedisEvidence:
         if not numbers:
             return {}
         async with self._link.asking() as client:
-            texts = await client.hmget(self._link.key(f"samples:{part}"), [str(number) for number in numbers])
+            texts = await client.hmget(
+                self._link.key(self._link.within(self._environment, f"samples:{part}")),
+                [str(number) for number in numbers],
+            )
         found = zip(numbers, texts, strict=True)
         return {number: text.decode() for number, text in found if text is not None}
 

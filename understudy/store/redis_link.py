@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from understudy.config import RedisPlace
+from understudy.config import DEFAULT_ENVIRONMENT, RedisPlace
 from understudy.errors import StoreError
 
 MOST_AT_ONCE: Final = 16
@@ -59,6 +59,10 @@ class RedisLink:
     def key(self, name: str) -> str:
         """The key or channel called *name*: all of one store are in one slot of a Cluster."""
         return f"{{{self._place.prefix}}}:{name}"
+
+    def within(self, environment: str, name: str) -> str:
+        """What is called *name* in *environment*: those of the first keep the names they always had."""
+        return name if environment == DEFAULT_ENVIRONMENT else f"environment:{environment}:{name}"
 
     async def open(self) -> None:
         """Connect. May be called again. Raises StoreError."""

@@ -1,22 +1,25 @@
 """A store in tables of SQL: the queries, the same for every database that has them."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Delete, Select, Table, bindparam, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from understudy.access import Deed
 from understudy.comparators import Ledger
+from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.errors import StoreError, VersionConflict
 from understudy.store import schema
 from understudy.store.access import rules_deed
 from understudy.store.area import Area
 from understudy.store.condition import Condition
-from understudy.store.evidence import Key, check_sequence, count_key, count_rows, digest
+from understudy.store.environment import Environment, read_services, services_text
+from understudy.store.evidence import Key, Mark, check_sequence, clearing, count_key, count_rows, digest
 from understudy.store.rules import StoredRules, document_text, printable, stored_rules
 from understudy.store.sample import (
     SECRET_BYTES,
@@ -30,8 +33,10 @@ from understudy.store.sample import (
 )
 from understudy.store.sql_access import SqlAccess, append
 from understudy.store.sql_database import Database
+from understudy.store.sql_exposures import Insert, SqlExposures
 from understudy.store.watching import EVERY_SECONDS, newer_rules
 
+_rules = schema.rules.c
 _RULES = select(
     schema.rules.c.version,
     schema.rules.c.document.label("text"),
@@ -41,7 +46,8 @@ _RULES = select(
     schema.rules.c.sha256,
 ).order_by(schema.rules.c.version.desc())
 
-_NEWEST = select(func.max(schema.rules.c.version))
+CLEARED = "evidence cleared"
+"""Among the sources: each clearing is a batch of its own, so that everybody sees it."""
 
 PAGE = 5000
 """Counts are read so many at a time."""
@@ -58,11 +64,7 @@ _ROW = (
 )
 
 
-Insert = Callable[[Table], sqlite.Insert | postgresql.Insert]
-"""INSERT with ON CONFLICT, which each database's dialect has for itself, in the same words."""
-
-
-class SqlStore(SqlAccess):
+class SqlStore(SqlAccess, SqlExposures):
     """The store in *database*. ``name`` is what errors call it."""
 
     def __init__(
@@ -73,18 +75,23 @@ class SqlStore(SqlAccess):
         name: str,
         bounds: Bounds | None,
         clock: Callable[[], float],
+        environment: str = DEFAULT_ENVIRONMENT,
     ) -> None:
         self.name = name
+        self._environment = environment
+        self._others: dict[str, SqlStore] = {environment: self}
+        self._is_owner = True
         self._database = database
         self._bounds = bounds or Bounds()
         self._clock = clock
         self._insert = insert
         added, seen = insert(schema.evidence), insert(schema.sources)
         self._add = added.on_conflict_do_update(
-            index_elements=["digest"], set_={"n": schema.evidence.c.n + added.excluded.n}
+            index_elements=["environment", "digest"], set_={"n": schema.evidence.c.n + added.excluded.n}
         )
         self._see = seen.on_conflict_do_update(
-            index_elements=["source"], set_={"sequence": seen.excluded.sequence, "seen": seen.excluded.seen}
+            index_elements=["environment", "source"],
+            set_={"sequence": seen.excluded.sequence, "seen": seen.excluded.seen},
         )
 
     async def open(self) -> None:
@@ -93,7 +100,52 @@ class SqlStore(SqlAccess):
 
     async def close(self) -> None:
         """See Store.close."""
-        await self._database.close()
+        if self._is_owner:
+            await self._database.close()
+
+    @property
+    def environment(self) -> str:
+        """See Store.environment."""
+        return self._environment
+
+    def of(self, environment: str) -> "SqlStore":
+        """See Store.of."""
+        if environment not in self._others:
+            other = copy(self)
+            other._environment, other._is_owner = environment, False
+            self._others[environment] = other
+        return self._others[environment]
+
+    async def environments(self) -> list[Environment]:
+        """See Store.environments."""
+        noted, newest = schema.environments.c, func.max(_rules.version).label("version")
+        versions = select(_rules.environment, newest).group_by(_rules.environment).subquery()
+        stored = select(_rules.environment, _rules.version, _rules.at).join(
+            versions,
+            (_rules.environment == versions.c.environment) & (_rules.version == versions.c.version),
+        )
+        async with self._database.transaction() as connection:
+            held = {name: (version, at) for name, version, at in await connection.execute(stored)}
+            services = await connection.execute(select(noted.environment, noted.services))
+            known = {name: read_services(text) for name, text in services}
+        return [
+            Environment(name=name, version=version, at=at, services=known.get(name))
+            for name in sorted({*held, *known})
+            for version, at in [held.get(name, (0, 0.0))]
+        ]
+
+    async def note_services(self, services: Collection[str]) -> None:
+        """See Store.note_services."""
+        table, text = schema.environments, services_text(services)
+        known = select(table.c.services).where(table.c.environment == self._environment)
+        async with self._database.transaction() as connection:
+            if await connection.scalar(known) == text:
+                return
+        noted = self._insert(table).values(environment=self._environment, services=text)
+        async with self._database.transaction(writes=Area.RULES) as connection:
+            await connection.execute(
+                noted.on_conflict_do_update(index_elements=["environment"], set_={"services": text})
+            )
 
     def condition(self) -> Condition:
         """See Store.condition."""
@@ -107,7 +159,7 @@ class SqlStore(SqlAccess):
     async def version(self) -> int:
         """See Store.version."""
         async with self._database.transaction() as connection:
-            return await connection.scalar(_NEWEST) or 0
+            return await connection.scalar(self._newest) or 0
 
     async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
         """See Store.newer. Asks every second."""
@@ -124,15 +176,16 @@ class SqlStore(SqlAccess):
         deed: Deed | None = None,
         after: int = 0,
     ) -> StoredRules:
-        """See Store.put_rules. Versions up to *after* were given, even if they are not here (any more)."""
+        """See Store.put_rules."""
         text = document_text(document)
         async with self._database.transaction(writes=Area.RULES) as connection:
-            actual = max(await connection.scalar(_NEWEST) or 0, after)
+            actual = max(await connection.scalar(self._newest) or 0, after)
             if expected is not None and expected != actual:
                 raise VersionConflict(expected=expected, actual=actual)
             stored = stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)
             await connection.execute(
                 self._insert(schema.rules).values(
+                    environment=self._environment,
                     version=stored.version,
                     document=text,
                     author=stored.author,
@@ -141,14 +194,17 @@ class SqlStore(SqlAccess):
                     sha256=stored.sha256,
                 )
             )
-            told = rules_deed(deed, author=author, reason=reason, at=at, before=actual)
+            told = rules_deed(
+                deed, author=author, reason=reason, at=at, before=actual, environment=self._environment
+            )
             await append(connection, told)
         return stored
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
         """See Store.history."""
+        wanted = _RULES.where(_rules.environment == self._environment).limit(max(limit, 0))
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(_RULES.limit(max(limit, 0)))).mappings().all()
+            rows = (await connection.execute(wanted)).mappings().all()
         try:
             return [stored_rules(**row) for row in rows]
         except StoreError as error:
@@ -156,7 +212,18 @@ class SqlStore(SqlAccess):
 
     async def past(self, version: int) -> StoredRules | None:
         """See Store.past."""
-        wanted = _RULES.where(schema.rules.c.version == version)
+        return await self._first(
+            _RULES.where(_rules.environment == self._environment, _rules.version == version)
+        )
+
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await self._first(
+            _RULES.where(_rules.environment == self._environment, _rules.at <= at).limit(1)
+        )
+
+    async def _first(self, wanted: Select[Any]) -> StoredRules | None:
+        """The version in the first row of *wanted*. Raises StoreError, also when it is damaged."""
         async with self._database.transaction() as connection:
             row = (await connection.execute(wanted)).mappings().first()
         try:
@@ -169,7 +236,10 @@ class SqlStore(SqlAccess):
     ) -> bool:
         """See Store.add_evidence."""
         check_sequence(sequence)
-        rows = [{"digest": digest(text), "key": text, "n": n} for text, n in count_rows(counts).items()]
+        own = self._own
+        rows = [
+            {**own, "digest": digest(text), "key": text, "n": n} for text, n in count_rows(counts).items()
+        ]
         # In one order everywhere, so that two writers never wait for each other's rows.
         rows.sort(key=itemgetter("digest"))
         fresh = [sample_row(sample) for sample in samples]
@@ -185,6 +255,7 @@ class SqlStore(SqlAccess):
         """See Store.evidence."""
         table, ledger, last = schema.evidence.c, Ledger(), b""
         page = select(table.key, table.n, table.digest).order_by(table.digest).limit(PAGE)
+        page = page.where(table.environment == self._environment)
         while True:
             # A page is a transaction of its own: a deadline then bounds a page, and memory holds one.
             async with self._database.transaction() as connection:
@@ -194,12 +265,22 @@ class SqlStore(SqlAccess):
                 return ledger
             last = rows[-1].digest
 
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        table = schema.sources.c
+        mine = table.environment == self._environment
+        cleared = select(table.sequence).where(mine, table.source == CLEARED).scalar_subquery()
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(select(cleared, func.max(table.seen)).where(mine))).one()
+        return Mark(clearing=row[0] or 0, batches=row[1] or 0)
+
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
         table = schema.samples.c
+        mine = table.environment == self._environment
         oldest = self._clock() - self._bounds.sample_age_seconds
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(select(*_ROW).where(table.at >= oldest))).all()
+            rows = (await connection.execute(select(*_ROW).where(mine, table.at >= oldest))).all()
         # Sorted here: databases do not agree on the order of texts.
         return [stored_sample(row) for row in sorted(SampleRow(*row) for row in rows)]
 
@@ -207,20 +288,22 @@ class SqlStore(SqlAccess):
         """See Store.sample."""
         table = schema.samples.c
         oldest = self._clock() - self._bounds.sample_age_seconds
-        wanted = select(*_ROW, table.whole).where(table.name == printable(name), table.at >= oldest).limit(1)
+        wanted = select(*_ROW, table.whole).where(
+            table.environment == self._environment, table.name == printable(name), table.at >= oldest
+        )
         async with self._database.transaction() as connection:
-            row = (await connection.execute(wanted)).first()
+            row = (await connection.execute(wanted.limit(1))).first()
         return None if row is None else stored_sample(SampleRow(*row))
 
     async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
         """See Store.forget_samples."""
-        wanted = delete(schema.samples)
+        wanted = self._all_of(schema.samples)
         if unit is not None:
             wanted = wanted.where(schema.samples.c.unit == printable(unit))
         async with self._database.transaction(writes=Area.EVIDENCE) as connection:
             forgotten = (await connection.execute(wanted)).rowcount
             if deed is not None:
-                await append(connection, deed)
+                await append(connection, replace(deed, **self._own))
         await self._database.settle()
         return forgotten
 
@@ -240,41 +323,64 @@ class SqlStore(SqlAccess):
     async def clear_evidence(self, *, deed: Deed | None = None) -> None:
         """See Store.clear_evidence."""
         async with self._database.transaction(writes=Area.EVIDENCE) as connection:
-            await connection.execute(delete(schema.evidence))
-            await connection.execute(delete(schema.samples))
+            await connection.execute(self._all_of(schema.evidence))
+            await connection.execute(self._all_of(schema.samples))
+            await self._see_source(connection, CLEARED, clearing())
             if deed is not None:
-                await append(connection, deed)
+                await append(connection, replace(deed, **self._own))
         await self._database.settle()
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        return {"environment": self._environment}
+
+    @property
+    def _newest(self) -> Select[Any]:
+        return select(func.max(_rules.version)).where(_rules.environment == self._environment)
+
+    def _all_of(self, table: Table) -> Delete:
+        return delete(table).where(table.c.environment == self._environment)
 
     async def _is_new(self, connection: AsyncConnection, source: str, sequence: int) -> bool:
         """Note that *source* has come to *sequence*; False when it had come that far before."""
         table = schema.sources
-        last = await connection.scalar(select(table.c.sequence).where(table.c.source == source))
+        mine = table.c.environment == self._environment
+        last = await connection.scalar(select(table.c.sequence).where(mine, table.c.source == source))
         if last is not None and last >= sequence:
             return False
-        seen = (await connection.scalar(select(func.max(table.c.seen))) or 0) + 1
-        await connection.execute(self._see, {"source": source, "sequence": sequence, "seen": seen})
+        await self._see_source(connection, source, sequence)
         if last is None:
-            newest = select(table.c.source).order_by(table.c.seen.desc()).limit(self._bounds.sources)
-            await connection.execute(delete(table).where(table.c.source.not_in(newest)))
+            newest = select(table.c.source).where(mine).order_by(table.c.seen.desc())
+            newest = newest.limit(self._bounds.sources)
+            await connection.execute(delete(table).where(mine, table.c.source.not_in(newest)))
         return True
+
+    async def _see_source(self, connection: AsyncConnection, source: str, sequence: int) -> None:
+        """Note that *source*, the last one to be seen, has come to *sequence*."""
+        table = schema.sources.c
+        last = select(func.max(table.seen)).where(table.environment == self._environment)
+        seen = (await connection.scalar(last) or 0) + 1
+        await connection.execute(
+            self._see, {**self._own, "source": source, "sequence": sequence, "seen": seen}
+        )
 
     async def _keep(self, connection: AsyncConnection, fresh: list[SampleRow]) -> None:
         """Store what deserves it of *fresh*; drop what no longer does of what is there."""
         table = schema.samples.c
         if not fresh:
             oldest = self._clock() - self._bounds.sample_age_seconds
-            await connection.execute(delete(schema.samples).where(table.at < oldest))
+            await connection.execute(self._all_of(schema.samples).where(table.at < oldest))
             return
         light = select(table.key, table.priority, table.at, table.size_bytes, table.id)
+        light = light.where(table.environment == self._environment)
         old = [Candidate(*row) for row in await connection.execute(light)]
-        first = max((candidate.id for candidate in old), default=0) + 1
+        first = (await connection.scalar(select(func.max(table.id))) or 0) + 1
         new = dict(enumerate(fresh, start=first))
         candidates = [*old, *(row.candidate(number) for number, row in new.items())]
         kept = {candidate.id for candidate in keep(candidates, self._bounds, now=self._clock())}
         gone = [{"gone": candidate.id} for candidate in old if candidate.id not in kept]
         if gone:
             await connection.execute(delete(schema.samples).where(table.id == bindparam("gone")), gone)
-        rows = [{"id": number, **row._asdict()} for number, row in new.items() if number in kept]
+        rows = [{**self._own, "id": number, **row._asdict()} for number, row in new.items() if number in kept]
         if rows:
             await connection.execute(self._insert(schema.samples), rows)

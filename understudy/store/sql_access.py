@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from understudy.access import Deed, Entry, Head, Role, Token, chain
 from understudy.errors import StoreError
 from understudy.store import schema
-from understudy.store.access import stored_deed
+from understudy.store.access import read_roles, roles_text, stored_deed
 from understudy.store.area import Area
 from understudy.store.sql_database import Database
 
@@ -32,11 +32,12 @@ class SqlAccess:
         """See AccessStore.add_token."""
         table = schema.tokens.c
         values = {column.name: getattr(token, column.name) for column in schema.tokens.columns}
+        values |= {"role": token.role or "", "roles": roles_text(token.roles)}
         async with self._database.transaction(writes=Area.ACCESS) as connection:
             known = select(func.count()).where(table.selector == token.selector)
             if await connection.scalar(known):
                 raise StoreError(f"token {token.selector}: there is one already")
-            await connection.execute(insert(schema.tokens).values({**values, "role": token.role.value}))
+            await connection.execute(insert(schema.tokens).values(values))
             await append(connection, deed)
 
     async def revoke_token(self, selector: str, *, deed: Deed) -> Token | None:
@@ -91,7 +92,7 @@ async def append(connection: AsyncConnection, deed: Deed) -> Entry:
     if row is None:
         await connection.execute(insert(schema.audit_head).values(id=1, number=0, hash=""))
     entry = chain(head, stored_deed(deed))
-    await connection.execute(insert(schema.audit).values(entry.plain()))
+    await connection.execute(insert(schema.audit).values({"environment": "", **entry.plain()}))
     await connection.execute(update(schema.audit_head).values(number=entry.number, hash=entry.hash))
     return entry
 
@@ -104,7 +105,9 @@ async def _first_head(connection: AsyncConnection) -> Head:
 
 
 def _token(row: RowMapping) -> Token:
-    return Token(**{**row, "role": Role(row["role"])})
+    return Token(
+        **{**row, "role": Role(row["role"]) if row["role"] else None, "roles": read_roles(row["roles"])}
+    )
 
 
 def _entry(row: RowMapping) -> Entry:

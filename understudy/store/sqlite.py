@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.dialects.sqlite import insert
 
+from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.store.database import SqliteDatabase
 from understudy.store.sample import Bounds
 from understudy.store.sql import SqlStore
@@ -22,6 +23,7 @@ class SqliteStore(SqlStore):
         busy_timeout_seconds: float = 2.0,
         deadline_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
+        environment: str = DEFAULT_ENVIRONMENT,
     ) -> None:
         """Nothing is touched before `open`.
 
@@ -33,4 +35,6 @@ class SqliteStore(SqlStore):
         database = SqliteDatabase(
             path, busy_timeout_seconds=busy_timeout_seconds, deadline_seconds=deadline_seconds
         )
-        super().__init__(database, insert=insert, name=str(path), bounds=bounds, clock=clock)
+        super().__init__(
+            database, insert=insert, name=str(path), bounds=bounds, clock=clock, environment=environment
+        )

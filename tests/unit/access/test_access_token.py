@@ -40,8 +40,8 @@ def token(*, expires_at: float = 0.0, revoked_at: float = 0.0) -> Token:
 @pytest.mark.parametrize("held", Role)
 @pytest.mark.parametrize("needed", Role)
 def test_a_role_may_what_those_before_it_may(held: Role, needed: Role) -> None:
-    """viewer, operator, editor, admin: in this order."""
-    order = ["viewer", "operator", "editor", "admin"]
+    """evaluator, viewer, operator, editor, admin: in this order."""
+    order = ["evaluator", "viewer", "operator", "editor", "admin"]
 
     assert held.may(needed) is (order.index(held) >= order.index(needed))
 

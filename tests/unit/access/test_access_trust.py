@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -189,6 +190,12 @@ FORGED: dict[str, Callable[[], str]] = {
     "exp text": changed(exp="tomorrow"),
     "exp true": changed(exp=True),
     "exp not a number": changed(exp=float("nan")),
+    "exp beyond every float": changed(exp=10**400),
+    "exp infinite": changed(exp=float("inf")),
+    "nbf beyond every float": changed(nbf=-(10**400)),
+    "deep claims": lambda: jwt.PyJWS().encode(
+        b"[" * 3000 + b"]" * 3000, rsa_key(), algorithm="RS256", headers={"kid": "r"}
+    ),
     "of the future": changed(nbf=NOW + LEEWAY_SECONDS + 1),
     "made in the future": changed(iat=NOW + 3600),
     "nbf text": changed(nbf="0"),
@@ -252,3 +259,33 @@ def test_what_is_no_key_set_is_refused(document: object) -> None:
     """The keys known before stay."""
     with pytest.raises(ValueError, match=r"JWK set|public key|more than"):
         read_keys(document)
+
+
+BY_ENVIRONMENT = replace(
+    TRUST,
+    roles={
+        "sre": Role.OPERATOR,
+        "shop": {"dev": Role.ADMIN, "prod": Role.VIEWER},
+        "leads": {"prod": Role.EDITOR, "qa": Role.VIEWER},
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("claim", "role", "roles"),
+    [
+        ("sre", Role.OPERATOR, {}),
+        ("shop", None, {"dev": Role.ADMIN, "prod": Role.VIEWER}),
+        (["shop", "leads"], None, {"dev": Role.ADMIN, "prod": Role.EDITOR, "qa": Role.VIEWER}),
+        (
+            ["sre", "shop", "leads"],
+            Role.OPERATOR,
+            {"dev": Role.ADMIN, "prod": Role.EDITOR, "qa": Role.OPERATOR},
+        ),
+    ],
+)
+def test_a_claim_may_give_roles_by_environment(claim: Any, role: Role | None, roles: dict[str, Role]) -> None:
+    """The highest in each; a role for all counts everywhere, and nothing is lowered by another value."""
+    found = verify(signed({**CLAIMS, "roles": claim}), KEYS, BY_ENVIRONMENT, NOW)
+
+    assert (found.role, found.roles) == (role, roles)

@@ -4,7 +4,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from understudy.access import Caller, Role
 from understudy.admin import Change, Readiness, Reload, Succession
+from understudy.config import Rules
 from understudy.errors import ConfigError, FlagNotFound, Problem, StoreError, VersionConflict
 from understudy.store import Sample, StoredRules
 
@@ -21,6 +23,13 @@ REPORT: dict[str, Any] = {
     "mirror": {"eligible": 3, "sent": 3, "skipped": {}, "dropped": {}, "answered": 3, "failed": {}},
     "endpoints": [],
 }
+
+ANN = Caller(name="ann", role=Role.VIEWER, origin="127.0.0.1")
+
+
+async def stays(_caller: Caller) -> None:
+    """A credential that ends never."""
+    await asyncio.Event().wait()
 
 
 def stored(version: int, document: Any, author: str = "seed", reason: str = "") -> StoredRules:
@@ -65,8 +74,29 @@ class FakeControl:
         await self._answer()
         return next((stored for stored in self.versions if stored.version == version), None)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        await self._answer()
+        return next((stored for stored in self.versions[::-1] if stored.at <= at), None)
+
+    async def check_rules(self, document: Any) -> Rules:
+        await self._answer()
+        return Rules(flags=document["flags"], document=document)
+
+    def services(self) -> list[dict[str, Any]]:
+        health = {"healthy": None, "origins": 1}
+        origins = ["http://127.0.0.1:9001"]
+        return [{"name": "v1", "origins": origins, "balance": "round_robin", "health": health}]
+
     async def put_rules(
-        self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
+        self,
+        document: Any,
+        *,
+        expected: int | None,
+        author: str,
+        reason: str,
+        origin: str = "",
+        action: str = "rules.put",
+        target: str = "",
     ) -> Change:
         await self._answer()
         current = self.versions[-1].version

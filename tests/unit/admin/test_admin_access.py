@@ -1,6 +1,7 @@
 """Who may do what: the whole table, forged tokens, sessions, and what the audit is told."""
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -8,18 +9,21 @@ import pytest
 from admin_fakes import FakeControl
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
-from understudy.access import Caller, Role, flaws
+from understudy.access import Caller, Role, Token, flaws
 from understudy.admin import Keyring, create_admin
 from understudy.admin.gate import Gate
 from understudy.admin.keyring import MOST_SESSIONS, SESSION_SECONDS
 from understudy.admin.rights import ANYONE, RIGHTS, needed
+from understudy.admin.socket_gate import SocketGate
+from understudy.config import parse_rules
 from understudy.errors import StoreError
 from understudy.store import MemoryAccess
 
 HERE = Caller(name="setup", role=Role.ADMIN, origin="127.0.0.1")
 ROWS = [(path, method) for path, row in RIGHTS.items() for method in row]
+FLAG = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
 TOKENS = "/api/v1/tokens"
 SESSION = "/api/v1/session"
 KILL = "/api/v1/flags/shop/kill"
@@ -66,10 +70,15 @@ async def world() -> World:
 
 
 def routes(app: Starlette) -> list[Route]:
-    """All of them; nothing else may be mounted, which would have no gate."""
+    """All of HTTP; nothing else but sockets may be mounted, which would have no gate."""
     found = [route for route in app.routes if isinstance(route, Route)]
-    assert len(found) == len(app.routes)
+    assert len(found) + len(sockets(app)) == len(app.routes)
     return found
+
+
+def sockets(app: Starlette) -> list[WebSocketRoute]:
+    """All WebSockets."""
+    return [route for route in app.routes if isinstance(route, WebSocketRoute)]
 
 
 def hollow(app: Starlette) -> None:
@@ -85,6 +94,8 @@ def test_no_route_is_without_a_row_and_no_row_without_a_route(world: World) -> N
 
     assert {pair for pair in served if pair[1] != "HEAD"} == set(ROWS)
     assert all(isinstance(route.app, Gate) for route in routes(world.app))
+    assert {(route.path, "GET") for route in sockets(world.app)} == {("/api/v1/stream", "GET")}
+    assert all(isinstance(route.app, SocketGate) for route in sockets(world.app))
 
 
 def test_what_has_no_row_nobody_may() -> None:
@@ -121,6 +132,42 @@ def test_the_table_says_what_the_roles_promise() -> None:
     assert {right for path in (TOKENS, "/api/v1/audit") for right in RIGHTS[path].values()} == {Role.ADMIN}
     public = {path for path, row in RIGHTS.items() if ANYONE in row.values()}
     assert public == {"/healthz", "/readyz", "/static/{name}", "/api/v1/access", SESSION}
+
+
+def test_an_evaluator_may_only_evaluate() -> None:
+    """A page that carries its token gives nothing else away."""
+    may = {path for path, row in RIGHTS.items() for right in row.values() if right is Role.EVALUATOR}
+    assert may == {
+        "/ofrep/v1/evaluate/flags",
+        "/ofrep/v1/evaluate/flags/",
+        "/ofrep/v1/evaluate/flags/{key:path}",
+        "/ofrep/v1/sse",
+        "/api/v1/stream",
+        "/api/v1/decide/{flag}/{unit:path}",
+        "/api/v1/exposures",
+    }
+
+
+async def test_an_evaluator_is_told_no_rules_and_asks_so_many_times(world: World) -> None:
+    """`decide` without the why, no list of flags, and 429 for one address alone."""
+    document = {"flags": {"shop": FLAG}, "routes": [], "compare": []}
+    rules = parse_rules(document, services=())
+    world.control.succession.put(version=7, rules=rules, at=1.0)
+    token = world.texts[Role.EVALUATOR]
+    async with world.client(token=token) as client:
+        told = (await client.get("/api/v1/decide/shop/ann")).json()
+        unknown = await client.get("/api/v1/decide/shpo/ann")
+        codes = {(await client.get("/api/v1/decide/shop/ann")).status_code for _ in range(210)}
+        late = await client.get("/api/v1/decide/shop/ann")
+    async with world.client(token=token, peer="127.0.0.2") as client:
+        other = await client.get("/api/v1/decide/shop/ann")
+
+    assert told["variant"] == "on"
+    assert told.keys() & {"rule", "bucket", "key", "hash"} == set()
+    assert (unknown.status_code, unknown.json()["known"]) == (404, [])
+    assert codes == {200, 429}
+    assert (late.status_code, late.headers["retry-after"]) == (429, "1")
+    assert other.status_code == 200
 
 
 async def test_a_route_that_has_no_row_lets_nobody_through(world: World) -> None:
@@ -269,6 +316,21 @@ async def test_without_a_token_this_machine_may_everything_and_others_nothing() 
         assert (await away.get("/api/v1/access")).json()["you"] is None
 
 
+@pytest.mark.parametrize("field", ["Via", "Forwarded", "X-Forwarded-For", "x-real-ip"])
+async def test_a_proxy_before_the_open_api_does_not_open_it_to_the_world(field: str) -> None:
+    """Behind one on this machine everybody comes from loopback. With a token it is no matter."""
+    world = World()
+    async with world.client(**{field: "1.1 proxy"}) as through:
+        refused = await through.post(KILL)
+        assert (refused.status_code, refused.headers["www-authenticate"][:6]) == (401, "Bearer")
+        assert "came through a proxy" in refused.json()["detail"]
+        assert (await through.get("/api/v1/access")).json()["you"] is None
+        assert (await through.get("/healthz")).status_code == 200
+    await world.make_tokens()
+    async with world.client(token=world.texts[Role.ADMIN], **{field: "1.1 proxy"}) as through:
+        assert (await through.post(KILL)).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("wanted", "place"),
     [
@@ -355,6 +417,9 @@ async def test_a_store_that_is_away_lets_those_in_who_are_known(world: World) ->
         async def note_used(self, used: Any) -> None:
             raise StoreError("away")
 
+        async def tokens(self) -> list[Token]:
+            raise StoreError("away")
+
     there = world.keyring.store
     world.keyring.store = Away()
     async with world.client(token=world.texts[Role.VIEWER]) as client:
@@ -365,6 +430,71 @@ async def test_a_store_that_is_away_lets_those_in_who_are_known(world: World) ->
     world.keyring.store = there
     await world.keyring.refresh()
     assert [token.used_at for token in world.keyring.tokens() if token.role is Role.VIEWER] == [world.now]
+
+
+async def test_a_store_that_was_emptied_opens_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """FLUSHALL is no way in: nobody is let in until a token is made in the store."""
+    world.keyring.store = MemoryAccess()
+    await world.keyring.refresh()
+    assert "has no API tokens any more" in caplog.text
+    async with world.client() as nobody, world.client(token=world.texts[Role.ADMIN]) as ann:
+        assert (await nobody.post(KILL)).status_code == 401
+        assert (await nobody.get("/api/v1/access")).json()["open"] is False
+        assert (await ann.post(KILL)).status_code == 401
+
+
+async def test_what_is_revoked_does_not_come_back_with_an_old_copy(world: World) -> None:
+    """A dump from before the revocation gives nobody anything."""
+    old = [replace(token) for token in await world.store.tokens()]
+    await world.keyring.revoke(world.selector(Role.EDITOR), by=HERE)
+    world.store._tokens = {token.selector: token for token in old}
+    await world.keyring.refresh()
+    async with world.client(token=world.texts[Role.EDITOR]) as bob:
+        assert (await bob.get("/api/v1/rules")).status_code == 401
+
+
+async def test_an_answer_that_comes_late_does_not_undo_a_later_one(world: World) -> None:
+    """Two reads of the tokens overlap; the first one, of before the change, is answered last."""
+    late, there = Late(), world.keyring.store
+    world.keyring.store = late
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(world.keyring.refresh())
+        await late.asked.wait()
+        world.keyring.store = there
+        _, text = await world.keyring.create(name="new", role=Role.VIEWER, expires_at=0.0, by=HERE)
+        late.answer.set()
+    async with world.client(token=text) as new:
+        assert (await new.get("/api/v1/rules")).status_code == 200
+
+
+class Late(MemoryAccess):
+    """Has no tokens, and says so when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def tokens(self) -> list[Token]:
+        self.asked.set()
+        await self.answer.wait()
+        return await super().tokens()
+
+
+async def test_revocations_are_seen_though_last_uses_cannot_be_noted(world: World) -> None:
+    """The store may be read-only for this host; others still revoke."""
+
+    class ReadOnly(MemoryAccess):
+        async def note_used(self, used: Any) -> None:
+            raise StoreError("read-only")
+
+    world.keyring.store = ReadOnly()
+    world.keyring.store._tokens = {
+        selector: replace(token, revoked_at=1.0) for selector, token in world.store._tokens.items()
+    }
+    with pytest.raises(StoreError):
+        await world.keyring.refresh()
+    async with world.client(token=world.texts[Role.EDITOR]) as bob:
+        assert (await bob.get("/api/v1/rules")).status_code == 401
 
 
 # -- sessions -------------------------------------------------------------------------------------------
@@ -466,11 +596,15 @@ async def test_tokens_and_processes_are_in_the_audit(world: World) -> None:
         await admin.post("/api/v1/restart")
         selector = world.selector(Role.VIEWER)
         await admin.delete(f"{TOKENS}/{selector}?reason=lost")
-        first = (await admin.get("/api/v1/audit?limit=6")).json()
-        rest = (await admin.get("/api/v1/audit?after=6")).json()["entries"]
+        first = (await admin.get("/api/v1/audit?limit=7")).json()
+        rest = (await admin.get("/api/v1/audit?after=7")).json()["entries"]
     told = [*first["entries"], *rest]
-    assert [entry["action"] for entry in told] == ["token.create"] * 4 + ["reload", "restart", "token.revoke"]
-    assert [entry["number"] for entry in rest] == [7]
+    assert [entry["action"] for entry in told] == ["token.create"] * len(Role) + [
+        "reload",
+        "restart",
+        "token.revoke",
+    ]
+    assert [entry["number"] for entry in rest] == [8]
     last = told[-1]
     assert (last["who"], last["origin"], last["reason"], last["target"]) == (
         f"admin x ({world.selector(Role.ADMIN)})",
@@ -478,7 +612,7 @@ async def test_tokens_and_processes_are_in_the_audit(world: World) -> None:
         "lost",
         f"viewer x ({selector}), viewer",
     )
-    assert first["head"] == {"number": 7, "hash": last["hash"]}
+    assert first["head"] == {"number": 8, "hash": last["hash"]}
     assert list(flaws(await world.store.audit(), [await world.store.audit_head()])) == []
 
 

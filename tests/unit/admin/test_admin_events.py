@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 import uvicorn
-from admin_fakes import FakeControl, LockedStore
+from admin_fakes import ANN, FakeControl, LockedStore, stays
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -18,6 +18,7 @@ from starlette.routing import Route
 from understudy.admin import create_admin
 from understudy.admin.events import Bulletin, EventEndpoints
 from understudy.admin.problems import HANDLED, answer
+from understudy.admin.request import CALLER
 from understudy.admin.stream import Pace
 
 EVENTS = "/api/v1/report/events"
@@ -58,6 +59,7 @@ async def listening(endpoints: EventEndpoints, listener: Listener) -> AsyncItera
     handlers = dict.fromkeys((*HANDLED, HTTPException), answer)
     app = Starlette(routes=[Route(EVENTS, endpoints.events)], exception_handlers=handlers)
     scope = {
+        CALLER: ANN,
         "type": "http",
         "method": "GET",
         "path": EVENTS,
@@ -85,7 +87,7 @@ def told(text: str) -> dict[str, Any]:
 async def test_a_listener_is_told_how_things_are_and_when_they_change() -> None:
     """The first event comes at once; another one only when the revision is another one."""
     control, listener = FakeControl(changes=5), Listener()
-    async with listening(EventEndpoints(control, pace=PATIENT), listener):
+    async with listening(EventEndpoints(control, ended=stays, pace=PATIENT), listener):
         head = await listener.next()
         first = await listener.text()
         control.changes, control.evidence["verdict"] = 6, "regression"
@@ -102,7 +104,7 @@ async def test_a_listener_is_told_how_things_are_and_when_they_change() -> None:
 async def test_a_silent_line_is_kept_open_by_comments() -> None:
     """Where nothing changes, a comment shows proxies that somebody is there."""
     listener = Listener()
-    async with listening(EventEndpoints(FakeControl(), pace=QUICK), listener):
+    async with listening(EventEndpoints(FakeControl(), ended=stays, pace=QUICK), listener):
         await listener.next()
         await listener.text()
         assert await listener.text() == ": still here\n\n"
@@ -111,7 +113,7 @@ async def test_a_silent_line_is_kept_open_by_comments() -> None:
 async def test_the_report_is_read_once_for_all() -> None:
     """However many listen, a revision costs one report."""
     control, both = Asked(), [Listener(), Listener()]
-    endpoints = EventEndpoints(control, pace=PATIENT)
+    endpoints = EventEndpoints(control, ended=stays, pace=PATIENT)
     async with listening(endpoints, both[0]), listening(endpoints, both[1]):
         for listener in both:
             await listener.next()
@@ -153,7 +155,7 @@ async def test_a_slow_report_is_read_seldom() -> None:
 async def test_a_store_that_is_away_does_not_end_the_stream() -> None:
     """The line stays open; the word comes when the report can be read again."""
     control, listener = FakeControl(failure=LockedStore()), Listener()
-    async with listening(EventEndpoints(control, pace=QUICK), listener):
+    async with listening(EventEndpoints(control, ended=stays, pace=QUICK), listener):
         await listener.next()
         assert "event" not in await listener.text()
         control.failure = None
@@ -166,7 +168,7 @@ async def test_a_store_that_is_away_does_not_end_the_stream() -> None:
 
 async def test_one_listener_too_many_is_refused() -> None:
     """503 with Retry-After, as a problem; a place that is left is free again."""
-    endpoints = EventEndpoints(FakeControl(), pace=QUICK)
+    endpoints = EventEndpoints(FakeControl(), ended=stays, pace=QUICK)
     first, second, third = Listener(), Listener(), Listener()
     async with listening(endpoints, first), listening(endpoints, second):
         await first.next()
@@ -182,7 +184,7 @@ async def test_one_listener_too_many_is_refused() -> None:
 
 async def test_one_that_takes_nothing_is_dropped() -> None:
     """A full connection ends the stream within its time, and frees the place."""
-    endpoints, listener = EventEndpoints(FakeControl(), pace=QUICK), Listener()
+    endpoints, listener = EventEndpoints(FakeControl(), ended=stays, pace=QUICK), Listener()
     async with listening(endpoints, listener) as task:
         await listener.next()
         listener.is_stuck = True
@@ -194,7 +196,7 @@ async def test_one_that_takes_nothing_is_dropped() -> None:
 
 async def test_one_that_leaves_is_forgotten() -> None:
     """A closed tab frees its place at once."""
-    endpoints, listener = EventEndpoints(FakeControl(), pace=PATIENT), Listener()
+    endpoints, listener = EventEndpoints(FakeControl(), ended=stays, pace=PATIENT), Listener()
     async with listening(endpoints, listener) as task:
         await listener.next()
         assert endpoints.room.listeners == 1

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -97,7 +98,18 @@ async def test_a_token_of_the_issuer_lets_in_with_its_role(world: World) -> None
     assert (await world.ask(token, method="POST", path="/api/v1/flags/shop/kill")).status_code == 200
     assert (await world.ask(token, path="/api/v1/tokens")).status_code == 403
     you = (await world.ask(token, path="/api/v1/access")).json()
-    assert (you["open"], you["you"]) == (False, {"name": "ann (https://login.example)", "role": "operator"})
+    assert you["open"] is False
+    assert (you["you"]["name"], you["you"]["role"]) == ("ann (https://login.example)", "operator")
+
+
+async def test_a_token_of_the_issuer_holds_roles_by_environment(world: World) -> None:
+    """Where the claim gives none, nothing may be done."""
+    world.issuer.trust = replace(TRUST, roles={"sre": {"dev": Role.EDITOR}})
+    token = world.login.token()
+    assert (await world.ask(token)).status_code == 403
+    world.keyring.environment = "dev"
+    assert (await world.ask(token)).status_code == 200
+    assert (await world.ask(token, path="/api/v1/environments/prod/rules")).status_code == 403
 
 
 async def test_forged_tokens_wait_and_a_right_one_does_not(world: World) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import httpx
 import orjson
-from admin_fakes import FakeControl
+from admin_fakes import ANN, FakeControl, stays
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from understudy.admin.in_force import MOST_TURNS, Succession
 from understudy.admin.ofrep_events import OfrepEventEndpoints
 from understudy.admin.problems import HANDLED, answer
+from understudy.admin.request import CALLER
 from understudy.admin.stream import Pace
 from understudy.config import Rules
 
@@ -63,7 +64,14 @@ async def listening(
         routes=[Route(EVENTS, endpoints.events)], exception_handlers=dict.fromkeys(HANDLED, answer)
     )
     headers = [(b"last-event-id", last.encode())] if last else []
-    scope = {"type": "http", "method": "GET", "path": EVENTS, "headers": headers, "query_string": b""}
+    scope = {
+        CALLER: ANN,
+        "type": "http",
+        "method": "GET",
+        "path": EVENTS,
+        "headers": headers,
+        "query_string": b"",
+    }
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(app(scope, listener.receive, listener.send))
         try:
@@ -84,7 +92,7 @@ def turned(*versions: int, at: float = LONG_AGO) -> FakeControl:
 async def test_a_turn_of_the_rules_is_told_at_once() -> None:
     """`refetchEvaluation` under the version as id, with the tag and the time of the rules."""
     control = turned(7)
-    async with listening(OfrepEventEndpoints(control, pace=PATIENT)) as (listener, _):
+    async with listening(OfrepEventEndpoints(control, ended=stays, pace=PATIENT)) as (listener, _):
         assert await listener.text() == "retry: 2000\n\n"
         control.succession.put(version=8, rules=Rules(), at=LONG_AGO + 0.7)
         event = await listener.text()
@@ -101,7 +109,7 @@ async def test_a_turn_of_the_rules_is_told_at_once() -> None:
 
 async def test_one_that_was_away_is_told_what_it_missed() -> None:
     """Last-Event-ID 6 of 5, 6, 7, 8: both turns after it; nothing after the newest."""
-    endpoints = OfrepEventEndpoints(turned(5, 6, 7, 8), pace=PATIENT)
+    endpoints = OfrepEventEndpoints(turned(5, 6, 7, 8), ended=stays, pace=PATIENT)
     async with listening(endpoints, last="6") as (listener, _):
         assert await listener.ids() == [7, 8]
     async with listening(endpoints, last="8") as (listener, _):
@@ -112,7 +120,7 @@ async def test_one_that_missed_too_much_is_told_the_newest() -> None:
     """Memory is bounded; one refetch is all that a client needs. An id of another history is as unknown."""
     control = turned(*range(1, MOST_TURNS + 10))
     newest = [MOST_TURNS + 9]
-    endpoints = OfrepEventEndpoints(control, pace=PATIENT)
+    endpoints = OfrepEventEndpoints(control, ended=stays, pace=PATIENT)
     for last in ("1", "999999"):
         async with listening(endpoints, last=last) as (listener, _):
             assert await listener.ids() == newest
@@ -121,10 +129,11 @@ async def test_one_that_missed_too_much_is_told_the_newest() -> None:
 async def test_a_newcomer_is_told_of_a_fresh_turn_only() -> None:
     """One that came between the first evaluation and the stream would be missed otherwise."""
     for last in ("", "no-number"):
-        async with listening(OfrepEventEndpoints(turned(6, 7), pace=PATIENT), last=last) as (old, _):
+        endpoints = OfrepEventEndpoints(turned(6, 7), ended=stays, pace=PATIENT)
+        async with listening(endpoints, last=last) as (old, _):
             assert await old.ids() == []
         fresh = turned(6, 7, at=time.time())
-        async with listening(OfrepEventEndpoints(fresh, pace=PATIENT), last=last) as (new, _):
+        async with listening(OfrepEventEndpoints(fresh, ended=stays, pace=PATIENT), last=last) as (new, _):
             assert await new.ids() == [7]
 
 
@@ -144,7 +153,7 @@ async def test_the_same_rules_again_are_no_turn() -> None:
 async def test_a_silent_stream_has_a_heartbeat() -> None:
     """Comments keep proxies from cutting it; a turn still comes through."""
     control = turned(7)
-    async with listening(OfrepEventEndpoints(control, pace=QUICK)) as (listener, _):
+    async with listening(OfrepEventEndpoints(control, ended=stays, pace=QUICK)) as (listener, _):
         await listener.text()
         assert await listener.text() == ": still here\n\n"
         control.succession.put(version=8, rules=Rules(), at=LONG_AGO)
@@ -157,7 +166,7 @@ async def test_a_silent_stream_has_a_heartbeat() -> None:
 
 async def test_listeners_are_bounded_and_places_are_freed() -> None:
     """503 with Retry-After and a way out for one too many."""
-    endpoints = OfrepEventEndpoints(turned(7), pace=PATIENT)
+    endpoints = OfrepEventEndpoints(turned(7), ended=stays, pace=PATIENT)
     async with listening(endpoints) as (first, task):
         async with listening(endpoints) as (second, _):
             refused = orjson.loads((await second.next())["body"])
@@ -173,7 +182,7 @@ async def test_listeners_are_bounded_and_places_are_freed() -> None:
 async def test_a_stream_ends_when_the_process_stops() -> None:
     """At once, and with an orderly end."""
     stopping = asyncio.Event()
-    endpoints = OfrepEventEndpoints(turned(7), pace=PATIENT, stopping=stopping)
+    endpoints = OfrepEventEndpoints(turned(7), ended=stays, pace=PATIENT, stopping=stopping)
     async with listening(endpoints) as (listener, task):
         await listener.text()
         stopping.set()

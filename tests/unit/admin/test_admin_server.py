@@ -149,7 +149,7 @@ async def test_there_is_nothing_else(client: httpx.AsyncClient, path: str) -> No
     ("method", "path", "allowed"),
     [
         ("POST", "/api/v1/rules", {"GET", "HEAD", "PUT"}),
-        ("GET", "/api/v1/flags/shop/kill", {"POST"}),
+        ("GET", "/api/v1/bulk", {"POST"}),
         ("PUT", "/api/v1/report", {"GET", "HEAD", "DELETE"}),
         ("OPTIONS", "/api/v1/rules", {"GET", "HEAD", "PUT"}),
         ("TRACE", "/", {"GET", "HEAD"}),

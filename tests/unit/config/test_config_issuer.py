@@ -30,6 +30,13 @@ def test_an_issuer_has_algorithms_that_nobody_can_forge() -> None:
     assert issuer.roles == {"sre": "operator"}
 
 
+def test_a_value_of_the_claim_may_give_roles_by_environment() -> None:
+    """Beside values that give one for all."""
+    roles = {"sre": "operator", "shop": {"dev": "editor", "prod": "viewer"}}
+
+    assert settings({**ISSUER, "roles": roles}).admin.issuer.roles == roles
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -43,6 +50,10 @@ def test_an_issuer_has_algorithms_that_nobody_can_forge() -> None:
         ({"keys": 3}, "must be a URL"),
         ({"roles": {}}, "must give a role to somebody"),
         ({"roles": {"sre": "root"}}, "unknown role"),
+        ({"roles": {"sre": {"dev": "root"}}}, "admin.issuer.roles.sre.dev: unknown role"),
+        ({"roles": {"sre": {"Dev": "viewer"}}}, "did you mean dev?"),
+        ({"roles": {"sre": {}}}, "gives no role in any environment"),
+        ({"roles": {"sre": ["viewer"]}}, "admin.issuer.roles.sre"),
         ({"issuer": ""}, "must be one line of text"),
         ({"audience": ["a"]}, "must be one line of text"),
         ({"jku": True}, "unknown key"),

@@ -109,8 +109,8 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         {"wat": 1},
         [
             (
-                "wat: unknown key (known: $evaluators, access_log, admin, compare, endpoints, flags, "
-                "forwarded, killed, limits, listen, metadata, redact, …)"
+                "wat: unknown key (known: $evaluators, access_log, admin, compare, endpoints, "
+                "environment, exposures, flags, forwarded, kill_file, killed, limits, …)"
             )
         ],
     ),

@@ -156,3 +156,62 @@ def test_counts_of_the_second_revision_are_found_by_digest(engine: Engine) -> No
         assert all(found == digest(key) for found, key, _ in rows)
         migration.downgrade(connection, "0002")
         assert connection.execute(text("SELECT count(*), sum(n) FROM evidence")).one() == (5001, 12502500)
+
+
+def filled(connection: Connection) -> None:
+    """A store of the fourth revision with something in every table that the fifth changes."""
+    migration.upgrade(connection, "0004")
+    for statement in (
+        "INSERT INTO rules VALUES (1, '{}', 'ann', '', 1.0, 'x'), (2, '{}', 'bob', 'why', 2.0, 'y')",
+        "INSERT INTO evidence VALUES (x'00', '[\"a\"]', 7)",
+        "INSERT INTO evidence_sources VALUES ('worker-1', 3, 1)",
+        "INSERT INTO samples (key, priority, at, size_bytes, body) VALUES ('[]', 0.5, 1.0, 2, '{}')",
+        "INSERT INTO tokens VALUES ('aa', 'ann', 'admin', 'd', 1.0, '', 0.0, 0.0, 0.0)",
+        "INSERT INTO audit VALUES (1, 1.0, 'ann', '', 'rules.put', '', '', 0, 1, '', 'h')",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+DATA = ("rules", "evidence", "evidence_sources", "samples")
+
+
+def rows(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
+    names = (*DATA, "tokens", "audit", "audit_head")
+    return {name: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {name}")))) for name in names}
+
+
+def test_what_was_there_is_of_the_first_environment(engine: Engine) -> None:
+    """Every row, up; and on the way down it is as it was, to the last value."""
+    with engine.begin() as connection:
+        filled(connection)
+        before = rows(connection)
+        migration.upgrade(connection, "0005")
+
+        for name in DATA:
+            found = connection.execute(text(f"SELECT environment FROM {name}")).scalars().all()
+            assert (name, set(found), len(found)) == (name, {"default"}, len(before[name]))
+        assert connection.execute(text("SELECT roles FROM tokens")).scalars().all() == [""]
+        assert connection.execute(text("SELECT environment FROM audit")).scalars().all() == [""]
+        migration.downgrade(connection, "0004")
+        assert rows(connection) == before
+
+
+def test_other_environments_go_on_the_way_down(engine: Engine) -> None:
+    """Their rules must not become those of the one that is left, nor a token get more rights than it had."""
+    with engine.begin() as connection:
+        filled(connection)
+        before = rows(connection)
+        migration.upgrade(connection, "0005")
+        for statement in (
+            "INSERT INTO rules VALUES ('prod', 9, '{}', 'eve', '', 1.0, 'z')",
+            "INSERT INTO evidence VALUES ('prod', x'00', '[\"a\"]', 99)",
+            "INSERT INTO evidence_sources VALUES ('prod', 'worker-1', 99, 1)",
+            "INSERT INTO tokens VALUES ('bb', 'bob', '', 'd', 1.0, '', 0, 0, 0, '{\"dev\":\"admin\"}')",
+            "UPDATE samples SET environment = 'default'",
+            "INSERT INTO environments VALUES ('prod', '[]')",
+        ):
+            # No colon in it is a parameter.
+            connection.exec_driver_sql(statement)
+        migration.downgrade(connection, "0004")
+
+        assert rows(connection) == before

@@ -1,0 +1,96 @@
+"""What an application wants to be told. What its functions raise is counted and logged, never passed on."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from understudy.client.status import ChangeListener, State, StatusListener
+
+log = logging.getLogger("understudy.client")
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """A unit met a variant of a flag, at ``at`` (seconds since 1970).
+
+    ``unit`` is None when nobody said whose.
+    """
+
+    flag: str
+    variant: str
+    unit: str | None
+    at: float
+
+
+ExposureHook = Callable[[Exposure], object]
+"""Told of each evaluation that gave a variant, on the thread that asked; it should not wait."""
+
+
+class Hooks:
+    """Functions to call; adding and removing is safe from any thread, also while they are called."""
+
+    def __init__(self) -> None:
+        self._changes: tuple[ChangeListener, ...] = ()
+        self._states: tuple[StatusListener, ...] = ()
+        self.exposures: tuple[ExposureHook, ...] = ()
+        self.errors = 0
+
+    def on_change(self, listener: ChangeListener) -> Callable[[], None]:
+        """Tell *listener* of changes, until the function returned is called."""
+        self._changes += (listener,)
+
+        def remove() -> None:
+            self._changes = _without(self._changes, listener)
+
+        return remove
+
+    def on_status(self, listener: StatusListener) -> Callable[[], None]:
+        """Tell *listener* of new states, until the function returned is called."""
+        self._states += (listener,)
+
+        def remove() -> None:
+            self._states = _without(self._states, listener)
+
+        return remove
+
+    def on_exposure(self, hook: ExposureHook) -> Callable[[], None]:
+        """Tell *hook* of exposures, until the function returned is called."""
+        self.exposures += (hook,)
+
+        def remove() -> None:
+            self.exposures = _without(self.exposures, hook)
+
+        return remove
+
+    def changed(self, flags: frozenset[str]) -> None:
+        """Tell of a change."""
+        for listener in self._changes:
+            self._call(listener, flags)
+
+    def came_to(self, state: State) -> None:
+        """Tell of a state."""
+        for listener in self._states:
+            self._call(listener, state)
+
+    def met(self, exposure: Exposure) -> None:
+        """Tell of an exposure."""
+        for hook in self.exposures:
+            self._call(hook, exposure)
+
+    def _call(self, function: Callable[..., object], told: object) -> None:
+        try:
+            function(told)
+        except Exception:  # the application's own function; its trouble is not that of whoever asks
+            self.errors += 1
+            if self.errors & (self.errors - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a log is not flooded
+                log.exception("a function that is told of flags failed, %d in all", self.errors)
+
+
+def _without(functions: tuple[F, ...], gone: F) -> tuple[F, ...]:
+    """*functions* without the first that is *gone*."""
+    found = list(functions)
+    if gone in found:
+        found.remove(gone)
+    return tuple(found)

@@ -1,0 +1,77 @@
+"""The last good definition in a file of this host, to start from when the server is away."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from understudy.client.definition import Origin
+from understudy.client.trouble import Trouble
+
+_MOST_BYTES = 128 * 1024 * 1024
+"""Twice what is taken from a server. A file beyond that is not ours."""
+
+
+class Kept:
+    """The file at *path*: a checksum of what follows, a line on where it is from, the definition.
+
+    *source* says which server and which flag set; what was kept from another one is not taken.
+    """
+
+    def __init__(self, path: Path, *, source: str) -> None:
+        self.path = path
+        self._source = source
+
+    def read(self) -> tuple[Origin, bytes] | None:
+        """What was kept; None when nothing was. Raises: Trouble when it is damaged or from elsewhere."""
+        try:
+            with self.path.open("rb") as file:
+                whole = file.read(_MOST_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._trouble(error.strerror or str(error)) from None
+        checksum, _, rest = whole.partition(b"\n")
+        if hashlib.sha256(rest).hexdigest().encode() != checksum:
+            raise self._trouble("its checksum is not that of its content; left aside")
+        about, _, body = rest.partition(b"\n")
+        try:
+            found = json.loads(about)
+            source = found["source"]
+            origin = Origin(tag=found["tag"], version=found["version"], stored_at=found["stored_at"])
+        except (ValueError, KeyError, TypeError):
+            raise self._trouble("it was written by another program; left aside") from None
+        if source != self._source:
+            raise self._trouble(f"it was kept from {source}, not from {self._source}; left aside")
+        return origin, body
+
+    def write(self, origin: Origin, body: bytes) -> None:
+        """Keep *body*, whole or not at all, readable for the owner alone. Raises: Trouble."""
+        about = {
+            "source": self._source,
+            "tag": origin.tag,
+            "version": origin.version,
+            "stored_at": origin.stored_at,
+        }
+        rest = json.dumps(about).encode() + b"\n" + body
+        try:
+            self._put(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+        except OSError as error:
+            raise self._trouble(f"the definition cannot be kept: {error.strerror or error}") from None
+
+    def _put(self, whole: bytes) -> None:
+        # mkstemp makes a file that its owner alone may read.
+        handle, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(whole)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self.path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def _trouble(self, what: str) -> Trouble:
+        return Trouble(f"{self.path}: {what}")

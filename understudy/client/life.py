@@ -1,0 +1,138 @@
+"""All of a client but the questions to it.
+
+What it knows, and how that is kept up to date on an event loop.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from understudy.client.definition import missing
+from understudy.client.exposing import Exposing
+from understudy.client.feed import Feed
+from understudy.client.holding import Holding
+from understudy.client.hooks import Exposure, Hooks
+from understudy.client.kept import Kept
+from understudy.client.options import Options
+from understudy.client.remote import Remote, context_json
+from understudy.client.status import State, Status
+from understudy.client.wire import Wire
+from understudy.decide import Evaluation
+
+LAST_SECONDS: Final = 2.0
+"""For the exposures that still wait when a client closes."""
+
+
+class Life:
+    """Knows what *options* say, and keeps it up to date while `run` runs.
+
+    Exactly one of ``holding`` and ``remote`` is there.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.hooks = Hooks()
+        self.holding: Holding | None = None
+        self.remote: Remote | None = None
+        self._wire: Wire | None = None
+        self.exposing = Exposing()
+        if options.mode == "remote":
+            self.remote = Remote(fresh_seconds=options.pace.poll_seconds, changed=self.hooks.changed)
+        else:
+            self.holding = self._held(options)
+        if options.sends_exposures:
+            self.hooks.on_exposure(self._expose)
+        self.feed = self._feed()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to answer with."""
+        return self.feed.state in (State.READY, State.STALE)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until *stop* is set; then send what waits, for a moment."""
+        options = self.options
+        wire = Wire(
+            options.url,
+            token=options.token,
+            flag_set=options.flag_set,
+            timeout_seconds=options.timeout_seconds,
+            verify=options.verify,
+        )
+        async with wire:
+            self._wire = wire
+            try:
+                await self._live(wire, stop)
+            finally:
+                self._wire = None
+
+    def renew(self) -> None:
+        """Go on in a forked process: what is known stays, what was under way is the parent's."""
+        self._wire = None
+        self.exposing.renew()
+        self.feed = self._feed()
+
+    def evaluate(self, flag: str, context: dict[str, Any]) -> Evaluation:
+        """What flag *flag* answers, if that can be said without asking the server. Never waits or raises."""
+        if self.holding is not None:
+            return self.holding.evaluate(flag, context)
+        found = self.remote.fresh(flag, context_json(context)) if self.remote is not None else None
+        return found or missing("PROVIDER_NOT_READY", "the client is not running")
+
+    async def evaluate_remotely(self, flag: str, context: bytes) -> Evaluation:
+        """What the server answers, or answered last. Within the time for an answer; never raises."""
+        if self.remote is None:
+            return missing("GENERAL", "the client evaluates by itself")
+        return await self.remote.evaluate(self._wire, flag, context)
+
+    async def evaluate_all_remotely(self, context: bytes) -> Mapping[str, Evaluation]:
+        """As above, for all flags."""
+        return {} if self.remote is None else await self.remote.evaluate_all(self._wire, context)
+
+    def status(self) -> Status:
+        """How things stand."""
+        feed, holding = self.feed, self.holding
+        held = holding.held if holding is not None else None
+        age = None if feed.confirmed_at is None else time.monotonic() - feed.confirmed_at
+        return Status(
+            state=feed.state,
+            since=feed.since,
+            is_connected=feed.is_connected,
+            version=held.origin.version if held is not None else None,
+            age_seconds=age,
+            flags=len(held.keys) if held is not None else 0,
+            error=feed.error or (holding.trouble if holding is not None else "") or self.exposing.error,
+            troubles=feed.troubles,
+            hook_errors=self.hooks.errors,
+            exposures_sent=self.exposing.sent,
+            exposures_dropped=self.exposing.dropped,
+        )
+
+    async def _live(self, wire: Wire, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            feeding = tasks.create_task(self.feed.run(wire))
+            sending = tasks.create_task(self.exposing.run(wire))
+            await stop.wait()
+            sending.cancel()
+            try:
+                async with asyncio.timeout(LAST_SECONDS):
+                    await self.exposing.send(wire)
+            except TimeoutError:
+                pass  # the server does not take them; they are lost with the process
+            feeding.cancel()
+
+    def _feed(self) -> Feed:
+        source = self.holding or self.remote
+        assert source is not None
+        is_held = self.holding is not None and self.holding.held is not None
+        return Feed(source, pace=self.options.pace, told=self.hooks.came_to, is_held=is_held)
+
+    def _held(self, options: Options) -> Holding:
+        source = f"{options.url.rstrip('/')} flag set {options.flag_set!r}"
+        kept = Kept(options.cache, source=source) if options.cache is not None else None
+        return Holding(flag_set=options.flag_set, kept=kept, changed=self.hooks.changed)
+
+    def _expose(self, exposure: Exposure) -> None:
+        if exposure.unit:
+            self.exposing.offer(exposure.flag, exposure.variant, exposure.unit, exposure.at)
