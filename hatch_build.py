@@ -24,6 +24,7 @@ HOT = (
     "understudy/engine.py",
     "understudy/exposures/sampling.py",
     "understudy/exposures/sightings.py",
+    "understudy/middleware/counted.py",
     "understudy/middleware/dark.py",
     "understudy/middleware/decision.py",
     "understudy/middleware/hop.py",
