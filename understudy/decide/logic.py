@@ -206,6 +206,9 @@ class Compiler:
 
     def of_flag(self, flag: Flag, where: str, depth: int) -> Node:
         """The rule of another *flag* in the same context; its mistakes are noted at *where*."""
+        if self.fatal:
+            # Flags in a circle that all ask one another are met again and again: there are n! ways through them.
+            return constant(None)
         key = (id(self.resolver), flag.key, True)
         if key not in self._compiled:
             other = Compiler(
