@@ -207,7 +207,7 @@ class Compiler:
     def of_flag(self, flag: Flag, where: str, depth: int) -> Node:
         """The rule of another *flag* in the same context; its mistakes are noted at *where*."""
         if self.fatal:
-            # Flags in a circle that all ask one another are met again and again: there are n! ways through them.
+            # Flags that all ask one another would be met on every way through them, and there are n! ways.
             return constant(None)
         key = (id(self.resolver), flag.key, True)
         if key not in self._compiled:
