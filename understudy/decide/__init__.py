@@ -16,6 +16,7 @@ from understudy.decide.rules import (
     RuleError,
     check_routing,
     check_rules,
+    check_shared,
     compile_rules,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "check_routing",
     "check_routing_flag",
     "check_rules",
+    "check_shared",
     "compile_rules",
     "why",
 ]
