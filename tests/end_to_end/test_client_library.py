@@ -246,12 +246,42 @@ def test_a_killed_server_is_not_felt(serving: Serving, watched: tuple[Client, di
     assert right(client, expected)
 
 
+def command(serving: Serving, *arguments: str, token: str = "") -> str:
+    """What an `understudy` command prints."""
+    environ = {**os.environ, "UNDERSTUDY_TOKEN": token}
+    whole = [sys.executable, "-m", "understudy", *arguments, "--admin", url(serving)]
+    done = subprocess.run(whole, env=environ, capture_output=True, text=True, timeout=40, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_revoked_token_leaves_the_rules_that_are_known(understudy_serve: UnderstudyServe) -> None:
+    """The stream ends with the token, the server refuses, and answers go on; exposures had come through."""
+    serving = understudy_serve(f"store: memory://\nexposures: {{sample: 1.0}}\n{SERVICES}{FLAGS}")
+    admin = command(serving, "token", "create", "boss", "--role", "admin")
+    token = command(serving, "token", "create", "shop", "--role", "viewer", token=admin)
+    with Client(url(serving), token=token, timeout=2, poll=1.0) as client:
+        with Client(url(serving), token=token, exposures=True) as telling:
+            assert telling.wait_ready(10)
+            assert [telling.string("split", unit, "") for unit in ("ann", "dan", "ann")] == ["B", "A", "B"]
+        assert telling.status().exposures_sent == 2
+        usage = serving.admin("/api/v1/usage?flag=split", headers={"Authorization": f"Bearer {token}"}).json()
+        assert {row["variant"]: row["units"] for row in usage["flags"][0]["variants"]} == {"a": 1, "b": 1}
+
+        assert client.wait_ready(10)
+        wait_until(lambda: client.status().is_connected)
+        command(serving, "token", "revoke", token.split("_")[1], token=admin)
+        wait_until(lambda: client.status().state is State.STALE)
+        assert "401" in client.status().error
+        assert client.string("split", "ann", "") == "B"
+
+
 FORKING = """
 import os, sys
 from understudy import Client
 
-with Client(sys.argv[1]) as client:
-    assert client.wait_ready(10)
+with Client(sys.argv[1], mode=sys.argv[2]) as client:
+    assert client.boolean("ready", "ann", False) or client.wait_ready(10)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -271,9 +301,9 @@ with Client(sys.argv[1]) as client:
 """
 
 
-def test_a_forked_process_stays_in_touch(serving: Serving) -> None:
+@pytest.mark.parametrize("mode", ["local", "remote"])
+def test_a_forked_process_stays_in_touch(serving: Serving, mode: str) -> None:
     """It answers at once and connects by itself, and the parent goes on."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORKING, url(serving)], capture_output=True, text=True, timeout=40, check=False
-    )
+    whole = [sys.executable, "-c", FORKING, url(serving), mode]
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=40, check=False)
     assert done.stdout.strip() == "True ready True True", done.stderr

@@ -91,7 +91,7 @@ def test_a_read_only_file_is_served_from_but_not_changed(understudy_serve: Under
             assert "is read-only for this user; give write permission" in refused.json()["detail"]
             for _ in range(10):
                 assert ask(serving.proxy_port)[0] == 200
-            assert "is read-only" in store_check(serving)[2]
+            wait_until(lambda: "is read-only" in store_check(serving)[2], "the trouble")
             path.parent.chmod(0o755)
             path.chmod(0o644)
             asked = len(primary.requests())

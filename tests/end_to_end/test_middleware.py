@@ -167,13 +167,14 @@ def test_evidence_is_added_once_and_only_if_it_is_some(understudy_serve: Underst
     assert post() == (200, True)
     assert post() == (200, False)
     wait_until(lambda: serving.report()["exchanges"] == 3, "it is counted")
-    for changed, words in [
+    mistakes: list[tuple[dict[str, object], str]] = [
         ({"sequence": 0}, "sequence: a whole number"),
         ({"counts": [["exchange", "v2", 3]]}, "counts[0]: 'exchange' with 2 words"),
         ({"counts": [["exchange", "v2", "GET /x", "exchanges", -1]]}, "counts[0]: the number is whole"),
         ({"samples": [{}]}, "samples[0]: an object of"),
         ({"source": ""}, "source: 1 to 200"),
-    ]:
+    ]
+    for changed, words in mistakes:
         status, detail = post(**changed)
         assert (status, words in detail) == (400, True), detail
     assert serving.report()["exchanges"] == 3

@@ -102,6 +102,44 @@ def test_a_kill_reaches_the_other_host_without_redis(
     assert one.admin("/api/v1/flags/shop/revive", method="POST").status == 200
 
 
+def figures(serving: Serving) -> tuple[str, int, int]:
+    """Verdict, exchanges, and copies that were answered, as *serving*'s report has them."""
+    report = serving.report()
+    return report["verdict"], report["exchanges"], report["mirror"]["answered"]
+
+
+def copies(origin: ThreadedOrigin) -> int:
+    """How many mirrored requests of all hosts the shadow has seen."""
+    return len(origin.requests("1"))
+
+
+def test_each_report_is_the_sum_of_all_hosts(
+    hosts: tuple[Serving, Serving], origin: ThreadedOrigin, stores: tuple[Server, Server]
+) -> None:
+    """Verdict and counts; a clear at one is seen by the other; without SQL the last known is shown, dated."""
+    one, two = hosts
+    told(one, "dark")
+    wait_until(lambda: variant_of(two, origin) == "dark", "the change")
+    for host, requests in ((one, 20), (two, 30)):
+        for _ in range(requests):
+            assert ask(host.proxy_port)[0] == 200
+    for host in hosts:
+        wait_until(lambda: figures(host)[1:] == (copies(origin),) * 2, "the sum", seconds=6)  # noqa: B023
+    assert figures(one) == figures(two)
+    assert two.admin("/api/v1/report", method="DELETE").status == 204
+    wait_until(lambda: figures(one)[1:] == (0, 0), "the clear", seconds=5)
+    assert ask(one.proxy_port)[0] == 200
+    wait_until(lambda: figures(two)[1:] == (1, 1), "one more", seconds=6)
+    stores[0].end()
+    try:
+        report = two.report()
+        assert (report["exchanges"], report["mirror"]["answered"]) == (1, 1)
+        assert report["evidence_at"] <= report["generated_at"]
+    finally:
+        stores[0].start()
+    wait_until(lambda: one.is_ready() and two.is_ready(), "both hosts ready")
+
+
 def test_requests_do_not_notice_that_postgresql_is_gone(
     hosts: tuple[Serving, Serving], origin: ThreadedOrigin, stores: tuple[Server, Server]
 ) -> None:

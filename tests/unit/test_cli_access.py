@@ -169,6 +169,19 @@ def test_what_was_cut_off_in_the_store_is_found(
     assert (found.exit_code, "entry 2 is missing at the end: truncated" in found.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("again", [-1, 0])
+def test_an_audit_into_which_entries_were_put_comes_to_an_end(
+    run: Run, store: MemoryAccess, monkeypatch: pytest.MonkeyPatch, again: int
+) -> None:
+    """What stands twice in the store is found, and not asked for without end."""
+    first_token(run, monkeypatch)
+    for name in ("b", "c"):
+        run("token", "create", name)
+    store._entries.append(store._entries[again])
+    found = run("audit", "verify")
+    assert (found.exit_code, "reordered, or inserted" in found.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("x\n", "line 1: is no JSON"), ("{}\n", "entry 1: is no audit entry"), ("7\n", "entry 1")],
@@ -195,3 +208,13 @@ def test_versions_are_listed_compared_and_restored(run: Run) -> None:
     assert restored.stdout.startswith("the rules are those of version 7 again (rules version 8")
     missing = run("rules", "diff", "1", "8")
     assert (missing.exit_code, "there is no version '1'" in missing.stderr) == (1, True)
+
+
+def test_the_rules_of_a_time_are_shown(run: Run) -> None:
+    """Who stored them, and the document; a time before all rules is told."""
+    now = "2100-01-01T00:00:00Z"
+    assert run("rules", "history", "--at", now).stdout.split()[0] == "7"
+    assert run("rules", "get", "--at", now).stdout == run("rules", "get").stdout
+    for command in ("history", "get"):
+        missing = run("rules", command, "--at", "1960-01-01T00:00:00+01:00")
+        assert (missing.exit_code, "there were no rules at that time" in missing.stderr) == (1, True)

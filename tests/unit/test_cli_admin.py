@@ -74,6 +74,9 @@ class Plane:
     async def past(self, version: int) -> StoredRules | None:
         return self.current if version == self.current.version else None
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        return self.current if self.current.at <= at else None
+
     async def check_rules(self, document: Any) -> Rules:
         self._fail()
         return parse_rules(document, services=["v1"])

@@ -22,6 +22,8 @@ LEEWAY_SECONDS: Final = 30.0
 MOST_CHARACTERS: Final = 8192
 _MOST_SUBJECT_CHARACTERS: Final = 200
 _MOST_KEYS: Final = 100
+_LAST_SECOND: Final = 2**53
+"""Beyond it are no times (RFC 7519, 2), but integers that no float holds, infinity, and nonsense."""
 _LEAST_RSA_BITS: Final = 2048
 _CURVES: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
@@ -140,7 +142,7 @@ def verify(text: str, keys: Mapping[str, Key], trust: Trust, now: float) -> Clai
             issuer=trust.issuer,
             options=options,
         )
-    except (PyJWTError, ValueError, TypeError) as error:
+    except (PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise NotTrusted(f"the token is not believed: {_why(error)}") from None
     expires_at = _checked_times(claims, now)
     role, roles = _roles(claims, trust)
@@ -180,8 +182,10 @@ def _why(error: Exception) -> str:
 def _checked_times(claims: Mapping[str, Any], now: float) -> float:
     """When the token ends. Raises: NotTrusted when that is past, or it has not begun."""
     times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
-    if any(isinstance(at, bool) or not isinstance(at, int | float) for at in times.values()):
-        raise NotTrusted("the token is not believed: its times are no numbers")
+    if any(isinstance(at, bool) or not isinstance(at, int | float) for at in times.values()) or any(
+        not 0 <= at < _LAST_SECOND for at in times.values()
+    ):
+        raise NotTrusted("the token is not believed: its times are none")
     if not now < times["exp"] + LEEWAY_SECONDS:
         raise NotTrusted("the token has expired")
     if any(not times.get(name, now) <= now + LEEWAY_SECONDS for name in ("nbf", "iat")):

@@ -1,5 +1,6 @@
 """The admin server: REST, metrics, probes, and the report as a page. Talks to a ControlPlane only."""
 
+from understudy.admin.audit_watch import AuditWatch
 from understudy.admin.control import Change, ControlPlane, Readiness, Reload
 from understudy.admin.environments import Environments
 from understudy.admin.exposures import ExposurePlane, Met
@@ -7,9 +8,12 @@ from understudy.admin.in_force import Succession
 from understudy.admin.issuer import Issuer
 from understudy.admin.keyring import Keyring
 from understudy.admin.ofrep_counts import OfrepCounts
+from understudy.admin.refusal import Refusal
 from understudy.admin.server import create_admin
+from understudy.admin.store_tokens import make_token
 
 __all__ = [
+    "AuditWatch",
     "Change",
     "ControlPlane",
     "Environments",
@@ -19,7 +23,9 @@ __all__ = [
     "Met",
     "OfrepCounts",
     "Readiness",
+    "Refusal",
     "Reload",
     "Succession",
     "create_admin",
+    "make_token",
 ]

@@ -99,8 +99,8 @@ class AccessEndpoints:
             return json_answer({"tokens": [_about(token) for token in self._keyring.tokens()]})
         body = await read_body(request, most_bytes=MOST_REASON_BYTES)
         given = await parse_body(request, body, kinds=(JSON,))
-        name, role, roles, days, reason = _wanted(given)
-        flag_set = _wanted_set(given, role, roles)
+        name, role, roles, days, reason = read_wanted(given)
+        flag_set = read_wanted_set(given, role, roles)
         token, text = await within(
             self._keyring.create(
                 name=name,
@@ -148,7 +148,7 @@ async def _sent_token(request: Request, *, is_form: bool) -> str:
     return token.strip()
 
 
-def _wanted(given: object) -> tuple[str, Role | None, dict[str, Role], int, str]:
+def read_wanted(given: object) -> tuple[str, Role | None, dict[str, Role], int, str]:
     """Name, role, roles by environment, days (0: for ever) and reason of a new token.
 
     Raises: Refusal 422 with every mistake.
@@ -182,9 +182,9 @@ def _wanted(given: object) -> tuple[str, Role | None, dict[str, Role], int, str]
     )
 
 
-def _wanted_set(given: Mapping[str, Any], role: Role | None, roles: Mapping[str, Role]) -> str:
+def read_wanted_set(given: object, role: Role | None, roles: Mapping[str, Role]) -> str:
     """The flag set that a new token is held to; empty: none. Raises: Refusal 422."""
-    flag_set = given.get("flag_set", "")
+    flag_set = given.get("flag_set", "") if isinstance(given, Mapping) else ""
     if flag_set == "":
         return ""
     error = None

@@ -54,6 +54,9 @@ class ControlPlane(Protocol):
     async def past(self, version: int) -> StoredRules | None:
         """The rules document as it was in *version*; None when that is not kept."""
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """The rules document that was the newest at Unix time *at*; None when that is not kept."""
+
     async def check_rules(self, document: Any) -> Rules:
         """The rules that *document* says, as ``put_rules`` would store them; nothing is stored.
 

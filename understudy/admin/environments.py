@@ -110,6 +110,10 @@ class _Elsewhere:
         await self.rules()
         return await self._store.past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See RulesPlane.rules_at."""
+        return await self._store.rules_at(at)
+
     async def put_rules(
         self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
     ) -> Change:

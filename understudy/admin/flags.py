@@ -10,7 +10,7 @@ from understudy.admin.flag_edits import switch_flag
 from understudy.admin.payload import JSON, MOST_REASON_BYTES, parse_body, read_body
 from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, check_reason, origin, within
+from understudy.admin.request import author, check_reason, origin, read_reason, within
 from understudy.admin.rules import change_answer
 
 
@@ -46,11 +46,11 @@ class FlagEndpoints:
 
 
 async def _reason(request: Request) -> str:
-    """The reason in the optional body ``{"reason": "…"}``."""
+    """The reason in the optional body ``{"reason": "…"}``, else where every write may have it."""
     body = await read_body(request, most_bytes=MOST_REASON_BYTES)
     if not body.strip():
-        return ""
+        return read_reason(request)
     document = await parse_body(request, body, kinds=(JSON,))
     if not isinstance(document, dict) or document.keys() - {"reason"}:
         raise Refusal(422, 'the body is empty, or {"reason": "…"} and nothing else')
-    return check_reason(document.get("reason", ""))
+    return check_reason(document.get("reason", "")) or read_reason(request)

@@ -11,10 +11,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from understudy.access import Allowance, Caller, Role, words
 from understudy.admin.keyring import Keyring
 from understudy.admin.login_page import login_page
-from understudy.admin.refusal import Refusal
+from understudy.admin.open_door import THROUGH_PROXY
+from understudy.admin.refusal import Refusal, unauthorized
 from understudy.admin.request import CALLER, HELD
 from understudy.admin.rights import ANYONE, NOTED, SHARED, TARGET, needed
-from understudy.admin.safety import SAFE_METHODS, values
+from understudy.admin.safety import SAFE_METHODS, is_forwarded, values
 
 COOKIE: Final = "understudy_session"
 WRITES_A_SECOND: Final = 100.0
@@ -118,6 +119,8 @@ async def identify(scope: Scope, keyring: Keyring) -> Caller:
     if scope["path"].startswith("/ofrep/"):
         # As OFREP has it, and nowhere else.
         shown += [f"Bearer {key}" for key in values(scope["headers"], b"x-api-key")]
+    if keyring.is_open and is_forwarded(scope["headers"]):
+        raise unauthorized(THROUGH_PROXY)
     return await keyring.learning(
         lambda: keyring.caller(peer=peer(scope), authorizations=shown, session=session(scope))
     )

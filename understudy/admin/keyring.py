@@ -83,12 +83,14 @@ class Keyring:
         self._clock = clock
         self.issuer = issuer
         self._tokens: dict[str, Token] | None = None
-        if tokens is not None:
-            self._tokens = {token.selector: token for token in tokens}
+        self._reads = self._learned = 0
         self._used: dict[str, float] = {}
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._turned = asyncio.Event()
         self.backoff = Backoff()
+        self._was_closed = False
+        if tokens is not None:
+            self._learn(0, tokens)
 
     # -- what is known -------------------------------------------------------------------------------
 
@@ -100,7 +102,7 @@ class Keyring:
     @property
     def is_open(self) -> bool:
         """Whether no token was ever made, so that everybody on this machine may do everything."""
-        return self._tokens is not None and not self._tokens and self.issuer is None
+        return self.is_known and not self._was_closed and self.issuer is None
 
     def tokens(self) -> list[Token]:
         """Every token, with its last use as this process knows it."""
@@ -113,8 +115,28 @@ class Keyring:
             await self.store.note_used(used)
         except StoreError:
             self._used = used | self._used
+            await self._read()  # what others revoked counts although nothing can be noted
             raise
-        known, self._tokens = self._tokens, {token.selector: token for token in await self.store.tokens()}
+        await self._read()
+
+    async def _read(self) -> None:
+        self._reads = serial = self._reads + 1
+        self._learn(serial, await self.store.tokens())
+
+    def _learn(self, serial: int, tokens: Iterable[Token]) -> None:
+        """Know *tokens*, unless a read that began after number *serial* was faster.
+
+        What is revoked stays so, and what was closed stays closed: a store that was emptied, or put back from
+        a copy, gives nobody anything.
+        """
+        if serial < self._learned:
+            return
+        known, self._learned = self._tokens, serial
+        before = known or {}
+        self._tokens = {token.selector: _still(token, before.get(token.selector)) for token in tokens}
+        if before and not self._tokens:
+            log.error("the store has no API tokens any more; nobody gets in before one is made there")
+        self._was_closed = self._was_closed or bool(self._tokens)
         if known is None or _ends(known) != _ends(self._tokens):
             self._turn()
 
@@ -370,6 +392,13 @@ class Keyring:
             if other.role_everywhere is Role.ADMIN and is_usable(other, now) and not other.expires_at
         ]
         return lasting != [token.selector]
+
+
+def _still(token: Token, before: Token | None) -> Token:
+    """*token* as the store has it, revoked if it was *before*."""
+    if before is None or not before.revoked_at or token.revoked_at:
+        return token
+    return replace(token, revoked_at=before.revoked_at)
 
 
 def _deed(action: str, token: Token, by: Caller, now: float, reason: str) -> Deed:

@@ -10,6 +10,10 @@ CREATE_FIRST: Final = "understudy token create NAME --role admin"
 OPEN: Final = (
     f"no API token exists: every user of this machine may change everything; `{CREATE_FIRST}` ends that"
 )
+THROUGH_PROXY: Final = (
+    "there is no API token yet, and this came through a proxy, which anybody may use;"
+    f" `{CREATE_FIRST}` on this machine itself"
+)
 
 
 def anyone(peer: str) -> Caller:

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import blake2b
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from understudy import __version__
 from understudy.admin.ofrep_request import tagged
 from understudy.admin.openapi_schemas import FLAG_KEY, TEXT, Schema, ref, schemas
 from understudy.admin.openapi_table import HTML, JSON, OPERATIONS, PLAIN, Operation
@@ -28,6 +28,7 @@ _TRUTH: Final[Schema] = {"type": "string", "enum": ["true", "false"]}
 _PATH: Final[Mapping[str, Schema]] = {
     "key": FLAG_KEY,
     "flag": FLAG_KEY,
+    "environment": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"},
     "version": {"type": "integer", "minimum": 1},
     "other": {"type": "integer", "minimum": 1},
     "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
@@ -51,6 +52,10 @@ _QUERY: Final[Mapping[str, tuple[str, Schema]]] = {
     "action": ("What the rule forgives.", {"enum": ["ignore", "unordered"]}),
     "path": ("A path of the report.", TEXT),
     "include_regressions": ("Whether regressions may be forgiven too.", _TRUTH),
+    "flag": ("One flag only.", TEXT),
+    "to": ("The environment that the flag shall go to.", {"type": "string", "minLength": 1}),
+    "with": ("What shall travel too, with commas.", TEXT),
+    "whole": ("true: with prerequisites and kill switches, which flagd does not know.", _TRUTH),
     "all": ("Those of everybody.", {"const": "true"}),
 }
 _ON_THE_WIRE: Final = {"after_number": "after"}
@@ -93,7 +98,7 @@ def openapi(routes: Iterable[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Understudy's admin API",
-            "version": __version__,
+            "version": version("understudy"),
             "description": "Versioned rules, flags and their evaluation, evidence, tokens and the audit.",
         },
         "paths": paths,

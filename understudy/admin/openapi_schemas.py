@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from understudy.access import Role
 from understudy.config import json_schema
 
 Schema = dict[str, Any]
@@ -129,6 +130,8 @@ def _given() -> dict[str, Schema]:
     )
     page = {"version": WHOLE, "next": or_null(TEXT)}
     health = shape({"healthy": or_null(WHOLE), "origins": WHOLE})
+    place = shape({"environment": TEXT, "version": WHOLE})
+    promotion = shape({"flag": TEXT, "from": place, "to": place, "changes": changes})
     service = {"name": TEXT, "origins": listed(TEXT), "balance": TEXT, "health": health}
     return {
         "Problem": shape(
@@ -164,6 +167,9 @@ def _given() -> dict[str, Schema]:
         "Services": shape({"services": listed(ref("Service"))}),
         "Amended": shape({"rule": or_null({"type": "object"}), "version": WHOLE}),
         "Suggestions": {"type": "object"},
+        "Environments": shape({"own": TEXT, "environments": listed(shape({"name": TEXT, "version": WHOLE}))}),
+        "Promotion": promotion,
+        "Promoted": {**promotion, "properties": {**promotion["properties"], "version": WHOLE}},
         "Reload": shape(
             {
                 "changed": listed(TEXT),
@@ -181,7 +187,7 @@ def _given() -> dict[str, Schema]:
 
 
 def _of_access() -> dict[str, Schema]:
-    role = {"enum": ["viewer", "operator", "editor", "admin"]}
+    role = {"enum": [role.value for role in Role]}
     when = or_null(NUMBER)
     token = shape(
         {
@@ -261,6 +267,35 @@ def _of_evidence() -> dict[str, Schema]:
             }
         ),
         "Sample": shape({"id": TEXT, "service": TEXT, "endpoint": TEXT, "path": TEXT, "kind": TEXT}),
+        "EvidenceKey": shape({"units": TEXT}),
+        "EvidenceBatch": shape(
+            {
+                "source": {"type": "string", "minLength": 1, "maxLength": 200},
+                "sequence": {"type": "integer", "minimum": 1},
+                "counts": listed({"type": "array"}),
+                "samples": listed({"type": "object"}),
+            },
+            additionalProperties=False,
+        ),
+        "Added": shape({"added": {"type": "boolean"}}),
+        "Exposures": shape(
+            {
+                "exposures": listed(
+                    shape(
+                        {
+                            "flag": {"type": "string", "minLength": 1},
+                            "variant": {"type": "string", "minLength": 1},
+                        },
+                        {"unit": TEXT, "at": {"type": "number", "minimum": 0}},
+                        additionalProperties=False,
+                    )
+                ),
+                "batch": {"type": "string", "minLength": 1},
+            },
+            additionalProperties=False,
+        ),
+        "Accepted": shape({"accepted": WHOLE, "unknown": WHOLE, "repeated": {"type": "boolean"}}),
+        "Usage": shape({"sample": NUMBER, "retention_seconds": NUMBER, "flags": listed({"type": "object"})}),
         "Forgotten": shape({"deleted": WHOLE}),
         "Readiness": shape({"ready": {"type": "boolean"}, "checks": {"type": "object"}}),
     }

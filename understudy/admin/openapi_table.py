@@ -72,6 +72,7 @@ def _write(
     )
 
 
+_BESIDE: Final = "/api/v1/environments/{environment}"
 _EITHER: Final = (JSON, YAML)
 _PATCHES: Final = (PATCH, JSON)
 _NEVER: Final = Operation(answers={}, refusals=(405,))
@@ -175,6 +176,34 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         "GET": _read("Service", refusals=(404,)),
         **dict.fromkeys(("POST", "PUT", "PATCH", "DELETE"), _NEVER),
     },
+    "/api/v1/evidence": {
+        "GET": _read("EvidenceKey", refusals=(404,)),
+        "POST": Operation(answers={200: "Added"}, takes="EvidenceBatch", refusals=(404,)),
+    },
+    "/api/v1/exposures": {
+        "POST": Operation(answers={200: "Accepted"}, takes="Exposures"),
+        "DELETE": _read("Forgotten", "unit"),
+    },
+    "/api/v1/usage": {"GET": _read("Usage", "flag", refusals=(404,))},
+    "/api/v1/stream": {"GET": Operation(answers={}, refusals=(426,))},
+    "/api/v1/environments": {"GET": _read("Environments", refusals=(501,))},
+    f"{_BESIDE}/rules": {
+        "GET": _known("RulesDocument", refusals=(404, 501)),
+        "PUT": _write("RulesDocument", kinds=_EITHER, creates=True, refusals=(404, 412, 422, 428, 501)),
+    },
+    f"{_BESIDE}/rules/history": {"GET": _read("Versions", "limit", refusals=(404, 501))},
+    f"{_BESIDE}/rules/{{version}}": {"GET": _read("RulesDocument", refusals=(404, 501))},
+    f"{_BESIDE}/rules/{{version}}/diff/{{other}}": {"GET": _read("Difference", refusals=(404, 501))},
+    f"{_BESIDE}/rules/{{version}}/restore": {"POST": _write(refusals=(404, 412, 422, 501))},
+    f"{_BESIDE}/flags/{{key:path}}/promotion": {
+        "GET": _read("Promotion", "to", "with", refusals=(404, 422, 501)),
+        "POST": Operation(
+            answers={200: "Promoted"},
+            query=("to", "with", "reason"),
+            fields=("If-Match",),
+            refusals=(404, 409, 412, 422, 428, 501),
+        ),
+    },
     "/api/v1/bulk": {"POST": _write("Bulk", creates=True)},
     "/api/v1/reload": {"POST": Operation(answers={200: "Reload"}, refusals=(422,))},
     "/api/v1/restart": {"POST": Operation(answers={202: "Workers"})},
@@ -189,7 +218,9 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     "/ofrep/v1/evaluate/flags/{key:path}": {"POST": _evaluate("Evaluation", known=False)},
     "/ofrep/v1/sse": {"GET": _read("", kind=EVENTS)},
     "/api/v1/decide/{flag}/{unit:path}": {"GET": _read("Decision", refusals=(404,))},
-    "/api/v1/sync/flags.json": {"GET": Operation(answers={200: "Definition", 304: ""}, fields=_ASKED)},
+    "/api/v1/sync/flags.json": {
+        "GET": Operation(answers={200: "Definition", 304: ""}, query=("whole",), fields=_ASKED)
+    },
     "/api/v1/report": {"GET": _read("Report"), "DELETE": Operation(answers={204: ""})},
     "/api/v1/report.html": {"GET": _read("", kind=HTML)},
     "/api/v1/report/events": {"GET": _read("", kind=EVENTS)},

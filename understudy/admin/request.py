@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
@@ -59,6 +60,31 @@ def whole_number(request: Request, name: str, *, usual: int, least: int, most: i
     return int(text)
 
 
+def moment(request: Request, name: str) -> float | None:
+    """The time (Unix seconds) that the query parameter *name* says, ISO 8601 with its zone, or seconds.
+
+    None when it is not given. Raises: Refusal 400.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        return _read_moment(text)
+    except (ValueError, OverflowError):
+        raise Refusal(400, f"{name} is a time with its zone: 2026-11-26T04:00:00Z") from None
+
+
+def _read_moment(text: str) -> float:
+    """Raises: ValueError, OverflowError."""
+    if text.replace(".", "", 1).isdecimal() and text.isascii():
+        return float(text)
+    # A + that nobody escaped has become a space.
+    found = datetime.fromisoformat(text[:10] + text[10:].replace(" ", "+"))
+    if found.tzinfo is None:
+        raise ValueError("no zone")
+    return found.timestamp()
+
+
 def check_reason(reason: object) -> str:
     """*reason* as it may be stored and printed: one line of text. Raises: Refusal 422."""
     if not isinstance(reason, str) or not reason.isprintable():
@@ -66,6 +92,16 @@ def check_reason(reason: object) -> str:
     if len(reason) > _MOST_REASON_CHARACTERS:
         raise _bad_reason(f"must be at most {_MOST_REASON_CHARACTERS} characters long")
     return reason
+
+
+def read_reason(request: Request) -> str:
+    """Why something is changed: the query parameter ``reason``, else the field X-Reason, in UTF-8."""
+    given = request.query_params.get("reason") or request.headers.get("x-reason", "")
+    try:
+        given = given.encode("latin-1").decode() if "reason" not in request.query_params else given
+    except UnicodeError:
+        pass
+    return check_reason(given)
 
 
 def json_answer(value: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -11,7 +11,7 @@ from understudy.admin.entity_tags import ANY, etag, matching
 from understudy.admin.payload import JSON, MOST_RULES_BYTES, YAML, json_bytes, parse_body, read_body
 from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, check_reason, json_answer, origin, whole_number, within
+from understudy.admin.request import author, json_answer, moment, origin, read_reason, whole_number, within
 from understudy.admin.rules_plane import RulesPlane
 from understudy.errors import VersionConflict
 from understudy.store import StoredRules
@@ -27,28 +27,41 @@ class RulesEndpoints:
         self._control = control
 
     async def document(self, request: Request) -> Response:
-        """GET the document, or PUT its next version. `?dry_run=true` shows the change and who moves."""
+        """GET the document (`?at=`: as it was then), or PUT its next version.
+
+        `?dry_run=true` shows the change and who moves.
+        """
         return await (self._put(request) if request.method == "PUT" else self._get(request))
 
     async def history(self, request: Request) -> Response:
-        """GET who changed the document when and why, newest first."""
+        """GET who changed the document when and why, newest first; ``?at=``: the version of that time."""
+        if (at := moment(request, "at")) is not None:
+            return json_answer({"versions": [about(await self._then(at))]})
         limit = whole_number(request, "limit", usual=_USUAL_VERSIONS, least=1, most=_MOST_VERSIONS)
         found = await within(self._control.history(limit=limit))
         return json_answer({"versions": [about(rules) for rules in found]})
 
     async def _get(self, request: Request) -> Response:
-        rules = await within(self._control.rules())
+        at = moment(request, "at")
+        rules = await (within(self._control.rules()) if at is None else self._then(at))
         headers = {"ETag": etag(rules.version)}
         known = request.headers.get("if-none-match")
         if known is not None and (known.strip() == ANY or rules.version in matching(known, weak=True)):
             return Response(status_code=304, headers=headers)
         return Response(json_bytes(rules.document), media_type=JSON, headers=headers)
 
+    async def _then(self, at: float) -> StoredRules:
+        """The rules as they were at *at*. Raises: Refusal 404."""
+        found = await within(self._control.rules_at(at))
+        if found is None:
+            raise Refusal(404, "there were no rules at that time, or they are not kept any more")
+        return found
+
     async def _put(self, request: Request) -> Response:
         dry = read_dry_run(request)
         is_named = dry is None or "if-match" in request.headers
         expected = await expected_version(request, self._control) if is_named else None
-        reason = check_reason(request.query_params.get("reason", ""))
+        reason = read_reason(request)
         body = await read_body(request, most_bytes=MOST_RULES_BYTES)
         document = await parse_body(request, body, kinds=(JSON, YAML))
         if dry is not None:

@@ -27,6 +27,9 @@ class RulesPlane(Protocol):
     async def past(self, version: int) -> StoredRules | None:
         """The rules document as it was in *version*; None when that is not kept."""
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """The rules document that was the newest at Unix time *at*; None when that is not kept."""
+
     async def put_rules(
         self, document: Any, *, expected: int | None, author: str, reason: str, origin: str = ""
     ) -> Change:

@@ -31,6 +31,10 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 """Asked by orchestrators under any name, and telling nothing that a page could use."""
 
+_OF_PROXIES: Final = frozenset(
+    {b"via", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+)
+
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\[\]:]+)(?::[0-9]*)?")
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -39,6 +43,11 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 def values(headers: RawHeaders, name: bytes) -> list[str]:
     """Every value of lower-case *name*."""
     return [value.decode("latin-1").strip() for key, value in headers if key == name]
+
+
+def is_forwarded(headers: RawHeaders) -> bool:
+    """Whether a proxy says that it passed this on: then the peer is the proxy, not who asks."""
+    return any(name in _OF_PROXIES for name, _ in headers)
 
 
 def is_trusted_host(host: str, names: Collection[str]) -> bool:

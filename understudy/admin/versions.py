@@ -10,7 +10,7 @@ from understudy.admin.dry_run import read_dry_run
 from understudy.admin.entity_tags import etag
 from understudy.admin.preview import preview
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, check_reason, json_answer, origin, within
+from understudy.admin.request import author, json_answer, origin, read_reason, within
 from understudy.admin.rules import change_answer
 from understudy.admin.rules_plane import RulesPlane
 from understudy.store import StoredRules
@@ -39,7 +39,7 @@ class VersionEndpoints:
     async def restore(self, request: Request) -> Response:
         """POST makes a version the newest again, as one of its own; flags that are killed now stay killed.
         `?dry_run=true` shows the change and who moves."""
-        reason = check_reason(request.query_params.get("reason", ""))
+        reason = read_reason(request)
         found = await self._past(request.path_params["version"])
         current = await within(self._control.rules())
         dry = read_dry_run(request)

@@ -17,8 +17,9 @@ from understudy.admin.payload import JSON, MOST_RULES_BYTES, parse_body, read_bo
 from understudy.admin.preview import preview
 from understudy.admin.references import Document, part
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, check_reason, json_answer, origin, within
+from understudy.admin.request import author, json_answer, origin, read_reason, within
 from understudy.admin.rules import about
+from understudy.admin.safety import SAFE_METHODS
 from understudy.errors import VersionConflict
 from understudy.store import StoredRules
 
@@ -62,6 +63,9 @@ class Writer:
         *action* is for the audit when they are several; *reason* is what the body said.
         Raises: Refusal, ConfigError, VersionConflict, StoreError.
         """
+        if request.method in SAFE_METHODS:
+            # What a HEAD needs is a GET's right: a viewer's, and no page of another origin is kept from it.
+            raise Refusal(405, f"{request.method} changes nothing")
         terms = read_terms(request, reason)
         control = self.plane(request)
         for turn in range(TRIES):
@@ -111,16 +115,6 @@ def read_terms(request: Request, reason: str = "") -> Terms:
         reason=reason or read_reason(request),
         dry=read_dry_run(request),
     )
-
-
-def read_reason(request: Request) -> str:
-    """Why something is changed: the query parameter ``reason``, else the field X-Reason, in UTF-8."""
-    given = request.query_params.get("reason") or request.headers.get("x-reason", "")
-    try:
-        given = given.encode("latin-1").decode() if "reason" not in request.query_params else given
-    except UnicodeError:
-        pass
-    return check_reason(given)
 
 
 def _check_terms(terms: Terms, edits: Sequence[Edit], stored: StoredRules) -> None:

@@ -27,6 +27,8 @@ class AdminServer(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
+                # Else whoever is on this machine chooses the address that is slowed down, let in and audited.
+                proxy_headers=False,
                 ws="websockets-sansio",
                 ws_max_size=MOST_MESSAGE_BYTES,
                 ws_ping_interval=PING_SECONDS,

@@ -10,14 +10,16 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from understudy.access import Deed
+from understudy.access import Deed, Entry
 from understudy.admin import (
+    AuditWatch,
     Change,
     Environments,
     Keyring,
@@ -52,7 +54,7 @@ from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
 from understudy.metrics import WorkersCollector
 from understudy.shadow import Assessor, Draws, Redaction
-from understudy.store import Bounds, MemoryStore, Sample, Store, StoredRules, open_store
+from understudy.store import Bounds, Sample, Store, StoredRules, open_store
 
 log = logging.getLogger("understudy.control")
 
@@ -63,6 +65,9 @@ FOLLOWED_SECONDS: Final = 60.0
 """How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
 
 LAST_BATCHES_SECONDS: Final = 2.0
+
+STALE_SECONDS: Final = 10.0
+"""A report says how old its evidence is from here on; with the store there it is seconds at most."""
 
 HEARD_SECONDS: Final = 3.0
 """A worker connects within 0.2 s and tells its counts twice a second."""
@@ -94,12 +99,11 @@ class Control:
         self._keyring = Keyring(
             self._store, issuer=issuer_of(settings.admin), environment=settings.environment
         )
+        self._audit = AuditWatch(self._store)
         self._trouble = Trouble()
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
-        self._killed = Killed(
-            KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._store.record
-        )
+        self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
         self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
@@ -121,6 +125,7 @@ class Control:
             self._assessor,
             trouble=self._trouble,
             acknowledge=self._taken,
+            renewed=self._renewed,
             control_share=settings.shadow.control,
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
@@ -136,6 +141,7 @@ class Control:
         self._registry.register(Collected(self._counts.collect))
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
+        self._samples: list[Sample] = []
         self._is_orphan = False
         self._stop = asyncio.Event()
         self._is_loaded = asyncio.Event()
@@ -192,6 +198,7 @@ class Control:
                 tasks.create_task(self._catch_up()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._keep_keyring()),
+                tasks.create_task(self._watch_audit()),
                 tasks.create_task(self._keep_exposures()),
                 tasks.create_task(self._killed.run(ready=self._is_loaded)),
                 tasks.create_task(self._keep_services()),
@@ -223,6 +230,10 @@ class Control:
         asyncio.get_running_loop().remove_reader(self._runtime.lifeline)
         self._is_orphan = True
         self._stop.set()
+
+    async def _record(self, deed: Deed) -> Entry:
+        """Tell the audit of something that was done in this environment and changes nothing in the store."""
+        return await self._store.record(replace(deed, environment=self._store.environment))
 
     # -- the store -----------------------------------------------------------------------------------
 
@@ -256,6 +267,10 @@ class Control:
     async def _keep_keyring(self) -> None:
         await self._is_loaded.wait()
         await self._keyring.run()
+
+    async def _watch_audit(self) -> None:
+        await self._is_loaded.wait()
+        await self._audit.run()
 
     async def _keep_exposures(self) -> None:
         await self._is_loaded.wait()
@@ -295,11 +310,14 @@ class Control:
         self._revision += 1
         self._workers.acknowledge(source, sequence)
 
+    def _renewed(self) -> None:
+        self._revision += 1
+
     def _on_ahead(self, version: int, document: Mapping[str, Any]) -> None:
         self._ahead.put_nowait((version, document))
 
     async def _catch_up(self) -> None:
-        """Take the rules over from a worker that has newer ones than a store that forgets.
+        """Take the rules over from a worker that has newer ones than a store that forgot.
 
         Without it a control process that died would leave workers with rules that nobody can change any
         more, the kill switch included: they refuse versions older than theirs.
@@ -307,24 +325,17 @@ class Control:
         await self._is_loaded.wait()
         while True:
             version, document = await self._ahead.get()
-            if version <= self._book.version:
-                continue
-            if not isinstance(self._store, MemoryStore):
-                log.error(
-                    "a worker has rules version %d, the store has %d: has it been put back from a copy?",
-                    version,
-                    self._book.version,
-                )
-                continue
-            self._store.resume(version)
             try:
-                await self._book.put(
-                    document,
-                    expected=None,
-                    author="control process",
-                    reason=f"taken over from the workers, who had version {version}",
-                    at=time.time(),
-                )
+                await self._book.load(time.time())  # perhaps another process has just stored it
+                if version > self._book.version:
+                    await self._book.put(
+                        document,
+                        expected=None,
+                        after=version,
+                        author="control process",
+                        reason=f"taken over from the workers, who had version {version}",
+                        at=time.time(),
+                    )
             except UnderstudyError as error:
                 log.error("the workers' rules could not be taken over: %s", error)
             else:
@@ -356,6 +367,10 @@ class Control:
     async def past(self, version: int) -> StoredRules | None:
         with self._trouble.watched():
             return await self._store.past(version)
+
+    async def rules_at(self, at: float) -> StoredRules | None:
+        with self._trouble.watched():
+            return await self._store.rules_at(at)
 
     async def check_rules(self, document: Any) -> Rules:
         return await self._book.check(document)
@@ -406,9 +421,7 @@ class Control:
 
     async def report(self) -> dict[str, Any]:
         samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
-        with self._trouble.watched():
-            stored = await self._store.samples()
-        for sample in stored:
+        for sample in await self._known_samples():
             key = (sample.service, sample.endpoint, sample.path, sample.kind)
             samples.setdefault(key, []).append({**sample.body, "id": sample.name})
         whole = evidence_report(
@@ -418,13 +431,27 @@ class Control:
             rules=self._book.parsed.compare,
             templates=self._settings.endpoints.templates,
         )
+        now, as_of = time.time(), self._intake.shared.as_of
+        stale = _stale(now - as_of) if as_of else []
         return {
             **whole,
+            "notes": [*stale, *whole.get("notes", [])],
             "confirm": self._intake.second_answers(),
             "rules_version": self._book.version,
-            "generated_at": time.time(),
+            "generated_at": now,
+            "evidence_at": as_of or None,
             "traffic": traffic(self._workers.snapshots.values()),
         }
+
+    async def _known_samples(self) -> list[Sample]:
+        """The samples, or those known last while the store is away, if anything is known at all."""
+        try:
+            with self._trouble.watched():
+                self._samples = await self._store.samples()
+        except StoreError:
+            if not self._intake.shared.as_of:
+                raise
+        return self._samples
 
     def revision(self) -> int:
         return self._revision
@@ -513,4 +540,17 @@ class Control:
         yield connected
         yield from kill_families(self._killed.file, self._book.parsed)
         yield from board_families(self._runtime.board)
-        yield from store_families(self._store.condition(), is_in_trouble=bool(self._trouble.text))
+        alarms = set(self._store.condition().alarms) | ({"audit"} if self._audit.alarm else set())
+        alarms |= {"sql_behind"} if self._book.behind else set()
+        yield from store_families(
+            alarms, healed=self._store.condition().healed, is_in_trouble=bool(self._trouble.text)
+        )
+
+
+def _stale(seconds: float) -> list[str]:
+    """What a report says of evidence that was read so long ago."""
+    if seconds < STALE_SECONDS:
+        return []
+    return [
+        f"The store is away: these figures are as of {seconds:.0f} s ago; what came since is not in them."
+    ]

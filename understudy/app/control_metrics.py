@@ -1,11 +1,11 @@
 """What Prometheus is told of the processes and of the store, by the control process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from understudy.app.board import RELOADS, RESTARTS, Board
-from understudy.store import REASONS, Condition
+from understudy.store import REASONS
 
 
 class Collected:
@@ -36,7 +36,7 @@ def board_families(board: Board) -> Iterator[Metric]:
     yield reloads
 
 
-def store_families(condition: Condition, *, is_in_trouble: bool) -> Iterator[Metric]:
+def store_families(alarms: Collection[str], *, healed: int, is_in_trouble: bool) -> Iterator[Metric]:
     """Every alarm, also those that are silent, so that a rule for alerts has something to look at."""
     trouble = GaugeMetricFamily("understudy_store_trouble", "1 while the store cannot be used.")
     trouble.add_metric([], 1.0 if is_in_trouble else 0.0)
@@ -47,10 +47,10 @@ def store_families(condition: Condition, *, is_in_trouble: bool) -> Iterator[Met
         labels=["reason"],
     )
     for reason in REASONS:
-        alarm.add_metric([reason], 1.0 if reason in condition.alarms else 0.0)
+        alarm.add_metric([reason], 1.0 if reason in alarms else 0.0)
     yield alarm
-    healed = CounterMetricFamily(
+    repairs = CounterMetricFamily(
         "understudy_store_healed", "How often Redis had lost the rules, and was given them again."
     )
-    healed.add_metric([], condition.healed)
-    yield healed
+    repairs.add_metric([], healed)
+    yield repairs

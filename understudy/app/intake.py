@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from understudy.access import Deed
+from understudy.app.evidence import SharedEvidence
 from understudy.app.trouble import Trouble
 from understudy.comparators import Ledger, noise_at
 from understudy.errors import StoreError
@@ -28,6 +29,12 @@ JUDGED_SECONDS: Final = 2.0
 JUDGED_AT_ONCE: Final = 1000
 """About so many places each time, in turns: a hundredth of a second, however many there are."""
 
+LOOK_SECONDS: Final = 2.0
+"""How soon a report shows what another host has stored."""
+
+LOOK_SHARE: Final = 20.0
+"""Reading a hundred thousand counts takes a second: then it is done less often, a twentieth of the time."""
+
 SLICE_SECONDS: Final = 0.001
 """How long comparing may hold the control process before somebody else's turn; one pair may take longer."""
 
@@ -46,9 +53,10 @@ Key = tuple[str, ...]
 
 
 class Intake:
-    """Takes what workers send. ``evidence`` is the sum of all that the store has.
+    """Takes what workers send, and keeps ``shared``, the evidence of all hosts, up to date.
 
-    *time_share*: how much of the process's time comparing may take while pairs wait.
+    *time_share*: how much of the process's time comparing may take while pairs wait. *renewed* is called when
+    others have added evidence, or cleared it.
     """
 
     def __init__(
@@ -60,10 +68,11 @@ class Intake:
         acknowledge: Callable[[str, int], None],
         control_share: float,
         time_share: float = 1.0,
+        renewed: Callable[[], None] = lambda: None,
     ) -> None:
         self._rests = 1 / time_share - 1
         self._judged_at_once = round(JUDGED_AT_ONCE * time_share)
-        self.evidence = Ledger()
+        self.shared = SharedEvidence(store)
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
         """Pairs by (flag, service, result), for the metrics."""
         self.differences: Counter[tuple[str, str]] = Counter()
@@ -72,6 +81,8 @@ class Intake:
         self._assessor = assessor
         self._trouble = trouble
         self._acknowledge = acknowledge
+        self._renewed = renewed
+        self._look_at = 0.0
         self.control_share = control_share
         self._judged_at = 0.0
         self._unjudged: list[tuple[str, str]] = []
@@ -79,6 +90,11 @@ class Intake:
         assessor.noise = self._noise
         self._drawn_at = time.monotonic()
         self._batches: asyncio.Queue[tuple[str, Batch]] = asyncio.Queue(maxsize=MOST_BATCHES)
+
+    @property
+    def evidence(self) -> Ledger:
+        """The sum of all that the store has."""
+        return self.shared.counts
 
     def offer(self, source: str, batch: Batch) -> None:
         """Queue a batch of *source*. Never waits; one that finds no room is sent again by its worker."""
@@ -89,13 +105,12 @@ class Intake:
 
     async def load(self) -> None:
         """Start from what the store has. Raises `StoreError`."""
-        self.evidence = await self._store.evidence()
+        await self.shared.look()
         self._unjudged.clear()
 
     async def clear(self, *, deed: Deed | None = None) -> None:
         """Forget all evidence. Raises `StoreError`."""
-        await self._store.clear_evidence(deed=deed)
-        self.evidence.clear()
+        await self.shared.clear(deed=deed)
         self._unjudged.clear()
         self._noise.clear()
         self._assessor.draws.forget()
@@ -120,11 +135,8 @@ class Intake:
         Raises `StoreError`, and ValueError for what can never be added.
         """
         with self._trouble.watched(is_write=True):
-            is_added = await self._store.add_evidence(
-                source=source, sequence=sequence, counts=counts, samples=samples
-            )
+            is_added = await self.shared.add(source=source, sequence=sequence, counts=counts, samples=samples)
         if is_added:
-            self.evidence.add(counts)
             self._acknowledge(source, sequence)
         return is_added
 
@@ -141,14 +153,41 @@ class Intake:
         return forgotten
 
     async def run(self) -> None:
-        """Take batches for ever; one that the store cannot take now is tried until it can."""
+        """Take batches, and look at what others have stored, for ever.
+
+        A batch that the store cannot take now is tried until it can.
+        """
         while True:
-            source, batch = await self._batches.get()
+            if (found := await self._next()) is None:
+                await self._look()
+                continue
+            source, batch = found
             try:
                 await self._take(source, batch)
                 self._acknowledge(source, batch.sequence)
             finally:
                 self._batches.task_done()
+
+    async def _next(self) -> tuple[str, Batch] | None:
+        """The next batch; None when it is time to look, also if batches come without end."""
+        if asyncio.get_running_loop().time() >= self._look_at:
+            return None
+        try:
+            async with asyncio.timeout_at(self._look_at):
+                return await self._batches.get()
+        except TimeoutError:
+            return None
+
+    async def _look(self) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            if await self.shared.look():
+                self._unjudged.clear()
+                self._renewed()
+        except StoreError as error:
+            self._trouble.met(error)
+        self._look_at = clock() + max(LOOK_SECONDS, LOOK_SHARE * (clock() - began))
 
     async def finish(self, seconds: float) -> None:
         """Wait, at most *seconds*, until everything offered is taken."""
@@ -178,7 +217,6 @@ class Intake:
                 counts.update(assessment.counts)
         samples = [sample for _, assessment in assessed if assessment for sample in samples_of(assessment)]
         if await self._add(source, batch.sequence, counts, samples):
-            self.evidence.add(counts)
             for pair, assessment in assessed:
                 self._count(pair, assessment)
         else:
@@ -197,13 +235,12 @@ class Intake:
         """Store one batch; False when nothing is to be added to what is known here."""
         while True:
             try:
-                if await self._store.add_evidence(
+                is_new = await self.shared.add(
                     source=source, sequence=sequence, counts=counts, samples=samples
-                ):
-                    self._trouble.mended()
-                    return True
-                # It was stored before: by the process before this one, or by an attempt that failed late.
-                await self.load()
+                )
+                if not self.shared.is_current:
+                    # It was stored before: by the process before this one, or by an attempt that failed late.
+                    await self.load()
             except StoreError as error:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
@@ -212,7 +249,7 @@ class Intake:
                 return False
             else:
                 self._trouble.mended()
-                return False
+                return is_new
 
     def _assess(self, pair: Pair) -> Assessment | None:
         try:

@@ -27,6 +27,8 @@ class Rulebook:
         self.parsed = seed
         self.trouble = ""
         """Why the stored version is not what is in force; empty when it is."""
+        self.behind = ""
+        """Why the store is older than what is in force; empty when it is not."""
 
     @property
     def is_loaded(self) -> bool:
@@ -54,6 +56,9 @@ class Rulebook:
         with every kill switch of the stored version. ``trouble`` says so.
         """
         stored = await self._store.rules()
+        if self._stored is not None and (stored is None or stored.version < self.version):
+            self._tell_behind(stored.version if stored is not None else 0)
+            return self._stored
         if stored is None:
             stored = await self._seed_store(at)
         self._take(stored)
@@ -73,10 +78,30 @@ class Rulebook:
         """
         newer = await self._store.newer(self.version, seconds=seconds)
         if newer is None or newer.version <= self.version:
+            version = await self._store.version()
+            if version < self.version:
+                self._tell_behind(version)
             return False
         self._take(newer)
         log.info("rules version %d by %s is in force, from the store", newer.version, newer.author)
         return True
+
+    async def _is_newest(self) -> bool:
+        """Whether nobody has changed the rules since; also when the store does not say."""
+        try:
+            return await self._store.version() <= self.version
+        except StoreError:
+            return True
+
+    def _tell_behind(self, version: int) -> None:
+        if not self.behind:
+            log.error(
+                "the store has rules version %d, but version %d is in force: was it emptied, or put back"
+                " from a copy? The next change is stored above both",
+                version,
+                self.version,
+            )
+        self.behind = f"has rules version {version}, but version {self.version} is in force"
 
     def refit(self, *, seed: Rules, services: Collection[str]) -> Callable[[], None]:
         """Check that the rules in force fit other *services*; what is returned puts these in force.
@@ -116,7 +141,7 @@ class Rulebook:
         if stored.version < self.version:
             return
         self._stored = stored
-        self.trouble = ""
+        self.trouble = self.behind = ""
         try:
             self.parsed = read or parse_rules(stored.document, services=self._services, before=self.parsed)
         except ConfigError as error:
@@ -127,8 +152,7 @@ class Rulebook:
             )
 
     def _stand_in(self, stored: StoredRules) -> Rules:
-        given = stored.document.get("killed", ())
-        killed = {flag for flag in given if flag in self._seed.flags} if isinstance(given, list) else set()
+        killed = {flag for flag in _killed_of(stored) if flag in self._seed.flags}
         document = {**self._seed.document, "killed": sorted(killed | set(self._seed.killed))}
         return parse_rules(document, services=self._services)
 
@@ -158,8 +182,12 @@ class Rulebook:
         origin: str = "",
         action: str = "rules.put",
         target: str = "",
+        after: int = 0,
     ) -> StoredRules:
-        """Check and store *document*. Raises `ConfigError`, `VersionConflict`, `StoreError`."""
+        """Check and store *document*, above version *after*.
+
+        Raises `ConfigError`, `VersionConflict`, `StoreError`.
+        """
         services = self._services
         rules = await self.check(document)
         stored = await self._store.put_rules(
@@ -169,6 +197,7 @@ class Rulebook:
             reason=reason,
             at=at,
             deed=Deed(at=at, who=author, origin=origin, action=action, target=target, reason=reason),
+            after=max(after, self.version),
         )
         # Unless a reload came in between: then it is looked at anew.
         self._take(stored, read=rules if services is self._services else None)
@@ -201,7 +230,10 @@ class Rulebook:
             if flag not in flags:
                 raise FlagNotFound(flag, tuple(flags))
             if (flag in now_killed) is killed:
-                return current
+                if await self._is_newest():
+                    return current
+                await self.load(deed.at)
+                continue
             wanted = now_killed | {flag} if killed else now_killed - {flag}
             document = {**current.document, "killed": sorted(wanted)}
             try:
@@ -213,6 +245,7 @@ class Rulebook:
                     reason=deed.reason,
                     at=deed.at,
                     deed=deed,
+                    after=current.version,
                 )
             except VersionConflict:
                 await self.load(deed.at)
@@ -226,8 +259,11 @@ class Rulebook:
 
 def _flags_of(stored: StoredRules) -> tuple[list[str], set[str]]:
     """The flags and the killed flags that a stored document names."""
-    flags, killed = stored.document.get("flags"), stored.document.get("killed")
-    return (
-        list(flags) if isinstance(flags, Mapping) else [],
-        set(killed) if isinstance(killed, list) else set(),
-    )
+    flags = stored.document.get("flags")
+    return list(flags) if isinstance(flags, Mapping) else [], _killed_of(stored)
+
+
+def _killed_of(stored: StoredRules) -> set[str]:
+    """The flags that a stored document, which may be any JSON, names as killed."""
+    killed = stored.document.get("killed")
+    return {flag for flag in killed if isinstance(flag, str)} if isinstance(killed, list) else set()

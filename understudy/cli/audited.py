@@ -96,8 +96,10 @@ def _asked(api: "AdminApi") -> tuple[list[Any], Head]:
         told = page.get("head") or {}
         # That of the first page: later entries may be added while we read.
         head = head or _read_head(f"{told.get('number')}:{told.get('hash')}")
+        last = _last(entries)
         entries += page["entries"]
-        if not page["entries"]:
+        # An audit into which entries were put may go back, and would be asked for without end.
+        if not page["entries"] or _last(entries) <= last:
             return entries, head
 
 

@@ -273,16 +273,25 @@ def get_rules(
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     form: Annotated[DocumentFormat, typer.Option("--format", help="How to print it.")] = DocumentFormat.YAML,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at", metavar="TIME", help="As it was then: 2026-11-26T04:00:00Z.", show_default=False
+        ),
+    ] = "",
     environment: InEnvironment = "",
 ) -> None:
     """Print the rules document with its version, ready to be changed and put back."""
+    from urllib.parse import urlencode
+
     from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json
     from understudy.cli.streams import print_document
     from understudy.config import write_yaml
 
     api = AdminApi(admin, token)
-    answer = api.get(rules_path(environment))
+    path = rules_path(environment)
+    answer = api.get(f"{path}?{urlencode({'at': at})}" if at else path)
     document = {"version": api.version(answer), **api.json(answer)}
     if form is DocumentFormat.JSON:
         print_json(document)

@@ -1,4 +1,4 @@
-"""`understudy environments` and `understudy flags promote`: the environments of one store."""
+"""`understudy environments` and `understudy flag promote`: the environments of one store."""
 
 import json
 import time
@@ -59,7 +59,7 @@ def _held(environment: Mapping[str, Any]) -> str:
 
 
 def promote(
-    flag: Flag,
+    flag: Annotated[str, typer.Argument(metavar="FLAG", help="Key of the flag.", show_default=False)],
     source: Annotated[
         str, typer.Option("--from", metavar="NAME", help="The environment it is in.", show_default=False)
     ],

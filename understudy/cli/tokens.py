@@ -51,27 +51,45 @@ def create_token(
     days: Annotated[
         int, typer.Option("--days", min=0, max=3650, metavar="N", help="It ends after so many; 0: never.")
     ] = 0,
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="STORE",
+            help="Make it in the store itself, when no token is left: a URL, or the configuration file"
+            " that names the store.",
+            show_default=False,
+        ),
+    ] = "",
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it. It is shown this once: the store keeps only its hash."""
-    from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json
 
-    api = AdminApi(admin, token)
     was_open = not token
     held = {"flag_set": flag_set} if flag_set else {}
     rights = _rights(role, environments or [])
     wanted = {**held, "name": name, **rights, "expires_in_days": days, "reason": reason}
-    made = api.json(api.post(PATH, wanted), key="token")
+    if store:
+        from understudy.cli.stored_token import made_in_store
+
+        made = made_in_store(store, wanted)
+    else:
+        from understudy.cli.remote import AdminApi
+
+        api = AdminApi(admin, token)
+        made = api.json(api.post(PATH, wanted), key="token")
     if as_json:
         print_json(made)
         return
     typer.echo(made["token"])
     complain(f"keep it: it is shown this once ({_roles(made)}, {made['selector']})", is_warning=True)
-    if was_open:
+    if store:
+        complain("processes that run know it within 5 s", is_warning=True)
+    elif was_open:
         complain("from now on the admin API asks everybody for a token", is_warning=True)
 
 

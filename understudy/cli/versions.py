@@ -8,6 +8,10 @@ import typer
 from understudy.cli.admin_options import DEFAULT_ADMIN, Admin, ApiToken, InEnvironment, rules_path
 from understudy.cli.commands import AsJson, Reason, print_change
 
+At = Annotated[
+    str,
+    typer.Option("--at", metavar="TIME", help="As it was then: 2026-11-26T04:00:00Z.", show_default=False),
+]
 Version = Annotated[int, typer.Argument(min=1, metavar="VERSION", show_default=False)]
 
 
@@ -15,17 +19,21 @@ def history(
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=200, metavar="N", help="So many, newest first.")
     ] = 20,
+    at: At = "",
     admin: Admin = DEFAULT_ADMIN,
     token: ApiToken = "",
     as_json: AsJson = False,
     environment: InEnvironment = "",
 ) -> None:
-    """List who changed the rules, when and why, newest first."""
+    """List who changed the rules, when and why, newest first; with --at the version of that time alone."""
+    from urllib.parse import urlencode
+
     from understudy.cli.remote import AdminApi
     from understudy.cli.screen import print_json, visible
 
     api = AdminApi(admin, token)
-    told = api.json(api.get(f"{rules_path(environment)}/history?limit={limit}"), key="versions")
+    query = urlencode({"at": at} if at else {"limit": limit})
+    told = api.json(api.get(f"{rules_path(environment)}/history?{query}"), key="versions")
     if as_json:
         print_json(told)
         return

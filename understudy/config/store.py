@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ POSTGRES_SCHEMA: Final = "understudy"
 class PostgresPlace:
     """Where a PostgreSQL store is. ``dsn`` is for the driver, ``shown`` for people, without the password."""
 
-    dsn: str
+    dsn: str = field(repr=False)
     schema: str
     shown: str
 
@@ -49,7 +49,7 @@ class RedisPlace:
     is_tls: bool
     shown: str
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     database: int = 0
     service: str = ""
     prefix: str = REDIS_PREFIX
@@ -64,8 +64,8 @@ class Layers:
     changes; ``file`` keeps the last good rules on this host, for a start without either.
     """
 
-    sql: str
-    redis: str
+    sql: str = field(repr=False)
+    redis: str = field(repr=False)
     file: str = "understudy-rules.json"
 
 

@@ -2,29 +2,24 @@
 
 import asyncio
 import logging
-from bisect import bisect_left
-from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from understudy.config import APP
 from understudy.engine import Plan
 from understudy.errors import UnderstudyError
-from understudy.histogram import SECONDS
+from understudy.middleware.counted import Counted
 from understudy.middleware.dark import Dark
-from understudy.middleware.decision import Decision
+from understudy.middleware.decision import KEY, Decision, put
 from understudy.middleware.forward import Forward
-from understudy.middleware.inner import UNSEEN, App, Message, Receive, Send
-from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.inner import UNSEEN, again
+from understudy.middleware.request import App, AsgiRequest, Message, Receive, Scope, Send
 from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import Config, Understudy
 from understudy.proxy.heads import UNSIZED, Refused
 
 log = logging.getLogger("understudy.middleware")
-
-KEY: Final = "understudy"
-"""Where the decision stands in a scope, and in its state."""
 
 
 class UnderstudyMiddleware:
@@ -74,8 +69,14 @@ class UnderstudyMiddleware:
             await self.app(scope, receive, send)
         elif plan.decision.serve != APP:
             await self._forward(stage, plan, scope, receive, send)
-        else:
+        elif plan.targets:
             await self._serve(stage, plan, scope, receive, send)
+        else:
+            counted = Counted(send)
+            try:
+                await self.app(scope, receive, counted.send)
+            finally:
+                counted.count(plan)
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store."""
@@ -87,18 +88,18 @@ class UnderstudyMiddleware:
         """Put the decision in *scope*; what it means, None when the application shall simply answer."""
         request = AsgiRequest(scope)
         if stage is None:
-            _put(scope, Decision(self.understudy.in_force, request, None))
+            put(scope, Decision(self.understudy.in_force, request, None))
             return None
         in_force = stage.in_force
         place = scope.get("raw_path") or scope["path"]
         if place in in_force.plain:
-            _put(scope, Decision(in_force, request, in_force.plain[place]))
+            put(scope, Decision(in_force, request, in_force.plain[place]))
             return None
         try:
             if self.understudy.hop.believes:
                 self.understudy.hop.find_client(request, scope)
             found = in_force.compiled.decide(request)
-            _put(scope, Decision(in_force, request, found))
+            put(scope, Decision(in_force, request, found))
             if found is None or (found.serve == APP and not found.flag):
                 in_force.remember(place, found)
                 return None
@@ -107,7 +108,7 @@ class UnderstudyMiddleware:
             stage.metrics.errors["internal"] += 1
             log.exception("a request could not be decided, and passes")
             if KEY not in scope:
-                _put(scope, Decision(in_force, request, None))
+                put(scope, Decision(in_force, request, None))
             return None
 
     async def _begin(self) -> Stage | None:
@@ -128,29 +129,23 @@ class UnderstudyMiddleware:
         return understudy.stage
 
     async def _serve(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the application answer; copies go where *plan* mirrors to."""
-        started_at = perf_counter()
-        dark = self._dark(stage, plan, scope, receive, send) if plan.targets else None
-        status = 0
-
-        async def tell(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        """Let the application answer, and services rehearse it."""
+        counted = Counted(send)
+        dark = self._dark(stage, plan, scope, receive, counted.send) if plan.targets else None
         try:
             if dark is not None:
                 await dark.run(self.app, scope)
             else:
-                await self.app(scope, receive, tell)
+                await self.app(scope, receive, counted.send)
         finally:
-            count(plan, status if dark is None else dark.status, perf_counter() - started_at)
+            counted.count(plan)
 
     def _dark(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> Dark | None:
         """What tells the mirror of this request; None when no copy of it may be sent."""
         try:
-            request = AsgiRequest(scope)
+            decision: Decision = scope[KEY]
+            request = decision.head
+            assert isinstance(request, AsgiRequest)
             hop = self.understudy.hop
             fields = hop.read(request, scope)
             rehearsal = stage.rehearse(
@@ -164,9 +159,8 @@ class UnderstudyMiddleware:
             if rehearsal is None:
                 return None
             # The application changes its scope; whoever asks it once more starts from what it was given.
-            # Their decision is another one: this one, and the request that it knows, would be a cycle.
-            request.again = {**scope, "state": dict(scope["state"])}
-            _put(request.again, Decision(stage.in_force, AsgiRequest(scope), plan.decision))
+            request.again = again(scope)
+            request.decided = (stage.in_force, plan.decision)
             return Dark(
                 rehearsal,
                 receive,
@@ -185,7 +179,7 @@ class UnderstudyMiddleware:
         """Let a service answer; the application, when it stands in for a service that is out."""
         forward = Forward(stage, self.understudy.hop, plan, scope, receive, send)
         if not await forward.run():
-            await self._serve(stage, forward.plan, scope, forward.unread, send)
+            await self._serve(stage, forward.plan, scope, receive, send)
 
     # -- lifespan ----------------------------------------------------------------------------------------
 
@@ -216,26 +210,9 @@ class UnderstudyMiddleware:
         await self.app(scope, before, after)
 
 
-def _put(scope: Scope, decision: Decision) -> None:
-    scope[KEY] = decision
-    state = scope.get("state")
-    if state is None:
-        scope["state"] = {KEY: decision}
-    else:
-        state[KEY] = decision
-
-
 def _is_in_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
     return True
-
-
-def count(plan: Plan, status: int, seconds: float) -> None:
-    """Count a request that was answered by *plan*; *status* 0 when it got no answer."""
-    stats = plan.stats
-    stats.codes[min(status // 100, 5)] += 1
-    stats.duration.counts[bisect_left(SECONDS, seconds)] += 1
-    stats.duration.total += seconds

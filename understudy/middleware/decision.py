@@ -1,11 +1,15 @@
 """What was decided for a request, as the application sees it."""
 
-from typing import Any
+from typing import Any, Final
 
 from understudy.decide import Decision as Route
 from understudy.decide import Evaluation
 from understudy.messages import Head
 from understudy.middleware.in_force import InForce
+from understudy.middleware.request import Scope
+
+KEY: Final = "understudy"
+"""Where the decision stands in a scope, and in its state."""
 
 
 class Decision:
@@ -15,11 +19,11 @@ class Decision:
     rules, ``version``, also while others come into force.
     """
 
-    __slots__ = ("_head", "_in_force", "_route")
+    __slots__ = ("_in_force", "_route", "head")
 
     def __init__(self, in_force: InForce, head: Head, route: Route | None) -> None:
         self._in_force = in_force
-        self._head = head
+        self.head = head
         self._route = route
 
     def __repr__(self) -> str:
@@ -54,7 +58,7 @@ class Decision:
     def unit(self) -> str:
         """What was hashed to choose the variant; empty when the request has none."""
         route = self._route
-        return "" if route is None or route.unit is None else route.unit(self._head) or ""
+        return "" if route is None or route.unit is None else route.unit(self.head) or ""
 
     def variant_of(self, flag: str) -> str:
         """The variant of *flag* for this request; empty when it has none or is not known."""
@@ -76,4 +80,14 @@ class Decision:
     def evaluate(self, flag: str) -> Evaluation:
         """What *flag* answers for this request, with reason, error code and metadata. Never raises."""
         unit_at = "" if self._route is None else self._route.unit_at
-        return self._in_force.flags.evaluate(flag, self._head, unit_at)
+        return self._in_force.flags.evaluate(flag, self.head, unit_at)
+
+
+def put(scope: Scope, decision: Decision) -> None:
+    """Let the application see *decision*."""
+    scope[KEY] = decision
+    state = scope.get("state")
+    if state is None:
+        scope["state"] = {KEY: decision}
+    else:
+        state[KEY] = decision

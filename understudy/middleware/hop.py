@@ -6,6 +6,7 @@ from typing import Final
 
 from understudy.config import Settings
 from understudy.forwarding import RequestSpellings
+from understudy.messages import Headers
 from understudy.middleware.request import AsgiRequest, Scope
 from understudy.proxy.forwarded import Forwarder
 from understudy.proxy.heads import CHUNKED, UNSIZED, Fields, Refused, read_fields, valid_host
@@ -53,12 +54,13 @@ class Hop:
     def read(self, request: AsgiRequest, scope: Scope) -> Fields:
         """What the fields of *request* say. Raises `Refused` for what the proxy would refuse."""
         headers = request.headers
-        for name, value in headers:
-            if name == b"content-length" and not _LENGTH.fullmatch(value):
-                raise Refused(400, "bad_request", "Content-Length is not a number")
-        fields = read_fields(
-            headers, via_id=self.via_id, trusted=self._trusts(_peer(scope)), spellings=self._spellings
-        )
+        is_trusted = self.believes and self._trusts(_peer(scope))
+        try:
+            fields = read_fields(headers, via_id=self.via_id, trusted=is_trusted, spellings=self._spellings)
+        except ValueError:
+            raise Refused(400, "bad_length", "Content-Length is not a number") from None
+        if fields.length != UNSIZED and not _are_lengths(headers):
+            raise Refused(400, "bad_length", "Content-Length is not one number")
         if fields.host is not None:
             valid_host(fields.host)
         if fields.length == UNSIZED and request.method not in BODILESS and not _is_http1(scope):
@@ -84,6 +86,12 @@ class Hop:
             return self._forwarder.trusts(peer) if peer else self._forwarder.trusts_unix
         except ValueError:
             return False  # a server that names its peers in its own way
+
+
+def _are_lengths(headers: Headers) -> bool:
+    """Whether every Content-Length is the same number, as the proxy's parser has it."""
+    given = {value for name, value in headers if name.lower() == b"content-length"}
+    return len(given) < 2 and all(_LENGTH.fullmatch(value) for value in given)
 
 
 def _peer(scope: Scope) -> str:

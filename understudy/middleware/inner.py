@@ -5,18 +5,13 @@ user) is there again; a method that is not safe never comes here (see `understud
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Final
 
 from understudy.forwarding import HOP_BY_HOP
-from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.decision import KEY, Decision, put
+from understudy.middleware.request import App, AsgiRequest, Message, Scope
 from understudy.shadow import ShadowCall
 from understudy.upstream import Caller, DelegateConnection
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 UNSEEN: Final = frozenset({b"date", b"server"})
 """What servers add to the answers of applications."""
@@ -39,7 +34,7 @@ class Inner:
             return
         answer = _Answer(connection, wire.partition(b"\r\n\r\n")[2])
         try:
-            await self._app(again(head.again), answer.receive, answer.send)
+            await self._app(_given(head, head.again), answer.receive, answer.send)
         except Exception:  # noqa: BLE001  whatever the application raises, its first answer came or did not
             connection.lost("raised")
         else:
@@ -47,13 +42,20 @@ class Inner:
 
 
 def again(scope: Scope) -> Scope:
-    """*scope* for a second call: its own state, marked, and without the means of the first one's server."""
-    return {
-        **scope,
-        "state": dict(scope["state"]),
-        "headers": [*scope["headers"], MARK],
-        "extensions": {},
-    }
+    """A copy of *scope* with its own state; without the decision, which with its request is a cycle."""
+    copied = dict(scope)
+    copied["state"] = state = dict(scope["state"])
+    del copied[KEY], state[KEY]
+    return copied
+
+
+def _given(request: AsgiRequest, kept: Scope) -> Scope:
+    """What the application is given the second time: marked, without the means of the first one's server."""
+    state = dict(kept["state"])
+    scope = {**kept, "state": state, "headers": [*kept["headers"], MARK], "extensions": {}}
+    in_force, found = request.decided
+    put(scope, Decision(in_force, AsgiRequest(scope), found))
+    return scope
 
 
 class _Answer:

@@ -1,12 +1,16 @@
 """One request as an application is handed it (ASGI), readable as the head that rules decide by."""
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from understudy.messages import Headers
 
 Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 UNRESERVED: Final = "/!$&'()*+,;=:@~"
 """What stands in a path unescaped, beside letters, digits and ._- (RFC 3986 3.3)."""
@@ -22,7 +26,18 @@ class AsgiRequest:
     ``again`` is a copy of it without the decision, for who asks the application once more.
     """
 
-    __slots__ = ("_given", "_headers", "_host", "_path", "_query", "_raw", "again", "client_ip", "method")
+    __slots__ = (
+        "_given",
+        "_headers",
+        "_host",
+        "_path",
+        "_query",
+        "_raw",
+        "again",
+        "client_ip",
+        "decided",
+        "method",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
@@ -35,6 +50,8 @@ class AsgiRequest:
         self._host: str | None = None
         self._headers: Headers | None = None
         self.again: Scope | None = None
+        self.decided: Any = None
+        """The rules in force and what they said of this, for the decision in ``again``."""
 
     @property
     def path(self) -> str:

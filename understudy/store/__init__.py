@@ -3,7 +3,7 @@
 from understudy.store.access import AccessStore
 from understudy.store.condition import REASONS, Condition
 from understudy.store.environment import Environment
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
 from understudy.store.exposures import Exposure, Exposures, FlagUsage, VariantUsage, is_keepable
 from understudy.store.location import open_store
 from understudy.store.memory import MemoryStore
@@ -22,6 +22,7 @@ __all__ = [
     "Exposures",
     "FlagUsage",
     "Key",
+    "Mark",
     "MemoryAccess",
     "MemoryStore",
     "Sample",

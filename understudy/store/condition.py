@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-REASONS: Final = ("sql_away", "sql_behind", "redis_away", "redis_foreign", "file")
+REASONS: Final = ("sql_away", "sql_behind", "redis_away", "redis_foreign", "file", "audit")
 """Every reason for an alarm: the truth or the fast copy cannot be reached, the truth is older than what is in
-force, the copy is another store's, the last good rules cannot be written to this host's disk."""
+force, the copy is another store's, the last good rules cannot be written to this host's disk, the audit was
+cut off or rewritten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

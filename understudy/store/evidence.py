@@ -2,14 +2,32 @@
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from understudy.store.rules import json_text
 
 Key = tuple[str, ...]
 
+
+class Mark(NamedTuple):
+    """Where the evidence stands. Equal marks of one store: nothing was added or cleared between them.
+
+    ``batches`` grows by one with each batch that anybody adds; ``clearing`` changes with each clear.
+    """
+
+    clearing: int
+    batches: int
+
+
 MOST = 2**63 - 1
 """Largest count in one batch: what a 64-bit column holds."""
+
+
+def clearing() -> int:
+    """The number of a clearing: by chance, so that no two are alike, also when a store was put back."""
+    return secrets.randbits(62)
 
 
 def count_rows(counts: Mapping[Key, int]) -> dict[str, int]:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 from understudy.errors import StoreError
@@ -19,6 +20,8 @@ class LastGood:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._writing = threading.Lock()
+        self._written = ("", 0)
 
     def read(self) -> tuple[StoredRules, str] | None:
         """The rules and the mark of their store; None when there are none, or they are damaged (logged)."""
@@ -35,7 +38,16 @@ class LastGood:
             return None
 
     def write(self, rules: StoredRules, origin: str) -> None:
-        """Put *rules* there, whole or not at all, readable for the owner alone. Raises OSError."""
+        """Put *rules* there, whole or not at all, readable for the owner alone. Raises OSError.
+
+        Of two threads that write rules of one store the higher version stays, whoever comes last.
+        """
+        with self._writing:
+            if origin != self._written[0] or rules.version >= self._written[1]:
+                self._write(rules, origin)
+                self._written = (origin, rules.version)
+
+    def _write(self, rules: StoredRules, origin: str) -> None:
         row = row_text(rules, document_text(rules.document))
         text = json_text({"version": rules.version, "origin": origin, "rules": row})
         whole = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"

@@ -18,7 +18,7 @@ from understudy.comparators import Ledger
 from understudy.errors import StoreError
 from understudy.store.condition import Condition
 from understudy.store.environment import Environment
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
 from understudy.store.last_good import LastGood
 from understudy.store.layered_access import LayeredAccess
 from understudy.store.layered_exposures import LayeredExposures
@@ -171,10 +171,11 @@ class LayeredStore(LayeredAccess, LayeredExposures):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules. Stored when SQL has it; a copy that is away hears of it later."""
         await self._truth()
-        after = 0 if self._known is None else self._known.version
+        after = max(after, 0 if self._known is None else self._known.version)
         stored = await self._sql.put_rules(
             document, expected=expected, author=author, reason=reason, at=at, deed=deed, after=after
         )
@@ -191,6 +192,10 @@ class LayeredStore(LayeredAccess, LayeredExposures):
         """See Store.past."""
         return await (await self.truth()).past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await (await self.truth()).rules_at(at)
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:
@@ -202,6 +207,10 @@ class LayeredStore(LayeredAccess, LayeredExposures):
         """See Store.evidence."""
         await self._truth()
         return await self._sql.evidence()
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        return await (await self.truth()).evidence_mark()
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""

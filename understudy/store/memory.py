@@ -14,7 +14,7 @@ from understudy.errors import StoreError, VersionConflict
 from understudy.store.access import rules_deed
 from understudy.store.condition import Condition
 from understudy.store.environment import Environment
-from understudy.store.evidence import Key, check_sequence, count_rows
+from understudy.store.evidence import Key, Mark, check_sequence, count_rows
 from understudy.store.exposures import MOST_UNITS, Exposures, FlagUsage
 from understudy.store.memory_access import MemoryAccess
 from understudy.store.memory_exposures import MemoryExposures
@@ -56,8 +56,8 @@ class MemoryStore(MemoryAccess):
         self._services: tuple[str, ...] | None = None
         self._is_open = False
         self._versions: list[dict[str, Any]] = []
-        self._forgotten = 0
         self._counts = Ledger()
+        self._mark = Mark(0, 0)
         self._sources: dict[str, int] = {}
         self._samples: list[SampleRow] = []
         self._exposures = MemoryExposures()
@@ -110,7 +110,7 @@ class MemoryStore(MemoryAccess):
     async def version(self) -> int:
         """See Store.version."""
         self._check_open()
-        return self._forgotten + len(self._versions) if self._versions else 0
+        return int(self._versions[-1]["version"]) if self._versions else 0
 
     async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
         """See Store.newer."""
@@ -125,11 +125,12 @@ class MemoryStore(MemoryAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
         self._check_open()
         text = document_text(document)
-        actual = self._forgotten + len(self._versions)
+        actual = max(await self.version(), after)
         if expected is not None and expected != actual:
             raise VersionConflict(expected=expected, actual=actual)
         row: dict[str, Any] = {
@@ -147,10 +148,6 @@ class MemoryStore(MemoryAccess):
         self._append(told)
         return stored
 
-    def resume(self, version: int) -> None:
-        """Number on after *version*: versions up to it were given by a process that is gone."""
-        self._forgotten = max(self._forgotten, version - len(self._versions))
-
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
         """See Store.history."""
         self._check_open()
@@ -161,6 +158,12 @@ class MemoryStore(MemoryAccess):
         self._check_open()
         found = [row for row in self._versions if row["version"] == version]
         return stored_rules(**found[0]) if found else None
+
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        self._check_open()
+        found = [row for row in self._versions if row["at"] <= at]
+        return stored_rules(**found[-1]) if found else None
 
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
@@ -173,6 +176,7 @@ class MemoryStore(MemoryAccess):
         if self._sources.get(source, sequence - 1) >= sequence:
             return False
         self._remember(source, sequence)
+        self._mark = self._mark._replace(batches=self._mark.batches + 1)
         self._counts.add(counts)
         self._keep(self._samples + fresh)
         return True
@@ -181,6 +185,11 @@ class MemoryStore(MemoryAccess):
         """See Store.evidence."""
         self._check_open()
         return Ledger(self._counts)
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        self._check_open()
+        return self._mark
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
@@ -236,6 +245,7 @@ class MemoryStore(MemoryAccess):
         """See Store.clear_evidence."""
         self._check_open()
         self._counts.clear()
+        self._mark = self._mark._replace(clearing=self._mark.clearing + 1)
         self._samples.clear()
         if deed is not None:
             self._append(replace(deed, environment=self.environment))

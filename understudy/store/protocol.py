@@ -8,7 +8,7 @@ from understudy.comparators import Ledger
 from understudy.store.access import AccessStore
 from understudy.store.condition import Condition
 from understudy.store.environment import Environment
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
 from understudy.store.exposures import ExposureStore
 from understudy.store.rules import StoredRules
 from understudy.store.sample import Sample
@@ -74,13 +74,15 @@ class Store(AccessStore, ExposureStore, Protocol):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """Store *document* as the next version if the newest is *expected*; return what is stored.
 
-        *expected* 0 means there must be none yet, None takes whatever is there. *at* is Unix time in
-        seconds. The audit gets an entry in the same transaction: *deed* with both versions and the
-        environment filled in, else one made from the rest. Raises VersionConflict when somebody else was
-        first, StoreError when *document* is no JSON object.
+        Versions up to *after* were given, even if they are not here (any more): a store that was emptied or
+        put back from a copy goes on above them. *expected* 0 means there must be none yet, None takes
+        whatever is there. *at* is Unix time in seconds. The audit gets an entry in the same transaction:
+        *deed* with both versions and the environment filled in, else one made from the rest. Raises
+        VersionConflict when somebody else was first, StoreError when *document* is no JSON object.
         """
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
@@ -88,6 +90,12 @@ class Store(AccessStore, ExposureStore, Protocol):
 
     async def past(self, version: int) -> StoredRules | None:
         """The version *version*; None when there is none, or it is not kept any more."""
+
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """The version that was the newest at Unix time *at*; None when there was none, or it is not kept.
+
+        By the clocks of those who stored them: of two that disagree, the higher version counts.
+        """
 
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
@@ -101,6 +109,12 @@ class Store(AccessStore, ExposureStore, Protocol):
 
     async def evidence(self) -> Ledger:
         """All counts; the caller's own, to add to. Counts that are added meanwhile may be missing."""
+
+    async def evidence_mark(self) -> Mark:
+        """Where the evidence stands: cheap, to be asked every few seconds.
+
+        Asked before `evidence`, it is that of counts which are all in there.
+        """
 
     async def samples(self) -> list[Sample]:
         """The samples kept, by key, lowest priority first; without their ``whole``."""

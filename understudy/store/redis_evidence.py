@@ -8,7 +8,7 @@ from dataclasses import replace
 from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError
-from understudy.store.evidence import Key, check_sequence, count_key, count_rows
+from understudy.store.evidence import Key, Mark, check_sequence, clearing, count_key, count_rows
 from understudy.store.redis_access import audited
 from understudy.store.redis_link import RedisLink
 from understudy.store.rules import json_text, printable
@@ -41,6 +41,7 @@ class RedisEvidence:
         self._environment = environment
         self._batch = [link.within(environment, name) for name in _BATCH]
         self._sample_keys = self._batch[3:]
+        self._cleared = link.within(environment, "cleared")
         self._bounds = bounds
         self._clock = clock
         self._changes = ""
@@ -116,6 +117,11 @@ class RedisEvidence:
         ledger.add({count_key(text.decode()): int(n) for text, n in found.items()})
         return ledger
 
+    async def mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        found = await self._link.run("evidence_mark", [self._batch[2], self._cleared])
+        return Mark(clearing=int(found[0]), batches=int(found[1]))
+
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
         await self._look()
@@ -167,12 +173,12 @@ class RedisEvidence:
     async def clear(self, *, deed: Deed | None = None) -> None:
         """See Store.clear_evidence."""
         changes, *parts = self._sample_keys
-        keys = [changes, self._batch[0], *parts]
+        keys = [changes, self._cleared, self._batch[0], *parts]
         if deed is None:
-            await self._link.run("clear_evidence", keys)
+            await self._link.run("clear_evidence", keys, clearing())
         else:
-            counted, *gone = map(self._link.key, keys)
-            commands = [*(("UNLINK", key) for key in gone), ("INCR", counted)]
+            counted, cleared, *gone = map(self._link.key, keys)
+            commands = [*(("UNLINK", key) for key in gone), ("INCR", counted), ("SET", cleared, clearing())]
             told = replace(deed, environment=self._environment)
             await audited(self._link, told, keys=keys, commands=commands)
         self._changes = ""

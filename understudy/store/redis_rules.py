@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from understudy.access import Deed
@@ -15,6 +15,9 @@ from understudy.store.rules import StoredRules, document_text, json_text, stored
 
 MOST_VERSIONS: Final = 1_000
 """Redis holds everything in memory, so only the last versions are kept: years of changes made by people."""
+
+AT_ONCE: Final = 20
+"""So many versions are read to look for one: a document may have megabytes."""
 
 POLL_SECONDS: Final = 3.0
 """How often the version is asked for although the bell is silent: it rings once, and may be missed; a kill is
@@ -43,7 +46,19 @@ class RedisRules:
     async def history(self, *, limit: int) -> list[StoredRules]:
         """The newest *limit* versions, newest first."""
         newest = await self.version()
-        versions = list(range(newest, max(0, newest - min(limit, MOST_VERSIONS)), -1))
+        return await self._some(range(newest, max(0, newest - min(limit, MOST_VERSIONS)), -1))
+
+    async def at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at. Looks from the newest back, a few at a time."""
+        newest = await self.version()
+        for first in range(newest, max(0, newest - MOST_VERSIONS), -AT_ONCE):
+            for rules in await self._some(range(first, max(0, first - AT_ONCE), -1)):
+                if rules.at <= at:
+                    return rules
+        return None
+
+    async def _some(self, versions: Sequence[int]) -> list[StoredRules]:
+        """Those of *versions* that are kept, in this order."""
         if not versions:
             return []
         async with self._link.asking() as client:
@@ -66,36 +81,38 @@ class RedisRules:
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
         text = document_text(document)
         fresh = stored_rules(version=0, text=text, author=author, reason=reason, at=at)
         for _ in range(TRIES):
-            actual = await self.version()
+            newest = await self.version()
+            actual = max(newest, after)
             if expected is not None and expected != actual:
                 raise VersionConflict(expected=expected, actual=actual)
             told = rules_deed(
                 deed, author=author, reason=reason, at=at, before=actual, environment=self._environment
             )
-            if not await self._put(actual, row_text(fresh, text), told):
+            if not await self._put(newest, actual + 1, row_text(fresh, text), told):
                 return stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)
         raise StoreError(f"store {self._link.name}: the rules kept changing meanwhile; try again")
 
-    async def _put(self, actual: int, row: str, deed: Deed) -> int:
-        """Store *row* after version *actual*, ring the bell, tell the audit; not 0 if one is newer."""
+    async def _put(self, newest: int, version: int, row: str, deed: Deed) -> int:
+        """Store *row* as *version* after *newest*, ring the bell, tell the audit; not 0 if one is newer."""
         rules = self._link.key(self._name)
         named = [] if self._environment == DEFAULT_ENVIRONMENT else ["environments"]
         return await audited(
             self._link,
             deed,
             keys=[self._name, *named],
-            guards=[("HGET", rules, "newest", actual or "")],
+            guards=[("HGET", rules, "newest", newest or "")],
             commands=[
-                ("HSET", rules, actual + 1, row, "newest", actual + 1),
-                ("HDEL", rules, actual + 1 - MOST_VERSIONS),
+                ("HSET", rules, version, row, "newest", version),
+                ("HDEL", rules, version - MOST_VERSIONS),
                 # Services are noted elsewhere: the first rules of an environment only name it.
                 *(("HSETNX", self._link.key(name), self._environment, "") for name in named),
-                ("PUBLISH", self._link.key(self._bell), actual + 1),
+                ("PUBLISH", self._link.key(self._bell), version),
             ],
         )
 

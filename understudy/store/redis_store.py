@@ -11,7 +11,7 @@ from understudy.comparators import Ledger
 from understudy.config import DEFAULT_ENVIRONMENT, RedisPlace
 from understudy.store.condition import Condition
 from understudy.store.environment import Environment, read_services, services_text
-from understudy.store.evidence import Key
+from understudy.store.evidence import Key, Mark
 from understudy.store.exposures import MOST_UNITS, Exposures, FlagUsage
 from understudy.store.redis_access import RedisAccess
 from understudy.store.redis_evidence import RedisEvidence
@@ -111,10 +111,11 @@ class RedisStore(RedisAccess):
         reason: str,
         at: float,
         deed: Deed | None = None,
+        after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
         return await self._rules.put(
-            document, expected=expected, author=author, reason=reason, at=at, deed=deed
+            document, expected=expected, author=author, reason=reason, at=at, deed=deed, after=after
         )
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
@@ -125,6 +126,10 @@ class RedisStore(RedisAccess):
         """See Store.past."""
         return await self._rules.past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await self._rules.at(at)
+
     async def add_evidence(
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:
@@ -134,6 +139,10 @@ class RedisStore(RedisAccess):
     async def evidence(self) -> Ledger:
         """See Store.evidence."""
         return await self._evidence.counts()
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        return await self._evidence.mark()
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""

@@ -19,7 +19,7 @@ from understudy.store.access import rules_deed
 from understudy.store.area import Area
 from understudy.store.condition import Condition
 from understudy.store.environment import Environment, read_services, services_text
-from understudy.store.evidence import Key, check_sequence, count_key, count_rows, digest
+from understudy.store.evidence import Key, Mark, check_sequence, clearing, count_key, count_rows, digest
 from understudy.store.rules import StoredRules, document_text, printable, stored_rules
 from understudy.store.sample import (
     SECRET_BYTES,
@@ -45,6 +45,9 @@ _RULES = select(
     schema.rules.c.at,
     schema.rules.c.sha256,
 ).order_by(schema.rules.c.version.desc())
+
+CLEARED = "evidence cleared"
+"""Among the sources: each clearing is a batch of its own, so that everybody sees it."""
 
 PAGE = 5000
 """Counts are read so many at a time."""
@@ -173,7 +176,7 @@ class SqlStore(SqlAccess, SqlExposures):
         deed: Deed | None = None,
         after: int = 0,
     ) -> StoredRules:
-        """See Store.put_rules. Versions up to *after* were given, even if they are not here (any more)."""
+        """See Store.put_rules."""
         text = document_text(document)
         async with self._database.transaction(writes=Area.RULES) as connection:
             actual = max(await connection.scalar(self._newest) or 0, after)
@@ -209,7 +212,18 @@ class SqlStore(SqlAccess, SqlExposures):
 
     async def past(self, version: int) -> StoredRules | None:
         """See Store.past."""
-        wanted = _RULES.where(_rules.environment == self._environment, _rules.version == version)
+        return await self._first(
+            _RULES.where(_rules.environment == self._environment, _rules.version == version)
+        )
+
+    async def rules_at(self, at: float) -> StoredRules | None:
+        """See Store.rules_at."""
+        return await self._first(
+            _RULES.where(_rules.environment == self._environment, _rules.at <= at).limit(1)
+        )
+
+    async def _first(self, wanted: Select[Any]) -> StoredRules | None:
+        """The version in the first row of *wanted*. Raises StoreError, also when it is damaged."""
         async with self._database.transaction() as connection:
             row = (await connection.execute(wanted)).mappings().first()
         try:
@@ -250,6 +264,15 @@ class SqlStore(SqlAccess, SqlExposures):
             if len(rows) < PAGE:
                 return ledger
             last = rows[-1].digest
+
+    async def evidence_mark(self) -> Mark:
+        """See Store.evidence_mark."""
+        table = schema.sources.c
+        mine = table.environment == self._environment
+        cleared = select(table.sequence).where(mine, table.source == CLEARED).scalar_subquery()
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(select(cleared, func.max(table.seen)).where(mine))).one()
+        return Mark(clearing=row[0] or 0, batches=row[1] or 0)
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
@@ -302,6 +325,7 @@ class SqlStore(SqlAccess, SqlExposures):
         async with self._database.transaction(writes=Area.EVIDENCE) as connection:
             await connection.execute(self._all_of(schema.evidence))
             await connection.execute(self._all_of(schema.samples))
+            await self._see_source(connection, CLEARED, clearing())
             if deed is not None:
                 await append(connection, replace(deed, **self._own))
         await self._database.settle()
@@ -324,15 +348,21 @@ class SqlStore(SqlAccess, SqlExposures):
         last = await connection.scalar(select(table.c.sequence).where(mine, table.c.source == source))
         if last is not None and last >= sequence:
             return False
-        seen = (await connection.scalar(select(func.max(table.c.seen)).where(mine)) or 0) + 1
-        await connection.execute(
-            self._see, {**self._own, "source": source, "sequence": sequence, "seen": seen}
-        )
+        await self._see_source(connection, source, sequence)
         if last is None:
             newest = select(table.c.source).where(mine).order_by(table.c.seen.desc())
             newest = newest.limit(self._bounds.sources)
             await connection.execute(delete(table).where(mine, table.c.source.not_in(newest)))
         return True
+
+    async def _see_source(self, connection: AsyncConnection, source: str, sequence: int) -> None:
+        """Note that *source*, the last one to be seen, has come to *sequence*."""
+        table = schema.sources.c
+        last = select(func.max(table.seen)).where(table.environment == self._environment)
+        seen = (await connection.scalar(last) or 0) + 1
+        await connection.execute(
+            self._see, {**self._own, "source": source, "sequence": sequence, "seen": seen}
+        )
 
     async def _keep(self, connection: AsyncConnection, fresh: list[SampleRow]) -> None:
         """Store what deserves it of *fresh*; drop what no longer does of what is there."""

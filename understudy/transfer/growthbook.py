@@ -324,15 +324,15 @@ def _line(names: Sequence[str], ranges: Sequence[Range], place: Place) -> list[t
     parts = sorted(
         (start, end, name) for (start, end), name in zip(ranges, names, strict=False) if end > start
     )
+    if not parts:
+        place.refuse("no unit takes part in it", "take the rule away")
+        return [(None, 1.0)]
     for (start, end, name), following in zip(parts, [*parts[1:], (1.0, 1.0, "")], strict=True):
         if start < at - 1e-9:
             place.key("ranges").refuse("overlap, so that the order of the variations decides")
         until = max(end, following[0])
         line.append((name, until - (0.0 if not line else at)))
         at = until
-    if not line:
-        place.refuse("no unit takes part in it", "take the rule away")
-        return [(None, 1.0)]
     return line
 
 

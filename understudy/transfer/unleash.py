@@ -135,7 +135,7 @@ def _of_objects(
 
 def _given(strategy: Entry) -> list[Entry]:
     at = strategy[0].key("variants")
-    return [(place, place.mapping(variant)) for place, variant in at.items(strategy[1]["variants"])]
+    return [(place, place.mapping(variant)) for place, variant in at.items(strategy[1].get("variants") or [])]
 
 
 def _group(strategy: Entry, feature: Feature) -> str:
@@ -162,7 +162,9 @@ def _choice(given: Sequence[Entry], group: str, variants: dict[str, Any], draft:
 def _drawn(given: Sequence[Entry], group: str, line: list[tuple[Rule, float]], draft: Draft) -> Rule:
     total = sum(weight for _, weight in line)
     if not total:
-        given[0][0].refuse("no variant has a weight")
+        # No variant at all was refused where the list should be.
+        for place, _ in given[:1]:
+            place.refuse("no variant has a weight")
         return OFF
     if len(line) == 1:
         return line[0][0]

@@ -86,15 +86,15 @@ class _Tables:
         self.strategies = self._by_feature("featureStrategies")
         self.dependencies = self._by_feature("dependencies")
         self.tags = self._by_feature("featureTags")
-        self.segments: dict[object, list[object]] = {}
+        self.segments: dict[str, list[object]] = {}
         for _, link in _entries(document, "featureStrategySegments", Place()):
-            self.segments.setdefault(link.get("featureStrategyId"), []).append(link.get("segmentId"))
+            self.segments.setdefault(str(link.get("featureStrategyId")), []).append(link.get("segmentId"))
 
-    def _by_feature(self, name: str) -> dict[object, list[Entry]]:
-        found: dict[object, list[Entry]] = {}
+    def _by_feature(self, name: str) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = {}
         for at, entry in _entries(self._document, name, Place()):
             if entry.get("environment", self._environment) in (self._environment, None, ""):
-                found.setdefault(entry.get("featureName", entry.get("feature")), []).append((at, entry))
+                found.setdefault(str(entry.get("featureName", entry.get("feature"))), []).append((at, entry))
         return found
 
 
@@ -121,7 +121,7 @@ def _feature(tables: _Tables, entry: Mapping[str, object], key: str, place: Plac
     )
 
 
-def _inside(table: Mapping[object, list[Entry]], key: str, place: Place) -> list[Entry]:
+def _inside(table: Mapping[str, list[Entry]], key: str, place: Place) -> list[Entry]:
     """What *table* has of feature *key*; its problems are the feature's."""
     return [(Place(at.path, place.problems), entry) for at, entry in table.get(key, ())]
 
@@ -139,7 +139,7 @@ def _ordered(strategies: list[Entry]) -> list[Entry]:
 def _with_segments(tables: _Tables, entry: Entry) -> Entry:
     """A strategy under one name for its name, with the segments that another list gives it."""
     place, strategy = entry
-    given = tables.segments.get(strategy.get("id"))
+    given = tables.segments.get(str(strategy.get("id")))
     name = strategy.get("strategyName") or strategy.get("name")
     return place, {**strategy, "name": name, **({"segments": given} if given else {})}
 

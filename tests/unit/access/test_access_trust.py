@@ -190,6 +190,12 @@ FORGED: dict[str, Callable[[], str]] = {
     "exp text": changed(exp="tomorrow"),
     "exp true": changed(exp=True),
     "exp not a number": changed(exp=float("nan")),
+    "exp beyond every float": changed(exp=10**400),
+    "exp infinite": changed(exp=float("inf")),
+    "nbf beyond every float": changed(nbf=-(10**400)),
+    "deep claims": lambda: jwt.PyJWS().encode(
+        b"[" * 3000 + b"]" * 3000, rsa_key(), algorithm="RS256", headers={"kid": "r"}
+    ),
     "of the future": changed(nbf=NOW + LEEWAY_SECONDS + 1),
     "made in the future": changed(iat=NOW + 3600),
     "nbf text": changed(nbf="0"),

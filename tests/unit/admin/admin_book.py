@@ -90,6 +90,10 @@ class BookControl(FakeControl):
         await self._answer()
         return await self.store.past(version)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        await self._answer()
+        return await self.store.rules_at(at)
+
     async def check_rules(self, document: Any) -> Rules:
         return await self.book.check(document)
 
@@ -107,8 +111,17 @@ class BookControl(FakeControl):
         if self.rival is not None:
             rival, self.rival = self.rival, None
             await self.book.put(rival, expected=None, author="bob", reason="quicker", at=2.0)
-        told = {"author": author, "reason": reason, "origin": origin, "action": action, "target": target}
-        return self._changed(await self.book.put(document, expected=expected, at=2.0, **told))
+        stored = await self.book.put(
+            document,
+            expected=expected,
+            author=author,
+            reason=reason,
+            at=2.0,
+            origin=origin,
+            action=action,
+            target=target,
+        )
+        return self._changed(stored)
 
     async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
         return self._changed(await self.book.kill(flag, author=author, reason=reason, at=2.0, origin=origin))

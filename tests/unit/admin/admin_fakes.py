@@ -74,6 +74,10 @@ class FakeControl:
         await self._answer()
         return next((stored for stored in self.versions if stored.version == version), None)
 
+    async def rules_at(self, at: float) -> StoredRules | None:
+        await self._answer()
+        return next((stored for stored in self.versions[::-1] if stored.at <= at), None)
+
     async def check_rules(self, document: Any) -> Rules:
         await self._answer()
         return Rules(flags=document["flags"], document=document)

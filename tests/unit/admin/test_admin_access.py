@@ -1,6 +1,7 @@
 """Who may do what: the whole table, forged tokens, sessions, and what the audit is told."""
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
-from understudy.access import Caller, Role, flaws
+from understudy.access import Caller, Role, Token, flaws
 from understudy.admin import Keyring, create_admin
 from understudy.admin.gate import Gate
 from understudy.admin.keyring import MOST_SESSIONS, SESSION_SECONDS
@@ -315,6 +316,21 @@ async def test_without_a_token_this_machine_may_everything_and_others_nothing() 
         assert (await away.get("/api/v1/access")).json()["you"] is None
 
 
+@pytest.mark.parametrize("field", ["Via", "Forwarded", "X-Forwarded-For", "x-real-ip"])
+async def test_a_proxy_before_the_open_api_does_not_open_it_to_the_world(field: str) -> None:
+    """Behind one on this machine everybody comes from loopback. With a token it is no matter."""
+    world = World()
+    async with world.client(**{field: "1.1 proxy"}) as through:
+        refused = await through.post(KILL)
+        assert (refused.status_code, refused.headers["www-authenticate"][:6]) == (401, "Bearer")
+        assert "came through a proxy" in refused.json()["detail"]
+        assert (await through.get("/api/v1/access")).json()["you"] is None
+        assert (await through.get("/healthz")).status_code == 200
+    await world.make_tokens()
+    async with world.client(token=world.texts[Role.ADMIN], **{field: "1.1 proxy"}) as through:
+        assert (await through.post(KILL)).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("wanted", "place"),
     [
@@ -401,6 +417,9 @@ async def test_a_store_that_is_away_lets_those_in_who_are_known(world: World) ->
         async def note_used(self, used: Any) -> None:
             raise StoreError("away")
 
+        async def tokens(self) -> list[Token]:
+            raise StoreError("away")
+
     there = world.keyring.store
     world.keyring.store = Away()
     async with world.client(token=world.texts[Role.VIEWER]) as client:
@@ -411,6 +430,71 @@ async def test_a_store_that_is_away_lets_those_in_who_are_known(world: World) ->
     world.keyring.store = there
     await world.keyring.refresh()
     assert [token.used_at for token in world.keyring.tokens() if token.role is Role.VIEWER] == [world.now]
+
+
+async def test_a_store_that_was_emptied_opens_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """FLUSHALL is no way in: nobody is let in until a token is made in the store."""
+    world.keyring.store = MemoryAccess()
+    await world.keyring.refresh()
+    assert "has no API tokens any more" in caplog.text
+    async with world.client() as nobody, world.client(token=world.texts[Role.ADMIN]) as ann:
+        assert (await nobody.post(KILL)).status_code == 401
+        assert (await nobody.get("/api/v1/access")).json()["open"] is False
+        assert (await ann.post(KILL)).status_code == 401
+
+
+async def test_what_is_revoked_does_not_come_back_with_an_old_copy(world: World) -> None:
+    """A dump from before the revocation gives nobody anything."""
+    old = [replace(token) for token in await world.store.tokens()]
+    await world.keyring.revoke(world.selector(Role.EDITOR), by=HERE)
+    world.store._tokens = {token.selector: token for token in old}
+    await world.keyring.refresh()
+    async with world.client(token=world.texts[Role.EDITOR]) as bob:
+        assert (await bob.get("/api/v1/rules")).status_code == 401
+
+
+async def test_an_answer_that_comes_late_does_not_undo_a_later_one(world: World) -> None:
+    """Two reads of the tokens overlap; the first one, of before the change, is answered last."""
+    late, there = Late(), world.keyring.store
+    world.keyring.store = late
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(world.keyring.refresh())
+        await late.asked.wait()
+        world.keyring.store = there
+        _, text = await world.keyring.create(name="new", role=Role.VIEWER, expires_at=0.0, by=HERE)
+        late.answer.set()
+    async with world.client(token=text) as new:
+        assert (await new.get("/api/v1/rules")).status_code == 200
+
+
+class Late(MemoryAccess):
+    """Has no tokens, and says so when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def tokens(self) -> list[Token]:
+        self.asked.set()
+        await self.answer.wait()
+        return await super().tokens()
+
+
+async def test_revocations_are_seen_though_last_uses_cannot_be_noted(world: World) -> None:
+    """The store may be read-only for this host; others still revoke."""
+
+    class ReadOnly(MemoryAccess):
+        async def note_used(self, used: Any) -> None:
+            raise StoreError("read-only")
+
+    world.keyring.store = ReadOnly()
+    world.keyring.store._tokens = {
+        selector: replace(token, revoked_at=1.0) for selector, token in world.store._tokens.items()
+    }
+    with pytest.raises(StoreError):
+        await world.keyring.refresh()
+    async with world.client(token=world.texts[Role.EDITOR]) as bob:
+        assert (await bob.get("/api/v1/rules")).status_code == 401
 
 
 # -- sessions -------------------------------------------------------------------------------------------

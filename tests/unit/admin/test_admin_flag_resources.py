@@ -448,3 +448,19 @@ async def test_what_is_restored_must_fit_what_is_there_now(api: httpx.AsyncClien
         422,
         "flags.banner.targeting.if[0].$ref",
     )
+
+
+async def test_a_reason_may_stand_in_a_field_of_every_write(
+    api: httpx.AsyncClient, book: BookControl
+) -> None:
+    """Of a kill, of the whole document, of a restore."""
+    why = {"X-Reason": "because"}
+    await api.post(f"{SHOP_AT}/kill", headers=why)
+    await api.put("/api/v1/rules", json=DOCUMENT, headers={**why, **ANY})
+    await api.post("/api/v1/rules/1/restore", headers=why)
+    assert [entry.deed.reason for entry in await book.entries()] == [
+        "because",
+        "because",
+        "restore version 1: because",
+    ]
+    assert (await api.patch(SHOP_AT, json={}, headers={"X-Reason": "x" * 501})).status_code == 422

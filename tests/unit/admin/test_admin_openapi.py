@@ -1,12 +1,12 @@
 """The description of the admin API: it has every route, and no answer is another than it says."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
 import schemathesis
-from admin_book import BookControl, serving
+from admin_book import SERVICES, BookControl, serving
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -21,14 +21,15 @@ from schemathesis.specs.openapi.checks import (
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from understudy.admin import Keyring, create_admin
+from understudy.admin import Environments, Keyring, create_admin
+from understudy.admin.exposures import Met
 from understudy.admin.openapi import openapi
 from understudy.admin.openapi_table import OPERATIONS
 from understudy.admin.recordings import Wanted
 from understudy.admin.rights import RIGHTS
-from understudy.store import MemoryAccess, Sample
+from understudy.store import FlagUsage, MemoryAccess
 
-EXAMPLES = 10
+EXAMPLES = 8
 """Requests for each operation, about half of them invalid."""
 CHECKS = [
     not_a_server_error,
@@ -52,17 +53,23 @@ class Plane:
         return False
 
 
-SAMPLE = Sample(
-    service="v2",
-    endpoint="GET /",
-    path="/status",
-    kind="status",
-    priority=0,
-    unit="",
-    at=1.0,
-    body={},
-    whole=None,
-)
+class Exposures:
+    """Keeps nothing."""
+
+    share = 1.0
+    retention_seconds = 60.0
+
+    def see(self, flag: str, variant: str, unit: str) -> None:
+        """Nobody looks."""
+
+    async def add(self, met: Sequence[Met], *, batch: str) -> bool:
+        return True
+
+    async def usage(self, *, flag: str | None) -> list[FlagUsage]:
+        return []
+
+    async def forget(self, *, unit: str, author: str = "", origin: str = "") -> int:
+        return 0
 
 
 async def fresh(scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +79,15 @@ async def fresh(scope: Scope, receive: Receive, send: Send) -> None:
     stopping = asyncio.Event()
     stopping.set()
     keyring = Keyring(MemoryAccess(), tokens=())
-    app = create_admin(control, hosts=["testserver"], stopping=stopping, recordings=Plane(), keyring=keyring)
+    app = create_admin(
+        control,
+        hosts=["testserver"],
+        stopping=stopping,
+        recordings=Plane(),
+        keyring=keyring,
+        exposures=Exposures(),
+        environments=Environments(control.store, control, services=lambda: SERVICES),
+    )
     await app({**scope, "client": ("127.0.0.1", 50123)}, receive, send)
 
 

@@ -1,5 +1,6 @@
 """Versions of the rules document: as one was, what changed, and back again."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -82,3 +83,43 @@ async def test_going_back_revives_nobody(client: httpx.AsyncClient, control: Fak
 
     assert (await client.post("/api/v1/rules/7/restore")).status_code == 200
     assert control.versions[-1].document["killed"] == ["shop"]
+
+
+@pytest.mark.parametrize("at", ["1970-01-01T00:01:30Z", "1970-01-01T01:01:30%2B01:00", "90", "90.5"])
+async def test_the_rules_of_a_time_are_shown(
+    client: httpx.AsyncClient, control: FakeControl, at: str
+) -> None:
+    """The document, and who stored it; the time as ISO 8601, or in seconds."""
+    document = dict(control.versions[-1].document)
+    control.versions = [replace(stored(n, document | {"killed": [f"v{n}"]}), at=60.0 * n) for n in (1, 2)]
+    shown = await client.get(f"/api/v1/rules?at={at}")
+    assert (shown.status_code, shown.json()["killed"], shown.headers["etag"]) == (200, ["v1"], '"1"')
+    told = (await client.get(f"/api/v1/rules/history?at={at}")).json()["versions"]
+    assert [version["version"] for version in told] == [1]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/rules", "/api/v1/rules/history"])
+@pytest.mark.parametrize(
+    ("at", "status", "detail"),
+    [
+        ("0", 404, "there were no rules at that time"),
+        ("1970-01-01T00:01:30", 400, "a time with its zone"),
+        ("yesterday", 400, "a time with its zone"),
+        ("", 400, "a time with its zone"),
+        ("nan", 400, "a time with its zone"),
+        ("-1", 400, "a time with its zone"),
+        ("9" * 5000, 200, ""),
+        ("0001-01-01T00:00:00%2B23:59", 404, "there were no rules at that time"),
+    ],
+)
+async def test_a_time_without_rules_or_that_is_none_is_refused(
+    client: httpx.AsyncClient, path: str, at: str, status: int, detail: str
+) -> None:
+    """A time of no zone would be another one on each machine."""
+    answer = await client.get(f"{path}?at={at}")
+    assert (answer.status_code, detail in answer.text) == (status, True)
+
+
+async def test_a_plus_that_nobody_escaped_is_one(client: httpx.AsyncClient) -> None:
+    """In a query it stands for a space, and everybody forgets that."""
+    assert (await client.get("/api/v1/rules?at=2100-01-01T00:00:00+01:00")).status_code == 200

@@ -51,6 +51,7 @@ class Desk:
         self.store = store
         self.trouble = Trouble()
         self.acknowledged: list[tuple[str, int]] = []
+        self.renewals = 0
         self.assessor = Assessor(
             Comparison(), Redaction(key=b"k" * 32), Draws(chance=random.random, places=5)
         )
@@ -59,8 +60,12 @@ class Desk:
             self.assessor,
             trouble=self.trouble,
             acknowledge=lambda source, sequence: self.acknowledged.append((source, sequence)),
+            renewed=self.renew,
             control_share=0.1,
         )
+
+    def renew(self) -> None:
+        self.renewals += 1
 
     async def take(self, *batches: Batch, source: str = "0-1-a") -> None:
         for batch in batches:

@@ -208,3 +208,53 @@ async def test_rules_of_another_that_do_not_fit_keep_their_kill_switches() -> No
     assert await book.follow(seconds=1.0) is True
     assert "does not fit" in book.trouble
     assert book.parsed.killed == ("shop",)
+
+
+async def emptied(store: MemoryStore) -> None:
+    """FLUSHALL, or a database that was made anew."""
+    store._versions.clear()
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+async def test_a_kill_works_on_a_store_that_was_emptied_or_put_back(
+    kept: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is stored above what was in force, with the rules that were, not with the seed."""
+    store = MemoryStore()
+    book = await opened(store)
+    changed = document() | {"compare": [{"endpoint": "*", "ignore": ["/at"]}]}
+    for version in (1, 2, 3):
+        await book.put(changed, expected=version, author="a", reason="r", at=2.0)
+    del store._versions[kept:]
+    assert not await book.follow(seconds=0.0)
+    assert f"has rules version {kept}, but version 4 is in force" in book.behind
+    assert (await book.load(3.0)).version == 4
+    killed = await book.kill("shop", author="ann", reason="", at=4.0)
+    assert (killed.version, book.version, book.behind, book.parsed.killed) == (5, 5, "", ("shop",))
+    assert (await store.rules()) == killed
+    assert killed.document["compare"] == changed["compare"]
+    assert len([line for line in caplog.messages if "was it emptied" in line]) == 1
+
+
+async def test_a_kill_that_another_process_has_just_undone_is_no_kill_twice() -> None:
+    """This one has not heard of it yet: the flag is killed again, in the store."""
+    store = MemoryStore()
+    here, there = await opened(store), await opened(store)
+    await here.kill("shop", author="ann", reason="", at=2.0)
+    await there.load(2.0)
+    await there.revive("shop", author="bob", reason="", at=3.0)
+    killed = await here.kill("shop", author="ann", reason="", at=4.0)
+    assert (killed.version, here.parsed.killed) == (4, ("shop",))
+    newest = await store.rules()
+    assert newest is not None
+    assert newest.document["killed"] == ["shop"]
+
+
+async def test_a_kill_switch_that_is_no_text_takes_nobody_down() -> None:
+    """Whatever the store holds."""
+    store = MemoryStore()
+    await store.open()
+    await store.put_rules(document() | {"killed": [[], {}, "shop"]}, expected=0, author="", reason="", at=0.0)
+    book = await opened(store)
+    assert (book.trouble != "", book.parsed.killed) == (True, ("shop",))
+    assert (await book.revive("shop", author="a", reason="", at=1.0)).document["killed"] == []

@@ -201,3 +201,10 @@ def test_reading_a_store_only_ever_refuses(text: str, start: str) -> None:
     """No text makes the reader fail in another way than by refusing."""
     with suppress(Refused):
         assert read_store(start + text) == start + text
+
+
+def test_no_password_is_in_a_representation() -> None:
+    """What a traceback or a log shows of a store."""
+    sql, redis = "postgresql://ann:hunter2@db/x", "redis://ann:hunter2@cache/0"
+    for place in (postgres_place(sql), redis_place(redis), Layers(sql=sql, redis=redis)):
+        assert "hunter2" not in repr(place)

@@ -72,3 +72,13 @@ def test_a_folder_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         LastGood(tmp_path / "gone" / "rules.json").write(version({}), "mark")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_thread_that_comes_late_does_not_put_older_rules_back(tmp_path: Path) -> None:
+    """Of one store; a kill must not be lost at the next start. Another store begins anew."""
+    file = LastGood(tmp_path / "rules")
+    for number, origin, kept in ((7, "a", (7, "a")), (6, "a", (7, "a")), (2, "b", (2, "b"))):
+        file.write(version({"n": number}, number), origin)
+        found = file.read()
+        assert found is not None
+        assert (found[0].version, found[1]) == kept

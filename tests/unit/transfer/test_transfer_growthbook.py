@@ -271,6 +271,7 @@ def test_encrypted_features_are_refused() -> None:
         ({"force": 5}, "features.f.rules[0].force: is of the type number"),
         ({}, "features.f.rules[0]: neither"),
         ({"force": True, "shiny": 1}, "features.f.rules[0].shiny: unknown key"),
+        ({"variations": [True, False], "coverage": 0}, "features.f.rules[0]: no unit takes part"),
         ({"variations": [True]}, "features.f.rules[0].variations: "),
         (
             {"variations": [True, False], "meta": [{"passthrough": True}, {}]},

@@ -1,4 +1,5 @@
--- Forget counts and samples. KEYS: changes, evidence, light, bodies, wholes.
-for key = 2, 5 do redis.call('UNLINK', KEYS[key]) end
+-- Forget counts and samples. KEYS: changes, cleared, evidence, light, bodies, wholes. ARGV: this clearing's number.
+for key = 3, 6 do redis.call('UNLINK', KEYS[key]) end
 redis.call('INCR', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[1])
 return 1

@@ -1,0 +1,49 @@
+"""A Redis that is the only store, and loses everything: nobody changes sides, and the kill switch works."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+import redis
+from serve_world import ThreadedOrigin, always, ask, config_text, control_of, rules, wait_until
+from servers import Serving, UnderstudyServe
+from store_servers import Server, redis_server
+
+RULES = "/api/v1/rules"
+
+
+@pytest.fixture
+def store() -> Iterator[Server]:
+    with redis_server() as server:
+        yield server
+
+
+def variant_of(serving: Serving, origin: ThreadedOrigin) -> str:
+    """The variant that a request gets, as the service saw it."""
+    before = len(origin.requests())
+    assert ask(serving.proxy_port)[0] == 200
+    return origin.requests()[before].variant
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_flushed_redis_takes_no_rules_back(
+    understudy_serve: UnderstudyServe, store: Server, restarts: bool
+) -> None:
+    """Also if the control process starts anew afterwards: then the workers know what was in force."""
+    with always().listening() as origin:
+        text = config_text(origin.port, origin.port, store=f"redis://127.0.0.1:{store.port}")
+        serving = understudy_serve(text)
+        for variant in ("stable", "dark", "canary"):
+            put = serving.admin(RULES, method="PUT", body=rules(variant), headers={"If-Match": "*"})
+            assert put.status == 200
+        redis.Redis(port=store.port).flushall()
+        if restarts:
+            os.kill(control_of(serving.server.process.pid, serving.admin_port), signal.SIGKILL)
+            wait_until(lambda: serving.admin(RULES).headers["etag"] == '"5"', "the workers' rules")
+        assert variant_of(serving, origin) == "canary"
+        killed = serving.admin("/api/v1/flags/shop/kill", method="POST")
+        assert (killed.status, killed.json()["version"]) == (200, 6 if restarts else 5)
+        assert killed.json()["applied"] == killed.json()["workers"]
+        wait_until(serving.is_ready, "the new version everywhere")
+        assert serving.admin(RULES).json()["flags"]["shop"]["defaultVariant"] == "canary"
