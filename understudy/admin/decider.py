@@ -16,7 +16,7 @@ _AT_ONCE: Final = 500
 """Flags compiled without a pause (40 ms): 10,000 hold up no probe."""
 _PIECE: Final = 10
 _PIECE_SECONDS: Final = 0.005
-"""So long flags are evaluated without a pause: one takes 4 µs, or 20 ms if its rule loops over a long list."""
+"""So long flags are evaluated without a pause: one takes 4 µs, or 20 ms where it loops over a long list."""
 _CONSTANT: Final = frozenset({"STATIC", "KILLED"})
 """Reasons of answers that no context and no clock can change."""
 
