@@ -461,3 +461,45 @@ def test_what_was_accepted_before_is_not_read_again_but_what_it_asks_is() -> Non
         with pytest.raises(ConfigError) as again:
             parse_rules({"flags": changed}, services=(), before=before)
         assert again.value.problems == first.value.problems
+
+
+_SWITCHED: dict[str, Any] = {
+    "flags": {
+        "shop": {"state": "ENABLED", "variants": {"a": 1, "b": 2}, "defaultVariant": "a"},
+        "other": {"state": "ENABLED", "variants": {"a": 1}},
+    },
+    "routes": [],
+    "compare": [{"endpoint": "GET /", "ignore": ["/at"]}],
+    "killed": ["shop"],
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"killed": []},
+        {"killed": ["other", "shop"]},
+        {"killed": ["none"]},
+        {"killed": [1]},
+        {"killed": {"shop": 1}},
+        {"killed": float("nan")},
+        {"flags": {**_SWITCHED["flags"], "other": {"variants": {"a": True}}}},
+        {"flags": {"shop": {"state": "ENABLED", "variants": {"a": 1.0, "b": 2}, "defaultVariant": "a"}}},
+        {"flags": {}},
+        {"routes": [{"path": "/", "serve": "none"}]},
+        {"metadata": {"flagSetId": "x"}},
+        {"unknown": 1},
+        {"compare": [{"endpoint": "GET /", "ignore": ["/at"], "unknown": 1}]},
+    ],
+)
+def test_what_is_known_of_the_rules_before_changes_no_answer(change: dict[str, Any]) -> None:
+    """Parts that are as they were are not copied again; rules and mistakes are those of a first reading."""
+
+    def read(before: Rules | None) -> object:
+        try:
+            return repr(parse_rules({**_SWITCHED, **change}, services=(), before=before))
+        except ConfigError as refused:
+            return refused.problems
+
+    assert read(parse_rules(_SWITCHED, services=())) == read(None)
