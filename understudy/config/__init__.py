@@ -27,6 +27,7 @@ from understudy.config.settings import (
     TlsSettings,
 )
 from understudy.config.store import (
+    LAST_GOOD_FILE,
     Layers,
     PostgresPlace,
     RedisPlace,
@@ -34,6 +35,7 @@ from understudy.config.store import (
     postgres_place,
     read_store,
     redis_place,
+    store_mark,
     store_text,
 )
 from understudy.config.summary import Summary, summary
@@ -44,6 +46,7 @@ __all__ = [
     "AUTO",
     "DEFAULT_ENVIRONMENT",
     "ENVIRONMENT_PATTERN",
+    "LAST_GOOD_FILE",
     "MOST_BYTES",
     "AccessLogSettings",
     "AdminSettings",
@@ -87,6 +90,7 @@ __all__ = [
     "redis_place",
     "reloaded",
     "server_context",
+    "store_mark",
     "store_text",
     "summary",
     "write_yaml",
