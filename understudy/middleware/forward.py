@@ -2,16 +2,14 @@
 
 import asyncio
 import logging
-from bisect import bisect_left
 from time import perf_counter
 from typing import Final
 
 from understudy.config import APP
 from understudy.engine import Plan
-from understudy.histogram import SECONDS
+from understudy.middleware.counted import count
 from understudy.middleware.hop import Hop
-from understudy.middleware.inner import Message, Receive, Send
-from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.request import AsgiRequest, Message, Receive, Scope, Send
 from understudy.middleware.stage import Stage
 from understudy.middleware.told import Lost, Told
 from understudy.proxy.heads import CHUNKED, CRLF, UNSIZED, Refused
@@ -66,7 +64,7 @@ class Forward:
             self._let_go()
             self._told.rehearse_no_more("client_aborted")
             if is_ours:
-                self._count()
+                count(self.plan, self.status, perf_counter() - self._started_at)
         return is_ours
 
     def _prepare(self) -> None:
@@ -258,9 +256,3 @@ class Forward:
             self._feeding.cancel()
             self._feeding = None
         self._told.let_go()
-
-    def _count(self) -> None:
-        stats, seconds = self.plan.stats, perf_counter() - self._started_at
-        stats.codes[min(self.status // 100, 5)] += 1
-        stats.duration.counts[bisect_left(SECONDS, seconds)] += 1
-        stats.duration.total += seconds

@@ -28,7 +28,8 @@ from understudy.link import Outbox
 from understudy.messages import Head
 from understudy.metrics import WorkerMetrics
 from understudy.middleware.in_force import InForce
-from understudy.middleware.inner import App, Inner
+from understudy.middleware.inner import Inner
+from understudy.middleware.request import App
 from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
 from understudy.shadow import Assessor, Draws, Mirror, Redaction

@@ -20,8 +20,8 @@ from understudy.middleware.background import Background
 from understudy.middleware.decision import Decision
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
-from understudy.middleware.inner import App
 from understudy.middleware.remote import ControlStore, check_admin
+from understudy.middleware.request import App
 from understudy.middleware.stage import CLIENTS, OWN, Stage
 
 log = logging.getLogger("understudy.middleware")

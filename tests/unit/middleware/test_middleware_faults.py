@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from understudy.middleware import Understudy, UnderstudyMiddleware
-from understudy.middleware.inner import App
+from understudy.middleware.request import App
 from understudy.testing import End, Receive, Script, ScriptedServer, answer
 
 OK: Script = [Receive(), answer(200, b"ok", [("Content-Type", "text/plain; charset=utf-8")])]
