@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from understudy.middleware.asgi import UnderstudyMiddleware
 from understudy.middleware.decision import Decision
 from understudy.middleware.found import decision_in, missing
-from understudy.middleware.inner import App
+from understudy.middleware.request import App
 from understudy.middleware.understudy import Config, Understudy
 
 try:
