@@ -36,7 +36,8 @@ from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
 from understudy.app.kill_deeds import KillDeeds
 from understudy.app.kill_watch import KillWatch
-from understudy.app.killed import Killed, kill_families
+from understudy.app.killed import Killed, kill_families, without_store
+from understudy.app.last_rules import last_rules
 from understudy.app.past import Past
 from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
@@ -62,6 +63,9 @@ log = logging.getLogger("understudy.control")
 
 ACK_SECONDS: Final = 1.0
 """How long a change of rules waits for the workers to say that they have it."""
+
+START_SECONDS: Final = 0.5
+"""How long a start waits for a store when the host has its last good rules: traffic waits meanwhile."""
 
 FOLLOWED_SECONDS: Final = 60.0
 """How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
@@ -147,6 +151,8 @@ class Control:
         self._samples: list[Sample] = []
         self._is_orphan = False
         self._stop = asyncio.Event()
+        self._last = last_rules(settings, runtime.base)
+        self._is_tried = asyncio.Event()
         self._is_loaded = asyncio.Event()
         self._has_evidence = asyncio.Event()
         self._ahead: asyncio.Queue[tuple[int, Mapping[str, Any]]] = asyncio.Queue()
@@ -162,7 +168,7 @@ class Control:
         self._assessor.origins = first_origins(settings.services)
         self._intake.control_share = settings.shadow.control
         self._environments.is_changed.set()
-        if self._is_loaded.is_set():
+        if self._book.is_loaded:
             self._put_in_force()
 
     def _redaction(self, settings: Settings) -> Redaction:
@@ -195,7 +201,9 @@ class Control:
         sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
         async with asyncio.TaskGroup() as tasks, sync:
             background = [
+                tasks.create_task(self._start_alone()),
                 tasks.create_task(self._keep_store()),
+                tasks.create_task(self._last.run()),
                 tasks.create_task(self._take_batches()),
                 tasks.create_task(self._follow()),
                 tasks.create_task(self._catch_up()),
@@ -248,9 +256,12 @@ class Control:
                 await self._book.load(time.time())
             except StoreError as error:
                 self._trouble.met(error)
+                self._is_tried.set()
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
+                self._is_tried.set()
                 self._put_in_force()  # first of all: new workers wait for it
+                self._last.keep(self._book.current())
                 await self._keyring.begin()
                 self._is_loaded.set()
         while not self._has_evidence.is_set():
@@ -266,6 +277,18 @@ class Control:
             await asyncio.sleep(STORE_RETRY_SECONDS)
             if self._trouble.text:
                 await self._probe()
+
+    async def _start_alone(self) -> None:
+        """Begin with the last good rules of this host, unless the store has others at once."""
+        last = await self._last.read()
+        if last is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await self._is_tried.wait()
+        if not self._book.is_loaded:
+            self._book.begin_with(last)
+            self._put_in_force()
 
     async def _keep_keyring(self) -> None:
         await self._is_loaded.wait()
@@ -346,12 +369,14 @@ class Control:
     def _on_kill_file(self) -> None:
         """Workers see it by themselves; here it is answered to SDKs, and noted in the audit."""
         self._killed.note(time.time())
-        if self._is_loaded.is_set():
+        if self._book.is_loaded:
             self._put_in_force()
 
     def _put_in_force(self) -> None:
         rules = self._book.parsed
         self._revision += 1
+        if self._is_loaded.is_set():
+            self._last.keep(self._book.current())
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
         told = self._killed.file.kills.laid_over(rules)
@@ -408,8 +433,13 @@ class Control:
         return await self._announce(stored)
 
     async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
-        with self._trouble.watched():
-            stored = await self._book.kill(flag, author=author, reason=reason, at=time.time(), origin=origin)
+        try:
+            with self._trouble.watched():
+                stored = await self._book.kill(
+                    flag, author=author, reason=reason, at=time.time(), origin=origin
+                )
+        except StoreError as error:
+            raise StoreError(f"{error}; {without_store(flag)}") from error
         return await self._announce(stored)
 
     async def revive(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:

@@ -71,6 +71,15 @@ class Rulebook:
             )
         return stored
 
+    def begin_with(self, stored: StoredRules) -> None:
+        """Put *stored*, the last good rules of this host, in force until the store can be read."""
+        self._take(stored)
+        log.error(
+            "the store does not answer: the last good rules of this host are in force, version %d by %s",
+            stored.version,
+            stored.author,
+        )
+
     async def follow(self, *, seconds: float) -> bool:
         """Wait, at most *seconds*, for rules that another control process stored, and put them in force.
 

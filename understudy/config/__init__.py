@@ -12,6 +12,7 @@ from understudy.config.origin_tls import client_context
 from understudy.config.origins import Ejection, HealthCheck, OriginTls
 from understudy.config.place import Refused
 from understudy.config.reloading import Reloaded, reloaded
+from understudy.config.routed import routed
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
 from understudy.config.services import first_origins
@@ -27,6 +28,7 @@ from understudy.config.settings import (
     TlsSettings,
 )
 from understudy.config.store import (
+    LAST_GOOD_FILE,
     Layers,
     PostgresPlace,
     RedisPlace,
@@ -34,6 +36,7 @@ from understudy.config.store import (
     postgres_place,
     read_store,
     redis_place,
+    store_mark,
     store_text,
 )
 from understudy.config.summary import Summary, summary
@@ -44,6 +47,7 @@ __all__ = [
     "AUTO",
     "DEFAULT_ENVIRONMENT",
     "ENVIRONMENT_PATTERN",
+    "LAST_GOOD_FILE",
     "MOST_BYTES",
     "AccessLogSettings",
     "AdminSettings",
@@ -86,7 +90,9 @@ __all__ = [
     "read_store",
     "redis_place",
     "reloaded",
+    "routed",
     "server_context",
+    "store_mark",
     "store_text",
     "summary",
     "write_yaml",

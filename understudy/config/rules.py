@@ -14,7 +14,7 @@ from understudy.config.flags import read_flags
 from understudy.config.place import Place, Refused
 from understudy.config.plain import plain
 from understudy.config.routes import read_known, read_routes
-from understudy.decide import Document, Route, check_routing, check_rules
+from understudy.decide import Document, Route, check_routing, check_shared
 from understudy.errors import ConfigError
 
 RULES_KEYS = ("flags", "$evaluators", "metadata", "routes", "compare", "killed")
@@ -81,7 +81,7 @@ def read_rules(
         services=services,
         checked=() if before is None else definitions.unchanged(_definitions(before)),
     )
-    for problem in check_rules(flags={}, routes=(), evaluators=evaluators, metadata=metadata):
+    for problem in check_shared(definitions):
         Place(problem.path, place.problems).refuse(problem.message, problem.hint)
     killed = _killed(whole["killed"], place.key("killed"), flags)
     rules = Rules(
@@ -134,6 +134,8 @@ def _routing(routes: object) -> frozenset[str]:
 def _killed(value: object, place: Place, flags: Collection[str]) -> tuple[str, ...]:
     killed: list[str] = []
     for at, entry in place.items(value):
+        if place.is_full:
+            break
         try:
             key = read_known(entry, flags, "flag")
         except Refused as refused:

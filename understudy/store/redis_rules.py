@@ -1,7 +1,6 @@
 """Rules in Redis: versions in one hash, changed by compare-and-set, with a bell."""
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -12,7 +11,7 @@ from understudy.errors import StoreError, VersionConflict
 from understudy.store.access import rules_deed
 from understudy.store.redis_access import TRIES, audited
 from understudy.store.redis_link import RedisLink
-from understudy.store.rules import StoredRules, document_text, json_text, stored_rules
+from understudy.store.rules import StoredRules, document_text, row_rules, row_text, stored_rules
 
 MOST_VERSIONS: Final = 1_000
 """Redis holds everything in memory, so only the last versions are kept: years of changes made by people."""
@@ -146,19 +145,3 @@ async def rung(bell: Any, seconds: float) -> None:
         # What confirms the subscription comes first, and is swallowed: None before the time is over.
         if await bell.get_message(ignore_subscribe_messages=True, timeout=left) is not None:
             return
-
-
-def row_text(rules: StoredRules, text: str, **more: str) -> str:
-    """One version as it stands in Redis, with *text* as its document; the version is its name there."""
-    row = {"author": rules.author, "reason": rules.reason, "at": rules.at, "sha256": rules.sha256}
-    return json_text({**row, "text": text, **more})
-
-
-def row_rules(version: int, row: bytes | None) -> StoredRules:
-    """The version that *row* stores. Raises StoreError when it is damaged."""
-    try:
-        found = json.loads(row or b"")
-        known = {name: found[name] for name in ("text", "author", "reason", "at", "sha256")}
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"rules document: version {version} is damaged or gone") from error
-    return stored_rules(version=version, **known)
