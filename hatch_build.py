@@ -24,6 +24,7 @@ HOT = (
     "understudy/engine.py",
     "understudy/exposures/sampling.py",
     "understudy/exposures/sightings.py",
+    "understudy/middleware/counted.py",
     "understudy/middleware/dark.py",
     "understudy/middleware/decision.py",
     "understudy/middleware/hop.py",
@@ -103,7 +104,7 @@ class CompileHotModules(BuildHookInterface[Any]):
         self._folder = Path(tempfile.mkdtemp(prefix="understudy-build-"))
         try:
             built = compile_into(self._folder, Path(self.root))
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, subprocess.SubprocessError) as error:
             output = getattr(error, "output", None) or str(error)
             self.app.display_warning(f"understudy: a pure wheel, because compiling failed: {output[-2000:]}")
             return
@@ -118,7 +119,7 @@ class CompileHotModules(BuildHookInterface[Any]):
 
 
 def compile_into(folder: Path, root: Path) -> list[Path]:
-    """Compile ``HOT`` in a copy of the sources; the libraries made. Raises OSError, CalledProcessError."""
+    """Compile ``HOT`` in a copy of the sources; the libraries made. Raises OSError, SubprocessError."""
     shutil.copytree(
         root / "understudy", folder / "understudy", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )

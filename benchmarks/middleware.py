@@ -14,8 +14,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from goals import Goal
+from goals import HUNG_MS, Goal
+from pace import pace, quantile_ms
 from processes import BenchError, Cores, Process, Processes, cpu_seconds, free_ports, listens
+from programs import PACE
 from rich.console import Console
 from stage import all_cores
 from traffic import Load, ask
@@ -27,6 +29,10 @@ AT_MOST_US = {"plain": 2.0, "decided": 12.0, "mirrored": 60.0}
 """CPU per request beyond the bare application; a route without a flag is a look-up in a dictionary."""
 
 CONNECTIONS = 16
+RATE = 2_000.0
+"""A quarter of what the bare application answers on a small machine."""
+
+HUNG = "a shadow that never answers: p99, minus only decided, median of the rounds"
 WHAT = {
     "plain": "a route without a flag",
     "decided": "only decided, by a rule that hashes a cookie",
@@ -85,6 +91,37 @@ def measure(
     return found
 
 
+def rises(processes: Processes, *, rounds: int, python: str, cores: Cores) -> list[float]:
+    """By how much a shadow that never answers raises the 99th percentile, in ms, for each round.
+
+    Raises `BenchError`.
+    """
+    if not PACE.exists():
+        raise BenchError("the client of a fixed rate is not built: run `make bench` once")
+    (hung,) = free_ports(1)
+    process = processes.start("hung", [sys.executable, str(HERE / "hung.py"), str(hung)], cores=cores[1:2])
+    process.wait_until(lambda: listens(hung))
+    body = processes.folder / "body"
+    body.write_bytes(BODIES["/"])
+    modes = [
+        start(name, processes, shadow=hung, python=python, body=body, core=cores[:1])
+        for name in ("decided", "mirrored")
+    ]
+    found = []
+    for _ in range(rounds):
+        p99 = {mode.name: tail(mode, processes, cores[1:2]) for mode in random.sample(modes, len(modes))}
+        found.append(p99["mirrored"] - p99["decided"])
+    return found
+
+
+def tail(mode: Mode, processes: Processes, cores: Cores) -> float:
+    """The 99th percentile at a steady rate, in ms. Raises `BenchError` when a request failed."""
+    paced = pace(processes, mode.port, Load(), rate=RATE, seconds=3.0, connections=CONNECTIONS, cores=cores)
+    if paced.failed:
+        raise BenchError(f"{mode.name}: {paced.failed} requests failed")
+    return quantile_ms(paced.latencies_us, 0.99)
+
+
 def one(mode: Mode, processes: Processes, *, seconds: int, cores: Cores) -> float:
     """CPU per request in µs, while one client asks as fast as it is answered. Raises `BenchError`."""
     pids = {mode.process.popen.pid}
@@ -112,6 +149,8 @@ def main() -> int:
             found = measure(
                 processes, rounds=chosen.rounds, seconds=chosen.seconds, python=chosen.python, cores=cores
             )
+            processes.stop()
+            hung = rises(processes, rounds=chosen.rounds, python=chosen.python, cores=cores)
         finally:
             processes.stop()
     bare = statistics.median(found["bare"])
@@ -121,8 +160,10 @@ def main() -> int:
         extra = [one - other for one, other in zip(found[mode], found["bare"], strict=True)]
         goals.append(Goal(what=WHAT[mode], value=statistics.median(extra), at_most=at_most, unit=" µs"))
         print(json.dumps({"mode": mode, "extra_us": [round(value, 1) for value in extra]}))
+    print(json.dumps({"hung_ms": [round(value, 3) for value in hung]}))
+    goals.append(Goal(what=HUNG, value=statistics.median(hung), at_most=HUNG_MS, unit=" ms"))
     for goal in goals:
-        console.print(f"{goal.what}: {goal.value:.1f} µs, at most {goal.at_most:g}: {goal.verdict}")
+        console.print(f"{goal.what}: {goal.value:.2f}{goal.unit}, at most {goal.at_most:g}: {goal.verdict}")
     return 1 if any(goal.verdict == "missed" for goal in goals) else 0
 
 

@@ -280,8 +280,8 @@ FORKING = """
 import os, sys
 from understudy import Client
 
-with Client(sys.argv[1]) as client:
-    assert client.wait_ready(10)
+with Client(sys.argv[1], mode=sys.argv[2]) as client:
+    assert client.boolean("ready", "ann", False) or client.wait_ready(10)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -301,9 +301,9 @@ with Client(sys.argv[1]) as client:
 """
 
 
-def test_a_forked_process_stays_in_touch(serving: Serving) -> None:
+@pytest.mark.parametrize("mode", ["local", "remote"])
+def test_a_forked_process_stays_in_touch(serving: Serving, mode: str) -> None:
     """It answers at once and connects by itself, and the parent goes on."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORKING, url(serving)], capture_output=True, text=True, timeout=40, check=False
-    )
+    whole = [sys.executable, "-c", FORKING, url(serving), mode]
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=40, check=False)
     assert done.stdout.strip() == "True ready True True", done.stderr

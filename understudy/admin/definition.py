@@ -8,7 +8,7 @@ from typing import Any
 from understudy.admin.in_force import InForce
 from understudy.admin.payload import json_bytes
 from understudy.config import Rules
-from understudy.decide import Document
+from understudy.decide import Document, referred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def whole(rules: Rules, selector: str = "") -> dict[str, Any]:
     todo = [rules.flags[key].get("targeting") for key in keys] if selector else []
     seen: set[str] = set()
     while todo:
-        for name, other in _referred(todo.pop()):
+        for name, other in referred(todo.pop()):
             if name == "flag" and other in rules.flags and other not in keys:
                 keys.add(other)
                 todo.append(rules.flags[other].get("targeting"))
@@ -122,18 +122,4 @@ def _asking(evaluators: Mapping[str, Any]) -> frozenset[str]:
 
 def _asks(rule: Any, ours: frozenset[str]) -> bool:
     """Whether *rule* asks a flag, or refers to one of the shared rules *ours*."""
-    return any(name == "flag" or other in ours for name, other in _referred(rule))
-
-
-def _referred(rule: Any) -> Iterator[tuple[str, str]]:
-    """The operations ``flag`` and ``$ref`` in *rule*, each with the name it is given; no text is empty."""
-    todo = [rule]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, list):
-            todo += node
-        elif isinstance(node, Mapping):
-            for name in ("flag", "$ref"):
-                if name in node:
-                    yield name, node[name] if isinstance(node[name], str) else ""
-            todo += node.values()
+    return any(name == "flag" or other in ours for name, other in referred(rule))

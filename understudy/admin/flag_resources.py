@@ -26,6 +26,7 @@ from understudy.admin.references import Document, part
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import check_reason, json_answer, whole_number, within
 from understudy.admin.rules import about
+from understudy.admin.safety import SAFE_METHODS
 from understudy.admin.writing import Writer, read_json
 from understudy.store import StoredRules
 
@@ -60,7 +61,7 @@ class FlagResources:
         to replace), PATCH changes what a merge patch (RFC 7396) names, DELETE takes it out unless a route,
         another flag or a layer names it (409). `?dry_run=true` shows the change and who moves."""
         key = named(request)
-        if request.method == "GET":
+        if request.method in SAFE_METHODS:
             return await self._get(request, key)
         if request.method == "DELETE":
             return await self._writer.write(request, [delete_flag(key)])

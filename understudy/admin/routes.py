@@ -20,6 +20,7 @@ from understudy.admin.part_edits import (
 from understudy.admin.payload import JSON, YAML, json_bytes
 from understudy.admin.references import routes_of
 from understudy.admin.request import json_answer, within
+from understudy.admin.safety import SAFE_METHODS
 from understudy.admin.writing import Writer, read_json
 
 
@@ -46,7 +47,7 @@ class RouteEndpoints:
         """GET, PUT, PATCH (RFC 7396) or DELETE one route: the one with this `name`, else the one at this
         position from 0, and then a write needs `If-Match`, for routes change their positions."""
         place = named(request, "place")
-        if request.method == "GET":
+        if request.method in SAFE_METHODS:
             return await self._get(request, place)
         if request.method == "DELETE":
             return await self._writer.write(request, [delete_route(place)])

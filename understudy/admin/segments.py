@@ -12,6 +12,7 @@ from understudy.admin.part_edits import delete_segment, patch_segment, put_segme
 from understudy.admin.payload import JSON, YAML, json_bytes
 from understudy.admin.references import part
 from understudy.admin.request import json_answer, within
+from understudy.admin.safety import SAFE_METHODS
 from understudy.admin.writing import Writer, read_json
 
 
@@ -38,7 +39,7 @@ class SegmentEndpoints:
         what a merge patch (RFC 7396) names, DELETE takes it out unless a rule names it (409). `?dry_run=true`
         shows the change and who moves."""
         name = named(request, "name")
-        if request.method == "GET":
+        if request.method in SAFE_METHODS:
             return await self._get(request, name)
         if request.method == "DELETE":
             return await self._writer.write(request, [delete_segment(name)])

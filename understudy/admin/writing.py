@@ -19,6 +19,7 @@ from understudy.admin.references import Document, part
 from understudy.admin.refusal import Refusal
 from understudy.admin.request import author, json_answer, origin, read_reason, within
 from understudy.admin.rules import about
+from understudy.admin.safety import SAFE_METHODS
 from understudy.errors import VersionConflict
 from understudy.store import StoredRules
 
@@ -62,10 +63,17 @@ class Writer:
         *action* is for the audit when they are several; *reason* is what the body said.
         Raises: Refusal, ConfigError, VersionConflict, StoreError.
         """
+        if request.method in SAFE_METHODS:
+            # What a HEAD needs is a GET's right: a viewer's, and no page of another origin is kept from it.
+            raise Refusal(405, f"{request.method} changes nothing")
         terms = read_terms(request, reason)
         control = self.plane(request)
         for turn in range(TRIES):
-            stored = await within(control.rules())
+            stored = await within(control.newest() if turn else control.rules())
+            if terms.matches and max(terms.matches) > stored.version:
+                stored = await within(
+                    control.newest()
+                )  # the request was there before the bell of another host
             _check_terms(terms, edits, stored)
             document = await asyncio.to_thread(perform, edits, stored.document)
             if terms.dry is not None:

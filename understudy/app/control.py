@@ -360,8 +360,7 @@ class Control:
                     )
             except UnderstudyError as error:
                 log.error("the workers' rules could not be taken over: %s", error)
-            else:
-                self._put_in_force()
+            self._put_in_force()  # also what another process has just stored
 
     def _on_kill_file(self) -> None:
         """Workers see it by themselves; here it is answered to SDKs, and noted in the audit."""
@@ -389,6 +388,12 @@ class Control:
     # -- ControlPlane ------------------------------------------------------------------------------------
 
     async def rules(self) -> StoredRules:
+        return self._book.current()
+
+    async def newest(self) -> StoredRules:
+        with contextlib.suppress(StoreError), self._trouble.watched():
+            await self._book.load(time.time())
+            self._put_in_force()
         return self._book.current()
 
     async def history(self, *, limit: int) -> list[StoredRules]:

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import orjson
 
-from understudy.config import Rules, parse_rules
+from understudy.config import Rules, parse_rules, routed
 from understudy.engine import Engine
 from understudy.errors import UnderstudyError
 from understudy.exposures import Told
@@ -215,7 +215,7 @@ class WorkerLink(asyncio.Protocol):
     def _swap(self, document: object, version: int) -> str:
         """Put *document* in force; why not, when it was refused."""
         try:
-            rules = parse_rules(document, services=self.services, before=self._rules)
+            rules = parse_rules(routed(document), services=self.services, before=self._rules)
             self._engine.swap(rules, version)
             self._rules = rules
         except UnderstudyError as refusal:

@@ -74,6 +74,7 @@ class AsyncClient(BaseClient):
         """Begin to stay in touch, on this loop, until `close`. Safe to call again."""
         if self._running is None:
             # Not a TaskGroup's: frameworks start and close in different tasks. This object owns it.
+            self._life.is_begun = True
             loop = asyncio.get_running_loop()
             self._running = loop.create_task(self._life.run(self._stop), name="understudy-client")
 

@@ -27,13 +27,13 @@ _MARGIN_SECONDS = 0.5
 class Client(BaseClient):
     """Flags of the control process at *url*, for any number of threads; begins at once.
 
-    *token* is an API token of a viewer, or a function that gives the one to show now. *mode*: ``local``
-    evaluates in this process by the very rules of the server; ``remote`` asks it (OFREP), for who may not
-    hold them, and a question waits up to *timeout* seconds for an answer that is not known yet. *flag_set*
-    limits it to one (``metadata.flagSetId``). *cache* is a file for the last good definition, to start from
-    when the server is away. *timeout*: for each answer of the server; *poll*: how often it is asked besides
-    the stream of changes, both in seconds. *exposures*: send which unit met which variant to the server, in
-    batches. *verify*: certificates, as httpx has it.
+    *token* is an API token of a viewer (an evaluator, in remote mode), or a function that gives the one to
+    show now. *mode*: ``local`` evaluates in this process by the very rules of the server; ``remote`` asks it
+    (OFREP), for who may not hold them, and a question waits up to *timeout* seconds for an answer that is not
+    known yet. *flag_set* limits it to one (``metadata.flagSetId``). *cache* is a file for the last good
+    definition, to start from when the server is away. *timeout*: for each answer of the server; *poll*: how
+    often it is asked besides the stream of changes, both in seconds. *exposures*: send which unit met which
+    variant to the server, in batches. *verify*: certificates, as httpx has it.
 
     Questions for flags never raise but TypeError, for arguments of wrong types: whatever else goes wrong,
     they give the caller's default. After a fork the child stays in touch by itself.
@@ -163,7 +163,9 @@ class Client(BaseClient):
         context = self._context(flag, unit, attributes)
         found = self._life.evaluate(flag, context)
         if self._is_remote and found.error_code == "PROVIDER_NOT_READY":
-            return self._wait(self._life.evaluate_remotely(flag, context_json(context))) or found
+            asked = context_json(context)
+            answer = self._wait(self._life.evaluate_remotely(flag, asked))
+            return answer or self._life.last(flag, asked) or found
         return found
 
     def _wait(self, asked: Coroutine[Any, Any, T]) -> T | None:
@@ -189,6 +191,7 @@ class Client(BaseClient):
         if self.ready():
             self._ready.set()
         self._begun = threading.Event()
+        self._life.is_begun = True
         self._thread = threading.Thread(target=self._run, name="understudy-client", daemon=True)
         self._thread.start()
         self._begun.wait(_CLOSE_SECONDS)

@@ -36,9 +36,16 @@ class Life:
         self.holding: Holding | None = None
         self.remote: Remote | None = None
         self._wire: Wire | None = None
+        self._wired = asyncio.Event()
+        self.is_begun = False
+        """Whether `run` runs, or is about to."""
         self.exposing = Exposing()
         if options.mode == "remote":
-            self.remote = Remote(fresh_seconds=options.pace.poll_seconds, changed=self.hooks.changed)
+            self.remote = Remote(
+                fresh_seconds=options.pace.poll_seconds,
+                answer_seconds=options.timeout_seconds,
+                changed=self.hooks.changed,
+            )
         else:
             self.holding = self._held(options)
         if options.sends_exposures:
@@ -62,15 +69,18 @@ class Life:
         )
         async with wire:
             self._wire = wire
+            self._wired.set()
             try:
                 await self._live(wire, stop)
             finally:
-                self._wire = None
+                self._wire, self.is_begun = None, False
 
     def renew(self) -> None:
         """Go on in a forked process: what is known stays, what was under way is the parent's."""
-        self._wire = None
+        self._wire, self._wired = None, asyncio.Event()
         self.exposing.renew()
+        if self.remote is not None:
+            self.remote.renew()
         self.feed = self._feed()
 
     def evaluate(self, flag: str, context: dict[str, Any]) -> Evaluation:
@@ -80,15 +90,19 @@ class Life:
         found = self.remote.fresh(flag, context_json(context)) if self.remote is not None else None
         return found or missing("PROVIDER_NOT_READY", "the client is not running")
 
+    def last(self, flag: str, context: bytes) -> Evaluation | None:
+        """What the server answered last, however long ago, if it did."""
+        return self.remote.last(flag, context) if self.remote is not None else None
+
     async def evaluate_remotely(self, flag: str, context: bytes) -> Evaluation:
         """What the server answers, or answered last. Within the time for an answer; never raises."""
         if self.remote is None:
             return missing("GENERAL", "the client evaluates by itself")
-        return await self.remote.evaluate(self._wire, flag, context)
+        return await self.remote.evaluate(await self._asking(), flag, context)
 
     async def evaluate_all_remotely(self, context: bytes) -> Mapping[str, Evaluation]:
         """As above, for all flags."""
-        return {} if self.remote is None else await self.remote.evaluate_all(self._wire, context)
+        return {} if self.remote is None else await self.remote.evaluate_all(await self._asking(), context)
 
     def status(self) -> Status:
         """How things stand."""
@@ -108,6 +122,16 @@ class Life:
             exposures_sent=self.exposing.sent,
             exposures_dropped=self.exposing.dropped,
         )
+
+    async def _asking(self) -> Wire | None:
+        """The connection, also when it is only just being made; None when there is none."""
+        if self._wire is None and self.is_begun:
+            try:
+                async with asyncio.timeout(self.options.timeout_seconds):
+                    await self._wired.wait()
+            except TimeoutError:
+                pass  # answered as without a connection
+        return self._wire
 
     async def _live(self, wire: Wire, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:

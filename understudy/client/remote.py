@@ -1,16 +1,17 @@
 """Flags evaluated by the server, over OFREP, for applications that may not hold the rules."""
 
+import asyncio
 import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from understudy.client.definition import missing
 from understudy.client.trouble import Trouble
-from understudy.client.wire import Wire
+from understudy.client.wire import Answer, Wire
 from understudy.decide import Evaluation
 
 MOST_ANSWERS: Final = 10_000
@@ -64,10 +65,17 @@ class Remote:
     version: int | None = None
     """Nobody tells."""
 
-    def __init__(self, *, fresh_seconds: float, changed: Callable[[frozenset[str]], None]) -> None:
+    def __init__(
+        self, *, fresh_seconds: float, answer_seconds: float, changed: Callable[[frozenset[str]], None]
+    ) -> None:
         self._fresh_seconds = fresh_seconds
+        self._answer_seconds = answer_seconds
         self._changed = changed
         self._turn = 0
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, in a forked process: a lock may be held there by a thread that is not."""
         self._rest_until = 0.0
         self._one: _Answers[Evaluation] = _Answers(MOST_ANSWERS)
         self._all: _Answers[Mapping[str, Evaluation]] = _Answers(MOST_BULKS)
@@ -87,6 +95,11 @@ class Remote:
         kept = self._one.get((flag, context))
         return kept.answer if kept is not None and self._is_fresh(kept) else None
 
+    def last(self, flag: str, context: bytes) -> Evaluation | None:
+        """The last answer, fresh or not, if there is one."""
+        kept = self._one.get((flag, context))
+        return kept.answer if kept is not None else None
+
     async def evaluate(self, wire: Wire | None, flag: str, context: bytes) -> Evaluation:
         """What flag *flag* answers: fresh, else asked for, else as it was last. Never raises."""
         key = (flag, context)
@@ -95,7 +108,7 @@ class Remote:
             return kept.answer
         turn = self._turn
         try:
-            answer = await self._asking(wire).evaluate(flag, context)
+            answer = await self._in_time(self._asking(wire).evaluate(flag, context))
             found = _evaluation(answer.json())
         except Trouble as trouble:
             self._failed(trouble)
@@ -111,7 +124,8 @@ class Remote:
             return kept.answer
         turn = self._turn
         try:
-            answer = await self._asking(wire).evaluate_all(context, kept.tag if kept is not None else "")
+            tag = kept.tag if kept is not None else ""
+            answer = await self._in_time(self._asking(wire).evaluate_all(context, tag))
             found = kept.answer if kept is not None and answer.status == 304 else _bulk(answer.json())
         except Trouble as trouble:
             self._failed(trouble)
@@ -122,6 +136,14 @@ class Remote:
 
     def _is_fresh(self, kept: "_Kept[Any]") -> bool:
         return kept.turn == self._turn and time.monotonic() - kept.at < self._fresh_seconds
+
+    async def _in_time(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
+        """Somebody waits for this one: head and body together. Raises: Trouble."""
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                return await asked
+        except TimeoutError:
+            raise Trouble(f"no whole answer within {self._answer_seconds:g} s") from None
 
     def _asking(self, wire: Wire | None) -> Wire:
         """Raises: Trouble, when the server is left alone for now."""

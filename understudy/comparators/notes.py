@@ -130,13 +130,13 @@ def notes_on_missed(totals: Totals, epsilon: float) -> list[tuple[str, bool]]:
 
 
 def notes_on_passed_over(totals: Totals) -> list[str]:
-    """How many exchanges were left out by chance, and that the rates are true all the same."""
+    """How many exchanges were left out by chance, and what that does to the rates: none to a verdict."""
     passed = totals["passed_over"]
     if not passed:
         return []
     text = (
-        f"{number_of(passed, 'exchange')} passed over by chance, because comparing could not keep up; the "
-        "others are a fair sample of all."
+        f"{number_of(passed, 'exchange')} passed over by chance, because comparing could not keep up: what "
+        "counts is a fair sample of each moment, so that busy times count for less."
     )
     return [text]
 

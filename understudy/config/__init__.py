@@ -12,6 +12,7 @@ from understudy.config.origin_tls import client_context
 from understudy.config.origins import Ejection, HealthCheck, OriginTls
 from understudy.config.place import Refused
 from understudy.config.reloading import Reloaded, reloaded
+from understudy.config.routed import routed
 from understudy.config.rules import Rules, parse_rules
 from understudy.config.schema import json_schema
 from understudy.config.services import first_origins
@@ -89,6 +90,7 @@ __all__ = [
     "read_store",
     "redis_place",
     "reloaded",
+    "routed",
     "server_context",
     "store_mark",
     "store_text",

@@ -24,6 +24,8 @@ def read_flags(
     The definitions of those in *checked* were found right before, and are not read again.
     """
     for key, flag in place.mapping(value).items():
+        if place.is_full:
+            break
         at = place.key(key)
         check_name(key, at, "flag key")
         if not isinstance(flag, Mapping):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher, get_close_matches
 
+from understudy.decide.spelling import alike
 from understudy.errors import Problem
 
 MOST_PROBLEMS = 100
@@ -40,10 +41,15 @@ class Place:
         """The place of the *index*-th entry of this list."""
         return Place(f"{self.path}[{index}]", self.problems)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more problems are taken, so that nothing more need be looked for."""
+        return len(self.problems) >= MOST_PROBLEMS
+
     def refuse(self, message: str, hint: str = "") -> None:
         """Note one mistake at this place, once."""
         problem = Problem(path=self.path, message=message, hint=hint)
-        if len(self.problems) < MOST_PROBLEMS and problem not in self.problems:
+        if not self.is_full and problem not in self.problems:
             self.problems.append(problem)
 
     def mapping(self, value: object, hint: str = "") -> Mapping[str, object]:
@@ -88,7 +94,7 @@ def shown(value: object) -> str:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """What was probably meant by *word*, else what there is, else nothing."""
     names = sorted(set(known))
-    near = get_close_matches(word.lower(), [name.lower() for name in names], n=3, cutoff=0.6)
+    near = get_close_matches(word.lower(), [name.lower() for name in alike(word, names)], n=3, cutoff=0.6)
     likeness = [SequenceMatcher(None, name, word.lower()).ratio() for name in near]
     best = [name for name, ratio in zip(near, likeness, strict=True) if ratio == max(likeness)]
     if best:

@@ -16,7 +16,41 @@ def plain(value: object, place: Place) -> object:
 
     What cannot be said is replaced by null, so that reading may go on and find more.
     """
-    return _copy(value, place, 0, iter(range(MOST_VALUES)))
+    try:
+        return _copied(value, 0, [MOST_VALUES - 1])
+    except ValueError:
+        return _copy(value, place, 0, iter(range(MOST_VALUES)))
+
+
+def _copied(value: object, depth: int, left: list[int]) -> object:
+    """A deep copy of *value*, if it can be said: nearly all can, and need no places for problems.
+
+    Raises: ValueError, when `_copy` has to say what is wrong, or to see that nothing is.
+    """
+    kind = type(value)
+    if kind is str:
+        return value if value.isascii() else value.encode() and value  # type: ignore[attr-defined]
+    if kind is bool or value is None:
+        return value
+    if kind is int or kind is float:
+        if unsayable(value):
+            raise ValueError
+        return value
+    if not isinstance(value, dict | list) or depth >= DEEPEST:
+        raise ValueError
+    left[0] -= len(value)
+    if left[0] < 0:
+        raise ValueError
+    if isinstance(value, list):
+        return [
+            item if type(item) is str and item.isascii() else _copied(item, depth + 1, left) for item in value
+        ]
+    if not all(type(key) is str and (key.isascii() or is_text(key)) for key in value):
+        raise ValueError
+    return {
+        key: item if type(item) is str and item.isascii() else _copied(item, depth + 1, left)
+        for key, item in value.items()
+    }
 
 
 def _copy(value: object, place: Place, depth: int, left: Iterator[int]) -> object:

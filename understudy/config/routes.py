@@ -44,6 +44,8 @@ def read_routes(
     routes: list[Route] = []
     first: dict[tuple[object, ...], str] = {}
     for at, entry in place.items(value):
+        if place.is_full:
+            break
         route = _read_route(entry, at, flags=flags, services=services)
         if route is None:
             continue

@@ -6,6 +6,7 @@ name variants ``on`` and ``off``. Two keys of one name are refused, as is anythi
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -127,8 +128,7 @@ def parse_json(text: str) -> object:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         document = dict(pairs)
         if len(document) < len(pairs):
-            names = [key for key, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
             problems.append(Problem(path="", message=f"duplicate key {shown(twice)}"))
         return document
 

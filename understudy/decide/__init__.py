@@ -8,6 +8,7 @@ from understudy.decide.definition import Document
 from understudy.decide.evaluation import Evaluation, Evaluator
 from understudy.decide.explain import Explanation
 from understudy.decide.flags import check_evaluators, check_flag, check_routing_flag
+from understudy.decide.prerequisites import referred
 from understudy.decide.reasons import Why, why
 from understudy.decide.routes import Route, check_route
 from understudy.decide.rules import (
@@ -16,6 +17,7 @@ from understudy.decide.rules import (
     RuleError,
     check_routing,
     check_rules,
+    check_shared,
     compile_rules,
 )
 
@@ -36,6 +38,8 @@ __all__ = [
     "check_routing",
     "check_routing_flag",
     "check_rules",
+    "check_shared",
     "compile_rules",
+    "referred",
     "why",
 ]

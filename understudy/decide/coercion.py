@@ -12,7 +12,8 @@ from typing import Any
 Json = Any
 """A JSON value: None, bool, int, float, str, list or dict."""
 
-_NUMBER = re.compile(r"[+-]?(?:Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
+# A digit is read once: `\d+\.?\d*` takes a minute for the digits that one header can hold.
+_NUMBER = re.compile(r"[+-]?(?:Infinity|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
 _RADIX = re.compile(r"0(?:[xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)")
 _EXACT = 2**53
 

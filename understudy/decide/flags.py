@@ -34,7 +34,16 @@ def compiler_of(flag: Flag, resolver: Resolver, document: Document) -> Compiler:
 def compile_flag(flag: Flag, resolver: Resolver, document: Document) -> tuple[Compiler, Node]:
     """The targeting rule for *resolver*, and the compiler that knows what is wrong with it."""
     compiler = compiler_of(flag, resolver, document)
-    return compiler, compiler.compile(flag.targeting, "targeting")
+    node = compiler.compile(flag.targeting, "targeting")
+    if not compiler.work.is_needed:
+        return compiler, node
+    begin, run = compiler.work.begin, node.run
+
+    def begun(data: Any) -> Json:
+        begin()
+        return run(data)
+
+    return compiler, Node(begun, boolean=node.boolean)
 
 
 def check_flag(key: str, flag: Any, document: Document) -> list[Problem]:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from understudy.decide.coercion import Json, truthy
 from understudy.decide.definition import Document, Flag
+from understudy.decide.spelling import alike
+from understudy.decide.work import Work
 from understudy.errors import Problem
 
 Run = Callable[[Any], Json]
@@ -108,7 +110,7 @@ class Operator:
 
 def closest(word: str, known: Sequence[str] | Mapping[str, Any], meant: str = "did you mean {}?") -> str:
     """A hint naming the *known* word nearest to *word*; empty when none is near."""
-    found = get_close_matches(word, list(known), n=1, cutoff=0.65)
+    found = get_close_matches(word, alike(word, known), n=1, cutoff=0.65)
     return meant.format(found[0]) if found else ""
 
 
@@ -124,7 +126,7 @@ class Compiler:
     """Compiles rules of one flag for one resolver; ``problems`` grows with every mistake met.
 
     ``weight`` is how many operations one evaluation may run; ``flags`` are those that led here by
-    asking one another.
+    asking one another. ``work`` is shared by all compilers of one rule.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class Compiler:
         flags: tuple[str, ...] = (),
         inside: tuple[str, ...] = (),
         compiled: dict[tuple[int, str, bool], tuple["Compiler", Node, int]] | None = None,
+        work: Work | None = None,
     ) -> None:
         self.operators = operators
         self.document = document
@@ -151,6 +154,7 @@ class Compiler:
         self._inside = inside
         # Shared by all compilers of one rule: evaluators and flags that double each other stay cheap.
         self._compiled = {} if compiled is None else compiled
+        self.work = work or Work()
 
     def problem(self, path: str, message: str, hint: str = "", *, fatal: bool = False) -> Node:
         """Note a mistake; the null node stands in its place."""
@@ -202,6 +206,9 @@ class Compiler:
 
     def of_flag(self, flag: Flag, where: str, depth: int) -> Node:
         """The rule of another *flag* in the same context; its mistakes are noted at *where*."""
+        if self.fatal:
+            # Flags that all ask one another would be met on every way through them, and there are n! ways.
+            return constant(None)
         key = (id(self.resolver), flag.key, True)
         if key not in self._compiled:
             other = Compiler(
@@ -211,6 +218,7 @@ class Compiler:
                 generation=flag.generation,
                 flags=(*self.flags, flag.key),
                 compiled=self._compiled,
+                work=self.work,
             )
             node = other.compile(flag.targeting, "targeting", depth + 1)
             self._compiled[key] = other, node, other.reached - depth
@@ -237,6 +245,7 @@ class Compiler:
             flags=self.flags,
             inside=inside,
             compiled=self._compiled,
+            work=self.work,
         )
 
     def _list(self, items: list[Json], path: str, depth: int) -> Node:

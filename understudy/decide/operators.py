@@ -93,7 +93,10 @@ def contains(needle: Json, hay: Json) -> bool:
     """The `in` operation: a part of a text, or an element of a list."""
     if type(hay) is str:
         return (needle if type(needle) is str else text(needle)) in hay
-    return type(hay) is list and any(strict_equal(needle, item) for item in hay)
+    if type(hay) is not list:
+        return False
+    # A text equals nothing but a text, in Python too, and the list may be a client's.
+    return needle in hay if type(needle) is str else any(strict_equal(needle, item) for item in hay)
 
 
 def _in(compiler: Compiler, arguments: Arguments) -> Node:

@@ -3,7 +3,7 @@
 It is ours: flagd has none, so a provider that evaluates by itself cannot read a flag that uses it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from understudy.decide.coercion import Json
@@ -58,3 +58,17 @@ def _variant(asked: Flag, run: Callable[[Any], Json]) -> Callable[[Any], Json]:
         return found.variant
 
     return variant
+
+
+def referred(rule: Any) -> Iterator[tuple[str, str]]:
+    """The operations ``flag`` and ``$ref`` anywhere in *rule*, each with its name, empty if it is no text."""
+    todo = [rule]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, list):
+            todo += [item for item in node if isinstance(item, list | Mapping)]
+        elif isinstance(node, Mapping):
+            for name in ("flag", "$ref"):
+                if name in node:
+                    yield name, node[name] if isinstance(node[name], str) else ""
+            todo += node.values()

@@ -248,8 +248,13 @@ def check_rules(
 ) -> list[Problem]:
     """Every mistake in a rules document, with paths like ``flags.KEY.state`` and ``routes[0].unit``."""
     document = Document(flags=flags, evaluators=evaluators, metadata=metadata)
-    problems = [*check_metadata(metadata, "metadata"), *check_evaluators(document)]
-    return problems + _check_flags(document, flags) + check_routing(flags=flags, routes=routes)
+    problems = check_shared(document) + _check_flags(document, flags)
+    return problems + check_routing(flags=flags, routes=routes)
+
+
+def check_shared(document: Document) -> list[Problem]:
+    """Every mistake in what the flags of *document* share: its metadata and ``$evaluators``."""
+    return [*check_metadata(document.metadata, "metadata"), *check_evaluators(document)]
 
 
 def _check_flags(document: Document, keys: Iterable[str]) -> list[Problem]:

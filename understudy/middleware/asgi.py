@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-from bisect import bisect_left
-from time import perf_counter
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -11,12 +9,12 @@ from prometheus_client import CollectorRegistry
 from understudy.config import APP
 from understudy.engine import Plan
 from understudy.errors import UnderstudyError
-from understudy.histogram import SECONDS
+from understudy.middleware.counted import Counted
 from understudy.middleware.dark import Dark
-from understudy.middleware.decision import Decision
+from understudy.middleware.decision import KEY, Decision, put
 from understudy.middleware.forward import Forward
-from understudy.middleware.inner import KEY, UNSEEN, App, Message, Receive, Send, again, put
-from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.inner import UNSEEN, again
+from understudy.middleware.request import App, AsgiRequest, Message, Receive, Scope, Send
 from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import Config, Understudy
 from understudy.proxy.heads import UNSIZED, Refused
@@ -71,8 +69,14 @@ class UnderstudyMiddleware:
             await self.app(scope, receive, send)
         elif plan.decision.serve != APP:
             await self._forward(stage, plan, scope, receive, send)
-        else:
+        elif plan.targets:
             await self._serve(stage, plan, scope, receive, send)
+        else:
+            counted = Counted(send)
+            try:
+                await self.app(scope, receive, counted.send)
+            finally:
+                counted.count(plan)
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store."""
@@ -125,24 +129,16 @@ class UnderstudyMiddleware:
         return understudy.stage
 
     async def _serve(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the application answer; copies go where *plan* mirrors to."""
-        started_at = perf_counter()
-        dark = self._dark(stage, plan, scope, receive, send) if plan.targets else None
-        status = 0
-
-        async def tell(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        """Let the application answer, and services rehearse it."""
+        counted = Counted(send)
+        dark = self._dark(stage, plan, scope, receive, counted.send) if plan.targets else None
         try:
             if dark is not None:
                 await dark.run(self.app, scope)
             else:
-                await self.app(scope, receive, tell)
+                await self.app(scope, receive, counted.send)
         finally:
-            count(plan, status if dark is None else dark.status, perf_counter() - started_at)
+            counted.count(plan)
 
     def _dark(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> Dark | None:
         """What tells the mirror of this request; None when no copy of it may be sent."""
@@ -183,7 +179,7 @@ class UnderstudyMiddleware:
         """Let a service answer; the application, when it stands in for a service that is out."""
         forward = Forward(stage, self.understudy.hop, plan, scope, receive, send)
         if not await forward.run():
-            await self._serve(stage, forward.plan, scope, forward.unread, send)
+            await self._serve(stage, forward.plan, scope, receive, send)
 
     # -- lifespan ----------------------------------------------------------------------------------------
 
@@ -220,11 +216,3 @@ def _is_in_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def count(plan: Plan, status: int, seconds: float) -> None:
-    """Count a request that was answered by *plan*; *status* 0 when it got no answer."""
-    stats = plan.stats
-    stats.codes[min(status // 100, 5)] += 1
-    stats.duration.counts[bisect_left(SECONDS, seconds)] += 1
-    stats.duration.total += seconds

@@ -7,8 +7,8 @@ counted (`Rehearsal`), never raised.
 import asyncio
 from time import perf_counter
 
-from understudy.middleware.inner import App, Message, Receive, Send, end_to_end
-from understudy.middleware.request import Scope
+from understudy.middleware.inner import end_to_end
+from understudy.middleware.request import App, Message, Receive, Scope, Send
 from understudy.proxy.rehearsal import Rehearsal
 
 
@@ -28,7 +28,6 @@ class Dark:
         "_rehearsal",
         "_send",
         "_started_at",
-        "status",
     )
 
     def __init__(
@@ -42,7 +41,6 @@ class Dark:
         self._is_sent = False
         self._is_answered = False
         self._started_at = perf_counter()
-        self.status = 0
 
     async def run(self, app: App, scope: Scope) -> None:
         """Let *app* answer."""
@@ -82,9 +80,8 @@ class Dark:
         await self._send(message)
         kind = message["type"]
         if kind == "http.response.start":
-            self.status = message["status"]
             if not self._is_answered:
-                self._rehearsal.answer(self.status, end_to_end(message))
+                self._rehearsal.answer(message["status"], end_to_end(message))
         elif kind == "http.response.body":
             self._told(message, seconds)
         elif kind in ("http.response.pathsend", "http.response.zerocopysend"):

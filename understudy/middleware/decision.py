@@ -1,11 +1,15 @@
 """What was decided for a request, as the application sees it."""
 
-from typing import Any
+from typing import Any, Final
 
 from understudy.decide import Decision as Route
 from understudy.decide import Evaluation
 from understudy.messages import Head
 from understudy.middleware.in_force import InForce
+from understudy.middleware.request import Scope
+
+KEY: Final = "understudy"
+"""Where the decision stands in a scope, and in its state."""
 
 
 class Decision:
@@ -77,3 +81,13 @@ class Decision:
         """What *flag* answers for this request, with reason, error code and metadata. Never raises."""
         unit_at = "" if self._route is None else self._route.unit_at
         return self._in_force.flags.evaluate(flag, self.head, unit_at)
+
+
+def put(scope: Scope, decision: Decision) -> None:
+    """Let the application see *decision*."""
+    scope[KEY] = decision
+    state = scope.get("state")
+    if state is None:
+        scope["state"] = {KEY: decision}
+    else:
+        state[KEY] = decision

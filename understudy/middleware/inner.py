@@ -5,27 +5,18 @@ user) is there again; a method that is not safe never comes here (see `understud
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Final
 
 from understudy.forwarding import HOP_BY_HOP
-from understudy.middleware.decision import Decision
-from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.decision import KEY, Decision, put
+from understudy.middleware.request import App, AsgiRequest, Message, Scope
 from understudy.shadow import ShadowCall
 from understudy.upstream import Caller, DelegateConnection
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 UNSEEN: Final = frozenset({b"date", b"server"})
 """What servers add to the answers of applications."""
 
 DROPPED: Final = UNSEEN | HOP_BY_HOP
-
-KEY: Final = "understudy"
-"""Where the decision stands in a scope, and in its state."""
 
 MARK: Final = (b"x-understudy-shadow", b"control")
 
@@ -48,16 +39,6 @@ class Inner:
             connection.lost("raised")
         else:
             connection.lost("closed")  # nothing, if the answer was whole
-
-
-def put(scope: Scope, decision: Decision) -> None:
-    """Let the application see *decision*."""
-    scope[KEY] = decision
-    state = scope.get("state")
-    if state is None:
-        scope["state"] = {KEY: decision}
-    else:
-        state[KEY] = decision
 
 
 def again(scope: Scope) -> Scope:

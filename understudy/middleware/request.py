@@ -1,12 +1,16 @@
 """One request as an application is handed it (ASGI), readable as the head that rules decide by."""
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from understudy.messages import Headers
 
 Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 UNRESERVED: Final = "/!$&'()*+,;=:@~"
 """What stands in a path unescaped, beside letters, digits and ._- (RFC 3986 3.3)."""

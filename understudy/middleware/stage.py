@@ -23,12 +23,13 @@ from understudy.comparators import report as evidence_report
 from understudy.config import APP, Ejection, Rules, Service, Settings, first_origins
 from understudy.config.app import NOWHERE, with_rules
 from understudy.engine import Engine, Plan, mirror_limits
-from understudy.errors import StoreError
+from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Outbox
 from understudy.messages import Head
 from understudy.metrics import WorkerMetrics
 from understudy.middleware.in_force import InForce
-from understudy.middleware.inner import App, Inner
+from understudy.middleware.inner import Inner
+from understudy.middleware.request import App
 from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
 from understudy.shadow import Assessor, Draws, Mirror, Redaction
@@ -185,9 +186,9 @@ class Stage:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 background = [
-                    tasks.create_task(self._keep_store()),
-                    tasks.create_task(self._sweep()),
-                    tasks.create_task(self._flush()),
+                    tasks.create_task(self._kept_up("store", self._keep_store)),
+                    tasks.create_task(self._kept_up("sweep", self._sweep)),
+                    tasks.create_task(self._kept_up("evidence", self._flush)),
                 ]
                 self._entered.set()
                 await self._stopping.wait()
@@ -201,6 +202,16 @@ class Stage:
             for session in self._sessions:
                 await session.close()
             await self._close_store()
+
+    async def _kept_up(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do *work* for ever, and again after a fault in it, which must not end the rest."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                self.metrics.errors[f"internal_{what}"] += 1
+                log.exception("the work on %s failed, and is begun again", what)
+            await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _finish(self) -> None:
         limit = time.monotonic() + min(LAST_COPIES_SECONDS, self._settings.shadow.timeout)
@@ -260,6 +271,10 @@ class Stage:
             except StoreError as error:
                 log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
                 await asyncio.sleep(STORE_RETRY_SECONDS)
+            except UnderstudyError as error:
+                log.error(
+                    "rules version %d stays: a newer one does not compile: %s", self.in_force.version, error
+                )
 
     async def put_rules(
         self, document: Mapping[str, Any], *, author: str, reason: str, expected: int | None = None

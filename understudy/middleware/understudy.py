@@ -16,11 +16,12 @@ from understudy.config import Rules, Settings, load, parse_settings
 from understudy.errors import StoreError, UnderstudyError
 from understudy.messages import Head
 from understudy.metrics import WorkersCollector
+from understudy.middleware.background import Background
 from understudy.middleware.decision import Decision
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
-from understudy.middleware.inner import App
 from understudy.middleware.remote import ControlStore, check_admin
+from understudy.middleware.request import App
 from understudy.middleware.stage import CLIENTS, OWN, Stage
 
 log = logging.getLogger("understudy.middleware")
@@ -80,6 +81,8 @@ class Understudy:
             log.error("the middleware is off, and every request passes: %s", error)
             self.settings = Settings(services={})
             self.in_force = InForce(Rules(), 0)
+        self.background = Background(self)
+        """The loop for who has none: WSGI, plain functions."""
         self.hop = Hop(self.settings, b"understudy-" + secrets.token_hex(4).encode("ascii"))
         if registry is not None:
             registry.register(_Collector(self))
@@ -133,6 +136,7 @@ class Understudy:
 
     def forked(self) -> None:
         """This process is a new one: nothing of its parent's is used, or closed."""
+        self.background.forked()
         if self.stage is not None:
             self._past.append(self.stage)
             self.stage = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from understudy.access import Deed
@@ -83,8 +84,10 @@ class RedisRules:
         after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
-        text = document_text(document)
-        fresh = stored_rules(version=0, text=text, author=author, reason=reason, at=at)
+        text = await asyncio.to_thread(document_text, document)
+        fresh = await asyncio.to_thread(
+            stored_rules, version=0, text=text, author=author, reason=reason, at=at
+        )
         for _ in range(TRIES):
             newest = await self.version()
             actual = max(newest, after)
@@ -94,7 +97,7 @@ class RedisRules:
                 deed, author=author, reason=reason, at=at, before=actual, environment=self._environment
             )
             if not await self._put(newest, actual + 1, row_text(fresh, text), told):
-                return stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)
+                return replace(fresh, version=actual + 1)
         raise StoreError(f"store {self._link.name}: the rules kept changing meanwhile; try again")
 
     async def _put(self, newest: int, version: int, row: str, deed: Deed) -> int:

@@ -1,5 +1,6 @@
 """A store in tables of SQL: the queries, the same for every database that has them."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
@@ -177,12 +178,16 @@ class SqlStore(SqlAccess, SqlExposures):
         after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
-        text = document_text(document)
+        # In a thread, as everything here that reads or writes megabytes of rules: probes and evidence go on.
+        text = await asyncio.to_thread(document_text, document)
+        fresh = await asyncio.to_thread(
+            stored_rules, version=0, text=text, author=author, reason=reason, at=at
+        )
         async with self._database.transaction(writes=Area.RULES) as connection:
             actual = max(await connection.scalar(self._newest) or 0, after)
             if expected is not None and expected != actual:
                 raise VersionConflict(expected=expected, actual=actual)
-            stored = stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)
+            stored = replace(fresh, version=actual + 1)
             await connection.execute(
                 self._insert(schema.rules).values(
                     environment=self._environment,
@@ -206,7 +211,7 @@ class SqlStore(SqlAccess, SqlExposures):
         async with self._database.transaction() as connection:
             rows = (await connection.execute(wanted)).mappings().all()
         try:
-            return [stored_rules(**row) for row in rows]
+            return [await asyncio.to_thread(stored_rules, **row) for row in rows]
         except StoreError as error:
             raise StoreError(f"store {self.name}: {error}") from error
 
@@ -227,7 +232,7 @@ class SqlStore(SqlAccess, SqlExposures):
         async with self._database.transaction() as connection:
             row = (await connection.execute(wanted)).mappings().first()
         try:
-            return None if row is None else stored_rules(**row)
+            return None if row is None else await asyncio.to_thread(stored_rules, **row)
         except StoreError as error:
             raise StoreError(f"store {self.name}: {error}") from error
 

@@ -22,7 +22,7 @@ _VERSIONS: Final = {
     "SEMVER_LT": "<",
     "SEMVER_LTE": "<=",
 }
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?(\d+(?:\.\d*)?|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 _VERSION: Final = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z.-]+)?\Z", re.ASCII)
 _LIKE_A_NUMBER: Final = re.compile(r"[0-9+\-.eE]+\Z", re.ASCII)
 LOOSE_VERSIONS: Final = "a version such as 1.2 or v1.2.3, which Unleash takes for none, is read here"

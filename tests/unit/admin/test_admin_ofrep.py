@@ -11,6 +11,7 @@ import pytest
 from admin_fakes import FakeControl
 
 from understudy.admin import create_admin
+from understudy.admin.decider import Decider
 from understudy.admin.ofrep_answers import accepts_gzip
 from understudy.config import Rules, parse_rules
 from understudy.decide import Evaluator
@@ -355,6 +356,22 @@ async def test_many_flags_leave_room_for_others(
     assert threads[0] is not threading.main_thread()
     for answer in answers:
         assert [entry["key"] for entry in answer.json()["flags"]] == [f"flag-{n}" for n in range(1_200)]
+
+
+async def test_flags_that_take_long_leave_room_for_others(control: FakeControl) -> None:
+    """Whoever else has something to do gets a turn between them, however few they are."""
+    loop_over_list = {"if": [{"some": [{"var": "list"}, {"==": [{"var": ""}, 2]}]}, "on", "off"]}
+    flag = {"variants": {"on": True, "off": False}, "defaultVariant": "on", "targeting": loop_over_list}
+    put(control, 13, flags={f"flag-{n}": flag for n in range(100)})
+    deciding = await Decider(control, clock=lambda: 0.0).deciding()
+    turns = 0
+    async with asyncio.TaskGroup() as tasks:
+        answering = tasks.create_task(deciding.answers({"list": [1] * 20_000}, selector=""))
+        while not answering.done():
+            await asyncio.sleep(0)
+            turns += 1
+    assert turns >= 4
+    assert b'"variant":"off"' in answering.result()[99]
 
 
 def made(control: FakeControl, **more: Any) -> httpx.AsyncClient:

@@ -266,3 +266,26 @@ async def test_a_thousand_flags_are_made_and_taken_out(api: httpx.AsyncClient, b
     gone = [{"method": "DELETE", "path": f"/flags/f{n}"} for n in range(1000)]
     assert (await api.post(BULK, json={"operations": gone})).status_code == 200
     assert book.flags == DOCUMENT["flags"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/flags/shop", SHOP),
+        ("/api/v1/flags/new", SHOP),
+        (f"{SEGMENTS}/staff", STAFF),
+        (f"{SEGMENTS}/new", STAFF),
+        (ROUTES, [FRONT]),
+        (f"{ROUTES}/0", REST),
+        (BULK, {"operations": [{"method": "DELETE", "path": "/routes/0"}]}),
+    ],
+)
+async def test_a_head_with_a_body_changes_nothing(
+    api: httpx.AsyncClient, book: BookControl, path: str, body: Any
+) -> None:
+    """It has a GET's right, a viewer's, whatever it carries."""
+    answer = await api.request("HEAD", path, json=body, headers=ANY)
+    known = await api.get(path)
+
+    assert answer.status_code == known.status_code
+    assert book.book.version == 1

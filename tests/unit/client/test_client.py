@@ -335,6 +335,23 @@ def test_exposures_are_sent_in_a_batch_on_closing(server: ScriptedServer) -> Non
     assert client.status().exposures_sent == 2
 
 
+LEFT_OPEN = """
+import sys, understudy
+client = understudy.Client(sys.argv[1], exposures=True)
+client.wait_ready()
+client.boolean("plain", "ann", False)
+"""
+
+
+def test_a_program_that_never_closes_ends_all_the_same(server: ScriptedServer) -> None:
+    """At once, and its exposures are sent."""
+    server.extra["/api/v1/exposures"] = (200, b"{}")
+    command = [sys.executable, "-W", "error", "-c", LEFT_OPEN, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert server.count("/api/v1/exposures") == 1
+
+
 def test_a_server_that_takes_no_exposures_costs_nothing_but_them(server: ScriptedServer) -> None:
     """They are counted as dropped."""
     with made(server, exposures=True) as client:
@@ -395,10 +412,8 @@ def test_what_could_never_work_is_refused_at_once(options: dict[str, Any], where
 
 def test_importing_the_package_costs_nothing() -> None:
     """No HTTP library is loaded before somebody asks for a client."""
-    code = (
-        "import sys, understudy;"
-        " print('httpx' in sys.modules, understudy.Client.__name__, 'httpx' in sys.modules)"
-    )
+    asked = "'httpx' in sys.modules"
+    code = f"import sys, understudy; print({asked}, understudy.Client.__name__, {asked})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )

@@ -1,5 +1,6 @@
 """The provider under OpenFeature's own SDK, before a scripted server."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -63,6 +64,23 @@ async def test_the_async_questions_answer_alike(asking: OpenFeatureClient, kind:
         later = await getattr(asking, f"get_{kind}_details_async")(key, own)
         assert now == later
         assert now.value == own or now.error_code is None
+
+
+async def test_a_remote_answer_does_not_hold_up_the_loop(server: ScriptedServer) -> None:
+    """The loop turns while the server thinks; its answer is given then."""
+    provider = UnderstudyProvider(Client(server.url, mode="remote", timeout=0.5))
+    assert await asyncio.to_thread(provider.client.wait_ready, 10)
+    server.fault = "hang"
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(provider.resolve_boolean_details_async("plain", True))
+        turns = 0
+        while not asked.done():
+            turns += 1
+            await asyncio.sleep(0.01)
+    assert turns > 10
+    assert asked.result().value is True
+    server.fault = ""
+    provider.shutdown()
 
 
 def test_a_context_that_cannot_be_said_is_invalid(asking: OpenFeatureClient) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scripted_server import ScriptedServer, wait_until
 
-from understudy.client import Client, State
+from understudy.client import AsyncClient, Client, State
 from understudy.client import remote as remote_module
 from understudy.client.feed import Pace
 
@@ -129,3 +129,38 @@ def test_answers_take_bounded_memory() -> None:
     assert answers.get(("0", b"")) is kept[0]
     answers.put(("2", b""), kept[2])
     assert [answers.get((str(n), b"")) for n in range(3)] == [kept[0], None, kept[2]]
+
+
+def test_the_first_question_need_not_wait_to_be_asked(server: ScriptedServer) -> None:
+    """It waits for the connection itself, within its time."""
+    with Client(server.url, mode="remote") as client:
+        assert client.boolean("plain", "ann", False) is True
+
+
+async def test_a_client_that_never_began_gives_defaults_at_once() -> None:
+    """There is nothing to wait for."""
+    client = AsyncClient("http://127.0.0.1:9", mode="remote")
+    begun = time.monotonic()
+    assert await client.boolean("plain", "ann", True) is True
+    assert await client.evaluate_all("ann") == {}
+    assert time.monotonic() - begun < 2
+    await client.close()
+
+
+def test_a_closed_client_gives_the_last_answers(server: ScriptedServer) -> None:
+    """Also those that are not fresh any more."""
+    with Client(server.url, mode="remote") as client:
+        assert client.boolean("plain", "ann", False) is True
+        client._life.remote.turned()  # type: ignore[union-attr]  # as if a change had been missed
+    assert client.boolean("plain", "ann", False) is True
+
+
+def test_an_answer_that_trickles_ends_in_its_time(client: Client, server: ScriptedServer) -> None:
+    """The first one too, with nothing known of the server's trouble: the last answer stands in for it."""
+    assert client.boolean("plain", "ann", False) is True
+    client._life.remote.turned()  # type: ignore[union-attr]  # as if a change had been missed
+    server.fault = "trickle"
+    begun = time.monotonic()
+    assert client.boolean("plain", "ann", False) is True
+    assert time.monotonic() - begun < 1.5
+    server.fault = ""

@@ -461,3 +461,66 @@ def test_what_was_accepted_before_is_not_read_again_but_what_it_asks_is() -> Non
         with pytest.raises(ConfigError) as again:
             parse_rules({"flags": changed}, services=(), before=before)
         assert again.value.problems == first.value.problems
+
+
+def test_a_shared_rule_may_ask_a_flag() -> None:
+    """It is checked among the flags of the document: one that is there is found, one that is not is told."""
+    beta = flag(
+        variants={"on": True, "off": False}, defaultVariant="off", targeting={"if": [{"$ref": "early"}, "on"]}
+    )
+    document = {"flags": {"beta": beta, "base": flag(variants={"v1": 1, "v2": 2}, defaultVariant="v1")}}
+    asking: Any = {"$evaluators": {"early": {"===": [{"flag": "base"}, "v2"]}}}
+    assert parse_rules({**document, **asking}, services=()).evaluators == asking["$evaluators"]
+    with pytest.raises(ConfigError) as refused:
+        parse_rules({"flags": {"beta": beta}, **asking}, services=())
+    assert "$evaluators.early.===[0].flag: there is no flag 'base'" in str(refused.value)
+
+
+def test_a_document_of_mistakes_is_given_up_on() -> None:
+    """A hundred are told; to look for the other thousands would only take time."""
+    wrong = flag(variants={"on": True}, targeting={"flag": "nowhere"})
+    with pytest.raises(ConfigError) as refused:
+        parse_rules({"flags": {f"flag-{n}": wrong for n in range(5000)}, "killed": ["x"] * 5000}, services=())
+    assert len(refused.value.problems) == 100
+
+
+_SWITCHED: dict[str, Any] = {
+    "flags": {
+        "shop": {"state": "ENABLED", "variants": {"a": 1, "b": 2}, "defaultVariant": "a"},
+        "other": {"state": "ENABLED", "variants": {"a": 1}},
+    },
+    "routes": [],
+    "compare": [{"endpoint": "GET /", "ignore": ["/at"]}],
+    "killed": ["shop"],
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"killed": []},
+        {"killed": ["other", "shop"]},
+        {"killed": ["none"]},
+        {"killed": [1]},
+        {"killed": {"shop": 1}},
+        {"killed": float("nan")},
+        {"flags": {**_SWITCHED["flags"], "other": {"variants": {"a": True}}}},
+        {"flags": {"shop": {"state": "ENABLED", "variants": {"a": 1.0, "b": 2}, "defaultVariant": "a"}}},
+        {"flags": {}},
+        {"routes": [{"path": "/", "serve": "none"}]},
+        {"metadata": {"flagSetId": "x"}},
+        {"unknown": 1},
+        {"compare": [{"endpoint": "GET /", "ignore": ["/at"], "unknown": 1}]},
+    ],
+)
+def test_what_is_known_of_the_rules_before_changes_no_answer(change: dict[str, Any]) -> None:
+    """Parts that are as they were are not copied again; rules and mistakes are those of a first reading."""
+
+    def read(before: Rules | None) -> object:
+        try:
+            return repr(parse_rules({**_SWITCHED, **change}, services=(), before=before))
+        except ConfigError as refused:
+            return refused.problems
+
+    assert read(parse_rules(_SWITCHED, services=())) == read(None)

@@ -4,6 +4,7 @@
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from understudy.decide.coercion import text
 from understudy.decide.definition import Document
 from understudy.decide.fields import DataResolver
-from understudy.decide.logic import DEEPEST, Compiler
+from understudy.decide.logic import DEEPEST, Compiler, closest
 from understudy.decide.operators import OPERATORS, contains
+from understudy.decide.work import MOST_WORK, TooMuchWork
 
 
 def compiler(evaluators: dict[str, Any] | None = None, clock: float | None = None) -> Compiler:
@@ -290,6 +292,63 @@ def test_a_long_list_has_the_members_it_has(needle: Any, expected: bool) -> None
 def test_members_are_those_of_a_search(items: list[Any], needle: Any) -> None:
     """The quick answer is that of the slow one."""
     assert evaluate({"in": [{"var": "n"}, items]}, {"n": needle}) is contains(needle, items)
+
+
+SUM = {"reduce": [{"var": "list"}, {"+": [{"var": "current"}, ACCUMULATOR]}, 0]}
+
+
+def test_a_list_is_worked_through_as_long_as_the_evaluation_may_last() -> None:
+    """A thousand elements are summed; a client that sends a hundred thousand stops its own evaluation."""
+    assert evaluate(SUM, {"list": [1] * 1000}) == 1000
+    with pytest.raises(TooMuchWork):
+        evaluate(SUM, {"list": [1] * 100_000})
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"some": [ACCUMULATOR, {"==": [{"var": ""}, -1]}]},
+        {"reduce": [ACCUMULATOR, ACCUMULATOR, ACCUMULATOR]},
+        {"if": [{"in": [{"var": "current"}, ACCUMULATOR]}, ACCUMULATOR, ACCUMULATOR]},
+        {"merge": [ACCUMULATOR, {"var": "current"}]},
+    ],
+    ids=str,
+)
+def test_a_loop_over_what_a_loop_keeps_is_stopped(step: Any) -> None:
+    """The rule is short, and the client's list makes it quadratic or worse: its elements are paid for each time."""
+    with pytest.raises(TooMuchWork):
+        evaluate(
+            {"reduce": [{"var": "list"}, {"if": [step, ACCUMULATOR, ACCUMULATOR]}, {"var": "list"}]},
+            {"list": [1] * 3000},
+        )
+
+
+@given(st.integers(0, 300), st.integers(0, 60))
+def test_whether_a_loop_is_stopped_depends_on_sizes_alone(outer: int, inner: int) -> None:
+    """Below the bound every answer is given, above it none: lists in a list cost what their rule costs for each."""
+    rule = {"map": [{"var": "list"}, {"filter": [{"var": ""}, {"!": [{"var": ""}]}]}]}
+    data = {"list": [[0] * inner] * outer}
+    work = outer * (4 + 1) + outer * inner * (2 + 1)
+    assert work <= MOST_WORK
+    assert evaluate(rule, data) == data["list"]
+
+
+def test_a_number_is_read_in_the_time_of_its_length() -> None:
+    """A header may hold thirty thousand digits and then a letter; nobody waits for what is tried instead."""
+    begun = time.process_time()
+    assert evaluate({">": [{"var": "age"}, 17]}, {"age": "1" * 30_000 + "x"}) is False
+    assert evaluate({"+": [{"var": "age"}, 1]}, {"age": "1" * 300 + "." + "1" * 30_000 + "e"}) > 1e299
+    assert time.process_time() - begun < 1
+
+
+def test_a_thousand_misspelt_names_among_ten_thousand_are_told_at_once() -> None:
+    """Each is compared with the few that begin alike, so that a wrong document holds nothing up."""
+    names = [f"flag-{n}" for n in range(10_000)]
+    begun = time.process_time()
+    assert [closest(f"flog-{n}", names) for n in range(1000)] == [""] * 1000
+    assert time.process_time() - begun < 5
+    assert closest("flag-12x", names[:5000]).startswith("did you mean flag-1")
+    assert closest("x" * 1_000_000, ["x" * 1_000_000]) == ""
 
 
 def nested(levels: int) -> Any:

@@ -129,3 +129,14 @@ def test_a_lesser_mistake_is_named_once() -> None:
         "flags.base.targeting.fractional[2][1]",
     ]
     assert Evaluator(flags=flags(crooked)).evaluate("top", {"targetingKey": "u"}).variant == "new"
+
+
+def test_flags_that_all_ask_one_another_are_refused_at_once() -> None:
+    """There are more ways through forty of them than anybody can walk; the first circle is enough."""
+    keys = [f"flag-{n}" for n in range(40)]
+    given = {
+        key: {"variants": {"on": 1}, "targeting": {"or": [{"flag": other} for other in keys if other != key]}}
+        for key in keys
+    }
+    assert all("in a circle" in problem for problem in problems(given))
+    assert len(problems(given)) >= len(keys)

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 
 from understudy.middleware import Understudy
-from understudy.middleware.inner import App
+from understudy.middleware.request import App
 
 
 @contextlib.asynccontextmanager

@@ -93,7 +93,9 @@ async def test_a_dark_variant_is_rehearsed() -> None:
     """The application answers; equal answers match, others are differences, and the books balance."""
     async with served(shop(2)) as shadow:
         variants = {"dark": {"mirror": ["v2"]}}
-        understudy = Understudy(configured({"v2": shadow}, **rules(variants, serves="dark")))
+        understudy = Understudy(
+            configured({"v2": shadow}, **rules(variants, serves="dark"), shadow={"control": 0})
+        )
         middleware = UnderstudyMiddleware(shop(1), understudy=understudy)
         async with served(middleware) as url, httpx.AsyncClient(base_url=url) as client:
             for _ in range(5):

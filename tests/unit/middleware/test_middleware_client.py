@@ -32,7 +32,7 @@ PATH = "/a%2Fb//%7Ec/../d?q=%41+%20&q=;x"
 def dark(url: str, **more: Any) -> dict[str, Any]:
     """Everybody's requests are rehearsed at *url*, POST too."""
     told = rules({"dark": {"mirror": ["v2"]}}, serves="dark", mirror_methods=["GET", "POST"])
-    return {**configured({"v2": url}, **told), "request_id": "off", **more}
+    return {**configured({"v2": url}, **told), "request_id": "off", "shadow": {"control": 0}, **more}
 
 
 async def copies(client: str, script: Script) -> tuple[list[bytes], Mapping[str, Any]]:
@@ -89,7 +89,7 @@ async def test_aiohttp_sends_what_the_own_client_sends() -> None:
 async def test_what_fails_is_counted(script: Script, reason: str) -> None:
     """Sent is answered and failed, whatever the shadow does."""
     async with ScriptedServer(script) as shadow:
-        understudy = Understudy(dark(shadow.url, shadow={"timeout": "0.3s"}), client="aiohttp")
+        understudy = Understudy(dark(shadow.url, shadow={"timeout": "0.3s", "control": 0}), client="aiohttp")
         app = UnderstudyMiddleware(APP, understudy=understudy)
         async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
             assert (await client.get("/x")).text == "5"

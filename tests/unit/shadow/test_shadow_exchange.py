@@ -1,7 +1,7 @@
 """Equal or not: what the worker settles by itself, and what it hands to the comparators."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shadow_examples import OK_JSON, Rehearsal, a_copy, primary_says
 
@@ -68,6 +68,7 @@ def primary_says_parsed(exchange: MirroredExchange, raw: bytes) -> None:
             answer(fields=b"X-Request-Id: 1\r\nServer: a\r\n"),
             answer(fields=b"X-Request-Id: 2\r\nServer: b\r\n"),
         ),
+        (answer(fields=b"A: 1\r\nB: 2\r\n"), answer(fields=b"b: 2\r\nA: 1\r\n")),
         (chunked(b"abc"), chunked(b"abc")),
         (answer(b""), answer(b"")),
     ],
@@ -92,7 +93,7 @@ def test_equal_answers_are_settled_in_the_worker(primary: bytes, shadow: bytes) 
         (answer(fields=b"A: 1\r\n"), answer(fields=b"")),
         (answer(fields=b""), answer(fields=b"A: 1\r\n")),
         (answer(fields=b"Date: x\r\n"), answer(fields=b"")),
-        (answer(fields=b"A: 1\r\nB: 2\r\n"), answer(fields=b"B: 2\r\nA: 1\r\n")),
+        (answer(fields=b"A: 1\r\nB: 2\r\nA: 3\r\n"), answer(fields=b"A: 3\r\nB: 2\r\nA: 1\r\n")),
         (answer(fields=b"Set-Cookie: a=1\r\n"), answer(fields=b"Set-Cookie: a=2\r\n")),
         (answer(b"abc"), chunked(b"abc")),
     ],
@@ -277,6 +278,37 @@ def test_what_comparing_cannot_keep_up_with_is_passed_over_by_chance(
     whats = {key[3] for key in stage.evidence()}
     assert ("passed_over" in whats) == is_passed_over
     assert not (is_passed_over and (stage.recorded.pairs or "exchanges" in whats))
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1), st.floats(0, 1, exclude_max=True), st.sampled_from([b"hello", b"other"])),
+        min_size=1,
+        max_size=12,
+    ),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_who_is_passed_over_depends_on_room_and_chance_alone(
+    moments: list[tuple[float, float, bytes]], control_share: float
+) -> None:
+    """The same ones whatever the answers are, more the less room there is; each copy is in one book."""
+    stage, passed = Rehearsal(limits=Limits(control_share=control_share)), 0
+    for fullness, chance, body in moments:
+        stage.fullness, stage.chance = fullness, chance
+        exchange, calls = stage.sent()
+        passed += not exchange.is_counted
+        assert exchange.is_counted == (fullness < 0.5 or chance < 2 * (1 - fullness))
+        assert (exchange.control is not None) == (exchange.is_counted and chance < control_share)
+        primary_says(exchange)
+        for call in calls:
+            stage.connection_of(call).data_received(answer(body))
+    counts = {key[3]: n for key, n in stage.evidence().items()}
+    assert counts.get("passed_over", 0) == passed
+    equal = counts.get("matched", 0)
+    assert counts.get("exchanges", 0) == equal
+    assert passed + equal + len(stage.recorded.pairs) == len(moments)
+    stage.assert_lawful()
 
 
 def test_a_full_queue_is_counted_as_not_compared() -> None:
