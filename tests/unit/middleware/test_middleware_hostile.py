@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from understudy.errors import ConfigError
 from understudy.middleware import Understudy, UnderstudyMiddleware
+
 LONGEST_PLAIN = 256
 from understudy.testing import End, Receive, Script, ScriptedServer, answer
 
@@ -134,7 +135,8 @@ async def test_no_shadow_is_told_what_is_no_request(hostile: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    ("length", "pieces"), [(b"5", (b"hello", b"GET /admin HTTP/1.1\r\n\r\n")), (b"5", (b"hel",)), (b"5", (b"",))]
+    ("length", "pieces"),
+    [(b"5", (b"hello", b"GET /admin HTTP/1.1\r\n\r\n")), (b"5", (b"hel",)), (b"5", (b"",))],
 )
 async def test_a_body_is_as_long_as_it_was_said_to_be(length: bytes, pieces: tuple[bytes, ...]) -> None:
     """Middleware that unfolds a body may leave its length: what is more would be another request."""
