@@ -68,7 +68,7 @@ class Forcing:
 
     def watch(self, patched: pytest.MonkeyPatch) -> None:
         """Alter all rules that come into force while *patched*."""
-        make, turn = Understudy.__init__, Stage._turn
+        make, turn = Understudy.__init__, Stage._adopt
 
         def made(understudy: Understudy, *args: Any, **named: Any) -> None:
             make(understudy, *args, **named)
@@ -78,7 +78,7 @@ class Forcing:
             turn(stage, self._altered(in_force))
 
         patched.setattr(Understudy, "__init__", made)
-        patched.setattr(Stage, "_turn", turned)
+        patched.setattr(Stage, "_adopt", turned)
 
     def end(self) -> None:
         """Put in force again what the rules say."""
@@ -122,21 +122,21 @@ class Forcing:
         """Put in force, in every application that is there, its rules as they are forced now."""
         for understudy in list(living):
             understudy.in_force = self._altered(self._origin(understudy.in_force))
-            stage = understudy.stage
-            if stage is not None and stage.is_ready and not stage.loop.is_closed():
-                _in_loop(stage, self._origin(stage.in_force))
+            for stage in understudy.stages:
+                if stage.is_ready and not stage.loop.is_closed():
+                    _in_loop(stage, self._origin(stage.in_force))
 
 
 def _in_loop(stage: Stage, in_force: InForce) -> None:
     """Put *in_force* in force in *stage*, in its own event loop. Raises TimeoutError."""
     if not stage.loop.is_running() or stage.loop is _running_loop():
-        stage._turn(in_force)
+        stage._adopt(in_force)
         return
     done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def turn() -> None:
         try:
-            stage._turn(in_force)
+            stage._adopt(in_force)
         except Exception as error:
             done.set_exception(error)
             raise
