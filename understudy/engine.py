@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from understudy.comparators import CompareRule, Comparison, Endpoints
 from understudy.config import Kills, Rules, Service, Settings, ShadowSettings, parse_rules
 from understudy.decide import CompiledRules, Decision, compile_rules
-from understudy.exposures import Sightings
+from understudy.exposures import Meetings, Sightings
 from understudy.forwarding import CREDENTIALS, FLAG_FIELD, VARIANT_FIELD
 from understudy.histogram import DELTAS, Histogram, RequestStats
 from understudy.messages import Head
@@ -27,7 +27,7 @@ class Plan:
 
     ``decision`` says who is asked. ``assigned`` names another variant when this is the default variant
     standing in for it, else it is empty. ``fallback`` is that stand-in, while it is not needed.
-    ``sightings`` is who is told that the variant was met; None: nobody.
+    ``meetings`` is told of each request that met the variant; None without a flag.
     """
 
     __slots__ = (
@@ -39,8 +39,8 @@ class Plan:
         "fallback",
         "first_byte_seconds",
         "idle_seconds",
+        "meetings",
         "pool",
-        "sightings",
         "stats",
         "targets",
         "upstream",
@@ -58,10 +58,10 @@ class Plan:
         control: Target | None = None,
         fallback: "Plan | None" = None,
         assigned: str = "",
-        sightings: Sightings | None = None,
+        meetings: Meetings | None = None,
     ) -> None:
         self.decision = decision
-        self.sightings = sightings
+        self.meetings = meetings
         self.assigned = assigned
         self.fallback = fallback
         self.authority = Origin(service.all_origins[0]).authority
@@ -220,7 +220,7 @@ class Engine:
                 targets=tuple(self._target("mirror", name) for name in decision.mirror),
                 control=self._target("control", decision.control) if decision.mirror else None,
                 fallback=fallback,
-                sightings=self._seen_by(decision),
+                meetings=self._meetings(decision),
             )
         self._plans += [None] * (decision.index + 1 - len(self._plans))
         self._plans[decision.index] = plan
@@ -242,11 +242,11 @@ class Engine:
             ),
             upstream=self._metrics.histogram(self._metrics.upstream, other.serve),
             assigned=decision.variant,
-            sightings=self._seen_by(other),
+            meetings=self._meetings(other),
         )
 
-    def _seen_by(self, decision: Decision) -> Sightings | None:
-        return self.sightings if decision.flag else None
+    def _meetings(self, decision: Decision) -> Meetings | None:
+        return self.sightings.meetings(decision.flag, decision.variant) if decision.flag else None
 
     def _pool(self, role: str, name: str) -> Upstream:
         pool = self._pools.get((role, name))

@@ -59,3 +59,7 @@ class FlagNotFound(UnderstudyError):
 
 class ListenError(UnderstudyError):
     """An address could not be bound."""
+
+
+class DecisionMissing(UnderstudyError):
+    """A request was asked for its decision, and nothing has decided it: the middleware is not there."""

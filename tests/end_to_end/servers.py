@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -206,3 +207,18 @@ class UnderstudyServe(Protocol):
         self, config_text: str, *, folder: Path | None = None, files: int = 0, admin: str = ""
     ) -> Serving:
         """Started and ready; ended with the module of the test."""
+
+
+@contextmanager
+def started_unready(config: str, folder: Path) -> Iterator[Serving]:
+    """Serve as `Serving.start` does, without waiting until it is ready."""
+    proxy_port, admin_port = free_port(), free_port()
+    file = folder / "understudy.yaml"
+    file.write_text(f"listen: 127.0.0.1:{proxy_port}\nadmin: {{listen: '127.0.0.1:{admin_port}'}}\n{config}")
+    command = [sys.executable, "-m", "understudy", "serve", "-c", str(file)]
+    process = Server.start(command, port=proxy_port, folder=folder)
+    serving = Serving(server=process, proxy_port=proxy_port, admin_port=admin_port, folder=folder)
+    try:
+        yield serving
+    finally:
+        serving.stop()

@@ -3,11 +3,12 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 from serve_world import ThreadedOrigin, always, ask, config_text, control_of, rules, wait_until
-from servers import Serving, UnderstudyServe
+from servers import Serving, UnderstudyServe, started_unready
 from store_servers import Server, redis_server
 
 RULES = "/api/v1/rules"
@@ -24,6 +25,31 @@ def variant_of(serving: Serving, origin: ThreadedOrigin) -> str:
     before = len(origin.requests())
     assert ask(serving.proxy_port)[0] == 200
     return origin.requests()[before].variant
+
+
+def test_a_host_that_starts_without_its_redis_has_its_last_good_rules(store: Server, tmp_path: Path) -> None:
+    """A store of one server, too. A kill that it cannot take says what still works; later it works itself."""
+    with always().listening() as origin:
+        text = config_text(origin.port, origin.port, store=f"redis://127.0.0.1:{store.port}")
+        first = Serving.start(text, folder=tmp_path)
+        put = first.admin(RULES, method="PUT", body=rules("dark"), headers={"If-Match": "*"})
+        assert put.status == 200
+        assert first.stop() == 0
+        store.end()
+        with started_unready(text, tmp_path) as again:
+            assert variant_of(again, origin) == "dark"
+            told = again.admin("/readyz")
+            assert (told.status, told.json()["checks"]["rules"]["ok"]) == (503, True)
+            store.start()
+            wait_until(again.is_ready, "the store")
+            store.end()
+            refused = again.admin("/api/v1/flags/shop/kill", method="POST")
+            assert refused.status == 503
+            assert "`understudy kill --local shop`" in refused.json()["detail"]
+            store.start()
+            killed = again.admin("/api/v1/flags/shop/kill", method="POST")
+            assert (killed.status, killed.json()["applied"]) == (200, killed.json()["workers"])
+            assert again.admin(RULES).json()["killed"] == ["shop"]
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -20,6 +20,7 @@ from middleware_world import served
 from understudy.config import read_file
 from understudy.errors import ConfigError
 from understudy.middleware import Understudy, UnderstudyMiddleware
+from understudy.testing import Receive, Script, ScriptedServer, answer
 
 RULES = """
 store: sqlite:///understudy.db
@@ -98,6 +99,61 @@ async def test_proxy_and_middleware_decide_alike(understudy_serve: UnderstudySer
 
     assert findings(mine) == findings(theirs) == FOUND
     assert (mine["matched"], mine["mirror"]["sent"]) == (theirs["matched"], theirs["mirror"]["sent"])
+
+
+WIRE = (
+    "POST /a%2Fb//~c?q=%41&x=+ HTTP/1.1\r\nHost: shop.example\r\n"
+    "X-User: ann\r\nX-A: 1\r\nX_A: 2\r\nX-A: 3\r\nX-Latin: \u00fc\r\n"
+    "Cookie: a=b\r\nAuthorization: Bearer t\r\nX-Understudy-Variant: mine\r\nForwarded: for=1.2.3.4\r\n"
+    "X-Request-Id: 7\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+    "Te: trailers\r\nContent-Length: 3000\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\n\r\n"
+).encode("latin-1") + bytes(range(250)) * 12
+
+
+async def test_copies_are_the_same_bytes(understudy_serve: UnderstudyServe) -> None:
+    """Through either front door, but for the case of names, the hop's own name and the span of the trace."""
+
+    async def read(request: Request) -> Response:
+        return Response(await request.body())
+
+    inner = Starlette(routes=[Route("/{rest:path}", read, methods=["POST"])])
+    script: Script = [Receive(), answer(200, b"no")]
+    async with ScriptedServer(script, forever=True) as shadow, served(inner) as plain:
+        config = RULES.format(app=plain.rpartition(":")[2], v2=shadow.port)
+        config = config.replace("stable: {serve: app}", "stable: {serve: app, mirror: [v2]}")
+        config = config.replace("[canary, 20], [dark, 50], [stable, 30]", "[stable, 1], [dark, 0]")
+        config = config.replace("'header:x-user'", "'header:x-user', mirror_methods: [POST]")
+        serving = await asyncio.to_thread(understudy_serve, config)
+        understudy = Understudy({**configuration_of(serving), "store": "memory://"})
+        async with served(UnderstudyMiddleware(inner, understudy=understudy)) as url:
+            for port in (int(url.rpartition(":")[2]), serving.proxy_port):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(WIRE)
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                await reader.read()
+                writer.close()
+                await shadow.until(lambda: taken(shadow))
+            await shadow.until(lambda: len(taken(shadow)) == 2)
+
+    mine, theirs = [comparable(copy) for copy in taken(shadow)]
+    assert mine == theirs
+    assert any(line.startswith(b"x-understudy-shadow") for line in mine[1])
+
+
+def taken(shadow: ScriptedServer) -> list[bytes]:
+    """Every copy."""
+    return [copy for connection in shadow.connections for copy in connection.taken]
+
+
+def comparable(copy: bytes) -> tuple[bytes, list[bytes], bytes]:
+    """Its line, its fields in order, its body; without what names the hop or the span."""
+    head, _, body = copy.partition(b"\r\n\r\n")
+    start, *lines = head.split(b"\r\n")
+    fields = [(line.partition(b":")[0].lower(), line.partition(b":")[2]) for line in lines]
+    cut = {b"via": b" 1.1 understudy-", b"traceparent": b" 00-0af7651916cd43dd8448eb211c80319c-"}
+    for name, value in fields:
+        assert value.startswith(cut.get(name, b""))
+    return start, [name + cut.get(name, value) for name, value in fields], body
 
 
 def configuration_of(serving: Serving) -> dict[str, Any]:

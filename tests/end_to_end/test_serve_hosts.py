@@ -1,16 +1,13 @@
 """Several ``understudy serve`` with one store in PostgreSQL and Redis, as on several hosts."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from serve_world import ThreadedOrigin, always, ask, config_text, rules, wait_until
-from servers import Server as Process
-from servers import Serving, free_port
+from servers import Serving, started_unready
 from store_servers import Server, postgres_server, redis_server
 
 RULES = "/api/v1/rules"
@@ -171,9 +168,8 @@ def test_a_host_that_starts_without_any_store_has_its_last_good_rules(
         server.end()
     try:
         with started_unready(config, tmp_path) as again:
-            started = time.monotonic()
-            wait_until(lambda: variant_of(again, origin) == "stable", "the last good rules", seconds=5)
-            assert time.monotonic() - started < 2
+            # The first request already; how soon it is answered is for benchmarks/store_faults.py.
+            assert variant_of(again, origin) == "stable"
             assert again.admin("/readyz").status == 503
             for server in stores:
                 server.start()
@@ -184,18 +180,3 @@ def test_a_host_that_starts_without_any_store_has_its_last_good_rules(
         for server in stores:
             if not server.is_running:
                 server.start()
-
-
-@contextmanager
-def started_unready(config: str, folder: Path) -> Iterator[Serving]:
-    """Serve as `Serving.start` does, without waiting until it is ready."""
-    proxy_port, admin_port = free_port(), free_port()
-    file = folder / "understudy.yaml"
-    file.write_text(f"listen: 127.0.0.1:{proxy_port}\nadmin: {{listen: '127.0.0.1:{admin_port}'}}\n{config}")
-    command = [sys.executable, "-m", "understudy", "serve", "-c", str(file)]
-    process = Process.start(command, port=proxy_port, folder=folder)
-    serving = Serving(server=process, proxy_port=proxy_port, admin_port=admin_port, folder=folder)
-    try:
-        yield serving
-    finally:
-        serving.stop()

@@ -68,6 +68,9 @@ class Plane:
         self._fail()
         return self.current
 
+    async def newest(self) -> StoredRules:
+        return await self.rules()
+
     async def history(self, *, limit: int) -> list[StoredRules]:
         return [self.current][:limit]
 

@@ -48,6 +48,9 @@ class ControlPlane(Protocol):
     async def rules(self) -> StoredRules:
         """The rules document in force."""
 
+    async def newest(self) -> StoredRules:
+        """The newest rules document of the store, in force from now on; what `rules` has while it is away."""
+
     async def history(self, *, limit: int) -> list[StoredRules]:
         """Versions of the rules document, newest first, *limit* at most."""
 

@@ -100,6 +100,10 @@ class _Elsewhere:
             raise Refusal(404, detail, known=known)
         return found
 
+    async def newest(self) -> StoredRules:
+        """Raises: Refusal 404 while there are none."""
+        return await self.rules()
+
     async def history(self, *, limit: int) -> list[StoredRules]:
         """Raises: Refusal 404 while there are none."""
         await self.rules()

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import httpx
-
 from understudy.access.trust import Claims, Key, Trust, read_keys, verify
 
 log = logging.getLogger("understudy.control")
@@ -69,6 +67,9 @@ class Issuer:
 
     async def refresh(self) -> None:
         """Fetch the keys once. Failing is logged: those that were known go on being believed for a day."""
+        # Takes a sixth of a second, which a start without an issuer need not wait for.
+        import httpx
+
         self._tried_at = self._clock()
         try:
             async with asyncio.timeout(FETCH_SECONDS):
@@ -81,6 +82,8 @@ class Issuer:
 
     async def _fetched(self) -> bytes:
         """Raises: ValueError for another answer than a short 200."""
+        import httpx
+
         context = ssl.create_default_context()
         # No redirects and no proxies of the environment: the configuration says who is asked.
         async with (

@@ -18,6 +18,9 @@ class RulesPlane(Protocol):
     async def rules(self) -> StoredRules:
         """The rules document in force."""
 
+    async def newest(self) -> StoredRules:
+        """The newest rules document of the store, in force from now on; what `rules` has while it is away."""
+
     async def check_rules(self, document: Any) -> Rules:
         """The rules that *document* says; nothing is stored. Raises: ConfigError, StoreError."""
 

@@ -34,8 +34,10 @@ from understudy.app.control_metrics import Collected, board_families, store_fami
 from understudy.app.exposures import Exposed
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
+from understudy.app.kill_deeds import KillDeeds
 from understudy.app.kill_watch import KillWatch
-from understudy.app.killed import Killed, kill_families
+from understudy.app.killed import Killed, kill_families, without_store
+from understudy.app.last_rules import last_rules
 from understudy.app.past import Past
 from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
@@ -43,6 +45,7 @@ from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
 from understudy.app.services import services
+from understudy.app.switches import killed, switches
 from understudy.app.syncing import syncing
 from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
@@ -61,6 +64,9 @@ log = logging.getLogger("understudy.control")
 ACK_SECONDS: Final = 1.0
 """How long a change of rules waits for the workers to say that they have it."""
 
+START_SECONDS: Final = 0.5
+"""How long a start waits for a store when the host has its last good rules: traffic waits meanwhile."""
+
 FOLLOWED_SECONDS: Final = 60.0
 """How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
 
@@ -75,13 +81,12 @@ HEARD_SECONDS: Final = 3.0
 
 YIELDING: Final = 10
 """Steps of nice(2), a tenth of a worker's share: comparing takes what requests leave of a core, and a change
-of rules, some milliseconds of work, is still done within 0.1 s."""
+of rules, some milliseconds of work, is still done within 0.1 s. Only once the first rules are out:
+new workers wait for them, and on a busy machine that wait is long enough with a whole share."""
 
 
 def run(runtime: Runtime) -> int:
     """Run the control process until SIGTERM; the exit status."""
-    with contextlib.suppress(OSError):
-        os.nice(YIELDING)
     # Thousands of pairs a second are no garbage in cycles; the default thresholds would scan for it all day.
     gc.collect()
     gc.freeze()
@@ -104,6 +109,7 @@ class Control:
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
+        self._kill_deeds = KillDeeds(self._store)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
         self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
@@ -142,8 +148,10 @@ class Control:
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
         self._samples: list[Sample] = []
-        self._is_orphan = False
+        self._is_orphan = self._is_yielding = False
         self._stop = asyncio.Event()
+        self._last = last_rules(settings, runtime.base)
+        self._is_tried = asyncio.Event()
         self._is_loaded = asyncio.Event()
         self._has_evidence = asyncio.Event()
         self._ahead: asyncio.Queue[tuple[int, Mapping[str, Any]]] = asyncio.Queue()
@@ -159,7 +167,7 @@ class Control:
         self._assessor.origins = first_origins(settings.services)
         self._intake.control_share = settings.shadow.control
         self._environments.is_changed.set()
-        if self._is_loaded.is_set():
+        if self._book.is_loaded:
             self._put_in_force()
 
     def _redaction(self, settings: Settings) -> Redaction:
@@ -192,7 +200,9 @@ class Control:
         sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
         async with asyncio.TaskGroup() as tasks, sync:
             background = [
+                tasks.create_task(self._start_alone()),
                 tasks.create_task(self._keep_store()),
+                tasks.create_task(self._last.run()),
                 tasks.create_task(self._take_batches()),
                 tasks.create_task(self._follow()),
                 tasks.create_task(self._catch_up()),
@@ -245,9 +255,12 @@ class Control:
                 await self._book.load(time.time())
             except StoreError as error:
                 self._trouble.met(error)
+                self._is_tried.set()
                 await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
+                self._is_tried.set()
                 self._put_in_force()  # first of all: new workers wait for it
+                self._last.keep(self._book.current())
                 await self._keyring.begin()
                 self._is_loaded.set()
         while not self._has_evidence.is_set():
@@ -263,6 +276,18 @@ class Control:
             await asyncio.sleep(STORE_RETRY_SECONDS)
             if self._trouble.text:
                 await self._probe()
+
+    async def _start_alone(self) -> None:
+        """Begin with the last good rules of this host, unless the store has others at once."""
+        last = await self._last.read()
+        if last is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await self._is_tried.wait()
+        if not self._book.is_loaded:
+            self._book.begin_with(last)
+            self._put_in_force()
 
     async def _keep_keyring(self) -> None:
         await self._is_loaded.wait()
@@ -338,26 +363,40 @@ class Control:
                     )
             except UnderstudyError as error:
                 log.error("the workers' rules could not be taken over: %s", error)
-            else:
-                self._put_in_force()
+            self._put_in_force()  # also what another process has just stored
 
     def _on_kill_file(self) -> None:
         """Workers see it by themselves; here it is answered to SDKs, and noted in the audit."""
         self._killed.note(time.time())
-        if self._is_loaded.is_set():
+        if self._book.is_loaded:
             self._put_in_force()
+
+    def _yield_to_workers(self) -> None:
+        if not self._is_yielding:
+            self._is_yielding = True
+            with contextlib.suppress(OSError):
+                os.nice(YIELDING)
 
     def _put_in_force(self) -> None:
         rules = self._book.parsed
         self._revision += 1
+        if self._is_loaded.is_set():
+            self._last.keep(self._book.current())
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
+        self._yield_to_workers()
         told = self._killed.file.kills.laid_over(rules)
         self.succession.put(version=self._book.version, rules=told, at=self._book.stored_at)
 
     # -- ControlPlane ------------------------------------------------------------------------------------
 
     async def rules(self) -> StoredRules:
+        return self._book.current()
+
+    async def newest(self) -> StoredRules:
+        with contextlib.suppress(StoreError), self._trouble.watched():
+            await self._book.load(time.time())
+            self._put_in_force()
         return self._book.current()
 
     async def history(self, *, limit: int) -> list[StoredRules]:
@@ -400,8 +439,13 @@ class Control:
         return await self._announce(stored)
 
     async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
-        with self._trouble.watched():
-            stored = await self._book.kill(flag, author=author, reason=reason, at=time.time(), origin=origin)
+        try:
+            with self._trouble.watched():
+                stored = await self._book.kill(
+                    flag, author=author, reason=reason, at=time.time(), origin=origin
+                )
+        except StoreError as error:
+            raise StoreError(f"{error}; {without_store(flag)}") from error
         return await self._announce(stored)
 
     async def revive(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
@@ -433,8 +477,13 @@ class Control:
         )
         now, as_of = time.time(), self._intake.shared.as_of
         stale = _stale(now - as_of) if as_of else []
+        rules, file = self._book.parsed, self._killed.file
+        here = file.kills.among(rules)
+        deeds = await self._kill_deeds.of(rules.killed, version=self._book.version)
         return {
             **whole,
+            "switches": switches(rules, here),
+            "killed": killed(rules, here, deeds, files=[str(path) for path in file.saying]),
             "notes": [*stale, *whole.get("notes", [])],
             "confirm": self._intake.second_answers(),
             "rules_version": self._book.version,

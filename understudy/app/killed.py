@@ -5,6 +5,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from shlex import quote
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -69,6 +70,11 @@ class Killed:
         """What is killed of *rules*, and what is wrong with the file, in words; empty for neither."""
         trouble = [self.file.trouble] if self.file.trouble else []
         return "; ".join([*told(self.file.kills, rules, self.file.saying), *trouble])
+
+
+def without_store(flag: str) -> str:
+    """What still kills *flag* when no store takes it, in words."""
+    return f"on each host `understudy kill --local {quote(flag)}` kills it without a store, in a second"
 
 
 def kill_families(file: KillFile, rules: Rules) -> Iterator[Metric]:

@@ -207,7 +207,7 @@ class Worker:
         for task in either:
             task.cancel()
         if not link.has_rules.is_set() and not self._stop.is_set():
-            rules, whence = rules_at_hand(self._settings)
+            rules, whence = rules_at_hand(self._settings, self._runtime.base)
             log.error("no rules from the control process after %g s: starting from %s", RULES_SECONDS, whence)
             # As version 0: whatever the control process comes with is newer.
             proxy.engine.swap(rules, 0)

@@ -28,6 +28,7 @@ from understudy.config.settings import (
     TlsSettings,
 )
 from understudy.config.store import (
+    LAST_GOOD_FILE,
     Layers,
     PostgresPlace,
     RedisPlace,
@@ -35,6 +36,7 @@ from understudy.config.store import (
     postgres_place,
     read_store,
     redis_place,
+    store_mark,
     store_text,
 )
 from understudy.config.summary import Summary, summary
@@ -45,6 +47,7 @@ __all__ = [
     "AUTO",
     "DEFAULT_ENVIRONMENT",
     "ENVIRONMENT_PATTERN",
+    "LAST_GOOD_FILE",
     "MOST_BYTES",
     "AccessLogSettings",
     "AdminSettings",
@@ -89,6 +92,7 @@ __all__ = [
     "reloaded",
     "routed",
     "server_context",
+    "store_mark",
     "store_text",
     "summary",
     "write_yaml",

@@ -58,6 +58,10 @@ class RedisPlace:
     key: str = ""
 
 
+LAST_GOOD_FILE: Final = "understudy-rules.json"
+"""What keeps the last good rules on a host, unless the configuration names another or SQLite has a folder."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
     """A store of two servers: ``sql`` is the truth, ``redis`` its fast copy and the bell that tells of
@@ -66,7 +70,7 @@ class Layers:
 
     sql: str = field(repr=False)
     redis: str = field(repr=False)
-    file: str = "understudy-rules.json"
+    file: str = LAST_GOOD_FILE
 
 
 StorePlace = str | Layers
@@ -141,6 +145,18 @@ def store_text(store: StorePlace) -> str:
     if scheme in POSTGRES:
         return postgres_place(store).shown
     return redis_place(store).shown if scheme in REDIS else store
+
+
+def store_mark(url: str) -> str:
+    """What tells the store at *url* from others: where it is and which part of it, whoever asks."""
+    scheme = url.partition("://")[0]
+    if scheme in POSTGRES:
+        sql = postgres_place(url)
+        return f"{sql.shown.rpartition('@')[2]} {sql.schema}"
+    if scheme in REDIS:
+        redis = redis_place(url)
+        return f"{redis.kind} {redis.hosts} {redis.service} {redis.database} {redis.prefix}"
+    return url
 
 
 def postgres_place(url: str) -> PostgresPlace:

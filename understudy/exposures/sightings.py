@@ -1,6 +1,5 @@
-"""Exposures as a worker meets them: an append for each request, everything else between requests."""
+"""Exposures as a worker meets them: a count for each request, everything else between requests."""
 
-from collections import Counter
 from typing import Final
 
 from understudy.decide import Decision
@@ -22,8 +21,24 @@ MOST_UNIT_CHARACTERS: Final = 512
 """A longer unit is counted and not kept: 20,000 of them would take 640 MiB."""
 
 
+class Meetings:
+    """One variant of one flag, as requests meet it: ``n`` times since `Sightings.take`."""
+
+    __slots__ = ("_among", "n")
+
+    def __init__(self, among: "Sightings") -> None:
+        self._among = among
+        self.n = 0
+
+    def see(self, decision: Decision, head: Head) -> None:
+        """The request *head* met the variant, by *decision*. An addition, and an append if units are kept."""
+        self.n += 1
+        if self._among.share > 0.0:
+            self._among.keep(decision, head)
+
+
 class Sightings:
-    """What requests met. ``dropped`` counts what found no room.
+    """What requests met. ``dropped`` counts units that found no room.
 
     *share* is that of units that are kept; at 0 no request is asked for its unit. It may change at any time.
     """
@@ -32,31 +47,33 @@ class Sightings:
         self.share = share
         self.dropped = 0
         self._most = most
+        self._meetings: dict[tuple[str, str], Meetings] = {}
         self._waiting: list[tuple[Decision, str]] = []
-        self._counts: Counter[tuple[str, str]] = Counter()
         self._fresh: list[Met] = []
         self._known = Recent(most=MOST_KNOWN)
         self._known_since = 0.0
 
-    def see(self, decision: Decision, head: Head) -> None:
-        """The request *head* met the variant of *decision*. An append, and a look-up of the unit if kept."""
-        waiting = self._waiting
-        if len(waiting) >= self._most:
-            self.dropped += 1
+    def meetings(self, flag: str, variant: str) -> Meetings:
+        """Where requests that meet *variant* of *flag* are told; the same object ever after."""
+        return self._meetings.setdefault((flag, variant), Meetings(self))
+
+    def keep(self, decision: Decision, head: Head) -> None:
+        """The unit of *head*, if it has one, met the variant of *decision*. An append."""
+        if decision.unit is None:
             return
-        find = decision.unit if self.share > 0.0 else None
-        waiting.append((decision, "" if find is None else find(head) or ""))
+        if len(self._waiting) >= self._most:
+            self.dropped += 1
+        elif unit := decision.unit(head):
+            self._waiting.append((decision, unit))
 
     def gather(self) -> None:
-        """Count what waits, and keep the units that are new. Between requests, often."""
+        """Keep the units that are new of those that wait. Between requests, often."""
         waiting, self._waiting = self._waiting, []
-        share, counts, fresh = self.share, self._counts, self._fresh
+        share, fresh = self.share, self._fresh
         for decision, unit in waiting:
-            flag, variant = decision.flag, decision.variant
-            counts[flag, variant] += 1
-            if not unit or len(unit) > MOST_UNIT_CHARACTERS or not is_sampled(unit, share):
+            if len(unit) > MOST_UNIT_CHARACTERS or not is_sampled(unit, share):
                 continue
-            met = (flag, variant, unit)
+            met = (decision.flag, decision.variant, unit)
             if len(fresh) >= MOST_FRESH:
                 self.dropped += 1
             elif not self._known.is_known(hash(met)):
@@ -68,8 +85,11 @@ class Sightings:
         if at - self._known_since > KNOWN_SECONDS:
             self._known.forget()
             self._known_since = at
-        if not self._counts:
+        counts = {key: met.n for key, met in self._meetings.items() if met.n}
+        if not counts:
             return None
-        told = Told(at=at, counts=self._counts, units=self._fresh)
-        self._counts, self._fresh = Counter(), []
+        for met in self._meetings.values():
+            met.n = 0
+        told = Told(at=at, counts=counts, units=self._fresh)
+        self._fresh = []
         return told

@@ -3,5 +3,6 @@
 from understudy.middleware.asgi import UnderstudyMiddleware
 from understudy.middleware.decision import Decision
 from understudy.middleware.understudy import Understudy
+from understudy.middleware.wsgi import UnderstudyWSGIMiddleware
 
-__all__ = ["Decision", "Understudy", "UnderstudyMiddleware"]
+__all__ = ["Decision", "Understudy", "UnderstudyMiddleware", "UnderstudyWSGIMiddleware"]

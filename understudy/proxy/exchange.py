@@ -521,5 +521,5 @@ class Exchange:
             seconds = (now or perf_counter()) - self._started_at
             stats.duration.counts[bisect_left(SECONDS, seconds)] += 1
             stats.duration.total += seconds
-            if plan.sightings is not None:
-                plan.sightings.see(plan.decision, self)
+            if plan.meetings is not None:
+                plan.meetings.see(plan.decision, self)

@@ -188,6 +188,12 @@ class Rehearsal:
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._broke()
 
+    def unkept(self, length: int) -> None:
+        """*length* more bytes of the primary's body came, which whoever tells of it has not kept."""
+        if self._exchange is not None and length > 0:
+            self._exchange.primary_size += length
+            self._exchange.primary_truncated = True
+
     def complete(self, seconds: float, whole: bytes) -> None:
         """The primary's answer is whole; *whole* are its bytes if they came at once, else empty."""
         if self._copy is not None:

@@ -9,17 +9,20 @@ import threading
 from pathlib import Path
 
 from understudy.errors import StoreError
-from understudy.store.redis_rules import row_rules, row_text
-from understudy.store.rules import StoredRules, document_text, json_text
+from understudy.store.rules import StoredRules, document_text, json_text, row_rules, row_text
 
 log = logging.getLogger("understudy.control")
 
 
 class LastGood:
-    """The file at *path*: a checksum, a line end, and what it was taken over. Blocks its thread."""
+    """The file at *path*: a checksum, a line end, and what it was taken over. Blocks its thread.
 
-    def __init__(self, path: Path) -> None:
+    With *origin*, the mark of a store, the rules of any other are left aside.
+    """
+
+    def __init__(self, path: Path, *, origin: str = "") -> None:
         self.path = path
+        self.origin = origin
         self._writing = threading.Lock()
         self._written = ("", 0)
 
@@ -30,6 +33,9 @@ class LastGood:
             if hashlib.sha256(text.encode()).hexdigest() != checksum:
                 raise ValueError("its checksum is not that of its content")
             found = json.loads(text)
+            if self.origin and found["origin"] != self.origin:
+                log.warning("the last good rules in %s are those of another store; left aside", self.path)
+                return None
             return row_rules(found["version"], found["rules"].encode()), found["origin"]
         except FileNotFoundError:
             return None

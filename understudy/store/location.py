@@ -1,16 +1,19 @@
 """Which store a URL names."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from understudy.config import (
     DEFAULT_ENVIRONMENT,
+    LAST_GOOD_FILE,
     Layers,
     Refused,
     StorePlace,
     postgres_place,
     read_store,
     redis_place,
+    store_mark,
 )
 from understudy.errors import StoreError
 from understudy.store.memory import MemoryStore
@@ -80,11 +83,28 @@ def _layered(place: Layers, base: Path, bounds: Bounds | None, environment: str)
     return LayeredStore(sql, RedisCopy(link, environment), last_good(place, base, environment))
 
 
-def last_good(place: Layers, base: Path = Path(), environment: str = DEFAULT_ENVIRONMENT) -> "LastGood":
-    """The file where the store of *environment* at *place* keeps the last good rules of this host."""
+def last_good(
+    place: StorePlace, base: Path = Path(), environment: str = DEFAULT_ENVIRONMENT
+) -> "LastGood | None":
+    """The file where a host keeps the last good rules of *environment* of the store at *place*.
+
+    Beside the file of SQLite, where Understudy may write in any case, else in *base*. None for ``memory://``,
+    which forgets on purpose. Two layers know the mark of their SQL, and need no other.
+    """
     from understudy.store.last_good import LastGood
 
-    return LastGood(last_good_path(base.absolute() / place.file, environment))
+    if isinstance(place, Layers):
+        return LastGood(last_good_path(base.absolute() / place.file, environment))
+    scheme, _, rest = place.partition("://")
+    if scheme == "memory":
+        return None
+    if scheme == "sqlite":
+        path = sqlite_path(rest, base)
+        path = path.with_name(f"{path.name}-rules.json")
+    else:
+        path = base.absolute() / LAST_GOOD_FILE
+    origin = sha256(store_mark(place).encode("utf-8", "replace")).hexdigest()[:16]
+    return LastGood(last_good_path(path, environment), origin=origin)
 
 
 def last_good_path(path: Path, environment: str) -> Path:

@@ -9,8 +9,8 @@ from typing import Literal, cast
 from understudy.config import DEFAULT_ENVIRONMENT
 from understudy.errors import StoreError
 from understudy.store.redis_link import RedisLink
-from understudy.store.redis_rules import row_rules, row_text, rung
-from understudy.store.rules import StoredRules, document_text
+from understudy.store.redis_rules import rung
+from understudy.store.rules import StoredRules, document_text, row_rules, row_text
 
 Ring = Callable[[float], Awaitable[None]]
 Outcome = Literal["written", "same", "newer", "foreign"]

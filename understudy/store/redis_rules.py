@@ -1,8 +1,8 @@
 """Rules in Redis: versions in one hash, changed by compare-and-set, with a bell."""
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from understudy.access import Deed
@@ -11,7 +11,7 @@ from understudy.errors import StoreError, VersionConflict
 from understudy.store.access import rules_deed
 from understudy.store.redis_access import TRIES, audited
 from understudy.store.redis_link import RedisLink
-from understudy.store.rules import StoredRules, document_text, json_text, stored_rules
+from understudy.store.rules import StoredRules, document_text, row_rules, row_text, stored_rules
 
 MOST_VERSIONS: Final = 1_000
 """Redis holds everything in memory, so only the last versions are kept: years of changes made by people."""
@@ -84,8 +84,10 @@ class RedisRules:
         after: int = 0,
     ) -> StoredRules:
         """See Store.put_rules."""
-        text = document_text(document)
-        fresh = stored_rules(version=0, text=text, author=author, reason=reason, at=at)
+        text = await asyncio.to_thread(document_text, document)
+        fresh = await asyncio.to_thread(
+            stored_rules, version=0, text=text, author=author, reason=reason, at=at
+        )
         for _ in range(TRIES):
             newest = await self.version()
             actual = max(newest, after)
@@ -95,7 +97,7 @@ class RedisRules:
                 deed, author=author, reason=reason, at=at, before=actual, environment=self._environment
             )
             if not await self._put(newest, actual + 1, row_text(fresh, text), told):
-                return stored_rules(version=actual + 1, text=text, author=author, reason=reason, at=at)
+                return replace(fresh, version=actual + 1)
         raise StoreError(f"store {self._link.name}: the rules kept changing meanwhile; try again")
 
     async def _put(self, newest: int, version: int, row: str, deed: Deed) -> int:
@@ -143,19 +145,3 @@ async def rung(bell: Any, seconds: float) -> None:
         # What confirms the subscription comes first, and is swallowed: None before the time is over.
         if await bell.get_message(ignore_subscribe_messages=True, timeout=left) is not None:
             return
-
-
-def row_text(rules: StoredRules, text: str, **more: str) -> str:
-    """One version as it stands in Redis, with *text* as its document; the version is its name there."""
-    row = {"author": rules.author, "reason": rules.reason, "at": rules.at, "sha256": rules.sha256}
-    return json_text({**row, "text": text, **more})
-
-
-def row_rules(version: int, row: bytes | None) -> StoredRules:
-    """The version that *row* stores. Raises StoreError when it is damaged."""
-    try:
-        found = json.loads(row or b"")
-        known = {name: found[name] for name in ("text", "author", "reason", "at", "sha256")}
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"rules document: version {version} is damaged or gone") from error
-    return stored_rules(version=version, **known)

@@ -75,6 +75,22 @@ def stored_rules(
     )
 
 
+def row_text(rules: StoredRules, text: str) -> str:
+    """One version as one text, with *text* as its document; its number is kept beside it."""
+    row = {"author": rules.author, "reason": rules.reason, "at": rules.at, "sha256": rules.sha256}
+    return json_text({**row, "text": text})
+
+
+def row_rules(version: int, row: bytes | None) -> StoredRules:
+    """The version that *row* stores. Raises StoreError when it is damaged."""
+    try:
+        found = json.loads(row or b"")
+        known = {name: found[name] for name in ("text", "author", "reason", "at", "sha256")}
+        return stored_rules(version=version, **known)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"rules document: version {version} is damaged or gone") from error
+
+
 def printable(text: str) -> str:
     """*text* with NUL and lone surrogates escaped: the two things that no database takes as text."""
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

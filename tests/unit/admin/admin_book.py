@@ -83,6 +83,11 @@ class BookControl(FakeControl):
         await self._answer()
         return self.book.current()
 
+    async def newest(self) -> StoredRules:
+        await self.book.load(2.0)
+        self._put_in_force()
+        return self.book.current()
+
     async def history(self, *, limit: int) -> list[StoredRules]:
         return await self.store.history(limit=limit)
 

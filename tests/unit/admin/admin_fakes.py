@@ -66,6 +66,9 @@ class FakeControl:
         await self._answer()
         return self.versions[-1]
 
+    async def newest(self) -> StoredRules:
+        return await self.rules()
+
     async def history(self, *, limit: int) -> list[StoredRules]:
         await self._answer()
         return self.versions[::-1][:limit]

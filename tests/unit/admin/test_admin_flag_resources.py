@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from admin_book import BANNER, DOCUMENT, SHOP, BookControl, serving
+from admin_book import BANNER, DOCUMENT, SERVICES, SHOP, BookControl, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +13,7 @@ from understudy.admin import create_admin
 from understudy.admin.flag_edits import weigh_flag
 from understudy.admin.flag_route import ACTIONS, ActionRoute
 from understudy.admin.merge_patch import MERGE_PATCH, merge
+from understudy.app.rulebook import Rulebook
 from understudy.decide import Evaluator
 
 FLAGS = "/api/v1/flags"
@@ -136,6 +137,22 @@ async def test_of_two_editors_of_one_version_one_is_told(api: httpx.AsyncClient,
     assert (won.status_code, won.json()["version"]) == (200, 4)
     assert book.flags["shop"]["state"] == "DISABLED"
     assert "other" in book.flags
+
+
+@pytest.mark.parametrize("terms", [{}, {"If-Match": '"2"'}])
+async def test_what_another_host_stored_is_neither_lost_nor_in_the_way(
+    api: httpx.AsyncClient, book: BookControl, terms: dict[str, str]
+) -> None:
+    """Though its bell has not rung here yet: a patch is made on it, and who has seen it there may name it."""
+    other = Rulebook(book.store, seed=book.book.parsed, services=SERVICES)
+    await other.load(1.0)
+    document = {**DOCUMENT, "flags": {**DOCUMENT["flags"], "other": NEW}}
+    await other.put(document, expected=1, author="bob", reason="", at=2.0)
+
+    answer = await api.patch(SHOP_AT, json={"state": "DISABLED"}, headers=terms)
+
+    assert (answer.status_code, answer.json()["version"]) == (200, 3)
+    assert (book.flags["shop"]["state"], book.flags["other"]) == ("DISABLED", NEW)
 
 
 async def test_a_merge_patch_changes_what_it_names(api: httpx.AsyncClient, book: BookControl) -> None:

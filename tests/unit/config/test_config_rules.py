@@ -482,3 +482,45 @@ def test_a_document_of_mistakes_is_given_up_on() -> None:
     with pytest.raises(ConfigError) as refused:
         parse_rules({"flags": {f"flag-{n}": wrong for n in range(5000)}, "killed": ["x"] * 5000}, services=())
     assert len(refused.value.problems) == 100
+
+
+_SWITCHED: dict[str, Any] = {
+    "flags": {
+        "shop": {"state": "ENABLED", "variants": {"a": 1, "b": 2}, "defaultVariant": "a"},
+        "other": {"state": "ENABLED", "variants": {"a": 1}},
+    },
+    "routes": [],
+    "compare": [{"endpoint": "GET /", "ignore": ["/at"]}],
+    "killed": ["shop"],
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"killed": []},
+        {"killed": ["other", "shop"]},
+        {"killed": ["none"]},
+        {"killed": [1]},
+        {"killed": {"shop": 1}},
+        {"killed": float("nan")},
+        {"flags": {**_SWITCHED["flags"], "other": {"variants": {"a": True}}}},
+        {"flags": {"shop": {"state": "ENABLED", "variants": {"a": 1.0, "b": 2}, "defaultVariant": "a"}}},
+        {"flags": {}},
+        {"routes": [{"path": "/", "serve": "none"}]},
+        {"metadata": {"flagSetId": "x"}},
+        {"unknown": 1},
+        {"compare": [{"endpoint": "GET /", "ignore": ["/at"], "unknown": 1}]},
+    ],
+)
+def test_what_is_known_of_the_rules_before_changes_no_answer(change: dict[str, Any]) -> None:
+    """Parts that are as they were are not copied again; rules and mistakes are those of a first reading."""
+
+    def read(before: Rules | None) -> object:
+        try:
+            return repr(parse_rules({**_SWITCHED, **change}, services=(), before=before))
+        except ConfigError as refused:
+            return refused.problems
+
+    assert read(parse_rules(_SWITCHED, services=())) == read(None)

@@ -40,7 +40,8 @@ def asked(rules: CompiledRules, unit: str) -> tuple[Decision, RequestHead]:
 def seen(rules: CompiledRules, sightings: Sightings, *units: str) -> None:
     """Requests of *units*, one each."""
     for unit in units:
-        sightings.see(*asked(rules, unit))
+        decision, head = asked(rules, unit)
+        sightings.meetings(decision.flag, decision.variant).see(decision, head)
 
 
 def test_every_request_counts_and_a_unit_is_told_once(rules: CompiledRules) -> None:
@@ -58,7 +59,7 @@ def test_every_request_counts_and_a_unit_is_told_once(rules: CompiledRules) -> N
 
 
 def test_full_means_dropped_and_counted(rules: CompiledRules) -> None:
-    """Both while it waits to be gathered and while it waits to be told."""
+    """Units do so, while they wait to be gathered and while they wait to be told; counts stay whole."""
     sightings = Sightings(1.0, most=2)
     seen(rules, sightings, "ann", "bob", "dan")
     assert sightings.dropped == 1
@@ -72,6 +73,9 @@ def test_full_means_dropped_and_counted(rules: CompiledRules) -> None:
     assert len(told.units) == MOST_FRESH
     assert many.dropped == MOST_FRESH - 2
     assert told.counts["shop", "stable"] == 2 * (MOST_FRESH - 1)
+    assert sightings.take(1.0) == Told(
+        at=1.0, counts={("shop", "stable"): 3}, units=[("shop", "stable", "ann"), ("shop", "stable", "bob")]
+    )
 
 
 def test_a_unit_that_is_too_long_is_counted_only(rules: CompiledRules) -> None:
@@ -87,7 +91,7 @@ def test_without_a_share_no_unit_is_looked_for(rules: CompiledRules) -> None:
     """Evaluations are counted all the same."""
     sightings = Sightings(0.0)
     decision, _ = asked(rules, "ann")
-    sightings.see(decision, cast("Head", None))
+    sightings.meetings("shop", "stable").see(decision, cast("Head", None))
     assert sightings.take(1.0) == Told(at=1.0, counts={("shop", "stable"): 1}, units=[])
 
 

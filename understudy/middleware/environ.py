@@ -1,0 +1,91 @@
+"""A WSGI request as the scope that the middleware decides and asks by: one way to read both kinds."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from understudy.middleware.request import UNRESERVED, Scope
+
+Environ = dict[str, Any]
+
+TARGETS: Final = ("RAW_URI", "REQUEST_URI")
+"""Where servers tell the target as the client spelled it: gunicorn; uWSGI, Werkzeug, mod_wsgi and others."""
+
+KEY: Final = "understudy"
+"""Where the decision stands in an environ."""
+
+GIVEN: Final = "understudy.environ"
+"""Where the environ stands in a scope that is kept."""
+
+MEANS: Final = frozenset(
+    {
+        KEY,
+        "gunicorn.socket",
+        "werkzeug.socket",
+        "wsgi.early_hints",
+        "wsgi.file_wrapper",
+        "wsgi.input",
+        "wsgi.input_terminated",
+    }
+)
+"""What belongs to one request alone, or to its server."""
+
+
+def scope_of(environ: Environ) -> Scope:
+    """What *environ* says, as an HTTP scope. Names of fields are lower case, for their case is not told."""
+    address = environ.get("REMOTE_ADDR", "")
+    _, _, version = environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")
+    path, query = target_of(environ)
+    return {
+        "type": "http",
+        "method": environ["REQUEST_METHOD"],
+        "path": "",
+        "raw_path": path,
+        "query_string": query,
+        "headers": fields_of(environ),
+        "client": (address, 0) if address else None,
+        "scheme": environ.get("wsgi.url_scheme", "http"),
+        "http_version": version,
+    }
+
+
+def target_of(environ: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Path and query: as the client spelled them where the server tells, else the path escaped anew.
+
+    Never from Host: of a target that names one, only what follows it counts.
+    """
+    for name in TARGETS:
+        target: str = environ.get(name, "")
+        if target.startswith(("http://", "https://", "HTTP://", "HTTPS://")):
+            _, slash, rest = target.partition("//")[2].partition("/")
+            target = slash + rest
+        if target.startswith("/"):
+            path, _, query = target.partition("#")[0].partition("?")
+            return path.encode("latin-1", "replace"), query.encode("latin-1", "replace")
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    told = quote(path.encode("latin-1", "replace"), safe=UNRESERVED) or "/"
+    return told.encode("ascii"), environ.get("QUERY_STRING", "").encode("latin-1", "replace")
+
+
+def fields_of(environ: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+    """The fields of the request; of several with one name, what the server made of them."""
+    fields = []
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            name = key[5:]
+        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
+            name = key
+        else:
+            continue
+        fields.append((name.replace("_", "-").lower().encode("latin-1"), value.encode("latin-1", "replace")))
+    return fields
+
+
+def has_body(environ: Mapping[str, Any]) -> bool:
+    """Whether the request announces a body."""
+    return bool(environ.get("HTTP_TRANSFER_ENCODING")) or environ.get("CONTENT_LENGTH") not in (None, "", "0")
+
+
+def kept(environ: Environ) -> Environ:
+    """A copy of *environ* that another request may be made of."""
+    return {key: value for key, value in environ.items() if key not in MEANS}

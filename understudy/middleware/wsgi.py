@@ -1,0 +1,128 @@
+"""The middleware for WSGI applications: the same decisions and copies as in ASGI, from any thread."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from understudy.config import APP
+from understudy.errors import StoreError
+from understudy.middleware.decision import Decision
+from understudy.middleware.environ import KEY, Environ, scope_of
+from understudy.middleware.handover import Handover, is_alive
+from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.understudy import Config, Understudy
+from understudy.middleware.wsgi_again import Again
+from understudy.middleware.wsgi_dark import Dark, Decided, Served
+from understudy.middleware.wsgi_forward import Carried
+from understudy.middleware.wsgi_tee import App, StartResponse
+
+log = logging.getLogger("understudy.middleware")
+
+
+class UnderstudyWSGIMiddleware:
+    """Decides each request of *app*, by *config* or by an *understudy* that was made in code.
+
+    The decision stands in ``environ["understudy"]``. A variant that serves another service is asked for
+    there; one that mirrors lets *app* answer and rehearses. What mirrors is one thread for each process,
+    begun by its first request, ended by `stop` or at exit.
+
+    Raises `ConfigError` for a configuration that is mistaken; with *fail_open* every request passes instead.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        config: Config | None = None,
+        *,
+        understudy: Understudy | None = None,
+        fail_open: bool = False,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        if (config is None) == (understudy is None):
+            raise TypeError("UnderstudyWSGIMiddleware takes either config or understudy")
+        self.app = app
+        self.understudy = understudy or Understudy(
+            {} if config is None else config, fail_open=fail_open, registry=registry, kind="wsgi"
+        )
+        self._cap = self.understudy.settings.shadow.body_cap_bytes
+        self.understudy.app = Again(app, self._cap)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        handover = self.understudy.background.handover
+        if handover is None or not is_alive(handover.stage):
+            handover = self._begin()
+        scope, decided = self._decide(environ, handover)
+        if decided is None or handover is None:
+            return self.app(environ, start_response)
+        if decided.found.serve != APP:
+            return self._forward(handover, decided, scope, environ, start_response)
+        if decided.found.mirror:
+            dark = Dark(decided, handover, self.understudy.hop, scope, self._cap)
+            return dark.run(self.app, environ, start_response)
+        return Served(decided, handover).run(self.app, environ, start_response)
+
+    def report(self) -> dict[str, Any]:
+        """The report on all evidence in the store. Raises `StoreError` when it cannot be read."""
+        if self._begin() is None:
+            raise StoreError(
+                f"there is no evidence, because the middleware is off: {self.understudy.failure}"
+            )
+        return self.understudy.background.report()
+
+    def stop(self) -> None:
+        """End mirroring within ``limits.drain_timeout``: copies come back, evidence is stored."""
+        self.understudy.background.stop()
+
+    def _begin(self) -> Handover | None:
+        """Where copies are handed to; None when everything passes."""
+        understudy = self.understudy
+        if understudy.failure:
+            return None
+        try:
+            return understudy.background.begin()
+        except Exception as error:
+            understudy.failure = f"the middleware could not start: {error}"
+            log.exception("the middleware is off, and every request passes")
+            return None
+
+    def _decide(self, environ: Environ, handover: Handover | None) -> tuple[Scope, Decided | None]:
+        """Put the decision in *environ*; what it means, None when the application shall simply answer."""
+        scope: Scope = {}
+        try:
+            scope = scope_of(environ)
+            request = AsgiRequest(scope)
+            in_force = self.understudy.in_force
+            place = scope["raw_path"]
+            if handover is None:
+                environ[KEY] = Decision(in_force, request, None)
+                return scope, None
+            if place in in_force.plain:
+                environ[KEY] = Decision(in_force, request, in_force.plain[place])
+                return scope, None
+            if self.understudy.hop.believes:
+                self.understudy.hop.find_client(request, scope)
+            found = in_force.compiled.decide(request)
+            environ[KEY] = Decision(in_force, request, found)
+            if found is None or (found.serve == APP and not found.flag):
+                in_force.remember(place, found)
+                return scope, None
+            return scope, Decided(in_force, found, request)
+        except Exception:
+            log.exception("a request could not be decided, and passes")
+            return scope, None
+
+    def _forward(
+        self,
+        handover: Handover,
+        decided: Decided,
+        scope: Scope,
+        environ: Environ,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        """Let a service answer; the application, when it stands in for a service that is out."""
+        carried = Carried(handover, self.understudy.hop, decided, scope, environ)
+        if carried.begin(self.understudy.background.run, start_response):
+            return carried
+        return Served(decided, handover).run(self.app, environ, start_response)

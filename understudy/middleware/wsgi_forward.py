@@ -1,0 +1,108 @@
+"""A WSGI request that another service answers: carried by the loop as in ASGI, written by the thread."""
+
+import concurrent.futures
+import errno
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from understudy.config import APP
+from understudy.middleware.environ import Environ
+from understudy.middleware.forward import Forward
+from understudy.middleware.handover import Handover
+from understudy.middleware.hop import Hop
+from understudy.middleware.request import Message, Scope
+from understudy.middleware.wsgi_bridge import Bridge
+from understudy.middleware.wsgi_dark import Decided
+from understudy.middleware.wsgi_tee import StartResponse
+
+
+class Carried:
+    """The answer of a service, as a server iterates it. Raises OSError where it broke off.
+
+    `begin` first.
+    """
+
+    def __init__(
+        self, handover: Handover, hop: Hop, decided: Decided, scope: Scope, environ: Environ
+    ) -> None:
+        self._handover = handover
+        self._hop = hop
+        self._decided = decided
+        self._scope = scope
+        self._bridge = Bridge(environ, handover.stage.loop)
+        self._is_ended = False
+        self._has_one = False
+
+    def begin(self, run: Any, start_response: StartResponse) -> bool:
+        """Wait for the answer's head; False when the application shall answer. *run* does work in the loop.
+
+        Raises OSError when there is no answer at all, not even one that says so.
+        """
+        try:
+            carried: concurrent.futures.Future[bool] = run(self._carry())
+        except RuntimeError:
+            return False  # it has ended
+        carried.add_done_callback(self._bridge.over)
+        kind, value = self._bridge.next()
+        if kind == "over":
+            if not value.cancelled() and value.exception() is None and not value.result():
+                return False
+            raise broken_off()
+        start_response(status_line(value["status"]), fields(value))
+        self._bridge.written()
+        return True
+
+    async def _carry(self) -> bool:
+        stage = self._handover.stage
+        plan = self._decided.plan(stage)
+        if plan is None:  # rules that came into force meanwhile: by those before, one more time
+            plan = stage.engine.decide(self._decided.request)
+        if plan is None or plan.decision.serve == APP:
+            return False
+        forward = Forward(stage, self._hop, plan, self._scope, self._bridge.receive, self._bridge.send)
+        return await forward.run()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._has_one:
+            self._has_one = False
+            self._bridge.written()
+        while not self._is_ended:
+            kind, message = self._bridge.next()
+            if kind == "over":
+                raise broken_off()
+            if kind != "http.response.body":
+                self._bridge.written()
+                continue
+            self._is_ended = not message.get("more_body", False)
+            body: bytes = message.get("body", b"")
+            if body:
+                self._has_one = True
+                return body
+            self._bridge.written()
+        raise StopIteration
+
+    def close(self) -> None:
+        """The server is done with it, whether whole or not."""
+        self._bridge.leave()
+
+
+def status_line(status: int) -> str:
+    """The status as WSGI wants it said: with a phrase."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status} Unknown"
+
+
+def fields(start: Message) -> list[tuple[str, str]]:
+    """The fields of an answer's start as WSGI has them."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
+
+
+def broken_off() -> OSError:
+    """On which servers close the connection without the end of the answer (RFC 9112 8)."""
+    return ConnectionResetError(errno.ECONNRESET, "the service's answer broke off")

@@ -1,0 +1,162 @@
+"""A pytest fixture that puts a flag on one variant for everybody, in applications tested in process.
+
+pytest_plugins = ["understudy.testing.pytest"]  # in conftest.py
+
+def test_the_new_page(force_variant: ForceVariant, client: TestClient) -> None:
+    force_variant("front_page", "new")
+    assert "new" in client.get("/").text
+"""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import pytest
+
+from understudy.config import Rules
+from understudy.middleware import Understudy
+from understudy.middleware.in_force import InForce
+from understudy.middleware.stage import Stage
+from understudy.middleware.understudy import _here as living
+
+TURN_SECONDS = 5.0
+"""How long an application's event loop may take to put other rules in force."""
+
+
+class ForceVariant(Protocol):
+    """What the fixture `force_variant` is."""
+
+    def __call__(self, flag: str, variant: str) -> None:
+        """From now on until the test ends *flag* has *variant* for every unit, whatever its rules say.
+
+        It holds in every `Understudy` of this process, also in those made later, and while other rules
+        come into force. The variant does what the rules say of it: when it serves a service, that is asked.
+
+        Applications that do not know the flag or the variant go on as before; when none does until the
+        test ends, it fails.
+        """
+
+
+@pytest.fixture
+def force_variant(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForceVariant]:
+    """Put a flag on one variant for everybody until the test ends (`ForceVariant`)."""
+    forcing = Forcing()
+    with monkeypatch.context() as patched:
+        forcing.watch(patched)
+        yield forcing.force
+    forcing.end()
+    if forcing.slips:
+        pytest.fail("\n".join(forcing.slips))
+
+
+class Forcing:
+    """The variants that are forced, and the rules that they were forced upon."""
+
+    def __init__(self) -> None:
+        self._variants: dict[str, str] = {}
+        self._given: dict[int, tuple[InForce, InForce]] = {}
+        """By the identity of altered rules: these, and what they were made of."""
+        self._unmet: dict[str, str] = {}
+
+    def force(self, flag: str, variant: str) -> None:
+        """See `ForceVariant`."""
+        self._variants[flag] = variant
+        self._unmet[flag] = variant
+        self._turn_all()
+
+    def watch(self, patched: pytest.MonkeyPatch) -> None:
+        """Alter all rules that come into force while *patched*."""
+        make, turn = Understudy.__init__, Stage._turn
+
+        def made(understudy: Understudy, *args: Any, **named: Any) -> None:
+            make(understudy, *args, **named)
+            understudy.in_force = self._altered(understudy.in_force)
+
+        def turned(stage: Stage, in_force: InForce) -> None:
+            turn(stage, self._altered(in_force))
+
+        patched.setattr(Understudy, "__init__", made)
+        patched.setattr(Stage, "_turn", turned)
+
+    def end(self) -> None:
+        """Put in force again what the rules say."""
+        self._variants.clear()
+        self._turn_all()
+
+    def _altered(self, in_force: InForce) -> InForce:
+        """*in_force* as it is forced, by the same number."""
+        flags = dict(in_force.rules.flags)
+        met = [flag for flag in self._variants if self._variants[flag] in _variants(in_force.rules, flag)]
+        for flag in met:
+            rest = {key: said for key, said in flags[flag].items() if key != "targeting"}
+            flags[flag] = {**rest, "state": "ENABLED", "defaultVariant": self._variants[flag]}
+            self._unmet.pop(flag, None)
+        if not met:
+            return in_force
+        killed = tuple(flag for flag in in_force.rules.killed if flag not in met)
+        altered = InForce(replace(in_force.rules, flags=flags, killed=killed), in_force.version)
+        self._given[id(altered)] = (altered, in_force)
+        return altered
+
+    @property
+    def slips(self) -> list[str]:
+        """What was forced upon no application, and what was probably meant."""
+        known = [understudy.in_force.rules for understudy in list(living)]
+        flags = {flag for rules in known for flag in rules.flags}
+        slips = []
+        for flag, variant in self._unmet.items():
+            if flag not in flags:
+                slips.append(f"force_variant: no application has a flag {flag!r}: {_listed(flags)}")
+                continue
+            names = {name for rules in known for name in _variants(rules, flag)}
+            slips.append(f"force_variant: flag {flag!r} has no variant {variant!r}: {_listed(names)}")
+        return slips
+
+    def _origin(self, in_force: InForce) -> InForce:
+        """What *in_force* was before it was altered here."""
+        return self._given.get(id(in_force), (in_force, in_force))[1]
+
+    def _turn_all(self) -> None:
+        """Put in force, in every application that is there, its rules as they are forced now."""
+        for understudy in list(living):
+            understudy.in_force = self._altered(self._origin(understudy.in_force))
+            stage = understudy.stage
+            if stage is not None and stage.is_ready and not stage.loop.is_closed():
+                _in_loop(stage, self._origin(stage.in_force))
+
+
+def _in_loop(stage: Stage, in_force: InForce) -> None:
+    """Put *in_force* in force in *stage*, in its own event loop. Raises TimeoutError."""
+    if not stage.loop.is_running() or stage.loop is _running_loop():
+        stage._turn(in_force)
+        return
+    done: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def turn() -> None:
+        try:
+            stage._turn(in_force)
+        except Exception as error:
+            done.set_exception(error)
+            raise
+        done.set_result(None)
+
+    stage.loop.call_soon_threadsafe(turn)
+    done.result(TURN_SECONDS)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _variants(rules: Rules, flag: str) -> Mapping[str, Any]:
+    variants: Mapping[str, Any] = rules.flags.get(flag, {}).get("variants", {})
+    return variants
+
+
+def _listed(names: Iterable[str]) -> str:
+    return f"there is {', '.join(sorted(names)) or 'none'}"
