@@ -34,6 +34,7 @@ from understudy.app.control_metrics import Collected, board_families, store_fami
 from understudy.app.exposures import Exposed
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
+from understudy.app.kill_deeds import KillDeeds
 from understudy.app.kill_watch import KillWatch
 from understudy.app.killed import Killed, kill_families, without_store
 from understudy.app.last_rules import last_rules
@@ -44,6 +45,7 @@ from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
 from understudy.app.services import services
+from understudy.app.switches import killed, switches
 from understudy.app.syncing import syncing
 from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
@@ -79,13 +81,12 @@ HEARD_SECONDS: Final = 3.0
 
 YIELDING: Final = 10
 """Steps of nice(2), a tenth of a worker's share: comparing takes what requests leave of a core, and a change
-of rules, some milliseconds of work, is still done within 0.1 s."""
+of rules, some milliseconds of work, is still done within 0.1 s. Only once the first rules are out:
+new workers wait for them, and on a busy machine that wait is long enough with a whole share."""
 
 
 def run(runtime: Runtime) -> int:
     """Run the control process until SIGTERM; the exit status."""
-    with contextlib.suppress(OSError):
-        os.nice(YIELDING)
     # Thousands of pairs a second are no garbage in cycles; the default thresholds would scan for it all day.
     gc.collect()
     gc.freeze()
@@ -108,6 +109,7 @@ class Control:
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
+        self._kill_deeds = KillDeeds(self._store)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
         self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
@@ -146,7 +148,7 @@ class Control:
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
         self._samples: list[Sample] = []
-        self._is_orphan = False
+        self._is_orphan = self._is_yielding = False
         self._stop = asyncio.Event()
         self._last = last_rules(settings, runtime.base)
         self._is_tried = asyncio.Event()
@@ -369,6 +371,12 @@ class Control:
         if self._book.is_loaded:
             self._put_in_force()
 
+    def _yield_to_workers(self) -> None:
+        if not self._is_yielding:
+            self._is_yielding = True
+            with contextlib.suppress(OSError):
+                os.nice(YIELDING)
+
     def _put_in_force(self) -> None:
         rules = self._book.parsed
         self._revision += 1
@@ -376,6 +384,7 @@ class Control:
             self._last.keep(self._book.current())
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
+        self._yield_to_workers()
         told = self._killed.file.kills.laid_over(rules)
         self.succession.put(version=self._book.version, rules=told, at=self._book.stored_at)
 
@@ -468,8 +477,13 @@ class Control:
         )
         now, as_of = time.time(), self._intake.shared.as_of
         stale = _stale(now - as_of) if as_of else []
+        rules, file = self._book.parsed, self._killed.file
+        here = file.kills.among(rules)
+        deeds = await self._kill_deeds.of(rules.killed, version=self._book.version)
         return {
             **whole,
+            "switches": switches(rules, here),
+            "killed": killed(rules, here, deeds, files=[str(path) for path in file.saying]),
             "notes": [*stale, *whole.get("notes", [])],
             "confirm": self._intake.second_answers(),
             "rules_version": self._book.version,

@@ -21,6 +21,7 @@ from understudy.middleware.candidates import rehearse
 from understudy.middleware.decision import Decision
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
+from understudy.middleware.kills import kills_now
 from understudy.middleware.remote import ControlStore, check_admin
 from understudy.middleware.request import App
 from understudy.middleware.stage import CLIENTS, OWN, Stage
@@ -77,7 +78,7 @@ class Understudy:
         self._redaction_key = secrets.token_bytes(32)
         try:
             self.settings = _read(config)
-            self.in_force = InForce(self.settings.rules, 0)
+            self.in_force = InForce(self.settings.rules, 0, kills_now(self.settings))
         except (UnderstudyError, OSError) as error:
             if not fail_open:
                 raise
