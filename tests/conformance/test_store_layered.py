@@ -327,6 +327,28 @@ async def test_sql_that_was_put_back_does_not_take_rules_back(world: World) -> N
         assert [stored.version for stored in await two.history()] == [4, 1]
 
 
+async def test_sql_that_comes_back_with_another_document_is_the_truth(world: World) -> None:
+    """Of the same version, as a replica without the last change has that took over; who waits is told."""
+    async with world.host("one") as one:
+        await put(one, 1)
+        await put(one, 2)
+        world.sql.end()
+        assert await one.newer(2, seconds=0.1) is None
+        world.sql.start()
+        await world.run_sql("DELETE FROM {schema}.rules WHERE version = 2")
+        beside = open_store(world.place().sql)
+        await beside.open()
+        await beside.put_rules({"n": "other"}, expected=1, author="bob", reason="", at=1.0)
+        await beside.close()
+        async with asyncio.timeout(20):
+            while not one.condition().returns:
+                assert await one.newer(2, seconds=10) is None
+        known = await one.rules()
+        assert known is not None
+        assert (known.version, known.document) == (2, {"n": "other"})
+        assert await put(one, 3, expected=2) == 3
+
+
 async def test_sql_that_is_unexpectedly_empty_is_not_seeded_anew(world: World) -> None:
     """The rules known here, and by a host that starts now from the copy, stay."""
     async with world.host("one") as one:

@@ -2,12 +2,27 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Final
 
 FREE_FAILURES: Final = 5
 FIRST_SECONDS: Final = 1.0
 MOST_SECONDS: Final = 60.0
 MOST_KEYS: Final = 1024
+
+
+def network(peer: str) -> str:
+    """What is counted as one for *peer*: an address, of IPv6 its first 64 bits, which one customer has whole.
+
+    RFC 4291 2.5.1: the rest is chosen by the host, so a guesser would never come from one address twice.
+    """
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return peer
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ip_network((address.packed[:8] + bytes(8), 64)))
 
 
 class Backoff:
@@ -35,10 +50,6 @@ class Backoff:
         self._failures[key] = (1 if now - last > 10 * MOST_SECONDS else count + 1, now)
         while len(self._failures) > MOST_KEYS:
             self._failures.popitem(last=False)
-
-    def succeeded(self, key: tuple[str, str]) -> None:
-        """Forget the failures of *key*."""
-        self._failures.pop(key, None)
 
     def __len__(self) -> int:
         return len(self._failures)

@@ -22,6 +22,7 @@ from understudy.access import (
     Token,
     digest,
     is_usable,
+    network,
     read_token,
     secret_matches,
     token_text,
@@ -245,16 +246,18 @@ class Keyring:
         now = self._clock()
         if self.issuer is not None and scheme.lower() == "bearer" and text.count(".") == 2:
             return self._of_issuer(self.issuer, peer, text.strip(" "), now)
-        # A selector that exists is backed off by itself, so that guesses do not lock its neighbours out.
-        key = (peer, token.selector if token else "")
+        # A right one is always heard: who guesses at 256 bits behind the same address shall lock nobody out.
+        if token is None or not secret_matches(token, found[1] if found else ""):
+            self._failed((network(peer), token.selector if token else ""), now)
+            raise unauthorized("this is no API token of this server")
+        return self._caller(token, peer, now)
+
+    def _failed(self, key: tuple[str, str], now: float) -> None:
+        """Count a failure of *key*. Raises: Refusal 429 when it had to wait."""
         wait = self.backoff.wait_seconds(key, now)
         if wait > 0:
             raise too_often(wait)
-        if not secret_matches(token, found[1] if found else "") or token is None:
-            self.backoff.failed(key, now)
-            raise unauthorized("this is no API token of this server")
-        self.backoff.succeeded(key)
-        return self._caller(token, peer, now)
+        self.backoff.failed(key, now)
 
     def _of_issuer(self, issuer: Issuer, peer: str, text: str, now: float) -> Caller:
         """Whom *issuer* names. Nobody is kept out for another's forgeries: a signature cannot be guessed."""
@@ -263,9 +266,8 @@ class Keyring:
         except UnknownKey:
             raise
         except NotTrusted as error:
-            wait = self.backoff.wait_seconds((peer, "."), now)
-            self.backoff.failed((peer, "."), now)
-            raise (too_often(wait) if wait > 0 else unauthorized(str(error))) from None
+            self._failed((network(peer), "."), now)
+            raise unauthorized(str(error)) from None
         return Caller(
             name=f"{claims.subject} ({issuer.trust.issuer})",
             role=claims.role,

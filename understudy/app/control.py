@@ -81,13 +81,12 @@ HEARD_SECONDS: Final = 3.0
 
 YIELDING: Final = 10
 """Steps of nice(2), a tenth of a worker's share: comparing takes what requests leave of a core, and a change
-of rules, some milliseconds of work, is still done within 0.1 s."""
+of rules, some milliseconds of work, is still done within 0.1 s. Only once the first rules are out:
+new workers wait for them, and on a busy machine that wait is long enough with a whole share."""
 
 
 def run(runtime: Runtime) -> int:
     """Run the control process until SIGTERM; the exit status."""
-    with contextlib.suppress(OSError):
-        os.nice(YIELDING)
     # Thousands of pairs a second are no garbage in cycles; the default thresholds would scan for it all day.
     gc.collect()
     gc.freeze()
@@ -149,7 +148,7 @@ class Control:
         self._started_at = time.monotonic()
         self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
         self._samples: list[Sample] = []
-        self._is_orphan = False
+        self._is_orphan = self._is_yielding = False
         self._stop = asyncio.Event()
         self._last = last_rules(settings, runtime.base)
         self._is_tried = asyncio.Event()
@@ -372,6 +371,12 @@ class Control:
         if self._book.is_loaded:
             self._put_in_force()
 
+    def _yield_to_workers(self) -> None:
+        if not self._is_yielding:
+            self._is_yielding = True
+            with contextlib.suppress(OSError):
+                os.nice(YIELDING)
+
     def _put_in_force(self) -> None:
         rules = self._book.parsed
         self._revision += 1
@@ -379,6 +384,7 @@ class Control:
             self._last.keep(self._book.current())
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
+        self._yield_to_workers()
         told = self._killed.file.kills.laid_over(rules)
         self.succession.put(version=self._book.version, rules=told, at=self._book.stored_at)
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -25,17 +24,21 @@ class KillWatch:
     def __init__(self, file: KillFile, changed: Callable[[], None]) -> None:
         self.file = file
         self._changed = changed
+        self._ended = threading.Event()
 
     def begin(self) -> None:
-        """Look, tell, and go on looking until the process ends."""
+        """Look, tell, and go on looking until `end`, or until the process ends."""
         if self.file.look():
             self._tell()
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._run, args=(loop,), name="kill file", daemon=True).start()
 
+    def end(self) -> None:
+        """Look no more. Waits for nothing."""
+        self._ended.set()
+
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        while True:
-            time.sleep(EVERY_SECONDS)
+        while not self._ended.wait(EVERY_SECONDS):
             if not self.file.look():
                 continue
             try:

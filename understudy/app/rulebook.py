@@ -1,6 +1,7 @@
 """The rules document in force, as the control process keeps it: load, change, kill, revive."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -24,6 +25,8 @@ class Rulebook:
         self._seed = seed
         self._services = services
         self._stored: StoredRules | None = None
+        self._is_unsure = False
+        self._returns = 0
         self.parsed = seed
         self.trouble = ""
         """Why the stored version is not what is in force; empty when it is."""
@@ -85,7 +88,15 @@ class Rulebook:
 
         Whether there were any. Raises `StoreError`.
         """
-        newer = await self._store.newer(self.version, seconds=seconds)
+        if self._is_unsure:
+            await self._settle_twins()
+        try:
+            newer = await self._store.newer(self.version, seconds=seconds)
+        except StoreError:
+            self._is_unsure = True
+            raise
+        returns = self._store.condition().returns
+        self._is_unsure, self._returns = returns != self._returns, returns
         if newer is None or newer.version <= self.version:
             version = await self._store.version()
             if version < self.version:
@@ -94,6 +105,38 @@ class Rulebook:
         self._take(newer)
         log.info("rules version %d by %s is in force, from the store", newer.version, newer.author)
         return True
+
+    async def _settle_twins(self) -> None:
+        """See whether the store, which was away, has another document under the version in force.
+
+        A replica that took over may lack the last change: whoever changed the rules next made a second one of
+        that number, and no host, worker or SDK would take it for news. The store's becomes a version above
+        both, made by whichever host is first, with the kill switches of both: to lose one is no revival.
+        """
+        ours, stored = self.current(), await self._store.rules()
+        self._is_unsure = False
+        if stored is None or stored.version != ours.version or stored.sha256 == ours.sha256:
+            return
+        log.error(
+            "rules version %d is there twice: by %s (%s, sha256 %s) it is in force here, by %s (sha256 %s) it"
+            " is in the store, which lost a change. The store's is stored again above both, kills kept",
+            ours.version,
+            ours.author,
+            ours.reason,
+            ours.sha256,
+            stored.author,
+            stored.sha256,
+        )
+        reason = f"version {ours.version} was there twice; this is the one that the store kept"
+        killed = sorted(_killed_of(stored) | _killed_of(ours) & set(_flags_of(stored)[0]))
+        with contextlib.suppress(VersionConflict):  # another host was first
+            await self._store.put_rules(
+                {**stored.document, "killed": killed},
+                expected=ours.version,
+                author="control process",
+                reason=reason,
+                at=stored.at,
+            )
 
     async def _is_newest(self) -> bool:
         """Whether nobody has changed the rules since; also when the store does not say."""

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from understudy.config import Rules
+from understudy.config import Kills, Rules
 from understudy.decide import AskedFlags, CompiledRules
 from understudy.decide import Decision as Route
 from understudy.engine import compiled_rules
@@ -13,17 +13,20 @@ MOST_PLAIN: Final = 4096
 
 
 class InForce:
-    """One version of the rules, compiled. Raises `UnderstudyError` when they do not compile."""
+    """One version of the rules, compiled, with what this host *kills* laid over it.
 
-    def __init__(self, rules: Rules, version: int) -> None:
+    Raises `UnderstudyError` when they do not compile.
+    """
+
+    def __init__(self, rules: Rules, version: int, kills: Kills | None = None) -> None:
         self.rules = rules
         self.version = version
-        self.compiled: CompiledRules = compiled_rules(rules)
+        self.compiled: CompiledRules = compiled_rules(rules, kills)
         self.flags = AskedFlags(
             flags=rules.flags,
             evaluators=rules.evaluators,
             metadata=rules.metadata,
-            killed=rules.killed,
+            killed=rules.killed if kills is None else kills.laid_over(rules).killed,
             clock=time.time,
         )
         self.is_by_path = all(route.host is None and not route.methods for route in rules.routes)

@@ -29,6 +29,7 @@ from understudy.messages import Head
 from understudy.metrics import WorkerMetrics
 from understudy.middleware.in_force import InForce
 from understudy.middleware.inner import Inner
+from understudy.middleware.kills import HostKills
 from understudy.middleware.request import App
 from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
@@ -124,6 +125,7 @@ class Stage:
         )
         self.engine = Engine(settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._make_pool)
         self._store: Store = open_store(settings.store) if store is None else store
+        self._kills = HostKills(settings, self._killed)
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._assessor = Assessor(
@@ -150,6 +152,7 @@ class Stage:
 
     def begin(self) -> None:
         """Start the work of this loop."""
+        self._kills.begin()
         # The one task that no group owns: it owns the group.
         self._root = self.loop.create_task(self._run())
 
@@ -167,7 +170,7 @@ class Stage:
                 RULES_SECONDS,
                 self._trouble.text,
             )
-            self._turn(InForce(self._settings.rules, 0))
+            self._turn(self._settings.rules, 0)
 
     async def end(self, seconds: float) -> None:
         """Let the copies under way come back, store the last evidence, stop: within *seconds*."""
@@ -197,6 +200,7 @@ class Stage:
                     task.cancel()
         finally:
             self._tasks = None
+            self._kills.end()
             for pool in self.engine.pools:
                 pool.close()
             for session in self._sessions:
@@ -252,7 +256,7 @@ class Stage:
             try:
                 await self._store.open()
                 await self._book.load(time.time())
-                self._turn(InForce(self._book.parsed, self._book.version))
+                self._turn(self._book.parsed, self._book.version)
                 await self.intake.load()
                 break
             except StoreError as error:
@@ -267,7 +271,7 @@ class Stage:
         while True:
             try:
                 if await self._book.follow(seconds=FOLLOWED_SECONDS):
-                    self._turn(InForce(self._book.parsed, self._book.version))
+                    self._turn(self._book.parsed, self._book.version)
             except StoreError as error:
                 log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
                 await asyncio.sleep(STORE_RETRY_SECONDS)
@@ -287,11 +291,17 @@ class Stage:
         stored = await self._book.put(
             with_rules(document), expected=expected, author=author, reason=reason, at=time.time()
         )
-        self._turn(InForce(self._book.parsed, self._book.version))
+        self._turn(self._book.parsed, self._book.version)
         return stored.version
 
-    def _turn(self, in_force: InForce) -> None:
-        """Put *in_force* in force, here and for whoever decides."""
+    def _killed(self) -> None:
+        """The kill file says something else: the rules in force are laid out anew."""
+        if self._has_rules.is_set():
+            self._turn(self.in_force.rules, self.in_force.version)
+
+    def _turn(self, rules: Rules, version: int) -> None:
+        """Put *rules* in force, here and for whoever decides. Raises `UnderstudyError`; then it is not."""
+        in_force = InForce(rules, version, self._kills.kills)
         self.engine.swap(in_force.rules, in_force.version, in_force.compiled)
         self.in_force = in_force
         self._assessor.comparison = Comparison(in_force.rules.compare, before=self._assessor.comparison)

@@ -12,7 +12,11 @@ cut off or rewritten."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """``alarms`` says by reason what is wrong now, for people; ``healed`` counts repairs of the copy."""
+    """``alarms`` says by reason what is wrong now, for people; ``healed`` counts repairs of the copy.
+
+    ``returns`` counts how often the truth came back: perhaps as a replica without the last change.
+    """
 
     alarms: Mapping[str, str] = field(default_factory=dict)
     healed: int = 0
+    returns: int = 0

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from understudy.errors import StoreError
 from understudy.store.rules import json_text
 
 Key = tuple[str, ...]
@@ -59,5 +60,26 @@ def check_sequence(sequence: int) -> None:
 
 
 def count_key(text: str) -> Key:
-    """The key whose stored text is *text*."""
-    return tuple(json.loads(text))
+    """The key whose stored text is *text*. Raises StoreError when it is damaged."""
+    try:
+        parts = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(text) from error
+    if not (isinstance(parts, list) and parts and all(isinstance(part, str) for part in parts)):
+        raise _damaged(text)
+    return tuple(parts)
+
+
+def count_of(text: str, stored: object) -> int:
+    """The count *stored* at the key whose text is *text*. Raises StoreError when it is damaged."""
+    try:
+        return int(stored)  # type: ignore[call-overload, no-any-return]
+    except (ValueError, TypeError) as error:
+        raise _damaged(text) from error
+
+
+def _damaged(text: str) -> StoreError:
+    return StoreError(
+        f"evidence: the count {text[:60]!r} is damaged; delete it there, or clear the evidence"
+        " (DELETE /api/v1/report)"
+    )

@@ -58,7 +58,7 @@ class LayeredStore(LayeredAccess, LayeredExposures):
         self._known: StoredRules | None = None
         self._is_open = False
         self._alarms: dict[str, str] = {}
-        self._healed = 0
+        self._healed = self._returns = 0
         self._copied = 0
         self._is_damaged = False
         self._missed_at = -AWAY_SECONDS
@@ -86,7 +86,7 @@ class LayeredStore(LayeredAccess, LayeredExposures):
 
     def condition(self) -> Condition:
         """See Store.condition."""
-        return Condition(alarms=dict(self._alarms), healed=self._healed)
+        return Condition(alarms=dict(self._alarms), healed=self._healed, returns=self._returns)
 
     async def open(self) -> None:
         """See Store.open. Without SQL it is open, too, when the copy or the file has rules."""
@@ -116,7 +116,7 @@ class LayeredStore(LayeredAccess, LayeredExposures):
         self._check_open()
         if self._known is not None and time.monotonic() - self._missed_at < AWAY_SECONDS:
             return self._newest()  # asked a moment ago, by `open`
-        trouble = await self._soon(self._look_at_sql())
+        trouble = await self._soon(self._look_at_sql(is_whole=True))
         if trouble:
             self._alarm("sql_away", trouble)
             await self._read_copy()
@@ -130,7 +130,10 @@ class LayeredStore(LayeredAccess, LayeredExposures):
         return 0 if known is None else known.version
 
     async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
-        """See Store.newer. Heals the copy meanwhile; never raises because a part is away."""
+        """See Store.newer. Heals the copy meanwhile; never raises because a part is away.
+
+        None before the time is over when SQL is back: it may not be what it was.
+        """
         self._check_open()
         until = time.monotonic() + seconds
         while True:
@@ -146,12 +149,13 @@ class LayeredStore(LayeredAccess, LayeredExposures):
             await asyncio.sleep(min(left, AWAY_SECONDS))
 
     async def _heard(self, ring: Ring, than: int, until: float) -> StoredRules | None:
+        returns = self._returns
         while True:
             await self._look()
             if self._is_above(than):
                 return self._newest()
             left = until - time.monotonic()
-            if left <= 0:
+            if left <= 0 or returns != self._returns:
                 return None
             await ring(min(left, AWAY_SECONDS if "redis_away" in self._alarms else POLL_SECONDS))
 
@@ -185,8 +189,7 @@ class LayeredStore(LayeredAccess, LayeredExposures):
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:
         """See Store.history."""
-        await self._truth()
-        return await self._sql.history(limit=limit)
+        return await (await self.truth()).history(limit=limit)
 
     async def past(self, version: int) -> StoredRules | None:
         """See Store.past."""
@@ -200,13 +203,12 @@ class LayeredStore(LayeredAccess, LayeredExposures):
         self, *, source: str, sequence: int, counts: Mapping[Key, int], samples: Sequence[Sample]
     ) -> bool:
         """See Store.add_evidence."""
-        await self._truth()
-        return await self._sql.add_evidence(source=source, sequence=sequence, counts=counts, samples=samples)
+        truth = await self.truth()
+        return await truth.add_evidence(source=source, sequence=sequence, counts=counts, samples=samples)
 
     async def evidence(self) -> Ledger:
         """See Store.evidence."""
-        await self._truth()
-        return await self._sql.evidence()
+        return await (await self.truth()).evidence()
 
     async def evidence_mark(self) -> Mark:
         """See Store.evidence_mark."""
@@ -214,28 +216,23 @@ class LayeredStore(LayeredAccess, LayeredExposures):
 
     async def samples(self) -> list[Sample]:
         """See Store.samples."""
-        await self._truth()
-        return await self._sql.samples()
+        return await (await self.truth()).samples()
 
     async def sample(self, name: str) -> Sample | None:
         """See Store.sample."""
-        await self._truth()
-        return await self._sql.sample(name)
+        return await (await self.truth()).sample(name)
 
     async def forget_samples(self, *, unit: str | None, deed: Deed | None = None) -> int:
         """See Store.forget_samples."""
-        await self._truth()
-        return await self._sql.forget_samples(unit=unit, deed=deed)
+        return await (await self.truth()).forget_samples(unit=unit, deed=deed)
 
     async def secret(self, name: str) -> bytes:
         """See Store.secret."""
-        await self._truth()
-        return await self._sql.secret(name)
+        return await (await self.truth()).secret(name)
 
     async def clear_evidence(self, *, deed: Deed | None = None) -> None:
         """See Store.clear_evidence."""
-        await self._truth()
-        await self._sql.clear_evidence(deed=deed)
+        await (await self.truth()).clear_evidence(deed=deed)
 
     # -- the layers ----------------------------------------------------------------------------------
 
@@ -286,15 +283,18 @@ class LayeredStore(LayeredAccess, LayeredExposures):
             if is_there:
                 await self._write_copy()
 
-    async def _look_at_sql(self) -> None:
+    async def _look_at_sql(self, *, is_whole: bool = False) -> None:
+        """See whether SQL has a newer version; with *is_whole*, also whether it has the same document."""
         await self._reach_sql()
         version = await self._sql.version()
-        is_news = version > (0 if self._known is None else self._known.version)
-        await self._judge_sql(version, await self._sql.rules() if is_news else None)
+        known = 0 if self._known is None else self._known.version
+        is_wanted = version > known or (is_whole and version == known > 0)
+        await self._judge_sql(version, await self._sql.rules() if is_wanted else None)
 
     async def _judge_sql(self, version: int, found: StoredRules | None) -> None:
         """Take what SQL has, unless that is older than what is known: then somebody put it back."""
-        self._calm("sql_away")
+        if self._calm("sql_away"):
+            self._returns += 1
         known = 0 if self._known is None else self._known.version
         if version < known:
             self._alarm(
@@ -305,7 +305,7 @@ class LayeredStore(LayeredAccess, LayeredExposures):
             return
         self._calm("sql_behind")
         if found is not None:
-            await self._take(found)
+            await self._take(found, is_truth=True)
 
     async def _read_copy(self) -> bool:
         """Take what the copy has, if it is newer and of our SQL. False when it cannot be reached."""
@@ -357,9 +357,14 @@ class LayeredStore(LayeredAccess, LayeredExposures):
             log.warning("%s had lost rules version %d; it has them again", self._copy.name, self._copied)
         self._copied = max(self._copied, self._known.version)
 
-    async def _take(self, rules: StoredRules) -> None:
-        """Know *rules* from now on, also after a restart, if they are newer than what is known."""
-        if self._known is not None and rules.version <= self._known.version:
+    async def _take(self, rules: StoredRules, *, is_truth: bool = False) -> None:
+        """Know *rules* from now on, also after a restart, if they are newer than what is known.
+
+        Or, as the truth, another document of that version: who follows the rules makes one of the two.
+        """
+        known = self._known
+        is_twin = known is not None and rules.version == known.version and rules.sha256 != known.sha256
+        if known is not None and rules.version <= known.version and not (is_truth and is_twin):
             return
         self._known = rules
         if self._last_good is None:
@@ -383,9 +388,12 @@ class LayeredStore(LayeredAccess, LayeredExposures):
             log.error("%s", text)
         self._alarms[reason] = text
 
-    def _calm(self, reason: str) -> None:
-        if self._alarms.pop(reason, None) is not None:
-            log.info("store: %s is over", reason)
+    def _calm(self, reason: str) -> bool:
+        """No alarm for *reason* any more; whether there was one."""
+        if self._alarms.pop(reason, None) is None:
+            return False
+        log.info("store: %s is over", reason)
+        return True
 
     def _check_open(self) -> None:
         if not self._is_open:

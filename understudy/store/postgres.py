@@ -2,13 +2,12 @@
 
 import asyncio
 import importlib
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import Connection, NullPool, text
+from sqlalchemy import Connection, Float, NullPool, cast, extract, func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -35,6 +34,9 @@ _BEGIN = text(
     " set_config('lock_timeout', :limit, true),"
     " set_config('idle_in_transaction_session_timeout', :limit, true)"
 )
+_SERVER_CLOCK: Final = cast(extract("epoch", func.clock_timestamp()), Float(53))
+"""Samples grow old by it: a host whose own clock is wrong drops nobody's."""
+
 _LOCK = text("SELECT pg_advisory_xact_lock(:locks, :area)")
 _TABLE = text("SELECT to_regclass(:name) IS NOT NULL")
 _REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
@@ -185,7 +187,7 @@ class PostgresStore(SqlStore):
         *,
         bounds: Bounds | None = None,
         deadline_seconds: float = 5.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         environment: str = DEFAULT_ENVIRONMENT,
     ) -> None:
         """Nothing is touched before `open`. *deadline_seconds* bounds a whole operation."""
@@ -194,6 +196,6 @@ class PostgresStore(SqlStore):
             insert=insert,
             name=place.shown,
             bounds=bounds,
-            clock=clock,
+            clock=clock or _SERVER_CLOCK,
             environment=environment,
         )

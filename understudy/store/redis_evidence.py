@@ -2,17 +2,27 @@
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from understudy.access import Deed
 from understudy.comparators import Ledger
 from understudy.errors import StoreError
-from understudy.store.evidence import Key, Mark, check_sequence, clearing, count_key, count_rows
+from understudy.store.evidence import Key, Mark, check_sequence, clearing, count_key, count_of, count_rows
 from understudy.store.redis_access import audited
 from understudy.store.redis_link import RedisLink
 from understudy.store.rules import json_text, printable
-from understudy.store.sample import SECRET_BYTES, Bounds, Sample, SampleRow, keep, sample_row, stored_sample
+from understudy.store.sample import (
+    SECRET_BYTES,
+    Bounds,
+    Sample,
+    SampleRow,
+    damaged_sample,
+    keep,
+    sample_row,
+    stored_sample,
+)
 
 PAGE = 5000
 """Counts are read about so many at a time."""
@@ -35,8 +45,9 @@ class RedisEvidence:
     """The evidence behind *link*. What the choice between samples looks at is remembered here, too."""
 
     def __init__(
-        self, link: RedisLink, environment: str, *, bounds: Bounds, clock: Callable[[], float]
+        self, link: RedisLink, environment: str, *, bounds: Bounds, clock: Callable[[], float] | None
     ) -> None:
+        """Without *clock*, samples grow old by Redis's: a host whose own is wrong drops nobody's."""
         self._link = link
         self._environment = environment
         self._batch = [link.within(environment, name) for name in _BATCH]
@@ -44,6 +55,7 @@ class RedisEvidence:
         self._cleared = link.within(environment, "cleared")
         self._bounds = bounds
         self._clock = clock
+        self._ahead_seconds = 0.0
         self._changes = ""
         self._light: dict[int, SampleRow] = {}
 
@@ -88,7 +100,7 @@ class RedisEvidence:
         numbered = dict(enumerate(fresh, start=max(light, default=0) + 1))
         both = {**light, **numbered}
         candidates = [row.candidate(number) for number, row in both.items()]
-        kept = {choice.id: both[choice.id] for choice in keep(candidates, self._bounds, now=self._clock())}
+        kept = {choice.id: both[choice.id] for choice in keep(candidates, self._bounds, now=self._now())}
         new = {number: row for number, row in numbered.items() if number in kept}
         return new, [number for number in light if number not in kept], kept
 
@@ -99,10 +111,14 @@ class RedisEvidence:
             self._light = {number: row._replace(body="", whole="") for number, row in kept.items()}
 
     async def _look(self) -> None:
-        changes, flat = await self._link.run("samples", self._sample_keys[:2])
+        changes, flat, seconds = await self._link.run("samples", self._sample_keys[:2])
+        self._ahead_seconds = int(seconds) - time.monotonic()
         pairs = zip(flat[::2], flat[1::2], strict=True)
         self._changes = changes.decode()
         self._light = {int(number): _row(light) for number, light in pairs}
+
+    def _now(self) -> float:
+        return self._clock() if self._clock is not None else time.monotonic() + self._ahead_seconds
 
     async def counts(self) -> Ledger:
         """See Store.evidence."""
@@ -114,7 +130,8 @@ class RedisEvidence:
             if not int(cursor):
                 break
         ledger = Ledger()
-        ledger.add({count_key(text.decode()): int(n) for text, n in found.items()})
+        texts = ((text.decode("utf-8", "replace"), n) for text, n in found.items())
+        ledger.add({count_key(text): count_of(text, n) for text, n in texts})
         return ledger
 
     async def mark(self) -> Mark:
@@ -186,12 +203,16 @@ class RedisEvidence:
     async def secret(self, name: str) -> bytes:
         """See Store.secret."""
         key, field = self._link.key("secrets"), printable(name)
-        async with self._link.asking() as client:
-            await client.hsetnx(key, field, secrets.token_bytes(SECRET_BYTES))
-            return bytes(await client.hget(key, field) or b"")
+        for _ in range(TRIES):
+            async with self._link.asking() as client:
+                await client.hsetnx(key, field, secrets.token_bytes(SECRET_BYTES))
+                found = await client.hget(key, field)
+            if found:  # else it was deleted in between, as FLUSHALL does
+                return bytes(found)
+        raise StoreError(f"store {self._link.name}: the secret {name} does not stay there; try again")
 
     def _young(self) -> dict[int, SampleRow]:
-        oldest = self._clock() - self._bounds.sample_age_seconds
+        oldest = self._now() - self._bounds.sample_age_seconds
         return {number: row for number, row in self._light.items() if row.at >= oldest}
 
     async def _parts(self, part: str, numbers: list[int]) -> dict[int, str]:
@@ -215,5 +236,8 @@ def _light(row: SampleRow) -> str:
 
 
 def _row(light: bytes) -> SampleRow:
-    key, priority, at, size_bytes, name, unit = json.loads(light)
-    return SampleRow(key, priority, at, size_bytes, "", name, unit)
+    try:
+        key, priority, at, size_bytes, name, unit = json.loads(light)
+        return SampleRow(key, float(priority), float(at), int(size_bytes), "", name, unit)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise damaged_sample("") from error

@@ -1,6 +1,5 @@
 """A store in Redis alone, for any number of hosts: as lasting as that Redis is."""
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -31,7 +30,7 @@ class RedisStore(RedisAccess):
         *,
         bounds: Bounds | None = None,
         deadline_seconds: float = 5.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         environment: str = DEFAULT_ENVIRONMENT,
     ) -> None:
         """Nothing is touched before `open`. *deadline_seconds* bounds every command."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from understudy.errors import StoreError
 from understudy.store.rules import json_text, printable
 
 
@@ -123,17 +124,27 @@ def sample_row(sample: Sample) -> SampleRow:
 
 
 def stored_sample(row: SampleRow) -> Sample:
-    """The sample that *row* stores."""
-    service, endpoint, path, kind = json.loads(row.key)
-    return Sample(
-        service=service,
-        endpoint=endpoint,
-        path=path,
-        kind=kind,
-        priority=row.priority,
-        at=row.at,
-        body=json.loads(row.body),
-        name=row.name,
-        unit=row.unit,
-        whole=json.loads(row.whole) if row.whole else None,
+    """The sample that *row* stores. Raises StoreError when it is damaged."""
+    try:
+        service, endpoint, path, kind = json.loads(row.key)
+        return Sample(
+            service=service,
+            endpoint=endpoint,
+            path=path,
+            kind=kind,
+            priority=row.priority,
+            at=row.at,
+            body=json.loads(row.body),
+            name=row.name,
+            unit=row.unit,
+            whole=json.loads(row.whole) if row.whole else None,
+        )
+    except (ValueError, TypeError, RecursionError) as error:
+        raise damaged_sample(row.name) from error
+
+
+def damaged_sample(name: str) -> StoreError:
+    """What is told of a sample called *name* that cannot be read; its name may be lost, too."""
+    return StoreError(
+        f"samples: {name or 'one of them'} is damaged; clear the evidence (DELETE /api/v1/report)"
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Delete, Select, Table, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Delete, Float, Select, Table, bindparam, delete, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from understudy.access import Deed
@@ -75,7 +75,7 @@ class SqlStore(SqlAccess, SqlExposures):
         insert: Insert,
         name: str,
         bounds: Bounds | None,
-        clock: Callable[[], float],
+        clock: Callable[[], float] | ColumnElement[float],
         environment: str = DEFAULT_ENVIRONMENT,
     ) -> None:
         self.name = name
@@ -283,7 +283,7 @@ class SqlStore(SqlAccess, SqlExposures):
         """See Store.samples."""
         table = schema.samples.c
         mine = table.environment == self._environment
-        oldest = self._clock() - self._bounds.sample_age_seconds
+        oldest = self._now - self._bounds.sample_age_seconds
         async with self._database.transaction() as connection:
             rows = (await connection.execute(select(*_ROW).where(mine, table.at >= oldest))).all()
         # Sorted here: databases do not agree on the order of texts.
@@ -292,7 +292,7 @@ class SqlStore(SqlAccess, SqlExposures):
     async def sample(self, name: str) -> Sample | None:
         """See Store.sample."""
         table = schema.samples.c
-        oldest = self._clock() - self._bounds.sample_age_seconds
+        oldest = self._now - self._bounds.sample_age_seconds
         wanted = select(*_ROW, table.whole).where(
             table.environment == self._environment, table.name == printable(name), table.at >= oldest
         )
@@ -323,7 +323,10 @@ class SqlStore(SqlAccess, SqlExposures):
         fresh = self._insert(table).values(name=name, value=secrets.token_bytes(SECRET_BYTES))
         async with self._database.transaction(writes=Area.SECRETS) as connection:
             await connection.execute(fresh.on_conflict_do_nothing())
-            return bytes(await connection.scalar(known) or b"")
+            found = await connection.scalar(known)
+        if not found:
+            raise StoreError(f"store {self.name}: the secret {name} does not stay there; try again")
+        return bytes(found)
 
     async def clear_evidence(self, *, deed: Deed | None = None) -> None:
         """See Store.clear_evidence."""
@@ -334,6 +337,10 @@ class SqlStore(SqlAccess, SqlExposures):
             if deed is not None:
                 await append(connection, replace(deed, **self._own))
         await self._database.settle()
+
+    @property
+    def _now(self) -> ColumnElement[float]:
+        return literal(self._clock(), Float) if callable(self._clock) else self._clock
 
     @property
     def _own(self) -> dict[str, Any]:
@@ -373,16 +380,17 @@ class SqlStore(SqlAccess, SqlExposures):
         """Store what deserves it of *fresh*; drop what no longer does of what is there."""
         table = schema.samples.c
         if not fresh:
-            oldest = self._clock() - self._bounds.sample_age_seconds
+            oldest = self._now - self._bounds.sample_age_seconds
             await connection.execute(self._all_of(schema.samples).where(table.at < oldest))
             return
         light = select(table.key, table.priority, table.at, table.size_bytes, table.id)
         light = light.where(table.environment == self._environment)
         old = [Candidate(*row) for row in await connection.execute(light)]
-        first = (await connection.scalar(select(func.max(table.id))) or 0) + 1
+        last, now = (await connection.execute(select(func.max(table.id), self._now))).one()
+        first = (last or 0) + 1
         new = dict(enumerate(fresh, start=first))
         candidates = [*old, *(row.candidate(number) for number, row in new.items())]
-        kept = {candidate.id for candidate in keep(candidates, self._bounds, now=self._clock())}
+        kept = {candidate.id for candidate in keep(candidates, self._bounds, now=now)}
         gone = [{"gone": candidate.id} for candidate in old if candidate.id not in kept]
         if gone:
             await connection.execute(delete(schema.samples).where(table.id == bindparam("gone")), gone)

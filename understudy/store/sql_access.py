@@ -105,9 +105,11 @@ async def _first_head(connection: AsyncConnection) -> Head:
 
 
 def _token(row: RowMapping) -> Token:
-    return Token(
-        **{**row, "role": Role(row["role"]) if row["role"] else None, "roles": read_roles(row["roles"])}
-    )
+    try:
+        role = Role(row["role"]) if row["role"] else None
+        return Token(**{**row, "role": role, "roles": read_roles(row["roles"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"tokens: {str(row['selector'])[:40]!r} is damaged: {error}") from error
 
 
 def _entry(row: RowMapping) -> Entry:

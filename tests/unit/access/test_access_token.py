@@ -17,7 +17,7 @@ from understudy.access import (
     secret_matches,
     token_text,
 )
-from understudy.access.backoff import FREE_FAILURES, MOST_KEYS, MOST_SECONDS
+from understudy.access.backoff import FREE_FAILURES, MOST_KEYS, MOST_SECONDS, network
 
 TEXT = token_text(b"\x01" * 6, b"\xff" * 32)
 KEY = ("10.0.0.1", "010101010101")
@@ -108,7 +108,7 @@ def test_a_few_failures_are_free_then_each_doubles_the_wait() -> None:
     assert waits[-1] == MOST_SECONDS
 
 
-def test_a_wait_ends_and_a_success_ends_it() -> None:
+def test_a_wait_ends() -> None:
     """And another key never had to wait."""
     backoff = Backoff()
     for _ in range(FREE_FAILURES + 3):
@@ -117,8 +117,24 @@ def test_a_wait_ends_and_a_success_ends_it() -> None:
     assert backoff.wait_seconds(KEY, 103.0) == 1.0
     assert backoff.wait_seconds(KEY, 104.0) == 0.0
     assert backoff.wait_seconds(("10.0.0.2", KEY[1]), 100.0) == 0.0
-    backoff.succeeded(KEY)
-    assert backoff.wait_seconds(KEY, 100.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("peer", "counted"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("2001:db8:0:1:ffff::1", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1::2", "2001:db8:0:1::/64"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_who_has_a_network_is_counted_as_one(peer: str, counted: str) -> None:
+    """The last 64 bits of an address of IPv6 are the host's to choose, anew for each guess."""
+    assert network(peer) == counted
 
 
 def test_memory_is_bounded_whoever_comes() -> None:

@@ -7,7 +7,7 @@ import pytest
 from understudy.app.rulebook import Rulebook
 from understudy.config import parse_rules
 from understudy.errors import ConfigError, FlagNotFound, StoreError, VersionConflict
-from understudy.store import MemoryStore
+from understudy.store import MemoryStore, StoredRules
 
 SERVICES = ("old", "new")
 
@@ -258,3 +258,56 @@ async def test_a_kill_switch_that_is_no_text_takes_nobody_down() -> None:
     book = await opened(store)
     assert (book.trouble != "", book.parsed.killed) == (True, ("shop",))
     assert (await book.revive("shop", author="a", reason="", at=1.0)).document["killed"] == []
+
+
+class FailedOver(MemoryStore):
+    """Away once; then a replica answers, which never had the last version, and has another of that number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+
+    async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
+        if self.is_away:
+            raise StoreError("away")
+        return await super().newer(than, seconds=seconds)
+
+    async def fail_over(self, other: dict[str, Any]) -> None:
+        del self._versions[-1]
+        await self.put_rules(other, expected=None, author="bob", reason="", at=3.0)
+
+
+async def missed(book: Rulebook, store: FailedOver) -> None:
+    """Let *book* meet the store while it is away."""
+    store.is_away = True
+    with pytest.raises(StoreError):
+        await book.follow(seconds=0.0)
+    store.is_away = False
+
+
+async def test_one_version_with_two_documents_becomes_a_new_one(caplog: pytest.LogCaptureFixture) -> None:
+    """On every host, by whichever is first, above both: else nobody takes either for news. A kill stays."""
+    store = FailedOver()
+    one, two = await opened(store), await opened(store)
+    await one.kill("shop", author="ann", reason="", at=2.0)
+    await two.load(2.0)
+    await store.fail_over(document() | {"compare": [{"endpoint": "*", "ignore": ["/at"]}]})
+    for book in (one, two):
+        await missed(book, store)
+        assert await book.follow(seconds=0.0) is True
+
+    newest = await store.rules()
+    assert newest is not None
+    assert (newest.version, one.version, two.version) == (3, 3, 3)
+    assert (newest.document["killed"], len(newest.document["compare"])) == (["shop"], 1)
+    assert one.parsed.killed == two.parsed.killed == ("shop",)
+    assert caplog.text.count("rules version 2 is there twice") == 1
+
+
+async def test_a_store_that_only_was_away_is_left_as_it_is() -> None:
+    """The same document under the same version: nothing is stored, and nothing is told."""
+    store = FailedOver()
+    book = await opened(store)
+    await missed(book, store)
+    assert await book.follow(seconds=0.0) is False
+    assert await store.version() == 1
