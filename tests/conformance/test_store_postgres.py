@@ -20,7 +20,7 @@ from store_servers import Server, postgres_server, postgres_url
 
 from understudy.config import PostgresPlace, postgres_place
 from understudy.errors import StoreError, VersionConflict
-from understudy.store import migration, open_store
+from understudy.store import migration, open_store, sql
 from understudy.store.postgres import POOL_SIZE, PostgresStore
 
 SCHEMA = "understudy_faults"
@@ -105,6 +105,53 @@ async def test_a_batch_that_two_hosts_bring_is_added_once(place: PostgresPlace) 
 
         assert (await one.evidence())[("a",)] == sum(added)
         assert await add(other, 9) is False
+
+
+async def listens(place: PostgresPlace) -> None:
+    """Wait until somebody listens to the bell of *place*."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+    async with raw(postgres_url()) as watcher, asyncio.timeout(10):
+        while not await watcher.fetchval(asked):
+            await asyncio.sleep(0.01)
+
+
+async def test_the_bell_is_heard_at_once(place: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change on one host is known on the other before it would ask by itself; nobody is left listening."""
+    monkeypatch.setattr(sql, "EVERY_SECONDS", 30.0)
+    async with opened(place) as one, opened(place) as other:
+        waiting = asyncio.gather(other.newer(0, seconds=20))
+        await listens(place)
+        async with asyncio.timeout(5):
+            await put(one, 1)
+            (newer,) = await waiting
+        assert newer is not None
+        assert newer.version == 1
+        waiting = asyncio.gather(other.newer(1, seconds=20))
+        await listens(place)
+        waiting.cancel()
+        async with asyncio.timeout(5), raw(postgres_url()) as watcher:
+            while await watcher.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"):
+                await asyncio.sleep(0.01)
+
+
+async def test_without_a_bell_the_version_is_asked_for(
+    place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooler may pass no notifications on, a server may have no room for one more connection."""
+    monkeypatch.setattr(sql, "EVERY_SECONDS", 0.05)
+    async with opened(place) as one, opened(place) as other:
+        await one.version()
+        await other.version()
+
+        async def refused(*_: object, **__: object) -> None:
+            raise asyncpg.TooManyConnectionsError("too many clients already")
+
+        monkeypatch.setattr(asyncpg, "connect", refused)
+        waiting = asyncio.gather(other.newer(0, seconds=20))
+        await put(one, 1)
+        async with asyncio.timeout(5):
+            (newer,) = await waiting
+        assert newer is not None
 
 
 async def test_connections_are_bounded(place: PostgresPlace) -> None:
