@@ -8,8 +8,8 @@ from litestar import Litestar, MediaType, get
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 
-from understudy.middleware import Understudy, UnderstudyMiddleware
-from understudy.middleware.litestar import variant
+from understudy.middleware import Understudy
+from understudy.middleware.litestar import around, variant
 
 understudy = Understudy(Path(__file__).with_name("understudy.yaml"))
 
@@ -33,4 +33,4 @@ async def report() -> dict[str, Any]:
     return await understudy.report()
 
 
-app = UnderstudyMiddleware(Litestar([home, product, report]), understudy=understudy)
+app = around(Litestar([home, product, report]), understudy=understudy)

@@ -28,11 +28,18 @@ def uvicorn(port: int, folder: Path, app: str = "app:app") -> list[str]:
     return ["uvicorn", *address, "--no-access-log", "--app-dir", str(folder), app]
 
 
+def gunicorn(port: int, folder: Path) -> list[str]:
+    """A WSGI application of *folder* under gunicorn: two processes of four threads."""
+    kind = ["--workers", "2", "--threads", "4", "--graceful-timeout", "5"]
+    return ["gunicorn", *kind, "--bind", f"127.0.0.1:{port}", "--chdir", str(folder), "app:app"]
+
+
 APPS: Mapping[str, Command] = {
     "starlette_app": uvicorn,
     "fastapi_app": uvicorn,
     "django_app": uvicorn,
     "litestar_app": uvicorn,
+    "flask_app": gunicorn,
 }
 
 

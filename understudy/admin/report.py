@@ -5,11 +5,12 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.access import Role
 from understudy.admin.control import ControlPlane
 from understudy.admin.keyring import Keyring
 from understudy.admin.open_door import OPEN
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, json_answer, origin, within
+from understudy.admin.request import author, json_answer, origin, role_of, within
 from understudy.report import (
     LIVE_POLICY,
     STATIC,
@@ -43,7 +44,12 @@ class ReportEndpoints:
         notice = OPEN if self._keyring.is_open else ""
         # In a thread: a page of megabytes takes longer than a probe may wait.
         text = await asyncio.to_thread(
-            render_live_html, report, search=search, revision=revision, notice=notice
+            render_live_html,
+            report,
+            search=search,
+            revision=revision,
+            notice=notice,
+            may_kill=role_of(request).may(Role.OPERATOR),
         )
         return _page(text, LIVE_POLICY)
 

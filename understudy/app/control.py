@@ -34,6 +34,7 @@ from understudy.app.control_metrics import Collected, board_families, store_fami
 from understudy.app.exposures import Exposed
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
+from understudy.app.kill_deeds import KillDeeds
 from understudy.app.kill_watch import KillWatch
 from understudy.app.killed import Killed, kill_families, without_store
 from understudy.app.last_rules import last_rules
@@ -44,6 +45,7 @@ from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
 from understudy.app.services import services
+from understudy.app.switches import killed, switches
 from understudy.app.syncing import syncing
 from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
@@ -107,6 +109,7 @@ class Control:
         self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
+        self._kill_deeds = KillDeeds(self._store)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
         self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
@@ -474,8 +477,13 @@ class Control:
         )
         now, as_of = time.time(), self._intake.shared.as_of
         stale = _stale(now - as_of) if as_of else []
+        rules, file = self._book.parsed, self._killed.file
+        here = file.kills.among(rules)
+        deeds = await self._kill_deeds.of(rules.killed, version=self._book.version)
         return {
             **whole,
+            "switches": switches(rules, here),
+            "killed": killed(rules, here, deeds, files=[str(path) for path in file.saying]),
             "notes": [*stale, *whole.get("notes", [])],
             "confirm": self._intake.second_answers(),
             "rules_version": self._book.version,

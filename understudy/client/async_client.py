@@ -122,7 +122,7 @@ class AsyncClient(BaseClient):
         """See `Client.number`."""
         check(default, NUMBER)
         answer = await self._found(flag, unit, attributes)
-        return float(self._fitting(flag, unit, default, answer, NUMBER))
+        return self._number(flag, unit, default, answer)
 
     async def object(
         self, flag: str, unit: str | None, default: dict[str, Any] | list[Any], /, **attributes: Any

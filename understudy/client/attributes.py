@@ -25,7 +25,7 @@ def context_of(unit: str | None, attributes: dict[str, Any]) -> dict[str, Any]:
     if unit is not None:
         if not isinstance(unit, str):
             raise TypeError(f"the unit is text or None, not {type(unit).__name__}")
-        attributes["targetingKey"] = unit
+        attributes["targetingKey"] = unit if type(unit) is str else text_of(unit)
     return attributes
 
 
@@ -47,16 +47,33 @@ def _scalar(value: object, where: str, depth: int) -> Any:
         return plain(value.value, where, depth + 1)
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, str | UUID):
+    if isinstance(value, str):
+        return text_of(value)
+    if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Decimal | float):
-        return float(value)
+        return _number(value, where)
     if isinstance(value, int):
         return int(value)
     raise TypeError(f"attribute {where}: {type(value).__name__} cannot be said in JSON")
 
 
+def text_of(value: str) -> str:
+    """*value* as plain text, whatever kind of text it is: rules compare and hash no other.
+
+    Not what its own ``__str__`` says: Django's and Jinja's marked texts say themselves there.
+    """
+    return str.__str__(value)
+
+
+def _number(value: Decimal | float, where: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise TypeError(f"attribute {where}: {value} cannot be said in JSON") from None
+
+
 def _name(name: object, where: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"attribute {where}: a name is text, not {type(name).__name__}")
-    return name
+    return text_of(name)

@@ -39,6 +39,10 @@ class BaseClient:
         """Whether there are flags to answer with, from the server or from the file."""
         return self._life.is_ready
 
+    def tell_again(self) -> None:
+        """Tell who listens of the state when it next is known, also if it is the same."""
+        self._life.feed.tell_again()
+
     def flags(self) -> tuple[str, ...]:
         """The flags that may be asked, in document order; none in remote mode."""
         held = self._held()
@@ -80,6 +84,13 @@ class BaseClient:
             self._met(flag, unit, found.variant)
         return copied(value) if kinds is OBJECT else value
 
+    def _number(self, flag: str, unit: str | None, default: float, found: Evaluation) -> float:
+        """As `_fitting`; an integer that no float reaches is no number. Raises: TypeError."""
+        try:
+            return float(self._fitting(flag, unit, default, found, NUMBER))
+        except OverflowError:
+            return as_float(default)
+
     def _named(self, flag: str, unit: str | None, default: str, found: Evaluation) -> str:
         if not found.variant:
             return default
@@ -110,6 +121,14 @@ class BaseClient:
 
     def _met(self, flag: str, unit: str | None, variant: str) -> None:
         self._hooks.met(Exposure(flag=flag, variant=variant, unit=unit, at=time.time()))
+
+
+def as_float(default: float) -> float:
+    """Raises: TypeError for an integer that no float reaches."""
+    try:
+        return float(default)
+    except OverflowError:
+        raise TypeError("the default is larger than any float") from None
 
 
 def check(default: object, kinds: tuple[type, ...]) -> None:

@@ -123,7 +123,7 @@ class Client(BaseClient):
     def number(self, flag: str, unit: str | None, default: float, /, **attributes: Any) -> float:
         """As `boolean`, for a number, which an integer will do for."""
         check(default, NUMBER)
-        return float(self._fitting(flag, unit, default, self._found(flag, unit, attributes), NUMBER))
+        return self._number(flag, unit, default, self._found(flag, unit, attributes))
 
     def object(
         self, flag: str, unit: str | None, default: dict[str, Any] | list[Any], /, **attributes: Any
@@ -156,8 +156,9 @@ class Client(BaseClient):
         context = self._context("", unit, dict(attributes or {}))
         if not self._is_remote:
             return self._all_held(context)
-        asked = self._life.evaluate_all_remotely(context_json(context))
-        return self._all(self._wait(asked) or {})
+        asked = context_json(context)
+        answer = self._wait(self._life.evaluate_all_remotely(asked))
+        return self._all(self._life.last_all(asked) if answer is None else answer)
 
     def _found(self, flag: str, unit: str | None, attributes: dict[str, Any]) -> Evaluation:
         context = self._context(flag, unit, attributes)

@@ -83,7 +83,8 @@ def _outside(document: Mapping[str, Any], flag_set: str) -> list[str]:
     found = []
     for key, flag in document["flags"].items():
         own = flag.get("metadata") if isinstance(flag, dict) else None
-        if str((own or {}).get("flagSetId", whole)) != flag_set:
+        named = own.get("flagSetId", whole) if isinstance(own, dict) else whole
+        if str(named) != flag_set:
             found.append(key)
     return found
 
@@ -108,7 +109,7 @@ def read_definition(
         flags=document["flags"],
         evaluators=document["$evaluators"],
         metadata=document["metadata"],
-        killed=[key for key in document["killed"] if isinstance(key, str)],
+        killed=document["killed"],
         clock=time.time,
         before=before.evaluator if before is not None else None,
     )
@@ -129,6 +130,7 @@ def _document(body: bytes) -> dict[str, Any]:
             raise Trouble(
                 f"the definition cannot be used: its {key} is not {'a list' if kind is list else 'an object'}"
             )
+    whole["killed"] = [key for key in whole["killed"] if isinstance(key, str)]
     return whole
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ MOST_UNIT_CHARACTERS: Final = 512
 _MOST_BYTES: Final = 512 * 1024
 """Of a batch; the server takes 1 MiB."""
 EVERY_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 1.0
+"""How soon it is seen that a whole batch waits: up to 10,000 exposures a second are sent, not dropped."""
 _HOPELESS: Final = frozenset((400, 401, 403, 404, 405, 413, 415, 422))
 """Refusals that sending the same again would only repeat."""
 
@@ -66,12 +69,26 @@ class Exposing:
     async def run(self, wire: Wire) -> None:
         """Send what there is now and then, until it is cancelled."""
         while True:
-            await asyncio.sleep(self._every_seconds)
+            await self._due()
             try:
                 await self.send(wire)
             except Exception as error:  # sending is isolated: what nobody foresaw must not end it
                 log.exception("exposures could not be sent")
                 self.error = f"unexpected: {type(error).__name__}: {error}"
+
+    def end(self) -> None:
+        """What still waits is lost, and counted."""
+        self._gather()
+        self.dropped += sum(len(batch.exposures) for batch in self._batches)
+        self._batches.clear()
+
+    async def _due(self) -> None:
+        """Wait until a whole batch is there, or the time has come; that alone, after trouble."""
+        until = time.monotonic() + self._every_seconds
+        while (left := until - time.monotonic()) > 0:
+            if len(self._waiting) >= BATCH and not self._batches:
+                return
+            await asyncio.sleep(min(left, _LOOK_SECONDS))
 
     async def send(self, wire: Wire) -> None:
         """Send what there is, as far as the server takes it."""

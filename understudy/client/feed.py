@@ -97,6 +97,10 @@ class Feed:
         """Nothing is asked any more."""
         self._come_to(State.CLOSED)
 
+    def tell_again(self) -> None:
+        """Tell the state when it next is known, changed or not: somebody could not hear it."""
+        self._has_told = False
+
     async def _refresh(self, wire: Wire, version: int | None = None) -> None:
         """Ask once, or until *version* is there. Raises: Trouble."""
         await self._source.refresh(wire)
@@ -136,9 +140,11 @@ class Feed:
         while piece := await pieces.next(self._pace.silence_seconds):
             events = stream.feed(piece)
             if events:
-                self._last_id = events[-1].id
+                version = _version(events[-1].id)
+                # Any other id is not ours, and might be one that cannot be said in a field.
+                self._last_id = "" if version is None else events[-1].id
                 self._source.turned()
-                await self._refresh(wire, _version(self._last_id))
+                await self._refresh(wire, version)
             elif time.monotonic() >= ask_at:
                 # The server's heartbeat is the clock: an event may be lost, a version is not.
                 await self._refresh(wire)
@@ -163,7 +169,8 @@ class Feed:
         return self._pace.poll_seconds * (0.9 + 0.2 * random.random())
 
     def _come_to(self, state: State) -> None:
-        if state is not self.state or not self._has_told:
+        # A listener may close the client while it is told of what has just come.
+        if self.state is not State.CLOSED and (state is not self.state or not self._has_told):
             self._has_told = True
             self.state, self.since = state, time.time()
             self._told(state)

@@ -1,6 +1,7 @@
 """The definition that answers now: from the server, or from the file until the server is there."""
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -79,14 +80,20 @@ class Holding:
             self._changed(changed)
 
     async def _keep(self, answer: Answer) -> None:
+        held, kept = self.held, self._kept
         self._is_kept = True
-        if self._kept is None or self.held is None or answer.status != 200:
+        if kept is None or held is None:
             return
         try:
-            await asyncio.to_thread(self._kept.write, self.held.origin, answer.body)
+            await asyncio.to_thread(lambda: kept.write(held.origin, answer.body or _written(held)))
             self.trouble = ""
         except Trouble as trouble:
             self.trouble = str(trouble)
+            self._is_kept = False  # tried again when the server is next asked
+
+
+def _written(held: Definition) -> bytes:
+    return json.dumps(held.written).encode()
 
 
 def _later(known: Origin, told: Origin) -> Origin:

@@ -1,6 +1,7 @@
 """What an application wants to be told. What its functions raise is counted and logged, never passed on."""
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -36,33 +37,41 @@ class Hooks:
         self._states: tuple[StatusListener, ...] = ()
         self.exposures: tuple[ExposureHook, ...] = ()
         self.errors = 0
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, in a forked process: a lock may be held there by a thread that is not."""
+        self._lock = threading.Lock()
 
     def on_change(self, listener: ChangeListener) -> Callable[[], None]:
         """Tell *listener* of changes, until the function returned is called."""
-        self._changes += (listener,)
+        with self._lock:
+            self._changes += (listener,)
 
         def remove() -> None:
             self._changes = _without(self._changes, listener)
 
-        return remove
+        return self._once(remove)
 
     def on_status(self, listener: StatusListener) -> Callable[[], None]:
         """Tell *listener* of new states, until the function returned is called."""
-        self._states += (listener,)
+        with self._lock:
+            self._states += (listener,)
 
         def remove() -> None:
             self._states = _without(self._states, listener)
 
-        return remove
+        return self._once(remove)
 
     def on_exposure(self, hook: ExposureHook) -> Callable[[], None]:
         """Tell *hook* of exposures, until the function returned is called."""
-        self.exposures += (hook,)
+        with self._lock:
+            self.exposures += (hook,)
 
         def remove() -> None:
             self.exposures = _without(self.exposures, hook)
 
-        return remove
+        return self._once(remove)
 
     def changed(self, flags: frozenset[str]) -> None:
         """Tell of a change."""
@@ -78,6 +87,17 @@ class Hooks:
         """Tell of an exposure."""
         for hook in self.exposures:
             self._call(hook, exposure)
+
+    def _once(self, remove: Callable[[], None]) -> Callable[[], None]:
+        """*remove*, which does nothing the second time: the function may have been added twice."""
+        left = [remove]
+
+        def once() -> None:
+            with self._lock:
+                if left:
+                    left.pop()()
+
+        return once
 
     def _call(self, function: Callable[..., object], told: object) -> None:
         try:

@@ -37,6 +37,7 @@ class Life:
         self.remote: Remote | None = None
         self._wire: Wire | None = None
         self._wired = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.is_begun = False
         """Whether `run` runs, or is about to."""
         self.exposing = Exposing()
@@ -68,7 +69,7 @@ class Life:
             verify=options.verify,
         )
         async with wire:
-            self._wire = wire
+            self._wire, self._loop = wire, asyncio.get_running_loop()
             self._wired.set()
             try:
                 await self._live(wire, stop)
@@ -77,7 +78,8 @@ class Life:
 
     def renew(self) -> None:
         """Go on in a forked process: what is known stays, what was under way is the parent's."""
-        self._wire, self._wired = None, asyncio.Event()
+        self._wire, self._loop, self._wired = None, None, asyncio.Event()
+        self.hooks.renew()
         self.exposing.renew()
         if self.remote is not None:
             self.remote.renew()
@@ -104,6 +106,10 @@ class Life:
         """As above, for all flags."""
         return {} if self.remote is None else await self.remote.evaluate_all(await self._asking(), context)
 
+    def last_all(self, context: bytes) -> Mapping[str, Evaluation]:
+        """As `last`, for all flags; nothing when the server never said."""
+        return self.remote.last_all(context) if self.remote is not None else {}
+
     def status(self) -> Status:
         """How things stand."""
         feed, holding = self.feed, self.holding
@@ -124,7 +130,9 @@ class Life:
         )
 
     async def _asking(self) -> Wire | None:
-        """The connection, also when it is only just being made; None when there is none."""
+        """The connection, also when it is only just being made; None when this loop has none."""
+        if self._loop not in (None, asyncio.get_running_loop()):
+            return None
         if self._wire is None and self.is_begun:
             try:
                 async with asyncio.timeout(self.options.timeout_seconds):
@@ -143,7 +151,8 @@ class Life:
                 async with asyncio.timeout(LAST_SECONDS):
                     await self.exposing.send(wire)
             except TimeoutError:
-                pass  # the server does not take them; they are lost with the process
+                pass  # the server does not take them
+            self.exposing.end()
             feeding.cancel()
 
     def _feed(self) -> Feed:

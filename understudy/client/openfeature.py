@@ -41,6 +41,7 @@ class UnderstudyProvider(AbstractProvider):
         self._ready_seconds = ready_seconds
         self._hooks = list(hooks)
         self._removes: list[Callable[[], None]] = []
+        self._is_initialized = False
 
     def get_metadata(self) -> Metadata:
         """See AbstractProvider."""
@@ -52,10 +53,14 @@ class UnderstudyProvider(AbstractProvider):
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:  # noqa: ARG002  # the SDK's
         """See AbstractProvider. Raises: ProviderNotReadyError."""
-        is_ready = self.client.wait_ready(self._ready_seconds)
         self._removes = [self.client.on_status(self._came_to), self.client.on_change(self._changed)]
-        if not is_ready:
+        self.client.wait_ready(self._ready_seconds)
+        self._is_initialized = True
+        if not self.client.ready():
             raise ProviderNotReadyError(self.client.status().error or "there are no flags yet")
+        if self.client.status().state is State.STALE:
+            # The SDK will say READY now; that the server is away it hears when that shows again.
+            self.client.tell_again()
 
     def shutdown(self) -> None:
         """See AbstractProvider: closes the client."""
@@ -143,6 +148,8 @@ class UnderstudyProvider(AbstractProvider):
         return _resolution(found, default)
 
     def _came_to(self, state: State) -> None:
+        if not self._is_initialized:
+            return  # the SDK tells of that itself
         details = ProviderEventDetails(message=self.client.status().error or None)
         if state is State.READY:
             self.emit_provider_ready(ProviderEventDetails())
@@ -150,7 +157,8 @@ class UnderstudyProvider(AbstractProvider):
             self.emit_provider_stale(details)
 
     def _changed(self, flags: frozenset[str]) -> None:
-        self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=sorted(flags)))
+        if self._is_initialized:
+            self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=sorted(flags)))
 
 
 def _resolution(found: Details[Any], default: Any) -> FlagResolutionDetails[Any]:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from understudy.client.feed import Pace
-from understudy.client.wire import Token
+from understudy.client.wire import Token, wrong_token
 from understudy.errors import ConfigError, Problem
 
 Mode = Literal["local", "remote"]
@@ -92,8 +92,8 @@ def _url_problems(url: str, exposures: bool) -> list[Problem]:
 
 
 def _token_problems(token: object) -> list[Problem]:
-    if isinstance(token, str) and not (token.isascii() and token.isprintable() and token.strip() == token):
-        return [_problem("token", "holds what no token does: blanks around it, or no ASCII")]
+    if isinstance(token, str) and (what := wrong_token(token)):
+        return [_problem("token", what)]
     if token is not None and not isinstance(token, str) and not callable(token):
         return [_problem("token", f"is text or a function that gives it, not {type(token).__name__}")]
     return []

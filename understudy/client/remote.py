@@ -18,6 +18,10 @@ MOST_ANSWERS: Final = 10_000
 """Answers kept for one flag and one context each: about 10 MiB."""
 MOST_BULKS: Final = 64
 """Answers kept for all flags and one context each."""
+MOST_ANSWER_BYTES: Final = 32 * 1024 * 1024
+"""Of the answers kept of each kind, with their contexts, as JSON."""
+_OF_EACH_BYTES: Final = 1024
+"""What an answer takes beside its text."""
 _REST_SECONDS: Final = 1.0
 """After trouble the server is not asked again for so long: a page with fifty flags waits for it once."""
 
@@ -30,15 +34,17 @@ class _Kept(Generic[V]):
     tag: str
     turn: int
     at: float
+    size: int = 0
 
 
 class _Answers(Generic[V]):
-    """The answers used last, up to *most* of them; safe to use from several threads."""
+    """The answers used last, up to *most* and `MOST_ANSWER_BYTES`; safe to use from several threads."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, bytes], _Kept[V]] = OrderedDict()
+        self._size = 0
 
     def get(self, key: tuple[str, bytes]) -> _Kept[V] | None:
         with self._lock:
@@ -49,10 +55,12 @@ class _Answers(Generic[V]):
 
     def put(self, key: tuple[str, bytes], answer: _Kept[V]) -> None:
         with self._lock:
+            before = self._kept.pop(key, None)
+            self._size += answer.size - (before.size if before is not None else 0)
             self._kept[key] = answer
-            self._kept.move_to_end(key)
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            while len(self._kept) > self._most or (self._size > MOST_ANSWER_BYTES and len(self._kept) > 1):
+                _, oldest = self._kept.popitem(last=False)
+                self._size -= oldest.size
 
 
 class Remote:
@@ -100,6 +108,11 @@ class Remote:
         kept = self._one.get((flag, context))
         return kept.answer if kept is not None else None
 
+    def last_all(self, context: bytes) -> Mapping[str, Evaluation]:
+        """As `last`, for all flags; nothing when the server never said."""
+        kept = self._all.get(("", context))
+        return kept.answer if kept is not None else {}
+
     async def evaluate(self, wire: Wire | None, flag: str, context: bytes) -> Evaluation:
         """What flag *flag* answers: fresh, else asked for, else as it was last. Never raises."""
         key = (flag, context)
@@ -113,7 +126,8 @@ class Remote:
         except Trouble as trouble:
             self._failed(trouble)
             return kept.answer if kept is not None else missing(_code(trouble), str(trouble))
-        self._one.put(key, _Kept(answer=found, tag="", turn=turn, at=time.monotonic()))
+        size = _OF_EACH_BYTES + len(flag) + len(context) + len(answer.body)
+        self._one.put(key, _Kept(answer=found, tag="", turn=turn, at=time.monotonic(), size=size))
         return found
 
     async def evaluate_all(self, wire: Wire | None, context: bytes) -> Mapping[str, Evaluation]:
@@ -131,7 +145,12 @@ class Remote:
             self._failed(trouble)
             return kept.answer if kept is not None else {}
         tag = answer.headers.get("etag", "")
-        self._all.put(key, _Kept(answer=found, tag=tag, turn=turn, at=time.monotonic()))
+        size = (
+            _OF_EACH_BYTES + len(context) + len(answer.body)
+            if answer.status != 304 or kept is None
+            else kept.size
+        )
+        self._all.put(key, _Kept(answer=found, tag=tag, turn=turn, at=time.monotonic(), size=size))
         return found
 
     def _is_fresh(self, kept: "_Kept[Any]") -> bool:

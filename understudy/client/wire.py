@@ -182,6 +182,9 @@ class Wire:
             token = self._token() if callable(self._token) else self._token
         except Exception as error:  # noqa: BLE001  # the application's own function
             raise Trouble(f"there is no token: {_what(error)}") from None
+        what = wrong_token(token)
+        if what:
+            raise Trouble(f"the function that gives the token gave what {what}")
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     async def _body(self, answer: httpx.Response) -> bytes:
@@ -240,6 +243,15 @@ class _Body:
         if self._unfolding is not None and self._content and not self._unfolding.eof:
             raise Trouble("the answer broke off")
         return bytes(self._content)
+
+
+def wrong_token(token: object) -> str:
+    """What is wrong with *token*, without its text: that would stand in logs. Empty when nothing is."""
+    if not isinstance(token, str | None):
+        return f"is no text, but {type(token).__name__}"
+    if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token):
+        return "holds what no token does: blanks or a line's end around it, or no ASCII"
+    return ""
 
 
 async def _closed(answer: httpx.Response) -> None:

@@ -6,7 +6,10 @@ from typing import Final
 from understudy.comparators.learned import Learned
 from understudy.comparators.templates import Template, Templates, given_parameters
 
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+HTTP: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+METHODS: Final = HTTP | {"CALL", "ONCE"}
+"""Those of HTTP; and for functions: CALL, which may be called again, ONCE, which may not."""
+
 OTHER_METHOD: Final = "OTHER"
 OTHER_PATH: Final = "(other)"
 MOST_CACHED: Final = 8192

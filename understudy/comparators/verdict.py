@@ -30,7 +30,7 @@ IGNORED: Final = "ignored"
 CONTROL: Final = "control"
 TOLERANCE: Final = "tolerance"
 
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "CALL"})
 
 Place = tuple[str, str, str, str]
 """(service, endpoint, path, kind)."""

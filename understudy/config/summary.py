@@ -123,18 +123,22 @@ def matches(route: Route) -> str:
 
 def _route(route: Route, settings: Settings) -> RouteSummary:
     flag = settings.rules.flags[route.flag] if route.flag else {}
-    targeting = flag.get("targeting") or None
-    found = outcomes(targeting, settings.rules.evaluators)
     return RouteSummary(
         matches=matches(route),
         flag=route.flag or "",
         unit=route.unit or "",
         serve=route.serve or "",
         is_killed=route.flag in settings.rules.killed,
-        variants=tuple(
-            _variant(name, variant, flag, found, is_live=_is_live(flag))
-            for name, variant in flag.get("variants", {}).items()
-        ),
+        variants=variants(flag, settings.rules.evaluators),
+    )
+
+
+def variants(flag: Mapping[str, Any], evaluators: Mapping[str, Any]) -> tuple[VariantSummary, ...]:
+    """The variants of *flag*, one that routes; *evaluators* are the shared rules that its own may name."""
+    found = outcomes(flag.get("targeting") or None, evaluators)
+    return tuple(
+        _variant(name, variant, flag, found, is_live=_is_live(flag))
+        for name, variant in flag.get("variants", {}).items()
     )
 
 

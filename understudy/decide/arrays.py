@@ -21,7 +21,7 @@ def _parts(compiler: Compiler, arguments: Arguments) -> tuple[Callable[[Any], li
     rule = inner.compile(arguments.items[1], arguments.paths[1], arguments.depth + 1)
     times = len(items.value) if items.constant and isinstance(items.value, list) else 1
     compiler.adopt(inner, arguments.path, times=max(1, times))
-    compiler.work.is_needed = True
+    compiler.work.need()
     spend, cost, run = compiler.work.spend, inner.weight + 1, items.run
 
     def listed(data: Any) -> list[Json]:

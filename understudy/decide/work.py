@@ -14,17 +14,27 @@ class Work:
     """What is left to one evaluation of one rule; each thread has its own."""
 
     def __init__(self) -> None:
-        self.is_needed = False
+        self._local: threading.local | None = None
+
+    @property
+    def is_needed(self) -> bool:
         """Whether the rule does anything with lists; when it does not, there is nothing to begin."""
-        self._local = threading.local()
+        return self._local is not None
+
+    def need(self) -> None:
+        """The rule has a loop."""
+        self._local = self._local or threading.local()
 
     def begin(self) -> None:
         """A new evaluation."""
-        self._local.left = MOST_WORK
+        if self._local is not None:
+            self._local.left = MOST_WORK
 
     def spend(self, operations: int) -> None:
         """Raises: TooMuchWork when the evaluation has not so many *operations* left."""
-        left: int = getattr(self._local, "left", MOST_WORK) - operations
+        local = self._local
+        left: int = getattr(local, "left", MOST_WORK) - operations
         if left < 0:
             raise TooMuchWork
-        self._local.left = left
+        if local is not None:
+            local.left = left

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import uvloop
 
+from understudy.errors import StoreError
 from understudy.middleware.handover import Handover
 from understudy.middleware.native import new_lock, start_thread
 
@@ -24,6 +25,8 @@ START_SECONDS: Final = 10.0
 
 STOP_MARGIN_SECONDS: Final = 2.0
 """Beside the drain deadline: to cut off what did not end."""
+
+REPORT_SECONDS: Final = 30.0
 
 T = TypeVar("T")
 
@@ -44,6 +47,7 @@ class Background:
         self._lock = new_lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begun: concurrent.futures.Future[Handover | None] | None = None
+        self._first: Handover | None = None
         self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._end: asyncio.Event | None = None
         self.handover: Handover | None = None
@@ -61,18 +65,31 @@ class Background:
         """
         if self._process != os.getpid():
             self.forked()
+        try:
+            return self._started().result(START_SECONDS)
+        except TimeoutError:
+            log.error("mirroring did not start within %g s; requests pass meanwhile", START_SECONDS)
+            return None
+
+    def begin_soon(self) -> Handover | None:
+        """Begin, without waiting; where to hand over what shall be done then. None: it has ended."""
+        if self._process != os.getpid():
+            self.forked()
+        self._started()
+        return self._first
+
+    def _started(self) -> concurrent.futures.Future[Handover | None]:
         with self._lock:
             begun, is_first = self._begun, self._begun is None
             if begun is None:
                 begun = self._begun = concurrent.futures.Future()
+                understudy = self._understudy()
+                if understudy is not None:
+                    self._first = Handover(understudy.settings.shadow.budget_bytes)
         if is_first:
             atexit.register(_stop, weakref.ref(self))
             start_thread(self._run)
-        try:
-            return begun.result(START_SECONDS)
-        except TimeoutError:
-            log.error("mirroring did not start within %g s; requests pass meanwhile", START_SECONDS)
-            return None
+        return begun
 
     def run(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Do *work* in the loop, which has begun."""
@@ -80,6 +97,16 @@ class Background:
             work.close()
             raise RuntimeError("mirroring has ended")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def report(self) -> dict[str, Any]:
+        """The report on all evidence in the store, for who runs in no event loop.
+
+        Raises `StoreError` when it cannot be read.
+        """
+        handover = self.begin()
+        if handover is None:
+            raise StoreError("there is no evidence, because mirroring is off or has ended")
+        return self.run(handover.stage.report()).result(REPORT_SECONDS)
 
     def stop(self) -> None:
         """End the loop, within ``limits.drain_timeout``. May be called twice; not in the loop itself."""
@@ -113,7 +140,7 @@ class Background:
             else:
                 log.exception("what mirrors has ended")
         finally:
-            self.handover = None
+            self.handover = self._first = None
             self._loop = None
             self._begun = concurrent.futures.Future()
             self._begun.set_result(None)  # whoever comes now, passes
@@ -126,19 +153,19 @@ class Background:
             return
         self._end = asyncio.Event()
         await understudy.start()
-        if understudy.stage is None:
+        stage, handover = understudy.stage, self._first
+        if stage is None or handover is None:
             begun.set_result(None)
             return
-        handover = Handover(understudy.stage, understudy.settings.shadow.budget_bytes)
+        handover.attach(stage)
         self.handover = handover
         begun.set_result(handover)
+        seconds = understudy.settings.limits.drain_timeout
         del understudy
         await self._end.wait()
-        self.handover = None
+        self.handover = self._first = None
         handover.end()
-        last = self._understudy()
-        if last is not None:
-            await last.stop()
+        await stage.end(seconds)
 
 
 def _stop(background: "weakref.ref[Background]") -> None:

@@ -40,6 +40,8 @@ class Forward:
         self._send = send
         self._wire = b""
         self._is_chunked = False
+        self._left = 0
+        """What the body has yet to have, unless it is chunked."""
         self._told = Told(stage, plan, method=self._request.method, has_body=False)
         self._feeding: asyncio.Task[None] | None = None
         self._deadline: asyncio.Timeout | None = None
@@ -75,6 +77,7 @@ class Forward:
         fields = self._hop.read(request, self._scope)
         has_body = fields.length not in (UNSIZED, 0)
         self._is_chunked = fields.length == CHUNKED
+        self._left = fields.length
         self._told = Told(self._stage, plan, method=request.method, has_body=has_body)
         added = self._hop.added(self._scope, fields, plan.authority)
         ours = added + plan.cohort
@@ -204,6 +207,7 @@ class Forward:
         if self._deadline is not None and not self._has_begun:
             self._deadline.reschedule(self._stage.loop.time() + self.plan.first_byte_seconds)
         data = bytes(message.get("body", b""))
+        self._check_length(len(data), is_last=not message.get("more_body", False))
         if data:
             if told.rehearsal is not None:
                 told.rehearsal.body(data)
@@ -215,6 +219,14 @@ class Forward:
             if told.rehearsal is not None:
                 told.rehearsal.send()
 
+    def _check_length(self, count: int, *, is_last: bool) -> None:
+        """Raises `Lost` when the body is not as long as was said: a surplus would be another request."""
+        if self._is_chunked:
+            return
+        self._left -= count
+        if self._left < 0 or (is_last and self._left):
+            raise Lost("bad_length")
+
     # -- ends --------------------------------------------------------------------------------------------
 
     async def _give_up(self, reason: str) -> None:
@@ -224,6 +236,8 @@ class Forward:
             self._told.rehearse_no_more("client_aborted")
         elif self._has_begun:
             self._cut(reason)
+        elif reason == "bad_length":
+            await self._refuse(400, reason, "the request's body is not as long as its Content-Length")
         elif reason == "body_timeout":
             await self._refuse(408, reason, "the request's body did not come in time")
         else:

@@ -1,13 +1,13 @@
 """The decision of the present request, where the helpers for frameworks look for it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from understudy.errors import DecisionMissing
 from understudy.middleware.decision import Decision
+from understudy.middleware.environ import KEY
 
-KEY: Final = "understudy"
-"""Where it stands in an ASGI scope and in a WSGI environment."""
+__all__ = ["KEY", "decision_in", "missing"]
 
 
 def decision_in(place: Mapping[str, Any], mend: str) -> Decision:

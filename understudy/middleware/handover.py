@@ -25,17 +25,26 @@ class Refused(Protocol):
 
 
 class Handover:
-    """To the loop of *stage*: at most `MOST_ITEMS` pieces of work, that hold *most_bytes*."""
+    """To the loop of a stage: at most `MOST_ITEMS` pieces of work, that hold *most_bytes*.
 
-    def __init__(self, stage: Stage, most_bytes: int) -> None:
-        self.stage = stage
+    What is offered before there is a stage waits for it.
+    """
+
+    stage: Stage
+
+    def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._lock = new_lock()
         self._items: deque[tuple[int, Callable[[Stage], None]]] = deque()
         self._bytes = 0
         self._refused: Counter[Refused] = Counter()
-        self._is_told = False
+        self._is_told = True
         self._is_over = False
+
+    def attach(self, stage: Stage) -> None:
+        """Hand over to *stage* from now on, and what waits. In its loop or any other thread."""
+        self.stage = stage
+        stage.loop.call_soon_threadsafe(self._drain)
 
     def offer(self, size: int, work: Callable[[Stage], None], otherwise: Refused) -> bool:
         """Let the loop do *work*, which holds *size* bytes; False when there is no room: *otherwise* counts.

@@ -16,6 +16,10 @@ BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """What has no body unless its fields announce one, also in HTTP/2, where they need not."""
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_NAMES = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+\n)*")
+"""Names of fields (RFC 9110 5.1), each with a line's end."""
+_TARGET = re.compile(rb"/[\x21-\x7e\x80-\xff]*")
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class Hop:
@@ -54,6 +58,8 @@ class Hop:
     def read(self, request: AsgiRequest, scope: Scope) -> Fields:
         """What the fields of *request* say. Raises `Refused` for what the proxy would refuse."""
         headers = request.headers
+        _check_line(request.method, request.target)
+        _check_fields(headers)
         is_trusted = self.believes and self._trusts(_peer(scope))
         try:
             fields = read_fields(headers, via_id=self.via_id, trusted=is_trusted, spellings=self._spellings)
@@ -86,6 +92,31 @@ class Hop:
             return self._forwarder.trusts(peer) if peer else self._forwarder.trusts_unix
         except ValueError:
             return False  # a server that names its peers in its own way
+
+
+def _check_line(method: str, target: bytes) -> None:
+    """Raises `Refused` where they would make no request line, but more than one.
+
+    Servers parse; what outer middleware and HTTP/2 put in a scope nobody has.
+    """
+    if _METHOD.fullmatch(method) is None:
+        raise Refused(400, "bad_method", "that is no method")
+    if _TARGET.fullmatch(target) is None and (target, method) != (b"*", "OPTIONS"):
+        raise Refused(400, "bad_target", "the request target is no path")
+
+
+def _check_fields(headers: Headers) -> None:
+    """As `_check_line`, for fields (RFC 9110 5.5)."""
+    names = b"\n".join([*[name for name, _ in headers], b""])
+    values = b"\n".join([*[value for _, value in headers], b""])
+    if (
+        _NAMES.fullmatch(names) is None
+        or names.count(b"\n") != len(headers)
+        or values.count(b"\n") != len(headers)
+        or b"\r" in values
+        or b"\0" in values
+    ):
+        raise Refused(400, "bad_field", "a field that no request can have")
 
 
 def _are_lengths(headers: Headers) -> bool:

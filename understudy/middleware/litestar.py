@@ -4,18 +4,40 @@
 async def home(colour: str) -> str: ...
 """
 
-from typing import Any
+from typing import Any, cast
 
+from prometheus_client import CollectorRegistry
+
+from understudy.middleware.asgi import UnderstudyMiddleware
 from understudy.middleware.decision import Decision
 from understudy.middleware.found import decision_in, missing
+from understudy.middleware.request import App
+from understudy.middleware.understudy import Config, Understudy
 
 try:
+    from litestar import Litestar
     from litestar.di import Provide
     from litestar.types import Scope
 except ImportError as error:
     raise missing(__name__, "Litestar", "litestar") from error
 
-MEND = "UnderstudyMiddleware(Litestar(…), config=…) decides HTTP requests"
+MEND = "around(Litestar(…), config=…) decides HTTP requests"
+
+
+def around(
+    app: Litestar,
+    config: Config | None = None,
+    *,
+    understudy: Understudy | None = None,
+    fail_open: bool = False,
+    registry: CollectorRegistry | None = None,
+) -> UnderstudyMiddleware:
+    """*app* in the middleware, outside of its routing: in Litestar's own list it would come after that.
+
+    Raises what `UnderstudyMiddleware` raises.
+    """
+    asgi = cast("App", app)  # Litestar's types name the messages one by one
+    return UnderstudyMiddleware(asgi, config, understudy=understudy, fail_open=fail_open, registry=registry)
 
 
 def decision() -> Provide:

@@ -5,9 +5,9 @@ import logging
 import os
 import secrets
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -17,6 +17,7 @@ from understudy.errors import StoreError, UnderstudyError
 from understudy.messages import Head
 from understudy.metrics import WorkersCollector
 from understudy.middleware.background import Background
+from understudy.middleware.candidates import rehearse
 from understudy.middleware.decision import Decision
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
@@ -26,6 +27,9 @@ from understudy.middleware.request import App
 from understudy.middleware.stage import CLIENTS, OWN, Stage
 
 log = logging.getLogger("understudy.middleware")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Config = str | Path | Mapping[str, Any] | Settings
 
@@ -84,6 +88,8 @@ class Understudy:
             self.in_force = InForce(Rules(), 0)
         self.background = Background(self)
         """The loop for who has none: WSGI, plain functions."""
+        self.candidates: set[str] = set()
+        """The names under which functions rehearse."""
         self.hop = Hop(self.settings, b"understudy-" + secrets.token_hex(4).encode("ascii"))
         if registry is not None:
             registry.register(_Collector(self))
@@ -95,6 +101,44 @@ class Understudy:
         """What the rules in force say of *head*. Never raises, never waits, needs no event loop."""
         in_force = self.in_force
         return Decision(in_force, head, in_force.compiled.decide(head))
+
+    # -- functions ---------------------------------------------------------------------------------------
+
+    def shadow(
+        self,
+        candidate: Callable[..., Any],
+        *,
+        name: str = "",
+        share: float = 1.0,
+        copy: bool = True,
+        repeatable: bool = False,
+        timeout: float = 5.0,
+        in_flight: int = 16,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate a function, sync or async, or a method: its callers get its answer, *candidate* rehearses.
+
+        The candidate runs after the answer, off the caller's path, with the same arguments and context: a
+        sync one in threads of its own, an async one as a task of the caller's loop. A *share* of the calls
+        rehearse; at most *in_flight* at once, *timeout* seconds each. What it returns or raises is compared
+        by the rules of the report, where the candidate stands as the service *name* and the function as the
+        endpoint ``CALL /module.function`` (``ONCE`` unless *repeatable*). With *copy* each side has deep
+        copies of the arguments (but of a method's instance); without, a side that changes them changes those
+        of the others. *repeatable* says that the function may be called twice: then some calls are, to learn
+        what differs by itself.
+
+        Raises TypeError for generator functions and for one sync, one async; ValueError for a name that is
+        taken.
+        """
+        return rehearse(
+            self,
+            candidate,
+            name=name,
+            share=share,
+            copies=copy,
+            is_repeatable=repeatable,
+            timeout=timeout,
+            in_flight=in_flight,
+        )
 
     # -- an event loop's part ----------------------------------------------------------------------------
 
@@ -127,6 +171,9 @@ class Understudy:
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises `StoreError` when it cannot be read."""
+        handover = self.background.handover
+        if handover is not None and handover.stage.loop is not asyncio.get_running_loop():
+            return await asyncio.wrap_future(self.background.run(handover.stage.report()))
         await self.start()
         if self.stage is None:
             raise StoreError(f"there is no evidence, because the middleware is off: {self.failure}")

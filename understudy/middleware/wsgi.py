@@ -20,8 +20,6 @@ from understudy.middleware.wsgi_tee import App, StartResponse
 
 log = logging.getLogger("understudy.middleware")
 
-REPORT_SECONDS = 30.0
-
 
 class UnderstudyWSGIMiddleware:
     """Decides each request of *app*, by *config* or by an *understudy* that was made in code.
@@ -71,7 +69,7 @@ class UnderstudyWSGIMiddleware:
             raise StoreError(
                 f"there is no evidence, because the middleware is off: {self.understudy.failure}"
             )
-        return self.understudy.background.run(self.understudy.report()).result(REPORT_SECONDS)
+        return self.understudy.background.report()
 
     def stop(self) -> None:
         """End mirroring within ``limits.drain_timeout``: copies come back, evidence is stored."""

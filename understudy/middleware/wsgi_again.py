@@ -4,9 +4,8 @@ import io
 from typing import Any, Final
 
 from understudy.middleware.environ import GIVEN, KEY, Environ
-from understudy.middleware.inner import Message, Receive, Send
 from understudy.middleware.native import Hands
-from understudy.middleware.request import Scope
+from understudy.middleware.request import Message, Receive, Scope, Send
 from understudy.middleware.work import in_thread
 from understudy.middleware.wsgi_tee import App, Pieces, status_of
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from understudy.middleware.environ import Environ, has_body
-from understudy.middleware.inner import Message
 from understudy.middleware.mailbox import mailbox
+from understudy.middleware.request import Message
 
 READ_BYTES: Final = 16 * 1024
 """Some servers return nothing until so many have come."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.decide import Decision as Route
 from understudy.engine import Plan
-from understudy.middleware.asgi import count
+from understudy.middleware.counted import count
 from understudy.middleware.environ import GIVEN, Environ, has_body, kept
 from understudy.middleware.handover import Handover
 from understudy.middleware.hop import Hop

@@ -11,8 +11,7 @@ from understudy.middleware.environ import Environ
 from understudy.middleware.forward import Forward
 from understudy.middleware.handover import Handover
 from understudy.middleware.hop import Hop
-from understudy.middleware.inner import Message
-from understudy.middleware.request import Scope
+from understudy.middleware.request import Message, Scope
 from understudy.middleware.wsgi_bridge import Bridge
 from understudy.middleware.wsgi_dark import Decided
 from understudy.middleware.wsgi_tee import StartResponse

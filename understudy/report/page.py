@@ -19,6 +19,7 @@ from understudy.report import chart, numbers, spread, summary
 from understudy.report.marks import Side, mark
 from understudy.report.numbers import count, duration, moment, percent, plural, signed
 from understudy.report.search import CHOICES, SLOWER, Search
+from understudy.report.switches import kill_words, part_words
 from understudy.report.view import Endpoint, Finding, Flow, Sample, View, read_report
 from understudy.report.visible import value_text, visible
 from understudy.report.whole import read_whole
@@ -31,6 +32,7 @@ _MOST_SAMPLES: Final = 3
 _MOST_PICTURES: Final = 40
 _OPEN_FINDINGS: Final = 5
 _SHOWN_ENDPOINTS: Final = 25
+_SHOWN_SWITCHES: Final = 8
 _PATH_CHARACTERS: Final = 400
 _SAMPLE_ID: Final = re.compile(r"[0-9a-f]{8,64}")
 
@@ -65,14 +67,21 @@ def render_html(report: Mapping[str, Any]) -> str:
 
 
 def render_live_html(
-    report: Mapping[str, Any], *, search: Search | None = None, revision: int = 0, notice: str = ""
+    report: Mapping[str, Any],
+    *,
+    search: Search | None = None,
+    revision: int = 0,
+    notice: str = "",
+    may_kill: bool = False,
 ) -> str:
     """Return *report*, narrowed by *search*, as the page that links ``/static/`` and keeps itself fresh.
 
     *revision* is that of the report: while it stays the same the page does not ask again. *notice* is a
-    sentence about the server, for the foot of the page.
+    sentence about the server, for the foot of the page. With *may_kill* every flag has its kill button.
     """
-    return _render(report, search=search or Search(), live=True, revision=revision, notice=notice)
+    return _render(
+        report, search=search or Search(), live=True, revision=revision, notice=notice, may_kill=may_kill
+    )
 
 
 def render_sample_html(sample: Mapping[str, Any]) -> str:
@@ -103,7 +112,15 @@ def file_policy() -> str:
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
-def _render(report: Mapping[str, Any], *, search: Search, live: bool, revision: int, notice: str = "") -> str:
+def _render(
+    report: Mapping[str, Any],
+    *,
+    search: Search,
+    live: bool,
+    revision: int,
+    notice: str = "",
+    may_kill: bool = False,
+) -> str:
     view = read_report(report)
     findings, endpoints = search.findings(view), search.endpoints(view)
     attention = [finding for finding in findings if finding.verdict in ("regression", "undecided")]
@@ -116,6 +133,10 @@ def _render(report: Mapping[str, Any], *, search: Search, live: bool, revision: 
         .render(
             live=live,
             notice=notice,
+            may_kill=may_kill,
+            switches=view.switches[:_SHOWN_SWITCHES],
+            more_switches=view.switches[_SHOWN_SWITCHES:],
+            more_killed=sum(switch.is_on for switch in view.switches[_SHOWN_SWITCHES:]),
             policy=file_policy(),
             style=static_file("report.css").decode(),
             revision=revision,
@@ -178,6 +199,8 @@ def _templates() -> Environment:
         "anchor": _anchor,
         "side_by_side": spread.side_by_side,
         "difference": spread.difference,
+        "part_words": part_words,
+        "kill_words": kill_words,
     }
     return environment
 

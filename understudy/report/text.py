@@ -12,6 +12,7 @@ from understudy.report import summary
 from understudy.report.marks import Side, mark
 from understudy.report.numbers import count, moment, percent, plural
 from understudy.report.shell import command_lines
+from understudy.report.switches import kill_words
 from understudy.report.view import Endpoint, Finding, Sample, View, read_report
 from understudy.report.visible import clip, value_text, visible
 
@@ -28,6 +29,7 @@ _MOST_ENDPOINTS = 40
 _MOST_FINDINGS = 50
 _MOST_QUIET = 20
 _MOST_LATENCIES = 10
+_MOST_KILLED = 20
 _PATH_CHARACTERS = 300
 _CURL_CHARACTERS = 1000
 _COMMAND_INDENT = 14
@@ -60,6 +62,8 @@ def _print_verdict(view: View, console: Console) -> None:
         console.print(Text(" · ".join(part for part in origin if part), style="dim"))
     for note in summary.notes(view):
         console.print(Text(f"! {note}", style="yellow"))
+    for switch in [switch for switch in view.switches if switch.is_on][:_MOST_KILLED]:
+        console.print(Text(f"! {_clip(switch.flag)}: {_clip(kill_words(switch))}", style="red"))
 
 
 def _print_books(view: View, console: Console) -> None:

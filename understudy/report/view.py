@@ -13,6 +13,7 @@ from typing import Any
 from understudy.report import tolerant
 from understudy.report.flow import Flow, Share, read_flow, read_share
 from understudy.report.latency import Interval, Latency, read_interval, read_latency
+from understudy.report.switches import Switch, read_switches
 from understudy.report.tolerant import VERDICTS
 
 __all__ = ["VERDICTS", "Change", "Endpoint", "Finding", "Flow", "Sample", "Share", "View", "read_report"]
@@ -178,6 +179,8 @@ class View:
     endpoints: tuple[Endpoint, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    switches: tuple[Switch, ...] = ()
+    """Of flags that route, and of those that are killed."""
 
     def having(self, *verdicts: str) -> tuple[Finding, ...]:
         """Findings with one of *verdicts*, in order of weight."""
@@ -199,7 +202,8 @@ def read_report(report: Mapping[str, Any]) -> View:
 
     Keys read when they stand beside those of DESIGN: ``needed``, ``rules_version``, ``since`` and
     ``generated_at`` (Unix seconds), ``control`` (like ``mirror``), ``traffic`` (a list of ``{flag,
-    variant, service, requests}``), ``notes`` (a list of sentences); in an endpoint ``with_control``,
+    variant, service, requests}``), ``notes`` (a list of sentences), what `read_switches` reads; in an
+    endpoint ``with_control``,
     ``needed``, ``at_most``, ``notes`` and what `read_latency` reads; in a finding ``exchanges``,
     ``with_control``, ``control_rate``, ``interval``, ``ignored``, ``units`` and ``weight``; in a sample
     ``request``, ``id``, ``at``, ``flag``, ``seen``, ``curl`` and ``explanation``.
@@ -225,6 +229,7 @@ def read_report(report: Mapping[str, Any]) -> View:
         endpoints=tuple(endpoints),
         findings=tuple(findings),
         notes=_sentences(report.get("notes")),
+        switches=read_switches(report),
     )
 
 

@@ -1,20 +1,25 @@
 """Django's template tags and decorator tell what the middleware decided."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
 from django.template import Context, Template, TemplateSyntaxError
-from django.test import RequestFactory
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.views.decorators.csrf import csrf_exempt
 from django_site import colours
 from test_middleware_fastapi import CONFIG
 
 from understudy.errors import DecisionMissing
-from understudy.middleware import Understudy, UnderstudyMiddleware
+from understudy.middleware import Understudy, UnderstudyMiddleware, UnderstudyWSGIMiddleware
 from understudy.middleware.django import variants
+from understudy.testing.pytest import ForceVariant, force_variant
+
+__all__ = ["force_variant"]
 
 
 @pytest.fixture
@@ -41,6 +46,31 @@ async def test_a_variant_has_its_view(client: httpx.AsyncClient) -> None:
     assert (await client.get("/later", headers=ann)).text == "blue later"
     assert (await client.get("/later", headers=bob)).text == "not blue later"
     assert colours.__name__ == "colours"
+
+
+def test_it_is_the_same_under_wsgi() -> None:
+    """The decision stands in the environment there."""
+    app = UnderstudyWSGIMiddleware(get_wsgi_application(), config=CONFIG)
+    with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://shop") as client:
+        assert client.get("/", headers={"X-User": "ann"}).text == "blue cold !"
+        assert client.get("/colours/7", headers={"X-User": "bob"}).text == "not blue 7 but red"
+    app.stop()
+
+
+async def test_the_test_client_of_django_is_decided_too(force_variant: ForceVariant) -> None:
+    """It comes past the middleware, so ``settings.UNDERSTUDY`` decides; a variant can be forced there."""
+    with override_settings(UNDERSTUDY=Understudy(CONFIG)):
+        asking = AsyncClient()
+        assert (await asking.get("/", headers={"X-User": "ann"})).content == b"blue cold !"
+        force_variant("colour", "red")
+        assert (await asking.get("/colours/7", headers={"X-User": "ann"})).content == b"not blue 7 but red"
+        assert await asyncio.to_thread(asked, "/", "ann") == b"red warm named!"
+
+
+def asked(path: str, user: str) -> bytes:
+    """What Django's other test client is answered."""
+    body: bytes = Client().get(path, headers={"X-User": user}).content
+    return body
 
 
 def test_without_the_middleware_the_mend_is_named() -> None:

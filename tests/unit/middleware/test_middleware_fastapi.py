@@ -92,7 +92,7 @@ def test_a_websocket_has_no_decision() -> None:
         pass
 
 
-@pytest.mark.parametrize("framework", ["fastapi", "litestar", "django"])
+@pytest.mark.parametrize("framework", ["fastapi", "litestar", "django", "flask"])
 def test_the_missing_framework_is_named(framework: str) -> None:
     """Who has not installed it is told how, and nothing of it is needed elsewhere."""
     program = (

@@ -7,8 +7,8 @@ from litestar.di import NamedDependency
 from litestar.testing import TestClient
 from test_middleware_fastapi import CONFIG
 
-from understudy.middleware import Decision, UnderstudyMiddleware
-from understudy.middleware.litestar import decision, enabled, value, variant
+from understudy.middleware import Decision
+from understudy.middleware.litestar import around, decision, enabled, value, variant
 
 
 @get(
@@ -32,7 +32,7 @@ async def home(
 
 def test_dependencies_tell_the_decision() -> None:
     """The route's flag and others, for the same unit."""
-    app = UnderstudyMiddleware(Litestar([home]), config=CONFIG)  # type: ignore[arg-type]  # narrower messages
+    app = around(Litestar([home]), config=CONFIG)
     with TestClient(app) as client:  # type: ignore[type-var]  # it takes any application
         assert client.get("/", headers={"X-User": "ann"}).json() == ["shop", "stable", "blue", "#00f", True]
         assert client.get("/", headers={"X-User": "bob"}).json() == ["shop", "stable", "red", "#f00", True]
@@ -43,4 +43,4 @@ def test_without_the_middleware_the_mend_is_named() -> None:
     with TestClient(Litestar([home], debug=True)) as client:
         answer = client.get("/", headers={"Accept": "application/json"})
     assert answer.status_code == 500
-    assert "nothing was decided for this request: UnderstudyMiddleware(" in answer.text
+    assert "nothing was decided for this request: around(" in answer.text

@@ -37,6 +37,15 @@ def endpoint(name: str, verdict: str = "clean", **more: Any) -> dict[str, Any]:
     }
 
 
+def switch(flag: str, state: str, **shares: float | None) -> dict[str, Any]:
+    """The kill switch of *flag*, whose variants have these shares; the last is the safe one."""
+    variants = [
+        {"variant": name, "share": share, "serve": "shop-v1", "mirror": ["shop-v2"] if name == "dark" else []}
+        for name, share in shares.items()
+    ]
+    return {"flag": flag, "state": state, "safe_variant": next(reversed(shares), None), "variants": variants}
+
+
 def full() -> dict[str, Any]:
     """A regression with findings of every verdict, and every key that may stand beside DESIGN's."""
     orders = [
@@ -89,6 +98,22 @@ def full() -> dict[str, Any]:
             {"flag": "shop", "variant": "stable", "service": "shop-v1", "requests": 4503},
             {"flag": "shop", "variant": "dark", "service": "shop-v1", "requests": 1210},
             {"flag": "shop", "variant": "canary", "service": "shop-v2", "requests": 287},
+        ],
+        "switches": [
+            switch("shop", "ENABLED", canary=0.05, dark=0.2, stable=0.75),
+            switch("checkout", "KILLED", new=None, old=0.5),
+            switch("banner", "KILLED"),
+        ],
+        "killed": [
+            {
+                "flag": "checkout",
+                "by": "rules",
+                "who": "ann",
+                "at": 1_767_002_000,
+                "reason": "orders are lost",
+            },
+            {"flag": "checkout", "by": "kill_file", "files": ["/etc/understudy/killed"]},
+            {"flag": "banner", "by": "rules", "who": None, "at": None, "reason": None},
         ],
         "endpoints": [
             endpoint("GET /orders/{id}", "regression", findings=orders),

@@ -1,7 +1,11 @@
 """The fixture `force_variant`: everybody has one variant until the test ends."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+import understudy
 from understudy.middleware import Understudy, UnderstudyMiddleware
 from understudy.testing.pytest import ForceVariant, force_variant
 
@@ -150,6 +155,49 @@ def test_what_no_application_knows_fails_the_test(
         assert told(TestClient(app)) == BOTH
         with pytest.raises(pytest.fail.Exception, match=slip):
             next(by_hand)
+
+
+SUITE = """
+from understudy.middleware import Understudy
+from understudy.middleware.request import AsgiRequest
+from understudy.testing.pytest import ForceVariant
+
+FLAGS = {"page": {"variants": {"classic": {}, "new": {}}, "defaultVariant": "classic"}}
+understudy = Understudy({"services": {}, "flags": FLAGS, "routes": [{"path": "/", "flag": "page"}]})
+REQUEST = AsgiRequest({"method": "GET", "path": "/", "headers": []})
+
+
+def test_forced(force_variant: ForceVariant) -> None:
+    force_variant("page", "new")
+    assert understudy.decide(REQUEST).variant == "new"
+
+
+def test_after() -> None:
+    assert understudy.decide(REQUEST).variant == "classic"
+
+
+def test_slip(force_variant: ForceVariant) -> None:
+    force_variant("page", "newer")
+"""
+
+
+OTHERS = ["-p", "no:schemathesis", "-p", "no:asyncio", "-p", "no:xdist", "-p", "no:timeout"]
+"""Plug-ins that would warn, or cost time."""
+
+
+def test_it_is_there_for_who_names_the_plug_in(tmp_path: Path) -> None:
+    """In a suite of its own, in which warnings are errors; a slip is told at the end of the test."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["understudy.testing.pytest"]\n')
+    (tmp_path / "test_pages.py").write_text(SUITE)
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-W", "error", *OTHERS, "--rootdir", ".", "."],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(understudy.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert "3 passed, 1 error" in ended.stdout, ended.stdout
+    assert "flag 'page' has no variant 'newer': there is classic, new" in ended.stdout
 
 
 def test_an_understudy_that_is_off_has_no_flags(force_variant: ForceVariant) -> None:

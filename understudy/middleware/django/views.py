@@ -5,10 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
+from django.conf import settings
 from django.http import HttpRequest
 
 from understudy.middleware.decision import Decision
-from understudy.middleware.found import decision_in
+from understudy.middleware.environ import scope_of
+from understudy.middleware.found import KEY, decision_in
+from understudy.middleware.request import AsgiRequest
+from understudy.middleware.understudy import Understudy
 
 View = Callable[..., Any]
 
@@ -16,9 +20,18 @@ MEND: Final = "wrap the application in wsgi.py or asgi.py with the middleware (d
 
 
 def decision(request: HttpRequest) -> Decision:
-    """The decision of *request*, under WSGI or ASGI. Raises `DecisionMissing` without the middleware."""
-    place = getattr(request, "scope", None)
-    return decision_in(request.META if place is None else place, MEND)
+    """The decision of *request*, under WSGI or ASGI.
+
+    One that came past the middleware, as those of Django's test client do, is decided by
+    ``settings.UNDERSTUDY``, an `Understudy`; without that raises `DecisionMissing`.
+    """
+    scope = getattr(request, "scope", None)
+    place = request.META if scope is None else scope
+    if KEY not in place:
+        understudy = getattr(settings, "UNDERSTUDY", None)
+        if isinstance(understudy, Understudy):
+            place[KEY] = understudy.decide(AsgiRequest(scope_of(request.META) if scope is None else scope))
+    return decision_in(place, MEND)
 
 
 def variant(request: HttpRequest, flag: str) -> str:

@@ -378,12 +378,101 @@
     }
   };
 
+  // ---- kill switches ----------------------------------------------------------------------------------------
+
+  const settleMilliseconds = 250; // the second half of a double click confirms nothing
+  let aimed = null;
+
+  const switchTrouble = (text) => {
+    by("switch-trouble").textContent = text;
+    by("switch-trouble").hidden = !text;
+  };
+
+  // One click aims, one throws; Enter and Enter do the same.
+  const aim = (verb, flag, safe) => {
+    const isKill = verb === "kill";
+    const throwing = by("switch-throw");
+    aimed = { verb, flag };
+    by("switch-title").textContent = isKill ? "Kill a flag" : "Revive a flag";
+    by("switch-text").replaceChildren(...sentence(isKill
+      ? [{ code: flag }, " gives everyone ", safe ? { code: safe } : "its default", ", everywhere and at once, whatever its rules say."]
+      : [{ code: flag }, " follows its rules again, everywhere and at once."]));
+    by("switch-reason").value = "";
+    throwing.textContent = isKill ? "Kill it now" : "Revive it now";
+    throwing.classList.toggle("kill", isKill);
+    throwing.disabled = true;
+    switchTrouble("");
+    by("switch").showModal();
+    window.setTimeout(() => {
+      throwing.disabled = false;
+      if (document.activeElement !== by("switch-reason") || !by("switch-reason").value) throwing.focus();
+    }, settleMilliseconds);
+  };
+
+  const thrown = ({ verb, flag }, body) => {
+    const isKill = verb === "kill";
+    const undo = document.createElement("button");
+    const text = document.createElement("p");
+    undo.type = "button";
+    undo.textContent = isKill ? "Revive" : "Kill again";
+    undo.addEventListener("click", () => {
+      by("done").hidden = true;
+      aim(isKill ? "revive" : "kill", flag, "");
+    });
+    text.replaceChildren(...sentence([
+      { code: flag }, (isKill ? " is killed" : " is revived") + " in rules version " + body.version + "; "
+        + body.applied + " of " + body.workers + " workers here have it. ",
+    ]));
+    by("done").replaceChildren(text, undo);
+    by("done").hidden = false;
+    ask(true);
+  };
+
+  const throwSwitch = async () => {
+    if (!aimed || by("switch-throw").disabled) return;
+    const now = aimed;
+    const reason = by("switch-reason").value.trim();
+    by("switch-throw").disabled = true;
+    let trouble = "no answer; it may or may not have been done. Try again, it does no harm";
+    let body = null;
+    try {
+      const answer = await fetch("/api/v1/flags/" + encodeURIComponent(now.flag) + "/" + now.verb, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(reason ? { reason } : {}),
+        signal: AbortSignal.timeout(15000),
+      });
+      const told = await answer.json();
+      if (answer.status === 200) body = told;
+      else trouble = told.detail;
+    } catch {
+      // what trouble says
+    }
+    by("switch-throw").disabled = false;
+    if (body) {
+      by("switch").close();
+      thrown(now, body);
+    } else {
+      switchTrouble("Not done: " + trouble);
+      by("switch-throw").focus();
+    }
+  };
+
+  const onReasonKey = (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    throwSwitch();
+  };
+
   const onClick = (event) => {
     const button = event.target.closest("button");
     if (!button) return;
     if ("copy" in button.dataset) copy(button);
     else if (button.id === "rule-write") write();
     else if (button.id === "rule-cancel") by("rule").close();
+    else if (button.id === "switch-throw") throwSwitch();
+    else if (button.id === "switch-cancel") by("switch").close();
+    else if (button.dataset.switch) aim(button.dataset.switch, button.dataset.flag, button.dataset.safe);
     else if (button.dataset.action) {
       const { endpoint, action, path } = button.dataset;
       propose({ endpoint, action, path, isUndo: "undo" in button.dataset });
@@ -396,6 +485,7 @@
     document.addEventListener("input", onInput);
     document.addEventListener("submit", onSubmit);
     document.addEventListener("keydown", onKey);
+    by("switch-reason").addEventListener("keydown", onReasonKey);
     startLive();
   }
 })();

@@ -1,0 +1,263 @@
+"""What applications, disks, functions and servers do to a client that nobody would do on purpose."""
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openfeature import api
+from openfeature.provider import ProviderStatus
+from scripted_server import ScriptedServer, flag, wait_until
+
+from understudy.client import AsyncClient, Client, State
+from understudy.client import exposing as exposing_module
+from understudy.client import remote as remote_module
+from understudy.client.definition import Origin, read_definition
+from understudy.client.exposing import Exposing
+from understudy.client.feed import Pace
+from understudy.client.hooks import Hooks
+from understudy.client.openfeature import UnderstudyProvider
+
+FAST = Pace(poll_seconds=0.1, silence_seconds=0.4, first_seconds=0.02, most_seconds=0.1)
+SHARED = {"fractional": [["on", 100]]}
+DUTCH = {"if": [{"in": [{"var": "country"}, ["NL"]]}, "on", "off"]}
+
+
+class Marked(str):
+    """Text as Django's and Jinja's marked texts are: its own ``__str__`` gives itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+    """A server whose clients are in a hurry."""
+    monkeypatch.setattr("understudy.client.options.Pace", lambda poll_seconds: FAST)
+    flags = {"plain": flag(), "half": flag("off", SHARED), "dutch": flag("off", DUTCH)}
+    with ScriptedServer(**flags) as scripted:
+        yield scripted
+
+
+def test_text_of_any_class_is_the_text_that_it_is(server: ScriptedServer) -> None:
+    """A unit or an attribute out of a template gets the answer of the same plain text."""
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        assert client.boolean("half", Marked("ann"), False) is client.boolean("half", "ann", False) is True
+        assert client.boolean("dutch", "ann", False, country=Marked("NL")) is True
+        assert client.evaluate_all(Marked("ann"))["half"].value is True
+
+
+def test_a_number_beyond_floats_is_none(server: ScriptedServer) -> None:
+    """The default is given; a default or an attribute that is none itself is the caller's mistake."""
+    server.put({"huge": flag("all", variants={"all": 10**400})})
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        assert client.number("huge", "ann", 0.5) == 0.5
+        assert client.integer("huge", "ann", 1) == 10**400
+        with pytest.raises(TypeError, match="larger than any float"):
+            client.number("huge", "ann", 10**400)
+        with pytest.raises(TypeError, match="attribute price"):
+            client.boolean("plain", "ann", False, price=Decimal("sNaN"))
+
+
+@pytest.mark.parametrize(
+    "odd", [{"killed": [{}, "plain"]}, {"flags": {"plain": flag(), "odd": {"metadata": "shop"}}}]
+)
+def test_one_odd_definition_does_not_keep_the_next_one_out(odd: dict[str, Any]) -> None:
+    """What is no name in ``killed`` is passed over; a flag without proper metadata is of the whole's set."""
+    whole = {"flags": {"plain": flag()}, "metadata": {"flagSetId": "shop"}}
+    for flag_set in ("", "shop"):
+        before = read_definition(json.dumps({**whole, **odd}).encode(), origin=Origin(), flag_set=flag_set)
+        after = read_definition(json.dumps(whole).encode(), origin=Origin(), flag_set=flag_set, before=before)
+        assert after.changed_since(before) == (frozenset({"plain"}) if "killed" in odd else {"odd"})
+
+
+@pytest.mark.parametrize("token", ["us_secret\n", "us_secr\u00e9t", b"us_secret"])
+def test_a_wrong_token_is_told_without_its_text(server: ScriptedServer, token: Any) -> None:
+    """Its function reads a file with a line's end, say: the mend is told, the token is not."""
+    with Client(server.url, token=lambda: token) as client:
+        wait_until(lambda: bool(client.status().error))
+        assert "the function that gives the token gave what" in client.status().error
+        assert "secr" not in client.status().error
+    assert not server.asked
+
+
+def test_a_function_that_is_removed_twice_was_added_once_more() -> None:
+    """The other time stays."""
+    hooks, told = Hooks(), list[Any]()
+    remove = hooks.on_change(told.append)
+    hooks.on_change(told.append)
+    remove()
+    remove()
+    hooks.changed(frozenset())
+    assert len(told) == 1
+
+
+def test_functions_are_added_and_removed_in_many_threads() -> None:
+    """None is lost, and none stays."""
+    hooks, before = Hooks(), sys.getswitchinterval()
+    hooks.on_status(print)
+
+    def come_and_go() -> None:
+        for _ in range(200):
+            hooks.on_exposure(lambda _: None)()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(8)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert hooks.exposures == ()
+
+
+def test_closing_in_a_function_that_is_told_is_for_good(server: ScriptedServer) -> None:
+    """The client is not ready again when that function returns."""
+    client = Client(server.url)
+    assert client.wait_ready(10)
+    server.wait_for_listener()
+    client.on_change(lambda _: client.close())
+    states: list[State] = []
+    client.on_status(states.append)
+    server.put({"plain": flag("off")})
+    client._thread.join(10)
+    assert client.status().state is State.CLOSED
+    assert states == [State.CLOSED]
+    assert client.boolean("plain", "ann", True) is False
+
+
+def test_a_full_disk_is_only_full_for_a_while(server: ScriptedServer, tmp_path: Path) -> None:
+    """What could not be kept is kept when there is room, without another change of the rules."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    path = folder / "flags"
+    client = Client(server.url, cache=path)
+    folder.rmdir()
+    try:
+        wait_until(lambda: "cannot be kept" in client.status().error)
+        folder.mkdir()
+        server.streams = False
+        server.cut()
+        wait_until(path.exists)
+        wait_until(lambda: not client.status().error or "cannot be kept" not in client.status().error)
+    finally:
+        client.close()
+    server.fault = "500"
+    with Client(server.url, cache=path) as later:
+        assert later.boolean("plain", "ann", False) is True
+
+
+def test_a_closed_client_gives_the_last_answer_for_all_flags(server: ScriptedServer) -> None:
+    """As for one."""
+    entry = {"key": "plain", "reason": "STATIC", "variant": "on", "value": True}
+    server.extra["/ofrep/v1/evaluate/flags"] = (200, json.dumps({"flags": [entry]}).encode())
+    with Client(server.url, mode="remote") as client:
+        assert client.evaluate_all("ann")["plain"].value is True
+    assert client.evaluate_all("ann")["plain"].value is True
+    assert client.evaluate_all("bob") == {}
+
+
+def test_large_answers_are_kept_in_bounded_memory() -> None:
+    """However few; the newest always is."""
+    answers = remote_module._Answers[int](100)
+    large = remote_module.MOST_ANSWER_BYTES // 2 + 1
+    for n, size in enumerate((large, large, 10 * large)):
+        kept = remote_module._Kept(answer=n, tag="", turn=0, at=0.0, size=size)
+        answers.put((str(n), b""), kept)
+        answers.put((str(n), b""), kept)
+        assert list(answers._kept) == [(str(n), b"")]
+
+
+def test_another_event_loop_gets_defaults(server: ScriptedServer) -> None:
+    """A remote question has no connection there: the last answer or the default, and nothing is raised."""
+    entry = {"key": "plain", "reason": "STATIC", "variant": "on", "value": True}
+    server.extra["/ofrep/v1/evaluate/flags/plain"] = (200, json.dumps(entry).encode())
+
+    async def ask(client: AsyncClient) -> tuple[bool, bool]:
+        known = await client.boolean("plain", "ann", False)
+        return known, await client.boolean("plain", "bob", False)
+
+    async def both() -> tuple[bool, bool]:
+        async with AsyncClient(server.url, mode="remote", poll=60) as client:
+            assert await client.boolean("plain", "ann", False) is True
+            return await asyncio.to_thread(asyncio.run, ask(client))
+
+    assert asyncio.run(both()) == (True, False)
+
+
+def test_an_odd_event_id_is_not_said_again(server: ScriptedServer) -> None:
+    """It might be one that no field can hold, and then no stream would ever be there again."""
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        server.wait_for_listener()
+        server.tell(b"id: \x01\x02\ndata: {}\n\n")
+        wait_until(lambda: server.count("/api/v1/sync/flags.json") > 1)
+        server.cut()
+        wait_until(lambda: server.count("/ofrep/v1/sse") > 1)
+        assert "last-event-id" not in server.asked[-1].headers
+
+
+def test_openfeature_hears_of_a_server_that_was_lost_before(server: ScriptedServer, tmp_path: Path) -> None:
+    """The flags are those of the file: READY at first, as the SDK has it, then STALE."""
+    with Client(server.url, cache=tmp_path / "flags") as first:
+        wait_until((tmp_path / "flags").exists)
+        assert first.wait_ready(10)
+    server.fault = "500"
+    client = Client(server.url, cache=tmp_path / "flags")
+    wait_until(lambda: client.status().troubles > 0)
+    try:
+        api.set_provider_and_wait(UnderstudyProvider(client), domain="lost")
+        asking = api.get_client(domain="lost")
+        wait_until(lambda: asking.get_provider_status() is ProviderStatus.STALE)
+        server.fault = ""
+        wait_until(lambda: asking.get_provider_status() is ProviderStatus.READY)
+    finally:
+        api.shutdown()
+        api.clear_providers()
+
+
+class Taking:
+    """A wire that counts what it takes, or takes nothing."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def expose(self, batch: dict[str, Any]) -> None:
+        """Take *batch*."""
+        self.taken += len(batch["exposures"])
+
+
+def _met(exposing: Exposing, count: int) -> Callable[[], None]:
+    for n in range(count):
+        exposing.offer("plain", "on", f"unit-{n}", 0.0)
+    return exposing.end
+
+
+async def test_a_whole_batch_does_not_wait_for_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a busy application loses none of them."""
+    monkeypatch.setattr(exposing_module, "_LOOK_SECONDS", 0.01)
+    exposing, wire = Exposing(every_seconds=1000.0), Taking()
+    _met(exposing, exposing_module.BATCH)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(exposing.run(wire))  # type: ignore[arg-type]
+        while wire.taken < exposing_module.BATCH:
+            await asyncio.sleep(0.01)
+        running.cancel()
+
+
+def test_what_still_waits_at_the_end_is_counted() -> None:
+    """As dropped."""
+    exposing = Exposing()
+    _met(exposing, 2500)()
+    assert (exposing.sent, exposing.dropped) == (0, 2500)

@@ -1,0 +1,188 @@
+"""The loop's side of a candidate: a call is mirrored as a request is, by the same books and bounds."""
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from understudy.config import Ejection, Service
+from understudy.config.app import NOWHERE
+from understudy.histogram import DELTAS, Histogram
+from understudy.middleware.candidate import CallHead, Given, Trial, rehearsing
+from understudy.middleware.native import Hands
+from understudy.middleware.outcome import Outcome, raised, returned
+from understudy.middleware.stage import Stage
+from understudy.middleware.work import in_thread
+from understudy.shadow import Copy, Mirror, MirroredExchange, ShadowCall, Target
+from understudy.upstream import Caller, DelegateConnection, delegate_pool
+
+CALL: Final = "CALL"
+ONCE: Final = "ONCE"
+"""The methods of what is no request: a function that may be called again, and one that may not."""
+
+CALLS: Final = frozenset({CALL, ONCE})
+
+
+class Called:
+    """A `Delegate` that calls *function*, in threads of its own or, if it is async, in the caller's loop."""
+
+    def __init__(self, function: Callable[..., Any], *, most: int, seconds: float, keeps_first: bool) -> None:
+        self._function = function
+        self._seconds = seconds
+        self._keeps_first = keeps_first
+        self._is_async = asyncio.iscoroutinefunction(function)
+        self._hands = Hands(most)
+
+    async def __call__(self, connection: DelegateConnection, caller: Caller, wire: bytes) -> None:
+        del wire
+        head = caller.head if isinstance(caller, ShadowCall) else None
+        if not isinstance(head, CallHead):
+            connection.lost("unknown")
+            return
+        try:
+            async with asyncio.timeout(self._seconds):
+                outcome = await self._outcome(head.given)
+        except TimeoutError:
+            connection.lost("timeout")
+        except (TypeError, ValueError):
+            connection.lost("unreadable")
+        else:
+            connection.answer(outcome.status, outcome.headers, len(outcome.body))
+            connection.data(outcome.body)
+            connection.end()
+
+    async def _outcome(self, given: Given) -> Outcome:
+        """What the function comes to. Raises TypeError or ValueError when that cannot be said."""
+        context = given.context.copy()  # one context cannot be entered twice at a time
+        if self._is_async:
+            result, error = await self._awaited(given)
+        else:
+            result, error = await in_thread(self._hands, lambda: context.run(self._tried, given))
+        return returned(result) if error is None else raised(error)
+
+    def _tried(self, given: Given) -> tuple[Any, Exception | None]:
+        try:
+            return given.call(self._function, keeps_first=self._keeps_first), None
+        except Exception as error:  # noqa: BLE001  what it raises is its answer
+            return None, error
+
+    async def _awaited(self, given: Given) -> tuple[Any, Exception | None]:
+        """Run it as a task of the caller's loop, in the caller's context; cancel it when this is."""
+        home, theirs = asyncio.get_running_loop(), given.loop
+        ended: asyncio.Future[tuple[Any, Exception | None]] = home.create_future()
+        running: list[asyncio.Task[None]] = []
+
+        async def run() -> None:
+            rehearsing.set(True)
+            result: tuple[Any, Exception | None]
+            try:
+                result = (await given.call(self._function, keeps_first=self._keeps_first), None)
+            except Exception as error:  # noqa: BLE001  what it raises is its answer
+                result = (None, error)
+            home.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(result))
+
+        if theirs is None or theirs.is_closed():
+            raise ValueError("the caller's loop is gone")
+        # No group can own it: it belongs to the application's loop, and is held until it has ended here.
+        theirs.call_soon_threadsafe(
+            lambda: running.append(theirs.create_task(run(), context=given.context.copy()))
+        )
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            theirs.call_soon_threadsafe(lambda: [task.cancel() for task in running])
+            raise
+
+
+class Rehearsals:
+    """Where the calls of one `Trial` are booked: a target for the candidate, one for controls, per stage."""
+
+    def __init__(
+        self,
+        candidate: Callable[..., Any],
+        *,
+        name: str,
+        in_flight: int,
+        timeout: float,
+        is_repeatable: bool,
+    ) -> None:
+        self._candidate = candidate
+        self._name = name
+        self._in_flight = in_flight
+        self._timeout = timeout
+        self._method = CALL if is_repeatable else ONCE
+        self._targets: weakref.WeakKeyDictionary[Stage, tuple[Target, Target]] = weakref.WeakKeyDictionary()
+
+    def book(
+        self, trial: Trial, stage: Stage, given: Given | None, outcome: Outcome | None, seconds: float
+    ) -> None:
+        """Mirror one call, or count why not: no room (*seconds* below 0), not copied, not readable."""
+        target, control = self._of(trial, stage)
+        mirror = stage.mirror
+        exchange = mirror.begin(
+            (target,),
+            method=self._method,
+            override="",
+            allowed=CALLS,
+            is_shadow=False,
+            path=trial.endpoint,
+            query="",
+            flag="",
+        )
+        if exchange is None:
+            return
+        try:
+            if seconds < 0:
+                exchange.is_booked = True
+                target.count("dropped", "handover")
+                exchange.close()
+            elif given is None or outcome is None:
+                mirror.skip(exchange, "uncopyable" if given is None else "unreadable")
+            else:
+                exchange.head = CallHead(self._method, trial.endpoint, given)
+                self._send(mirror, exchange, control, outcome, seconds)
+        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+            mirror.give_up(exchange)
+
+    def _send(
+        self, mirror: Mirror, exchange: MirroredExchange, control: Target, outcome: Outcome, seconds: float
+    ) -> None:
+        exchange.is_repeatable = self._method == CALL
+        start = f"{self._method} {exchange.path} HTTP/1.1".encode()
+        if mirror.send(exchange, Copy(start, [], None, b"", b""), control):
+            exchange.primary_answer(outcome.status, outcome.headers)
+            exchange.primary_data(outcome.body)
+            exchange.primary_complete(seconds, b"")
+
+    def _of(self, trial: Trial, stage: Stage) -> tuple[Target, Target]:
+        found = self._targets.get(stage)
+        if found is None:
+            found = (
+                self._target(trial, stage, "mirror", self._name, self._candidate),
+                self._target(trial, stage, "control", self._name, trial.function),
+            )
+            self._targets[stage] = found
+            # Failures teach no name, and this one's may be an exception; it is not a client that names it.
+            stage.mirror.endpoints.of(self._method, trial.endpoint)
+        return found
+
+    def _target(
+        self, trial: Trial, stage: Stage, role: str, name: str, function: Callable[..., Any]
+    ) -> Target:
+        service = replace(Service(url=NOWHERE), eject=Ejection(failures=0))
+        pool = delegate_pool(
+            name,
+            service,
+            Called(function, most=self._in_flight, seconds=self._timeout, keeps_first=trial.has_instance),
+            limit=self._in_flight,
+            loop=stage.loop,
+            spawn=stage.spawn,
+            clock=stage.loop.time,
+            on_change=lambda _event: None,
+        )
+        metrics = stage.metrics
+        deltas = metrics.histogram(metrics.delta, name, DELTAS) if role == "mirror" else Histogram(DELTAS)
+        target = Target(service=name, role=role, pool=pool, in_flight_limit=self._in_flight, deltas=deltas)
+        stage.mirror.targets[role, name] = target
+        return target
