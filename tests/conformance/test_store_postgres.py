@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from store_servers import Server, postgres_server, postgres_url
 
 from understudy.config import PostgresPlace, postgres_place
-from understudy.errors import StoreError, VersionConflict
+from understudy.errors import StoreError
 from understudy.store import migration, open_store, sql
 from understudy.store.postgres import POOL_SIZE, PostgresStore
 
@@ -82,20 +82,6 @@ async def test_hosts_may_start_at_once(place: PostgresPlace) -> None:
 
     assert [await store.rules() for store in stores] == [None] * 4
     await asyncio.gather(*(store.close() for store in stores))
-
-
-async def test_of_two_hosts_one_wins(place: PostgresPlace) -> None:
-    """Twenty editors on two hosts who saw the same version: one is stored, nineteen are told."""
-    async with opened(place) as one, opened(place) as other:
-        await put(one, 0)
-
-        outcomes = await asyncio.gather(
-            *(put(store, number, expected=1) for number in range(10) for store in (one, other)),
-            return_exceptions=True,
-        )
-
-        assert [outcome for outcome in outcomes if outcome == 2] == [2]
-        assert sum(isinstance(outcome, VersionConflict) for outcome in outcomes) == 19
 
 
 async def test_a_batch_that_two_hosts_bring_is_added_once(place: PostgresPlace) -> None:
