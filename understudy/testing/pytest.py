@@ -117,10 +117,10 @@ class Forcing:
         """Put in force, in every application that is there, its rules as they are forced now."""
         for understudy in list(living):
             self._alter(understudy)
-            stage = understudy.stage
-            if stage is not None and stage.is_ready and not stage.loop.is_closed():
-                in_force = stage.in_force
-                _in_loop(stage, self._altered(in_force.rules), in_force.version)
+            for stage in understudy.stages:
+                if stage.is_ready and not stage.loop.is_closed():
+                    in_force = stage.in_force
+                    _in_loop(stage, self._altered(in_force.rules), in_force.version)
 
     @property
     def slips(self) -> list[str]:
