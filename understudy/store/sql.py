@@ -163,8 +163,9 @@ class SqlStore(SqlAccess, SqlExposures):
             return await connection.scalar(self._newest) or 0
 
     async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
-        """See Store.newer. Asks every second."""
-        return await newer_rules(self, than, seconds=seconds, every=EVERY_SECONDS)
+        """See Store.newer. Asks every second, and when the bell rings."""
+        async with self._database.listening() as bell:
+            return await newer_rules(self, than, seconds=seconds, every=EVERY_SECONDS, bell=bell)
 
     async def put_rules(
         self,
@@ -203,6 +204,7 @@ class SqlStore(SqlAccess, SqlExposures):
                 deed, author=author, reason=reason, at=at, before=actual, environment=self._environment
             )
             await append(connection, told)
+            await self._database.ring(connection)
         return stored
 
     async def history(self, *, limit: int = 50) -> list[StoredRules]:

@@ -69,17 +69,17 @@ class Forcing:
 
     def watch(self, patched: pytest.MonkeyPatch) -> None:
         """Alter all rules that come into force while *patched*."""
-        make, turn = Understudy.__init__, Stage._turn
+        make, ready = Understudy.__init__, Stage._ready_made
 
         def made(understudy: Understudy, *args: Any, **named: Any) -> None:
             make(understudy, *args, **named)
             self._alter(understudy)
 
-        def turned(stage: Stage, rules: Rules, version: int) -> None:
-            turn(stage, self._altered(rules), version)
+        def ready_made(stage: Stage, rules: Rules, version: int) -> InForce:
+            return ready(stage, self._altered(rules), version)
 
         patched.setattr(Understudy, "__init__", made)
-        patched.setattr(Stage, "_turn", turned)
+        patched.setattr(Stage, "_ready_made", ready_made)
 
     def end(self) -> None:
         """Put in force again what the rules say."""
@@ -139,13 +139,13 @@ class Forcing:
 def _in_loop(stage: Stage, rules: Rules, version: int) -> None:
     """Put *rules* in force in *stage*, in its own event loop. Raises TimeoutError."""
     if not stage.loop.is_running() or stage.loop is _running_loop():
-        stage._turn(rules, version)
+        stage._turn(stage._ready_made(rules, version))
         return
     done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def turn() -> None:
         try:
-            stage._turn(rules, version)
+            stage._turn(stage._ready_made(rules, version))
         except Exception as error:
             done.set_exception(error)
             raise
