@@ -301,7 +301,9 @@ class Stage:
 
     def _turn(self, rules: Rules, version: int) -> None:
         """Put *rules* in force, here and for whoever decides. Raises `UnderstudyError`; then it is not."""
-        in_force = InForce(rules, version, self._kills.kills)
+        self._adopt(InForce(rules, version, self._kills.kills))
+
+    def _adopt(self, in_force: InForce) -> None:
         self.engine.swap(in_force.rules, in_force.version, in_force.compiled)
         self.in_force = in_force
         self._assessor.comparison = Comparison(in_force.rules.compare, before=self._assessor.comparison)
