@@ -292,6 +292,17 @@ async def test_history_is_newest_first_and_bounded(store: Store) -> None:
     assert await store.history(limit=-1) == []
 
 
+async def test_a_brief_history_is_the_same_without_the_documents(store: Store) -> None:
+    """More versions than are read at a time."""
+    for number in range(25):
+        await put(store, {"n": number})
+
+    whole = await store.history(limit=23)
+    assert [rules.document["n"] for rules in whole] == list(range(24, 1, -1))
+    brief = await store.history(limit=23, is_brief=True)
+    assert brief == [replace(rules, document={}) for rules in whole]
+
+
 async def test_newer_rules_are_told_at_once(store: Store) -> None:
     """Those that are there already are not waited for; none is None, after the time given."""
     assert await store.version() == 0
