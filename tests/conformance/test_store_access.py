@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_store_conformance import empty_postgres, empty_redis, layered
+from store_world import empty_postgres, empty_redis, layered
 
 from understudy.access import Deed, Head, Role, Token, flaws
 from understudy.errors import StoreError, VersionConflict

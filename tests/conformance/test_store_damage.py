@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from store_servers import redis_url
-from test_store_conformance import empty_postgres, empty_redis
+from store_world import empty_postgres, empty_redis
 
 from understudy.access import Deed, Role, Token
 from understudy.config import RedisPlace

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 from store_servers import redis_url
+from store_world import Make, add, clock, empty_redis, make, put, sample
 from test_store_access import DEED, TOKEN
-from test_store_conformance import Make, add, clock, empty_redis, make, put, sample
 
 from understudy.access import Role, flaws
 from understudy.errors import VersionConflict

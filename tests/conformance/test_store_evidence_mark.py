@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from test_store_conformance import empty_postgres, empty_redis, layered
+from store_world import empty_postgres, empty_redis, layered
 
 from understudy.access import Deed
 from understudy.store import Key, Mark, MemoryStore, Store

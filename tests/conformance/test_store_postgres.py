@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from store_servers import Server, postgres_server, postgres_url
 
 from understudy.config import PostgresPlace, postgres_place
-from understudy.errors import StoreError, VersionConflict
-from understudy.store import migration, open_store
+from understudy.errors import StoreError
+from understudy.store import migration, open_store, sql
 from understudy.store.postgres import POOL_SIZE, PostgresStore
 
 SCHEMA = "understudy_faults"
@@ -84,20 +84,6 @@ async def test_hosts_may_start_at_once(place: PostgresPlace) -> None:
     await asyncio.gather(*(store.close() for store in stores))
 
 
-async def test_of_two_hosts_one_wins(place: PostgresPlace) -> None:
-    """Twenty editors on two hosts who saw the same version: one is stored, nineteen are told."""
-    async with opened(place) as one, opened(place) as other:
-        await put(one, 0)
-
-        outcomes = await asyncio.gather(
-            *(put(store, number, expected=1) for number in range(10) for store in (one, other)),
-            return_exceptions=True,
-        )
-
-        assert [outcome for outcome in outcomes if outcome == 2] == [2]
-        assert sum(isinstance(outcome, VersionConflict) for outcome in outcomes) == 19
-
-
 async def test_a_batch_that_two_hosts_bring_is_added_once(place: PostgresPlace) -> None:
     """A worker that reconnects to another control process repeats its last batch there."""
     async with opened(place) as one, opened(place) as other:
@@ -105,6 +91,53 @@ async def test_a_batch_that_two_hosts_bring_is_added_once(place: PostgresPlace) 
 
         assert (await one.evidence())[("a",)] == sum(added)
         assert await add(other, 9) is False
+
+
+async def listens(place: PostgresPlace) -> None:
+    """Wait until somebody listens to the bell of *place*."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+    async with raw(postgres_url()) as watcher, asyncio.timeout(10):
+        while not await watcher.fetchval(asked):
+            await asyncio.sleep(0.01)
+
+
+async def test_the_bell_is_heard_at_once(place: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change on one host is known on the other before it would ask by itself; nobody is left listening."""
+    monkeypatch.setattr(sql, "EVERY_SECONDS", 30.0)
+    async with opened(place) as one, opened(place) as other:
+        waiting = asyncio.gather(other.newer(0, seconds=20))
+        await listens(place)
+        async with asyncio.timeout(5):
+            await put(one, 1)
+            (newer,) = await waiting
+        assert newer is not None
+        assert newer.version == 1
+        waiting = asyncio.gather(other.newer(1, seconds=20))
+        await listens(place)
+        waiting.cancel()
+        async with asyncio.timeout(5), raw(postgres_url()) as watcher:
+            while await watcher.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"):
+                await asyncio.sleep(0.01)
+
+
+async def test_without_a_bell_the_version_is_asked_for(
+    place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooler may pass no notifications on, a server may have no room for one more connection."""
+    monkeypatch.setattr(sql, "EVERY_SECONDS", 0.05)
+    async with opened(place) as one, opened(place) as other:
+        await one.version()
+        await other.version()
+
+        async def refused(*_: object, **__: object) -> None:
+            raise asyncpg.TooManyConnectionsError("too many clients already")
+
+        monkeypatch.setattr(asyncpg, "connect", refused)
+        waiting = asyncio.gather(other.newer(0, seconds=20))
+        await put(one, 1)
+        async with asyncio.timeout(5):
+            (newer,) = await waiting
+        assert newer is not None
 
 
 async def test_connections_are_bounded(place: PostgresPlace) -> None:

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from store_servers import Server, redis_sentinel, redis_server
 
 from understudy.config import redis_place
-from understudy.errors import StoreError, VersionConflict
+from understudy.errors import StoreError
 from understudy.store import Bounds, Sample, open_store, redis_rules
 from understudy.store.redis_store import RedisStore
 
@@ -63,20 +63,6 @@ async def add(store: RedisStore, sequence: int, priority: float, source: str = "
         body={"n": sequence},
     )
     return await store.add_evidence(source=source, sequence=sequence, counts={("a",): 1}, samples=[shown])
-
-
-async def test_of_two_hosts_one_wins(server: Server, raw: Any) -> None:
-    """Twenty editors on two hosts who saw the same version: one is stored, nineteen are told."""
-    async with opened(server) as one, opened(server) as other:
-        await put(one, 0)
-
-        outcomes = await asyncio.gather(
-            *(put(store, number, expected=1) for number in range(10) for store in (one, other)),
-            return_exceptions=True,
-        )
-
-        assert [outcome for outcome in outcomes if outcome == 2] == [2]
-        assert sum(isinstance(outcome, VersionConflict) for outcome in outcomes) == 19
 
 
 async def test_samples_of_two_hosts_are_chosen_together(server: Server, raw: Any) -> None:

@@ -1,6 +1,8 @@
 """The example applications under real servers: their cohorts, their pages, and the fault that is found."""
 
 import asyncio
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +19,7 @@ from understudy.middleware import Understudy
 from understudy.middleware.request import AsgiRequest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+ENVIRON = {**os.environ, "COLUMNS": "120"}
 USERS = [f"user-{number}" for number in range(120)]
 
 Command = Callable[[int, Path], list[str]]
@@ -162,3 +165,17 @@ def is_settled(report: Mapping[str, Any]) -> bool:
     compared = report["exchanges"] + report["passed_over"]
     is_whole: bool = mirror["eligible"] == mirror["sent"] + left_out == mirror["answered"] + failed + left_out
     return is_whole and compared == mirror["answered"]
+
+
+def test_a_function_written_anew_is_told_from_the_old() -> None:
+    """Where its answers differ, where it raises, and what differs by itself."""
+    command = [sys.executable, str(EXAMPLES / "scientist" / "invoice.py"), "400"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRON)
+    assert ended.returncode == 0, ended.stderr
+    told = ended.stdout
+    assert "new-invoice is not ready" in told
+    assert "/__main__.invoice /body/tax  value regression" in told
+    assert "ZeroDivisionError" in told
+    assert "Quiet: 1 noise" in told
+    assert "400 eligible" in told
+    assert ended.stderr == ""

@@ -49,6 +49,13 @@ NAMES = {
     "understudy_restarts",
     "understudy_settings_reloads",
     "understudy_certificate_reloads",
+    "understudy_bulk_evaluations",
+    "understudy_evaluation_duration_seconds",
+    "understudy_evaluations",
+    "understudy_exposures_dropped",
+    "understudy_exposures_lost",
+    "understudy_streams",
+    "understudy_streams_dropped",
 }
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]

@@ -11,9 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import jwt
-from jwt.exceptions import PyJWTError
-
 from understudy.access.algorithms import ALGORITHMS
 from understudy.access.roles import Role
 
@@ -91,6 +88,10 @@ def _key(entry: object) -> Iterator[Key]:
     name = entry.get("kid", "")
     if not algorithms or not isinstance(name, str) or "verify" not in operations:
         return
+    # With cryptography behind it: a tenth of a second, which only who has an issuer pays.
+    import jwt
+    from jwt.exceptions import PyJWTError
+
     try:
         public = jwt.PyJWK(dict(entry), algorithm=min(algorithms)).key
     except (PyJWTError, ValueError, TypeError, KeyError):
@@ -123,6 +124,9 @@ def verify(text: str, keys: Mapping[str, Key], trust: Trust, now: float) -> Clai
         raise NotTrusted("the token is signed with an algorithm that is not allowed")
     if "crit" in header:
         raise NotTrusted("the token asks for an extension that nobody here knows")
+    import jwt
+    from jwt.exceptions import PyJWTError
+
     key = _chosen(header.get("kid"), keys)
     if algorithm not in key.algorithms:
         raise NotTrusted("the token is signed with another algorithm than its key is for")

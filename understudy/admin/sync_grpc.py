@@ -23,6 +23,9 @@ SERVICE: Final = "flagd.sync.v1.FlagSyncService"
 _MOST_STREAMS: Final = 1000
 """As many as may listen to OFREP's events."""
 _GRACE_SECONDS: Final = 0.5
+_KEEPALIVE_SECONDS: Final = 60.0
+"""So often a silent client is asked whether it is there, and so long it may take to say so: gRPC's own two
+hours would let clients that vanished hold every place (github.com/grpc/grpc, doc/keepalive.md)."""
 _SELECTOR_FIELD: Final = 2
 _DENIED: Final = grpc.StatusCode.PERMISSION_DENIED
 _STATUS: Final = {
@@ -37,8 +40,18 @@ _TEXT: Final = 2
 class SyncServer:
     """Serves `SyncFlags` and `FetchAllFlags` at *address*, from the rules in force."""
 
-    def __init__(self, control: ControlPlane, *, address: str, keyring: Keyring) -> None:
+    def __init__(
+        self,
+        control: ControlPlane,
+        *,
+        address: str,
+        keyring: Keyring,
+        keepalive_seconds: float = _KEEPALIVE_SECONDS,
+    ) -> None:
         self._control = control
+        self._keepalive_ms = int(keepalive_seconds * 1000)
+        self.streams = 0
+        """How many clients follow the definition now."""
         self._definitions = Definitions()
         self._keyring = keyring
         self.address = address
@@ -47,7 +60,14 @@ class SyncServer:
 
     async def start(self) -> None:
         """Listen. Raises: UnderstudyError when the address cannot be bound."""
-        self._server = grpc.aio.server(maximum_concurrent_rpcs=_MOST_STREAMS)
+        keepalive = [
+            ("grpc.keepalive_time_ms", self._keepalive_ms),
+            ("grpc.keepalive_timeout_ms", self._keepalive_ms),
+            ("grpc.http2.max_pings_without_data", 0),
+            ("grpc.http2.ping_timeout_ms", self._keepalive_ms),
+            ("grpc.keepalive_permit_without_calls", 1),
+        ]
+        self._server = grpc.aio.server(maximum_concurrent_rpcs=_MOST_STREAMS, options=keepalive)
         methods = {
             "SyncFlags": grpc.unary_stream_rpc_method_handler(self._sync_flags),
             "FetchAllFlags": grpc.unary_unary_rpc_method_handler(self._fetch_all_flags),
@@ -71,11 +91,15 @@ class SyncServer:
         await self._check(context)
         chosen = await _chosen(request, context)
         succession, told = self._control.succession, 0
-        while await self._turned(told):
-            # Each time: a token may have been revoked meanwhile.
-            await self._check(context)
-            told = succession.serial
-            yield self._message(chosen)
+        self.streams += 1
+        try:
+            while await self._turned(told):
+                # Each time: a token may have been revoked meanwhile.
+                await self._check(context)
+                told = succession.serial
+                yield self._message(chosen)
+        finally:
+            self.streams -= 1
 
     async def _fetch_all_flags(self, request: bytes, context: Any) -> bytes:
         await self._check(context)

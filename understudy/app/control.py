@@ -9,60 +9,46 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import uvloop
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from understudy.access import Deed, Entry
 from understudy.admin import (
     AuditWatch,
-    Change,
     Environments,
     Keyring,
     OfrepCounts,
-    Readiness,
-    Reload,
-    Succession,
     create_admin,
 )
 from understudy.app.admin_server import AdminServer
-from understudy.app.control_metrics import Collected, board_families, store_families
+from understudy.app.control_metrics import Collected
 from understudy.app.exposures import Exposed
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.issuer import issuer_of
-from understudy.app.kill_deeds import KillDeeds
 from understudy.app.kill_watch import KillWatch
-from understudy.app.killed import Killed, kill_families, without_store
+from understudy.app.killed import Killed
 from understudy.app.last_rules import last_rules
 from understudy.app.past import Past
+from understudy.app.plane import Parts, Plane
 from understudy.app.recordings import Recordings
 from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
 from understudy.app.runtime import Runtime
-from understudy.app.services import services
-from understudy.app.switches import killed, switches
 from understudy.app.syncing import syncing
-from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.app.workers import Workers
 from understudy.comparators import Comparison
-from understudy.comparators import report as evidence_report
-from understudy.config import KillFile, Rules, Settings, first_origins, store_text
+from understudy.config import KillFile, Settings, first_origins
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Batch
-from understudy.metrics import WorkersCollector
 from understudy.shadow import Assessor, Draws, Redaction
-from understudy.store import Bounds, Sample, Store, StoredRules, open_store
+from understudy.store import Bounds, Store, open_store
 
 log = logging.getLogger("understudy.control")
-
-ACK_SECONDS: Final = 1.0
-"""How long a change of rules waits for the workers to say that they have it."""
 
 START_SECONDS: Final = 0.5
 """How long a start waits for a store when the host has its last good rules: traffic waits meanwhile."""
@@ -71,12 +57,6 @@ FOLLOWED_SECONDS: Final = 60.0
 """How long one wait for others' rules lasts; how soon they are seen is the store's to say."""
 
 LAST_BATCHES_SECONDS: Final = 2.0
-
-STALE_SECONDS: Final = 10.0
-"""A report says how old its evidence is from here on; with the store there it is seconds at most."""
-
-HEARD_SECONDS: Final = 3.0
-"""A worker connects within 0.2 s and tells its counts twice a second."""
 
 
 YIELDING: Final = 10
@@ -95,7 +75,7 @@ def run(runtime: Runtime) -> int:
 
 
 class Control:
-    """Implements `ControlPlane` for the admin server, and takes what workers send."""
+    """Keeps the store, takes what workers send, and puts rules in force; `Plane` is what others see of it."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -106,10 +86,8 @@ class Control:
         )
         self._audit = AuditWatch(self._store)
         self._trouble = Trouble()
-        self.succession = Succession()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
         self._killed = Killed(KillFile(runtime.kill_paths, memory=runtime.killed_path), record=self._record)
-        self._kill_deeds = KillDeeds(self._store)
         past = Past(runtime.past_path)
         self._recordings = Recordings(lambda: self._assessor.redaction)
         self._exposed = Exposed(self._store, settings=lambda: self._settings.exposures)
@@ -136,18 +114,23 @@ class Control:
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
         self._recordings.announce = self._workers.set_tape
-        self._registry = CollectorRegistry()
-        self._registry.register(
-            WorkersCollector(
-                self._workers.snapshots, compared=self._intake.comparisons, is_whole=self._has_heard_all
-            )
+        self._plane = Plane(
+            Parts(
+                runtime=runtime,
+                store=self._store,
+                trouble=self._trouble,
+                book=self._book,
+                workers=self._workers,
+                intake=self._intake,
+                reloader=self._reloader,
+                exposed=self._exposed,
+                killed=self._killed,
+                audit=self._audit,
+            ),
+            put_in_force=self._put_in_force,
         )
-        self._registry.register(Collected(self.collect))
         self._counts = OfrepCounts()
-        self._registry.register(Collected(self._counts.collect))
-        self._started_at = time.monotonic()
-        self._revision = time.time_ns() // 1_000_000  # beyond any that the process before this one had
-        self._samples: list[Sample] = []
+        self._plane.registry.register(Collected(self._counts.collect))
         self._is_orphan = self._is_yielding = False
         self._stop = asyncio.Event()
         self._last = last_rules(settings, runtime.base)
@@ -155,7 +138,7 @@ class Control:
         self._is_loaded = asyncio.Event()
         self._has_evidence = asyncio.Event()
         self._ahead: asyncio.Queue[tuple[int, Mapping[str, Any]]] = asyncio.Queue()
-        self._environments = Environments(self._store, self, services=lambda: self._settings.services)
+        self._environments = Environments(self._store, self._plane, services=lambda: self._settings.services)
 
     @property
     def _settings(self) -> Settings:
@@ -185,7 +168,7 @@ class Control:
         loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         loop.add_reader(self._runtime.lifeline, self._orphaned)
         admin = create_admin(
-            self,
+            self._plane,
             stopping=self._stop,
             recordings=self._recordings,
             evidence=self._intake,
@@ -197,7 +180,7 @@ class Control:
         )
         server = AdminServer(admin)
         KillWatch(self._killed.file, self._on_kill_file).begin()
-        sync = syncing(self, self._settings.admin.sync, keyring=self._keyring)
+        sync = syncing(self._plane, self._settings.admin.sync, keyring=self._keyring)
         async with asyncio.TaskGroup() as tasks, sync:
             background = [
                 tasks.create_task(self._start_alone()),
@@ -332,11 +315,11 @@ class Control:
         self._intake.offer(source, batch)
 
     def _taken(self, source: str, sequence: int) -> None:
-        self._revision += 1
+        self._plane.renew()
         self._workers.acknowledge(source, sequence)
 
     def _renewed(self) -> None:
-        self._revision += 1
+        self._plane.renew()
 
     def _on_ahead(self, version: int, document: Mapping[str, Any]) -> None:
         self._ahead.put_nowait((version, document))
@@ -379,227 +362,11 @@ class Control:
 
     def _put_in_force(self) -> None:
         rules = self._book.parsed
-        self._revision += 1
+        self._plane.renew()
         if self._is_loaded.is_set():
             self._last.keep(self._book.current())
         self._assessor.comparison = Comparison(rules.compare, before=self._assessor.comparison)
         self._workers.set_rules(self._book.version, rules.document)
         self._yield_to_workers()
         told = self._killed.file.kills.laid_over(rules)
-        self.succession.put(version=self._book.version, rules=told, at=self._book.stored_at)
-
-    # -- ControlPlane ------------------------------------------------------------------------------------
-
-    async def rules(self) -> StoredRules:
-        return self._book.current()
-
-    async def newest(self) -> StoredRules:
-        with contextlib.suppress(StoreError), self._trouble.watched():
-            await self._book.load(time.time())
-            self._put_in_force()
-        return self._book.current()
-
-    async def history(self, *, limit: int) -> list[StoredRules]:
-        with self._trouble.watched():
-            return await self._store.history(limit=limit)
-
-    async def past(self, version: int) -> StoredRules | None:
-        with self._trouble.watched():
-            return await self._store.past(version)
-
-    async def rules_at(self, at: float) -> StoredRules | None:
-        with self._trouble.watched():
-            return await self._store.rules_at(at)
-
-    async def check_rules(self, document: Any) -> Rules:
-        return await self._book.check(document)
-
-    async def put_rules(
-        self,
-        document: Any,
-        *,
-        expected: int | None,
-        author: str,
-        reason: str,
-        origin: str = "",
-        action: str = "rules.put",
-        target: str = "",
-    ) -> Change:
-        with self._trouble.watched(is_write=True):
-            stored = await self._book.put(
-                document,
-                expected=expected,
-                author=author,
-                reason=reason,
-                at=time.time(),
-                origin=origin,
-                action=action,
-                target=target,
-            )
-        return await self._announce(stored)
-
-    async def kill(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
-        try:
-            with self._trouble.watched():
-                stored = await self._book.kill(
-                    flag, author=author, reason=reason, at=time.time(), origin=origin
-                )
-        except StoreError as error:
-            raise StoreError(f"{error}; {without_store(flag)}") from error
-        return await self._announce(stored)
-
-    async def revive(self, flag: str, *, author: str, reason: str, origin: str = "") -> Change:
-        with self._trouble.watched():
-            stored = await self._book.revive(
-                flag, author=author, reason=reason, at=time.time(), origin=origin
-            )
-        return await self._announce(stored)
-
-    async def _announce(self, stored: StoredRules) -> Change:
-        self._put_in_force()
-        workers, applied = await self._workers.applied(stored.version, seconds=ACK_SECONDS)
-        return Change(rules=stored, workers=workers, applied=applied)
-
-    def services(self) -> list[dict[str, Any]]:
-        return services(self._settings.services, self._workers.snapshots.values())
-
-    async def report(self) -> dict[str, Any]:
-        samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
-        for sample in await self._known_samples():
-            key = (sample.service, sample.endpoint, sample.path, sample.kind)
-            samples.setdefault(key, []).append({**sample.body, "id": sample.name})
-        whole = evidence_report(
-            self._intake.evidence,
-            samples=samples,
-            control_share=self._settings.shadow.control,
-            rules=self._book.parsed.compare,
-            templates=self._settings.endpoints.templates,
-        )
-        now, as_of = time.time(), self._intake.shared.as_of
-        stale = _stale(now - as_of) if as_of else []
-        rules, file = self._book.parsed, self._killed.file
-        here = file.kills.among(rules)
-        deeds = await self._kill_deeds.of(rules.killed, version=self._book.version)
-        return {
-            **whole,
-            "switches": switches(rules, here),
-            "killed": killed(rules, here, deeds, files=[str(path) for path in file.saying]),
-            "notes": [*stale, *whole.get("notes", [])],
-            "confirm": self._intake.second_answers(),
-            "rules_version": self._book.version,
-            "generated_at": now,
-            "evidence_at": as_of or None,
-            "traffic": traffic(self._workers.snapshots.values()),
-        }
-
-    async def _known_samples(self) -> list[Sample]:
-        """The samples, or those known last while the store is away, if anything is known at all."""
-        try:
-            with self._trouble.watched():
-                self._samples = await self._store.samples()
-        except StoreError:
-            if not self._intake.shared.as_of:
-                raise
-        return self._samples
-
-    def revision(self) -> int:
-        return self._revision
-
-    async def sample(self, name: str) -> Sample | None:
-        with self._trouble.watched():
-            return await self._store.sample(name)
-
-    async def forget_samples(self, *, unit: str | None, author: str = "", origin: str = "") -> int:
-        # The audit does not name the unit: it is kept for good, and shall not remember who was forgotten.
-        whose = "of everybody" if unit is None else "of one unit"
-        deed = Deed(at=time.time(), who=author, origin=origin, action="samples.forget", target=whose)
-        with self._trouble.watched(is_write=True):
-            forgotten = await self._intake.forget_samples(unit=unit, deed=deed)
-            if unit is not None:
-                await self._exposed.forget(unit=unit, author=author, origin=origin)
-        self._revision += 1
-        return forgotten
-
-    async def reload(self) -> Reload:
-        return await self._reloader.reload()
-
-    async def restart_workers(self) -> int:
-        report(self._runtime.telling, Word.RESTART)
-        return self._settings.workers
-
-    async def clear_evidence(self, *, author: str = "", origin: str = "") -> None:
-        deed = Deed(at=time.time(), who=author, origin=origin, action="evidence.clear")
-        with self._trouble.watched(is_write=True):
-            await self._intake.clear(deed=deed)
-        self._revision += 1
-
-    def _has_heard_all(self) -> bool:
-        """Whether each worker has told its counts to this process, or had the time to."""
-        return (
-            self._workers.has_heard(self._settings.workers)
-            or time.monotonic() - self._started_at > HEARD_SECONDS
-        )
-
-    def metrics(self) -> bytes:
-        return generate_latest(self._registry)
-
-    def readiness(self) -> Readiness:
-        workers, applied = self._workers.at_version(self._book.version)
-        expected = self._settings.workers
-        checks: dict[str, Mapping[str, Any]] = {
-            "store": {
-                "ok": not self._trouble.text,
-                "detail": self._trouble.text or store_text(self._settings.store),
-            },
-            "rules": {
-                "ok": self._book.is_loaded and not self._book.trouble,
-                "detail": self._book.trouble or f"version {self._book.version}",
-            },
-            "workers": {
-                "ok": workers >= expected and applied >= expected,
-                "detail": f"{applied} of {expected} workers have version {self._book.version}",
-            },
-        }
-        if said := self._killed.said(self._book.parsed):
-            # Told, so that nobody forgets it; no reason to send the traffic elsewhere.
-            checks["kill_file"] = {"ok": True, "detail": said}
-        return Readiness(ready=all(check["ok"] for check in checks.values()), checks=checks)
-
-    def collect(self) -> Iterator[Metric]:
-        """The control process's own families."""
-        differences = CounterMetricFamily(
-            "understudy_differences", "Differences found, noise included.", labels=["endpoint", "kind"]
-        )
-        for pair, n in self._intake.differences.items():
-            differences.add_metric(list(pair), n)
-        yield differences
-        dropped = CounterMetricFamily(
-            "understudy_exposures_lost",
-            "Exposures that the control process could not keep.",
-            labels=["reason"],
-        )
-        for reason, n in self._exposed.dropped.items():
-            dropped.add_metric([reason], n)
-        yield dropped
-        age = GaugeMetricFamily("understudy_rules_age_seconds", "Since the rules in force were stored.")
-        age.add_metric([], max(0.0, time.time() - self._book.stored_at) if self._book.is_loaded else 0.0)
-        yield age
-        connected = GaugeMetricFamily("understudy_workers_connected", "Workers on the link.")
-        connected.add_metric([], self._workers.at_version(0)[0])
-        yield connected
-        yield from kill_families(self._killed.file, self._book.parsed)
-        yield from board_families(self._runtime.board)
-        alarms = set(self._store.condition().alarms) | ({"audit"} if self._audit.alarm else set())
-        alarms |= {"sql_behind"} if self._book.behind else set()
-        yield from store_families(
-            alarms, healed=self._store.condition().healed, is_in_trouble=bool(self._trouble.text)
-        )
-
-
-def _stale(seconds: float) -> list[str]:
-    """What a report says of evidence that was read so long ago."""
-    if seconds < STALE_SECONDS:
-        return []
-    return [
-        f"The store is away: these figures are as of {seconds:.0f} s ago; what came since is not in them."
-    ]
+        self._plane.succession.put(version=self._book.version, rules=told, at=self._book.stored_at)

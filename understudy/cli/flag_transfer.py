@@ -1,6 +1,5 @@
 """`understudy flags export` and `import`: flags as files, of flagd, Unleash and GrowthBook."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -62,6 +61,7 @@ def export_flags(
     """Write all flags and segments as a file in flagd's format. Importing it again changes nothing."""
     from understudy.cli.output_file import write_file
     from understudy.cli.remote import AdminApi
+    from understudy.cli.screen import json_text
     from understudy.cli.streams import print_document
     from understudy.config import read_file, write_yaml
     from understudy.transfer import lost_in_flagd, write_flagd
@@ -76,7 +76,7 @@ def export_flags(
             raise CommandError(f"{config}: has no mapping of flags")
     exported = write_flagd(document)
     is_yaml = output is not None and output.suffix in _YAML
-    text = write_yaml(exported) if is_yaml else json.dumps(exported, indent=2, ensure_ascii=False) + "\n"
+    text = write_yaml(exported) if is_yaml else json_text(exported)
     if output is None:
         print_document(text)
     else:

@@ -1,7 +1,6 @@
 """A report, written in any of its formats to any number of places, and the exit code that it stands for."""
 
 import io
-import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from rich.console import Console
 from understudy.cli.frame import CommandError, ExitCode, complain
 from understudy.cli.output_file import write_file
 from understudy.cli.report_options import FailOn, ReportFormat
+from understudy.cli.screen import json_text
 from understudy.cli.streams import print_document
 from understudy.report import render_html, render_junit, render_markdown, render_text
 from understudy.report.summary import one_line
@@ -156,7 +156,7 @@ def _drawn(report: Mapping[str, Any], output: Output, failing: Collection[str]) 
             _print_text(report, page)
             return page.getvalue()
         case ReportFormat.JSON:
-            return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+            return json_text(report)
         case ReportFormat.MARKDOWN:
             return render_markdown(report)
         case ReportFormat.JUNIT:

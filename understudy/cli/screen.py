@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -19,12 +20,26 @@ def console(*, err: bool = False) -> Console:
     return Console(stderr=err, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
+_UNUSUAL = re.compile(r"[^\n -~]")
+
 OPEN = "open to every user of this machine until the first token is made"
 
 
 def print_json(value: object) -> None:
     """*value* as indented JSON on standard output."""
-    print_document(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    print_document(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """*value* as indented JSON. What steers a terminal, or turns its text around, is written as an escape."""
+    return _UNUSUAL.sub(_escaped, json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    char = found[0]
+    if char.isprintable():
+        return char
+    return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]
 
 
 def plain_problems(problems: Iterable[Problem]) -> list[dict[str, str]]:

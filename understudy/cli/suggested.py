@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.cli.frame import CommandError
-from understudy.cli.screen import console, visible
+from understudy.cli.screen import console, print_json, visible
 from understudy.cli.streams import print_document
 from understudy.comparators import suggest
 from understudy.config import write_yaml
@@ -29,7 +29,7 @@ def from_file(path: Path, *, include_regressions: bool) -> dict[str, Any]:
 def write(found: Mapping[str, Any], *, form: str) -> None:
     """Print *found* as *form*: text, json, or yaml, the ``compare`` section of a rules document."""
     if form == "json":
-        print_document(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        print_json(found)
     elif form == "yaml":
         print_document(as_yaml(found))
     else:

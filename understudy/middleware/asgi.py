@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -14,12 +14,16 @@ from understudy.middleware.dark import Dark
 from understudy.middleware.decision import KEY, Decision, put
 from understudy.middleware.forward import Forward
 from understudy.middleware.inner import UNSEEN, again
-from understudy.middleware.request import App, AsgiRequest, Message, Receive, Scope, Send
+from understudy.middleware.lifespan import Life
+from understudy.middleware.request import App, AsgiRequest, Receive, Scope, Send
 from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import Config, Understudy
 from understudy.proxy.heads import UNSIZED, Refused
 
 log = logging.getLogger("understudy.middleware")
+
+NO_REQUEST: Final = AsgiRequest({"method": "", "path": "", "headers": []})
+"""Stands for one whose head cannot be read, in the decision that its application may ask."""
 
 
 class UnderstudyMiddleware:
@@ -62,7 +66,7 @@ class UnderstudyMiddleware:
             await self._other(scope, receive, send)
             return
         stage = self.understudy.stage if self._failure is None else None
-        if stage is None or not stage.is_ready or stage.loop is not asyncio.get_running_loop():
+        if stage is None or not stage.is_ready:
             stage = await self._begin()
         plan = self._decide(stage, scope)
         if plan is None or stage is None:
@@ -86,16 +90,16 @@ class UnderstudyMiddleware:
 
     def _decide(self, stage: Stage | None, scope: Scope) -> Plan | None:
         """Put the decision in *scope*; what it means, None when the application shall simply answer."""
-        request = AsgiRequest(scope)
-        if stage is None:
-            put(scope, Decision(self.understudy.in_force, request, None))
-            return None
-        in_force = stage.in_force
-        place = scope.get("raw_path") or scope["path"]
-        if place in in_force.plain:
-            put(scope, Decision(in_force, request, in_force.plain[place]))
-            return None
+        in_force = self.understudy.in_force if stage is None else stage.in_force
         try:
+            request = AsgiRequest(scope)
+            if stage is None:
+                put(scope, Decision(in_force, request, None))
+                return None
+            place = scope.get("raw_path") or scope["path"]
+            if place in in_force.plain:
+                put(scope, Decision(in_force, request, in_force.plain[place]))
+                return None
             if self.understudy.hop.believes:
                 self.understudy.hop.find_client(request, scope)
             found = in_force.compiled.decide(request)
@@ -105,10 +109,11 @@ class UnderstudyMiddleware:
                 return None
             return stage.engine.plan(found)
         except Exception:
-            stage.metrics.errors["internal"] += 1
+            if stage is not None:
+                stage.metrics.errors["internal"] += 1
             log.exception("a request could not be decided, and passes")
             if KEY not in scope:
-                put(scope, Decision(in_force, request, None))
+                put(scope, Decision(in_force, NO_REQUEST, None))
             return None
 
     async def _begin(self) -> Stage | None:
@@ -159,7 +164,7 @@ class UnderstudyMiddleware:
             if rehearsal is None:
                 return None
             # The application changes its scope; whoever asks it once more starts from what it was given.
-            request.again = again(scope)
+            request.again, request.asks = again(scope), self.app
             request.decided = (stage.in_force, plan.decision)
             return Dark(
                 rehearsal,
@@ -191,23 +196,12 @@ class UnderstudyMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the application and stop after it; what it does itself passes."""
-
-        async def before() -> Message:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self._begin()
-            return message
-
-        async def after(message: Message) -> None:
-            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                await self.understudy.stop()
-            await send(message)
-
         if self._failure is not None:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": f"understudy: {self._failure}"})
             return
-        await self.app(scope, before, after)
+        life = Life(self._begin, self.understudy.stop, receive, send)
+        await life.run(self.app, scope)
 
 
 def _is_in_loop() -> bool:

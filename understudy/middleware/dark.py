@@ -5,6 +5,7 @@ counted (`Rehearsal`), never raised.
 """
 
 import asyncio
+from collections.abc import Sequence
 from time import perf_counter
 
 from understudy.middleware.inner import end_to_end
@@ -77,7 +78,15 @@ class Dark:
 
     async def _tee_answer(self, message: Message) -> None:
         seconds = perf_counter() - self._started_at
+        if message["type"] == "http.response.start" and not isinstance(message.get("headers", ()), Sequence):
+            message = {**message, "headers": list(message["headers"])}  # the server would leave us none
         await self._send(message)
+        try:
+            self._tell(message, seconds)
+        except Exception:  # noqa: BLE001  what the server took is answered, whatever it is to us
+            self._abort("unreadable_answer")
+
+    def _tell(self, message: Message, seconds: float) -> None:
         kind = message["type"]
         if kind == "http.response.start":
             if not self._is_answered:

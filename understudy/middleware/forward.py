@@ -183,6 +183,7 @@ class Forward:
     async def _feed(self) -> None:
         """Send the body on as it comes, then see whether the client leaves."""
         told = self._told
+        has_ended = False
         try:
             while True:
                 async with asyncio.timeout(None if told.is_whole else self._stage.body_idle_seconds):
@@ -192,6 +193,9 @@ class Forward:
                     raise Lost("client_gone")
                 if not told.is_whole:
                     self._feed_piece(message)
+                elif has_ended:
+                    return  # a receive that repeats itself for ever would hold the loop
+                has_ended = told.is_whole
         except TimeoutError:
             told.tell("lost", Lost("body_timeout"))
         except Lost as lost:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy.errors import DecisionMissing
-from understudy.middleware.decision import Decision
-from understudy.middleware.environ import KEY
+from understudy.middleware.decision import KEY, Decision
 
 __all__ = ["KEY", "decision_in", "missing"]
 

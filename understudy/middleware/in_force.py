@@ -12,6 +12,10 @@ MOST_PLAIN: Final = 4096
 """Bound of the memory of paths that no flag decides, so that a client inventing paths cannot grow it."""
 
 
+LONGEST_PLAIN: Final = 256
+"""Of such a path, in bytes; a client may send 64 KiB."""
+
+
 class InForce:
     """One version of the rules, compiled, with what this host *kills* laid over it.
 
@@ -33,7 +37,7 @@ class InForce:
         self.plain: dict[object, Route | None] = {}
         """What is decided without a flag, by the path as the server gives it, when paths alone decide."""
 
-    def remember(self, path: object, found: Route | None) -> None:
+    def remember(self, path: bytes | str, found: Route | None) -> None:
         """That *path* is decided as *found*, which asks no flag."""
-        if self.is_by_path and len(self.plain) < MOST_PLAIN:
+        if self.is_by_path and len(path) <= LONGEST_PLAIN and len(self.plain) < MOST_PLAIN:
             self.plain[path] = found

@@ -22,7 +22,7 @@ MARK: Final = (b"x-understudy-shadow", b"control")
 
 
 class Inner:
-    """A `Delegate` that asks *app*."""
+    """A `Delegate` that asks the application that answered, else *app*."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -34,7 +34,7 @@ class Inner:
             return
         answer = _Answer(connection, wire.partition(b"\r\n\r\n")[2])
         try:
-            await self._app(_given(head, head.again), answer.receive, answer.send)
+            await (head.asks or self._app)(_given(head, head.again), answer.receive, answer.send)
         except Exception:  # noqa: BLE001  whatever the application raises, its first answer came or did not
             connection.lost("raised")
         else:

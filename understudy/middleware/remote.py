@@ -143,8 +143,13 @@ class ControlStore(MemoryStore):
         return f"{self._url} answered {answer.status_code}: {detail}{mend}"
 
 
-def check_admin(url: str) -> str:
-    """*url* without a slash at its end. Raises ConfigError when no token may be sent there, or to nowhere."""
+def check_admin(url: str, token: str = "") -> str:
+    """*url* without a slash at its end. Raises ConfigError when *token* may not be sent there, or nowhere."""
+    if not (token.isascii() and token.strip() == token and (token.isprintable() or not token)):
+        # Without its text, which an error of the connection would tell.
+        hint = "read it without the line's end"
+        message = "holds what no token does: blanks or a line's end around it, or no ASCII"
+        raise ConfigError((Problem(path="token", message=message, hint=hint),))
     parts = urlsplit(url.rstrip("/"))
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
         problem = Problem(

@@ -34,6 +34,7 @@ class AsgiRequest:
         "_query",
         "_raw",
         "again",
+        "asks",
         "client_ip",
         "decided",
         "method",
@@ -50,6 +51,8 @@ class AsgiRequest:
         self._host: str | None = None
         self._headers: Headers | None = None
         self.again: Scope | None = None
+        self.asks: App | None = None
+        """Who is asked once more: the application that answered."""
         self.decided: Any = None
         """The rules in force and what they said of this, for the decision in ``again``."""
 

@@ -170,7 +170,7 @@ class Stage:
                 RULES_SECONDS,
                 self._trouble.text,
             )
-            self._turn(self._settings.rules, 0)
+            self._turn(self._ready_made(self._settings.rules, 0))
 
     async def end(self, seconds: float) -> None:
         """Let the copies under way come back, store the last evidence, stop: within *seconds*."""
@@ -256,7 +256,7 @@ class Stage:
             try:
                 await self._store.open()
                 await self._book.load(time.time())
-                self._turn(self._book.parsed, self._book.version)
+                self._turn(self._ready_made(self._book.parsed, self._book.version))
                 await self.intake.load()
                 break
             except StoreError as error:
@@ -271,7 +271,7 @@ class Stage:
         while True:
             try:
                 if await self._book.follow(seconds=FOLLOWED_SECONDS):
-                    self._turn(self._book.parsed, self._book.version)
+                    self._turn(self._ready_made(self._book.parsed, self._book.version))
             except StoreError as error:
                 log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
                 await asyncio.sleep(STORE_RETRY_SECONDS)
@@ -291,17 +291,20 @@ class Stage:
         stored = await self._book.put(
             with_rules(document), expected=expected, author=author, reason=reason, at=time.time()
         )
-        self._turn(self._book.parsed, self._book.version)
+        self._turn(self._ready_made(self._book.parsed, self._book.version))
         return stored.version
 
     def _killed(self) -> None:
         """The kill file says something else: the rules in force are laid out anew."""
         if self._has_rules.is_set():
-            self._turn(self.in_force.rules, self.in_force.version)
+            self._turn(self._ready_made(self.in_force.rules, self.in_force.version))
 
-    def _turn(self, rules: Rules, version: int) -> None:
-        """Put *rules* in force, here and for whoever decides. Raises `UnderstudyError`; then it is not."""
-        in_force = InForce(rules, version, self._kills.kills)
+    def _ready_made(self, rules: Rules, version: int) -> InForce:
+        """*rules* with what this host kills laid over them. Raises `UnderstudyError`."""
+        return InForce(rules, version, self._kills.kills)
+
+    def _turn(self, in_force: InForce) -> None:
+        """Put *in_force* in force, here and for whoever decides."""
         self.engine.swap(in_force.rules, in_force.version, in_force.compiled)
         self.in_force = in_force
         self._assessor.comparison = Comparison(in_force.rules.compare, before=self._assessor.comparison)

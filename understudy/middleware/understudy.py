@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -64,7 +65,7 @@ class Understudy:
         if client not in CLIENTS:
             raise ValueError(f"client: {client!r} is not one of {', '.join(CLIENTS)}")
         self._client = client
-        self._admin = check_admin(admin) if admin else ""
+        self._admin = admin
         self._token = token or os.environ.get("UNDERSTUDY_TOKEN", "")
         self.fail_open = fail_open
         self.failure = ""
@@ -72,11 +73,12 @@ class Understudy:
         self.app: App | None = None
         """The application that is asked once more for controls."""
         self._kind = kind
-        self.stage: Stage | None = None
-        """What was started last; only its own event loop may use it."""
+        self._stages: dict[asyncio.AbstractEventLoop, Stage] = {}
         self._past: list[Stage] = []
+        """The parent's, in a forked process: neither used nor closed."""
         self._redaction_key = secrets.token_bytes(32)
         try:
+            self._admin = check_admin(admin, self._token) if admin else ""
             self.settings = _read(config)
             self.in_force = InForce(self.settings.rules, 0, kills_now(self.settings))
         except (UnderstudyError, OSError) as error:
@@ -146,11 +148,12 @@ class Understudy:
         """Begin mirroring in this event loop, and wait until rules are in force. Does nothing twice."""
         if self.failure:
             return
-        stage = self.stage
-        if stage is None or stage.loop is not asyncio.get_running_loop():
-            if stage is not None:
-                self._past = [past for past in [*self._past, stage] if not past.loop.is_closed()]
-            stage = self.stage = Stage(
+        loop = asyncio.get_running_loop()
+        stage = self._stages.get(loop)
+        if stage is None:
+            for other in [other for other in self._stages if other.is_closed()]:
+                del self._stages[other]
+            stage = self._stages[loop] = Stage(
                 self.settings,
                 app=lambda: self.app,
                 put_in_force=self._put_in_force,
@@ -164,10 +167,22 @@ class Understudy:
 
     async def stop(self) -> None:
         """End what runs in this loop, within ``limits.drain_timeout``. May be called twice."""
-        stage = self.stage
-        if stage is not None and stage.loop is asyncio.get_running_loop():
-            self.stage = None
+        stage = self._stages.pop(asyncio.get_running_loop(), None)
+        if stage is not None:
             await stage.end(self.settings.limits.drain_timeout)
+
+    @property
+    def stage(self) -> Stage | None:
+        """What was started in the event loop that runs here; else what was started last."""
+        loop = asyncio._get_running_loop()
+        if loop is not None:
+            return self._stages.get(loop)
+        return next(reversed(self._stages.values()), None)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """What runs in this process, one for each event loop."""
+        return list(self._stages.values())
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises `StoreError` when it cannot be read."""
@@ -185,9 +200,8 @@ class Understudy:
     def forked(self) -> None:
         """This process is a new one: nothing of its parent's is used, or closed."""
         self.background.forked()
-        if self.stage is not None:
-            self._past.append(self.stage)
-            self.stage = None
+        self._past += self._stages.values()
+        self._stages = {}
 
 
 def _read(config: Config) -> Settings:
@@ -206,12 +220,14 @@ class _Collector:
 
     def collect(self) -> Iterator[Metric]:
         understudy = self._understudy()
-        stage = understudy.stage if understudy is not None else None
-        if stage is None:
+        stages = understudy.stages if understudy is not None else []
+        if not stages:
             return
-        yield from WorkersCollector(
-            {stage.source: stage.snapshot()}, compared=stage.intake.comparisons
-        ).collect()
+        compared: Counter[tuple[str, str, str]] = Counter()
+        for stage in stages:
+            compared.update(stage.intake.comparisons)
+        snapshots = {stage.source: stage.snapshot() for stage in stages}
+        yield from WorkersCollector(snapshots, compared=compared).collect()
 
 
 _here: "weakref.WeakSet[Understudy]" = weakref.WeakSet()

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib import resources
-from typing import Any, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy.report import chart, numbers, spread, summary
 from understudy.report.marks import Side, mark
@@ -23,6 +21,9 @@ from understudy.report.switches import kill_words, part_words
 from understudy.report.view import Endpoint, Finding, Flow, Sample, View, read_report
 from understudy.report.visible import value_text, visible
 from understudy.report.whole import read_whole
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 # A page of a few megabytes still opens at once; what lies beyond is counted, and stands in the JSON.
 _MOST_FINDINGS: Final = 200
@@ -165,7 +166,9 @@ def _render(
 
 
 @cache
-def _templates() -> Environment:
+def _templates() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # by the first page, not at the start
+
     environment = Environment(
         loader=PackageLoader("understudy.report"),
         autoescape=True,

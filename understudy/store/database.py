@@ -88,6 +88,14 @@ class SqliteDatabase:
                     await connection.exec_driver_sql("BEGIN" if writes is None else "BEGIN IMMEDIATE")
                     yield connection
 
+    async def ring(self, connection: AsyncConnection) -> None:
+        """See Database.ring. A file has no bell."""
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[asyncio.Event]:
+        """See Database.listening."""
+        yield asyncio.Event()
+
     async def settle(self) -> None:
         """Move what the write-ahead log holds into the file, so that nothing overwritten stays in it.
 

@@ -1,6 +1,7 @@
 """A store in a PostgreSQL database, for any number of hosts."""
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -38,6 +39,12 @@ _SERVER_CLOCK: Final = cast(extract("epoch", func.clock_timestamp()), Float(53))
 """Samples grow old by it: a host whose own clock is wrong drops nobody's."""
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:locks, :area)")
+_RING = text("SELECT pg_notify(:channel, '')")
+_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+LISTEN_SECONDS: Final = 1.0
+"""How long it takes at most to begin to listen, and to end: it makes changes faster, and is no condition."""
+
 _TABLE = text("SELECT to_regclass(:name) IS NOT NULL")
 _REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
 _CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema}"
@@ -103,6 +110,36 @@ class PostgresDatabase:
                         yield connection
                 finally:
                     self._leave()
+
+    async def ring(self, connection: AsyncConnection) -> None:
+        """See Database.ring. The channel has the name of the schema."""
+        await connection.execute(_RING, {"channel": self._schema})
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[asyncio.Event]:
+        """See Database.listening. On a connection of its own: LISTEN belongs to a session."""
+        bell = asyncio.Event()
+        connection = await self._listener(bell)
+        try:
+            yield bell
+        finally:
+            if connection is not None:
+                with contextlib.suppress(*_FAILURES):
+                    await connection.close(timeout=LISTEN_SECONDS)
+
+    async def _listener(self, bell: asyncio.Event) -> Any:
+        """A connection that sets *bell*; None when there can be none: then the version is asked for alone."""
+        connection = None
+        try:
+            connection = await asyncpg.connect(self._dsn, timeout=LISTEN_SECONDS)
+            await connection.add_listener(self._schema, lambda *_: bell.set())
+        except BaseException as error:
+            if connection is not None:
+                connection.terminate()
+            if isinstance(error, _FAILURES):
+                return None
+            raise
+        return connection
 
     async def settle(self) -> None:
         """Nothing to do: old versions of rows go when PostgreSQL's autovacuum comes by."""

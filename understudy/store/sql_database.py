@@ -1,5 +1,6 @@
 """What the queries ask of a database."""
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -22,3 +23,9 @@ class Database(Protocol):
 
     async def settle(self) -> None:
         """See to it that what was deleted stands nowhere any more, as far as this is in our hands."""
+
+    async def ring(self, connection: AsyncConnection) -> None:
+        """Tell who is listening that rules were stored, once the transaction of *connection* is committed."""
+
+    def listening(self) -> AbstractAsyncContextManager[asyncio.Event]:
+        """What is set whenever somebody rings; never, where nothing can be heard. Raises nothing."""

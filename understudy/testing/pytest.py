@@ -18,6 +18,7 @@ import pytest
 from understudy.config import Rules
 from understudy.middleware import Understudy
 from understudy.middleware.in_force import InForce
+from understudy.middleware.kills import kills_now
 from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import _here as living
 
@@ -56,7 +57,7 @@ class Forcing:
 
     def __init__(self) -> None:
         self._variants: dict[str, str] = {}
-        self._given: dict[int, tuple[InForce, InForce]] = {}
+        self._given: dict[int, tuple[Rules, Rules]] = {}
         """By the identity of altered rules: these, and what they were made of."""
         self._unmet: dict[str, str] = {}
 
@@ -68,37 +69,57 @@ class Forcing:
 
     def watch(self, patched: pytest.MonkeyPatch) -> None:
         """Alter all rules that come into force while *patched*."""
-        make, turn = Understudy.__init__, Stage._turn
+        make, ready = Understudy.__init__, Stage._ready_made
 
         def made(understudy: Understudy, *args: Any, **named: Any) -> None:
             make(understudy, *args, **named)
-            understudy.in_force = self._altered(understudy.in_force)
+            self._alter(understudy)
 
-        def turned(stage: Stage, in_force: InForce) -> None:
-            turn(stage, self._altered(in_force))
+        def ready_made(stage: Stage, rules: Rules, version: int) -> InForce:
+            return ready(stage, self._altered(rules), version)
 
         patched.setattr(Understudy, "__init__", made)
-        patched.setattr(Stage, "_turn", turned)
+        patched.setattr(Stage, "_ready_made", ready_made)
 
     def end(self) -> None:
         """Put in force again what the rules say."""
         self._variants.clear()
         self._turn_all()
 
-    def _altered(self, in_force: InForce) -> InForce:
-        """*in_force* as it is forced, by the same number."""
-        flags = dict(in_force.rules.flags)
-        met = [flag for flag in self._variants if self._variants[flag] in _variants(in_force.rules, flag)]
+    def _altered(self, rules: Rules) -> Rules:
+        """*rules* as they are forced now, whether they were before or not."""
+        origin = self._origin(rules)
+        flags = dict(origin.flags)
+        met = [flag for flag in self._variants if self._variants[flag] in _variants(origin, flag)]
         for flag in met:
-            rest = {key: said for key, said in flags[flag].items() if key != "targeting"}
-            flags[flag] = {**rest, "state": "ENABLED", "defaultVariant": self._variants[flag]}
+            flags[flag] = _always(flags[flag], self._variants[flag])
             self._unmet.pop(flag, None)
         if not met:
-            return in_force
-        killed = tuple(flag for flag in in_force.rules.killed if flag not in met)
-        altered = InForce(replace(in_force.rules, flags=flags, killed=killed), in_force.version)
-        self._given[id(altered)] = (altered, in_force)
+            return origin
+        killed = tuple(flag for flag in origin.killed if flag not in met)
+        altered = replace(origin, flags=flags, killed=killed)
+        self._given[id(altered)] = (altered, origin)
         return altered
+
+    def _origin(self, rules: Rules) -> Rules:
+        """What *rules* were before they were altered here."""
+        return self._given.get(id(rules), (rules, rules))[1]
+
+    def _alter(self, understudy: Understudy) -> None:
+        """Put in force what *understudy* decides by as long as it has no event loop."""
+        given = understudy.in_force
+        altered = self._altered(given.rules)
+        if altered is not given.rules:
+            understudy.in_force = InForce(altered, given.version, kills_now(understudy.settings))
+
+    def _turn_all(self) -> None:
+        """Put in force, in every application that is there, its rules as they are forced now."""
+        for understudy in list(living):
+            self._alter(understudy)
+            for stage in understudy.stages:
+                if stage.is_ready and not stage.loop.is_closed():
+                    in_force = stage.in_force
+                    _in_loop(stage, self._altered(in_force.rules), in_force.version)
 
     @property
     def slips(self) -> list[str]:
@@ -114,29 +135,17 @@ class Forcing:
             slips.append(f"force_variant: flag {flag!r} has no variant {variant!r}: {_listed(names)}")
         return slips
 
-    def _origin(self, in_force: InForce) -> InForce:
-        """What *in_force* was before it was altered here."""
-        return self._given.get(id(in_force), (in_force, in_force))[1]
 
-    def _turn_all(self) -> None:
-        """Put in force, in every application that is there, its rules as they are forced now."""
-        for understudy in list(living):
-            understudy.in_force = self._altered(self._origin(understudy.in_force))
-            stage = understudy.stage
-            if stage is not None and stage.is_ready and not stage.loop.is_closed():
-                _in_loop(stage, self._origin(stage.in_force))
-
-
-def _in_loop(stage: Stage, in_force: InForce) -> None:
-    """Put *in_force* in force in *stage*, in its own event loop. Raises TimeoutError."""
+def _in_loop(stage: Stage, rules: Rules, version: int) -> None:
+    """Put *rules* in force in *stage*, in its own event loop. Raises TimeoutError."""
     if not stage.loop.is_running() or stage.loop is _running_loop():
-        stage._turn(in_force)
+        stage._turn(stage._ready_made(rules, version))
         return
     done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def turn() -> None:
         try:
-            stage._turn(in_force)
+            stage._turn(stage._ready_made(rules, version))
         except Exception as error:
             done.set_exception(error)
             raise
@@ -151,6 +160,13 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _always(flag: Mapping[str, Any], variant: str) -> dict[str, Any]:
+    """*flag* with *variant* for everybody, killed or not."""
+    rest = {key: said for key, said in flag.items() if key != "targeting"}
+    metadata = {**flag.get("metadata", {}), "safeVariant": variant}
+    return {**rest, "state": "ENABLED", "defaultVariant": variant, "metadata": metadata}
 
 
 def _variants(rules: Rules, flag: str) -> Mapping[str, Any]:

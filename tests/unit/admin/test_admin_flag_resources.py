@@ -1,5 +1,6 @@
 """Flags one by one over HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from understudy.admin.flag_route import ACTIONS, ActionRoute
 from understudy.admin.merge_patch import MERGE_PATCH, merge
 from understudy.app.rulebook import Rulebook
 from understudy.decide import Evaluator
+from understudy.errors import VersionConflict
 
 FLAGS = "/api/v1/flags"
 SHOP_AT = f"{FLAGS}/shop"
@@ -137,6 +139,29 @@ async def test_of_two_editors_of_one_version_one_is_told(api: httpx.AsyncClient,
     assert (won.status_code, won.json()["version"]) == (200, 4)
     assert book.flags["shop"]["state"] == "DISABLED"
     assert "other" in book.flags
+
+
+async def test_editors_who_name_no_version_all_get_through(api: httpx.AsyncClient, book: BookControl) -> None:
+    """Ten at once, each with a label of its own: ten versions, and every label is there."""
+    patches = [api.patch(SHOP_AT, json={"metadata": {f"label{n}": n}}) for n in range(10)]
+    answers = await asyncio.gather(*patches)
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert book.book.version == 11
+    assert {f"label{n}" for n in range(10)} < book.flags["shop"]["metadata"].keys()
+
+
+async def test_who_is_never_first_is_told_to_come_again(
+    api: httpx.AsyncClient, book: BookControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 503, for the request was right."""
+
+    async def outrun(*_: object, **__: object) -> None:
+        raise VersionConflict(expected=1, actual=2)
+
+    monkeypatch.setattr(book, "put_rules", outrun)
+    answer = await api.patch(SHOP_AT, json={"state": "DISABLED"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
 @pytest.mark.parametrize("terms", [{}, {"If-Match": '"2"'}])

@@ -147,6 +147,60 @@ async def test_streams_end_when_the_process_stops(server: SyncServer, channel: g
     assert await stream.read() is grpc.aio.EOF
 
 
+class Cable:
+    """Carries bytes between a client and a server, until it is cut without a word."""
+
+    def __init__(self, to: str) -> None:
+        self._host, _, port = to.rpartition(":")
+        self._port = int(port)
+        self._pipes: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+        self._writers += [writer, far_writer]
+        async with asyncio.TaskGroup() as tasks:
+            self._pipes += [
+                tasks.create_task(self._pipe(reader, far_writer)),
+                tasks.create_task(self._pipe(far_reader, writer)),
+            ]
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+    def cut(self) -> None:
+        """Both ends stay connected and hear nothing any more."""
+        for pipe in self._pipes:
+            pipe.cancel()
+
+    def close(self) -> None:
+        self.cut()
+        for writer in self._writers:
+            writer.close()
+
+
+async def test_a_client_that_vanished_holds_no_place(control: FakeControl) -> None:
+    """Nobody closed its connection; it is asked whether it is there, and forgotten."""
+    server = SyncServer(control, address=free_address(), keyring=open_keyring(), keepalive_seconds=0.3)
+    await server.start()
+    cable = Cable(server.address)
+    relay = await asyncio.start_server(cable.connect, "127.0.0.1", 0)
+    host, port = relay.sockets[0].getsockname()[:2]
+    async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
+        stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=20)
+        await stream.read()
+        assert server.streams == 1
+        cable.cut()
+        async with asyncio.timeout(10):
+            while server.streams:
+                await asyncio.sleep(0.01)
+        stream.cancel()
+    cable.close()
+    relay.close()
+    await server.stop()
+
+
 async def test_once_there_is_a_token_it_must_be_shown(control: FakeControl) -> None:
     """A viewer's will do; one that is revoked ends its stream at the next turn."""
     keyring = open_keyring()
