@@ -49,7 +49,7 @@ flags:
     variants: {{stable: {{serve: app}}, canary: {{serve: v2}}, dark: {{serve: app, mirror: [v2]}}}}
     defaultVariant: stable
     targeting:
-      if: [{{in: [beta, {{var: query}}]}}, canary, {{fractional: [[canary, 20], [dark, 60], [stable, 20]]}}]
+      if: [{{'==': [{{var: query.q}}, A]}}, canary, {{fractional: [[canary, 20], [dark, 60], [stable, 20]]}}]
 routes: [{{path: /, flag: shop, unit: 'header:x-user', mirror_methods: [GET, HEAD, POST, PUT]}}]
 endpoints: {{templates: ['/price/{{id}}', '/same/{{id}}', '/a%2Fb/{{id}}']}}
 shadow: {{control: 0, confirm: false}}

@@ -23,7 +23,7 @@ def test_three_front_doors_are_one() -> None:
     told = json.loads(run.stdout)
 
     assert told["copies"] == dict.fromkeys(("proxy", "asgi", "wsgi"), told["variants"]["dark"])
-    assert told["books"]["answered"] == told["variants"]["dark"] > 500
+    assert told["books"]["answered"] == told["variants"]["dark"] > 400
     assert told["findings"] > 5
     assert told["differing"] == {
         door: dict.fromkeys(("variants", "answers", "copies", "findings", "endpoints", "books"), 0)

@@ -2,7 +2,9 @@
 
 import asyncio
 import http.client
+import importlib.util
 import json
+import os
 import socket
 import sys
 import threading
@@ -55,7 +57,11 @@ def shop(
         ],
         port=port,
         folder=folder,
-        environ={"UNDERSTUDY_CONFIG": str(config), "PYTHONPATH": str(HERE.parents[1]), **environ},
+        environ={
+            "UNDERSTUDY_CONFIG": str(config),
+            "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]),
+            **environ,
+        },
     )
     try:
         yield server
@@ -125,10 +131,22 @@ def until(told: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-WORKERS = [("-w", "2"), ("-w", "1", "--threads", "4"), ("-w", "2", "--preload")]
+HAS_GEVENT = importlib.util.find_spec("gevent") is not None
+"""It is no development dependency: httpbin, which is one, holds back greenlet on Python 3.11."""
+
+WORKERS = [
+    pytest.param(("-w", "2"), id="processes"),
+    pytest.param(("-w", "1", "--threads", "4"), id="threads"),
+    pytest.param(("-w", "2", "--preload"), id="preloaded"),
+    pytest.param(
+        ("-w", "1", "-k", "gevent"),
+        id="greenlets",
+        marks=pytest.mark.skipif(not HAS_GEVENT, reason="gevent is not installed"),
+    ),
+]
 
 
-@pytest.mark.parametrize("options", WORKERS, ids=["processes", "threads", "preloaded"])
+@pytest.mark.parametrize("options", WORKERS)
 def test_all_that_was_answered_is_in_the_store_after_an_exit(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
@@ -247,11 +265,12 @@ def break_off(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
 
 
-def test_a_canary_that_dies_in_the_middle_cuts_the_client(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", WORKERS)
+def test_a_canary_that_dies_in_the_middle_cuts_the_client(tmp_path: Path, options: tuple[str, ...]) -> None:
     """The client sees its connection end, and no end of the answer; nobody takes it for whole."""
     service = Listener(break_off)
     with (
-        shop(tmp_path, service.port, variant="canary", options=("--threads", "4")) as server,
+        shop(tmp_path, service.port, variant="canary", options=options) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=10) as client,
     ):
         client.sendall(b"GET /orders/1 HTTP/1.1\r\nHost: shop\r\n\r\n")

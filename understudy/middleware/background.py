@@ -13,7 +13,7 @@ import uvloop
 
 from understudy.errors import StoreError
 from understudy.middleware.handover import Handover
-from understudy.middleware.native import new_lock, start_thread
+from understudy.middleware.native import is_patched, new_lock, start_thread
 
 if TYPE_CHECKING:
     from understudy.middleware.understudy import Understudy
@@ -131,7 +131,7 @@ class Background:
         over, begun = self._over, self._begun
         assert begun is not None
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            with asyncio.Runner(loop_factory=new_loop) as runner:
                 self._loop = runner.get_loop()
                 runner.run(self._live(begun))
         except BaseException as error:
@@ -166,6 +166,12 @@ class Background:
         self.handover = self._first = None
         handover.end()
         await stage.end(seconds)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's; with gevent one that waits by gevent's selector, so that what stores do in threads, which are
+    greenlets of this thread then, goes on meanwhile."""
+    return asyncio.SelectorEventLoop() if is_patched() else uvloop.new_event_loop()
 
 
 def _stop(background: "weakref.ref[Background]") -> None:

@@ -1,11 +1,10 @@
 """From any thread to the one that waits: a queue that also wakes a greenlet of gevent's."""
 
 import queue
-import sys
 from collections import deque
 from typing import Any, Protocol
 
-from understudy.middleware.native import MONKEY
+from understudy.middleware.native import is_patched
 
 
 class Mailbox(Protocol):
@@ -18,10 +17,7 @@ class Mailbox(Protocol):
 
 def mailbox() -> Mailbox:
     """A new one, for this thread."""
-    monkey = sys.modules.get(MONKEY)
-    if monkey is not None and monkey.is_module_patched("threading"):
-        return GeventMailbox()
-    return queue.SimpleQueue()
+    return GeventMailbox() if is_patched() else queue.SimpleQueue()
 
 
 class GeventMailbox:

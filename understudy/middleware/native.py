@@ -27,6 +27,12 @@ def native(module: str, name: str) -> Any:
     return getattr(import_module(module), name) if monkey is None else monkey.get_original(module, name)
 
 
+def is_patched() -> bool:
+    """Whether gevent has put greenlets in the place of threads."""
+    monkey = sys.modules.get(MONKEY)
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
 def new_lock() -> Lock:
     """A lock of the interpreter."""
     lock: Lock = native("_thread", "allocate_lock")()

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from understudy.middleware.environ import Environ, has_body
 from understudy.middleware.mailbox import mailbox
+from understudy.middleware.native import new_lock
 from understudy.middleware.request import Message
 
 READ_BYTES: Final = 16 * 1024
 """Some servers return nothing until so many have come."""
 
-AHEAD: Final = 4
-"""Messages that may wait for the thread, of up to 64 KiB each: as many as wait for a client in the proxy."""
+HELD_BYTES: Final = 64 * 1024
+"""Of an answer that the thread has not written yet; then the service is not read."""
 
 Told = tuple[str, Any]
 
@@ -32,7 +33,10 @@ class Bridge:
         self._left = int(length) if length.isdecimal() else -1
         self._is_read = not has_body(environ)
         self._mail = mailbox()
-        self._room = asyncio.Semaphore(AHEAD)
+        self._lock = new_lock()
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._room = asyncio.Event()
         self._gone = asyncio.Event()
 
     # -- in the loop -------------------------------------------------------------------------------------
@@ -48,10 +52,29 @@ class Bridge:
 
     async def send(self, message: Message) -> None:
         """Let the thread write *message*. Raises OSError when the client is gone."""
-        await self._room.acquire()
+        if message["type"] != "http.response.body":
+            self._mail.put((message["type"], message))
+            return
+        is_full = self._hold(message.get("body", b""))
+        if not message.get("more_body", False):
+            self._mail.put(("end", None))
+        elif is_full:
+            self._room.clear()
+            await self._room.wait()
         if self._gone.is_set():
             raise OSError("the client is gone")
-        self._mail.put((message["type"], message))
+
+    def _hold(self, data: bytes) -> bool:
+        """Keep *data* for the thread, in one piece with what it has not taken yet; whether that is enough."""
+        with self._lock:
+            is_first = not self._held_bytes
+            if data:
+                self._held.append(data)
+                self._held_bytes += len(data)
+            is_full = self._held_bytes > HELD_BYTES
+        if is_first and data:
+            self._mail.put(("body", None))
+        return is_full
 
     def over(self, carried: "concurrent.futures.Future[Any]") -> None:
         """The loop is done with the request. May be called in any thread."""
@@ -63,13 +86,20 @@ class Bridge:
         """What there is to write, after what there was to read."""
         while True:
             kind, value = self._mail.get()
+            if kind == "body":
+                return kind, self._take()
             if kind != "read":
                 return kind, value
             self._read(value)
 
-    def written(self) -> None:
-        """There is room for one more message."""
-        self._tell(self._room.release)
+    def _take(self) -> bytes:
+        """What is held, and room for more."""
+        with self._lock:
+            held, self._held = self._held, []
+            size, self._held_bytes = self._held_bytes, 0
+        if size > HELD_BYTES:
+            self._tell(self._room.set)
+        return b"".join(held)
 
     def leave(self) -> None:
         """The client is gone, or has everything."""
@@ -77,8 +107,7 @@ class Bridge:
 
     def _leave(self) -> None:
         self._gone.set()
-        for _ in range(AHEAD):
-            self._room.release()
+        self._room.set()
 
     def _read(self, wanted: "asyncio.Future[Message]") -> None:
         """Read a piece, for as long as that takes."""

@@ -32,7 +32,6 @@ class Carried:
         self._scope = scope
         self._bridge = Bridge(environ, handover.stage.loop)
         self._is_ended = False
-        self._has_one = False
 
     def begin(self, run: Any, start_response: StartResponse) -> bool:
         """Wait for the answer's head; False when the application shall answer. *run* does work in the loop.
@@ -50,7 +49,6 @@ class Carried:
                 return False
             raise broken_off()
         start_response(status_line(value["status"]), fields(value))
-        self._bridge.written()
         return True
 
     async def _carry(self) -> bool:
@@ -67,22 +65,14 @@ class Carried:
         return self
 
     def __next__(self) -> bytes:
-        if self._has_one:
-            self._has_one = False
-            self._bridge.written()
         while not self._is_ended:
-            kind, message = self._bridge.next()
+            kind, value = self._bridge.next()
+            if kind == "body":
+                piece: bytes = value
+                return piece
             if kind == "over":
                 raise broken_off()
-            if kind != "http.response.body":
-                self._bridge.written()
-                continue
-            self._is_ended = not message.get("more_body", False)
-            body: bytes = message.get("body", b"")
-            if body:
-                self._has_one = True
-                return body
-            self._bridge.written()
+            self._is_ended = kind == "end"
         raise StopIteration
 
     def close(self) -> None:
