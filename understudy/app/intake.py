@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from understudy.access import Deed
 from understudy.app.evidence import SharedEvidence
+from understudy.app.patience import Patience
 from understudy.app.trouble import Trouble
 from understudy.comparators import Ledger, noise_at
 from understudy.errors import StoreError
@@ -38,6 +39,10 @@ LOOK_SHARE: Final = 20.0
 SLICE_SECONDS: Final = 0.001
 """How long comparing may hold the control process before somebody else's turn; one pair may take longer."""
 
+PAUSES_SECONDS: Final = 5.0
+"""Between the long comparisons of one batch, in all: its counts wait for them. What then is left of it is
+``not_compared``; what comes meanwhile, the mirror passes over by chance."""
+
 DRAWN_SECONDS: Final = 3600.0
 """How long a draw stands against later ones; samples grow too old for the store in days."""
 
@@ -55,8 +60,9 @@ Key = tuple[str, ...]
 class Intake:
     """Takes what workers send, and keeps ``shared``, the evidence of all hosts, up to date.
 
-    *time_share*: how much of the process's time comparing may take while pairs wait. *renewed* is called when
-    others have added evidence, or cleared it.
+    *time_share*: how much of the process's time comparing may take while pairs wait; *long_share*: how much
+    of it by pairs that hold the loop for long (see `Patience`). *renewed* is called when others have added
+    evidence, or cleared it.
     """
 
     def __init__(
@@ -68,9 +74,12 @@ class Intake:
         acknowledge: Callable[[str, int], None],
         control_share: float,
         time_share: float = 1.0,
+        long_share: float = 1.0,
         renewed: Callable[[], None] = lambda: None,
     ) -> None:
         self._rests = 1 / time_share - 1
+        self._patience = Patience(long_share)
+        self._finishing = asyncio.Event()
         self._judged_at_once = round(JUDGED_AT_ONCE * time_share)
         self.shared = SharedEvidence(store)
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
@@ -190,7 +199,8 @@ class Intake:
         self._look_at = clock() + max(LOOK_SECONDS, LOOK_SHARE * (clock() - began))
 
     async def finish(self, seconds: float) -> None:
-        """Wait, at most *seconds*, until everything offered is taken."""
+        """Wait, at most *seconds*, until everything offered is taken: nobody else's turn is waited for."""
+        self._finishing.set()
         try:
             async with asyncio.timeout(seconds):
                 await self._batches.join()
@@ -203,8 +213,19 @@ class Intake:
             self._assessor.unit_key = await self._unit_key()
         began = time.monotonic()
         assessed: list[tuple[Pair, Assessment | None]] = []
+        pauses_left = PAUSES_SECONDS
         for pair in batch.pairs:
+            if pauses_left <= 0.0:
+                assessed.append((pair, None))
+                continue
+            used = time.thread_time()
             assessed.append((pair, self._assess(pair)))
+            pause = self._patience.pause_seconds(time.thread_time() - used, time.monotonic())
+            if pause and not self._finishing.is_set():
+                await self._pause(min(pause, pauses_left))
+                pauses_left -= pause
+                began = time.monotonic()
+                continue
             took = time.monotonic() - began
             if took >= SLICE_SECONDS:
                 await asyncio.sleep(took * self._rests)  # others have their turn between two comparisons
@@ -221,6 +242,14 @@ class Intake:
                 self._count(pair, assessment)
         else:
             self._assessor.draws.forget()  # what this batch drew stands nowhere
+
+    async def _pause(self, seconds: float) -> None:
+        """Let others have the loop to themselves; not at the end, when there are none."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._finishing.wait()
+        except TimeoutError:
+            pass
 
     async def _unit_key(self) -> bytes:
         """What units are named with in samples: the store's own, so that they are found after a restart."""

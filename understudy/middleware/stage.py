@@ -63,6 +63,9 @@ FOLLOWED_SECONDS: Final = 60.0
 COMPARING_SHARE: Final = 0.2
 """Of the loop's time, at most, while pairs wait; what is more is passed over, by chance and counted."""
 
+LONG_SHARE: Final = 0.005
+"""Of its time, for pairs that hold it longer than a millisecond: the 99th percentile does not meet them."""
+
 LAST_COPIES_SECONDS: Final = 2.0
 LAST_BATCHES_SECONDS: Final = 2.0
 
@@ -146,6 +149,7 @@ class Stage:
             acknowledge=self._taken,
             control_share=settings.shadow.control,
             time_share=COMPARING_SHARE,
+            long_share=LONG_SHARE,
         )
 
     # -- life --------------------------------------------------------------------------------------------
