@@ -1,6 +1,7 @@
 """Rules documents, as every back end must keep them alike."""
 
 import asyncio
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -187,6 +188,17 @@ async def test_history_is_newest_first_and_bounded(store: Store) -> None:
     assert [version.version for version in await store.history()] == [3, 2, 1]
     assert await store.history(limit=0) == []
     assert await store.history(limit=-1) == []
+
+
+async def test_a_brief_history_is_the_same_without_the_documents(store: Store) -> None:
+    """More versions than are read at a time."""
+    for number in range(25):
+        await put(store, {"n": number})
+
+    whole = await store.history(limit=23)
+    assert [rules.document["n"] for rules in whole] == list(range(24, 1, -1))
+    brief = await store.history(limit=23, is_brief=True)
+    assert brief == [replace(rules, document={}) for rules in whole]
 
 
 async def test_newer_rules_are_told_at_once(store: Store) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import Any
 
 from serve_world import PATIENCE_SECONDS, POLL_SECONDS, always, ask, config_text, flag
@@ -84,3 +86,26 @@ def test_a_kill_is_told_over_the_websocket(understudy_serve: UnderstudyServe) ->
     assert event["data"]["type"] == "refetchEvaluation"
     assert event["data"]["etag"] == f'"{event["id"]}"'
     assert code == 1001
+
+
+def test_flags_that_nobody_asks_for_are_stale(understudy_serve: UnderstudyServe) -> None:
+    """By what was really evaluated, of rules that are really as old; a new flag has all its time still."""
+    flags = {key: flag("stable") for key in ("shop", "forgotten")}
+    with always().listening() as primary:
+        text = config_text(primary.port, primary.port, flags=flags, exposures={"sample": 1.0})
+        serving = understudy_serve(text)
+        assert serving.stop() == 0
+        with closing(sqlite3.connect(serving.folder / "understudy.db")) as database, database:
+            assert database.execute("UPDATE rules SET at = at - 40 * 86400").rowcount == 1
+
+        again = understudy_serve(text, folder=serving.folder)
+        fresh = {"state": "ENABLED", "variants": {"on": True}, "defaultVariant": "on"}
+        assert again.admin("/api/v1/flags/fresh", method="PUT", body=fresh).status == 201
+        assert ask(again.proxy_port, "/orders", "Cookie: uid=alice")[0] == 200
+        usage(again, evaluations=1)
+        command = [sys.executable, "-m", "understudy", "flags", "stale", "--days", "30", "--format", "json"]
+        command += ["--admin", f"http://127.0.0.1:{again.admin_port}"]
+        told = json.loads(subprocess.run(command, capture_output=True, timeout=30, check=True).stdout)
+
+    unused = [one["flag"] for one in told["flags"] if "unused" in {why["kind"] for why in one["reasons"]}]
+    assert (unused, told["unknown"]) == (["forgotten"], {})

@@ -52,7 +52,7 @@ class ControlPlane(Protocol):
         """The newest rules document of the store, in force from now on; what `rules` has while it is away."""
 
     async def history(self, *, limit: int) -> list[StoredRules]:
-        """Versions of the rules document, newest first, *limit* at most."""
+        """Versions of the rules document, newest first, *limit* at most; perhaps without the documents."""
 
     async def past(self, version: int) -> StoredRules | None:
         """The rules document as it was in *version*; None when that is not kept."""

@@ -107,7 +107,7 @@ class _Elsewhere:
     async def history(self, *, limit: int) -> list[StoredRules]:
         """Raises: Refusal 404 while there are none."""
         await self.rules()
-        return await self._store.history(limit=limit)
+        return await self._store.history(limit=limit, is_brief=True)
 
     async def past(self, version: int) -> StoredRules | None:
         """Raises: Refusal 404 while there are none."""

@@ -25,7 +25,7 @@ class RulesPlane(Protocol):
         """The rules that *document* says; nothing is stored. Raises: ConfigError, StoreError."""
 
     async def history(self, *, limit: int) -> list[StoredRules]:
-        """Versions of the rules document, newest first, *limit* at most."""
+        """Versions of the rules document, newest first, *limit* at most; perhaps without the documents."""
 
     async def past(self, version: int) -> StoredRules | None:
         """The rules document as it was in *version*; None when that is not kept."""

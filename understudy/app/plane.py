@@ -99,7 +99,7 @@ class Plane:
 
     async def history(self, *, limit: int) -> list[StoredRules]:
         with self._trouble.watched():
-            return await self._store.history(limit=limit)
+            return await self._store.history(limit=limit, is_brief=True)
 
     async def past(self, version: int) -> StoredRules | None:
         with self._trouble.watched():

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +15,6 @@ from understudy.cli.frame import CommandError, complain
 if TYPE_CHECKING:
     from understudy.cli.remote import AdminApi
     from understudy.transfer import Use
-
-_VERSIONS: Final = 200
-"""As many as the admin API lists."""
 
 
 @flag_app.command("stale")
@@ -64,13 +61,12 @@ def _visible(text: str) -> str:
 
 def _past(api: "AdminApi", moment: float) -> tuple[dict[str, Any] | None, str]:
     """The rules document that was in force at *moment*; None, with why, when that cannot be told."""
-    listed = api.json(api.get(f"/api/v1/rules/history?limit={_VERSIONS}"), key="versions")["versions"]
-    then = next((one for one in listed if one["at"] <= moment), None)
-    if then is not None:
-        return api.json(api.get(f"/api/v1/rules/{then['version']}")), ""
-    if len(listed) == _VERSIONS:
-        return None, f"the last {_VERSIONS} versions are younger, so nothing is said of how long a flag is so"
-    return None, "the rules are younger than that"
+    then = api.find(f"/api/v1/rules?at={moment:.3f}")
+    return (
+        (api.json(then), "")
+        if then is not None
+        else (None, "there are no rules of that time any more, or yet")
+    )
 
 
 def _usage(api: "AdminApi", days: int) -> tuple[Mapping[str, "Use"] | None, str]:

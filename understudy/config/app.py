@@ -28,11 +28,11 @@ def read_service(value: object, services: Collection[str]) -> str:
 
 
 def with_app(document: Mapping[str, object]) -> dict[str, object]:
-    """The configuration *document*, in which the application is a service, and its rules as `with_rules`."""
+    """The configuration *document*, in which the application is a service."""
     services = document.get("services", {})
     if isinstance(services, Mapping):
-        document = {**document, "services": {APP: {"url": NOWHERE}, **services}}
-    return with_rules(document)
+        return {**document, "services": {APP: {"url": NOWHERE}, **services}}
+    return dict(document)
 
 
 def with_rules(document: Mapping[str, object]) -> dict[str, object]:

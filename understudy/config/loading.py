@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.config.address import is_loopback, overlap
-from understudy.config.app import check_app, with_app
+from understudy.config.app import APP, check_app, with_app, with_rules
 from understudy.config.certificate import CertificateError, server_context
 from understudy.config.endpoints import EndpointSettings, in_document, with_openapi
 from understudy.config.environ import override
@@ -36,7 +36,8 @@ def parse_settings(
 ) -> Settings:
     """The settings that the plain *document* says; a relative store file lies in *base*.
 
-    With *has_app* they are for a middleware: ``app`` is a service, and what a variant serves that names none.
+    With *has_app* they are for a middleware: ``app`` is a service, and what a variant serves that names none;
+    so it is for the proxy where ``services.app`` says where the application answers.
 
     Raises: ConfigError with every mistake found; never anything else.
     """
@@ -47,6 +48,8 @@ def parse_settings(
         changed = with_app(changed)
         check_app(changed, place)
     services = changed.get("services")
+    if isinstance(services, Mapping) and APP in services:
+        changed = with_rules(changed)
     names = frozenset(services) if isinstance(services, Mapping) else frozenset[str]()
     values = read_values(Settings, changed, place, beside=RULES_KEYS)
     rules = read_rules(changed, place, services=names)

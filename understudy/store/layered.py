@@ -187,9 +187,9 @@ class LayeredStore(LayeredAccess, LayeredExposures):
         await self._write_copy()
         return replace(stored, document=deepcopy(stored.document))
 
-    async def history(self, *, limit: int = 50) -> list[StoredRules]:
+    async def history(self, *, limit: int = 50, is_brief: bool = False) -> list[StoredRules]:
         """See Store.history."""
-        return await (await self.truth()).history(limit=limit)
+        return await (await self.truth()).history(limit=limit, is_brief=is_brief)
 
     async def past(self, version: int) -> StoredRules | None:
         """See Store.past."""

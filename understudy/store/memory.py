@@ -148,10 +148,11 @@ class MemoryStore(MemoryAccess):
         self._append(told)
         return stored
 
-    async def history(self, *, limit: int = 50) -> list[StoredRules]:
+    async def history(self, *, limit: int = 50, is_brief: bool = False) -> list[StoredRules]:
         """See Store.history."""
         self._check_open()
-        return [stored_rules(**row) for row in self._versions[: -max(limit, 0) - 1 : -1]]
+        found = [stored_rules(**row) for row in self._versions[: -max(limit, 0) - 1 : -1]]
+        return [replace(rules, document={}) for rules in found] if is_brief else found
 
     async def past(self, version: int) -> StoredRules | None:
         """See Store.past."""

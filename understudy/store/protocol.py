@@ -85,8 +85,11 @@ class Store(AccessStore, ExposureStore, Protocol):
         VersionConflict when somebody else was first, StoreError when *document* is no JSON object.
         """
 
-    async def history(self, *, limit: int = 50) -> list[StoredRules]:
-        """The newest *limit* versions, newest first. Every version is kept."""
+    async def history(self, *, limit: int = 50, is_brief: bool = False) -> list[StoredRules]:
+        """The newest *limit* versions, newest first. Every version is kept.
+
+        *is_brief* leaves their documents empty: two hundred of 10,000 flags each would take gigabytes.
+        """
 
     async def past(self, version: int) -> StoredRules | None:
         """The version *version*; None when there is none, or it is not kept any more."""

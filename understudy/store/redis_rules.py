@@ -43,10 +43,14 @@ class RedisRules:
         found = await self._link.run("newest_rules", [self._name])
         return self._stored(int(found[0]), found[1]) if found else None
 
-    async def history(self, *, limit: int) -> list[StoredRules]:
-        """The newest *limit* versions, newest first."""
-        newest = await self.version()
-        return await self._some(range(newest, max(0, newest - min(limit, MOST_VERSIONS)), -1))
+    async def history(self, *, limit: int, is_brief: bool) -> list[StoredRules]:
+        """See Store.history. Looks at a few at a time."""
+        newest, found = await self.version(), list[StoredRules]()
+        last = max(0, newest - min(limit, MOST_VERSIONS))
+        for first in range(newest, last, -AT_ONCE):
+            some = await self._some(range(first, max(last, first - AT_ONCE), -1))
+            found += [replace(rules, document={}) for rules in some] if is_brief else some
+        return found
 
     async def at(self, at: float) -> StoredRules | None:
         """See Store.rules_at. Looks from the newest back, a few at a time."""

@@ -117,9 +117,9 @@ class RedisStore(RedisAccess):
             document, expected=expected, author=author, reason=reason, at=at, deed=deed, after=after
         )
 
-    async def history(self, *, limit: int = 50) -> list[StoredRules]:
+    async def history(self, *, limit: int = 50, is_brief: bool = False) -> list[StoredRules]:
         """See Store.history; only the last 1,000 versions are kept."""
-        return await self._rules.history(limit=limit)
+        return await self._rules.history(limit=limit, is_brief=is_brief)
 
     async def past(self, version: int) -> StoredRules | None:
         """See Store.past."""

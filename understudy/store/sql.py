@@ -38,14 +38,10 @@ from understudy.store.sql_exposures import Insert, SqlExposures
 from understudy.store.watching import EVERY_SECONDS, newer_rules
 
 _rules = schema.rules.c
-_RULES = select(
-    schema.rules.c.version,
-    schema.rules.c.document.label("text"),
-    schema.rules.c.author,
-    schema.rules.c.reason,
-    schema.rules.c.at,
-    schema.rules.c.sha256,
-).order_by(schema.rules.c.version.desc())
+_BRIEF = select(_rules.version, _rules.author, _rules.reason, _rules.at, _rules.sha256).order_by(
+    _rules.version.desc()
+)
+_RULES = _BRIEF.add_columns(_rules.document.label("text"))
 
 CLEARED = "evidence cleared"
 """Among the sources: each clearing is a batch of its own, so that everybody sees it."""
@@ -207,11 +203,13 @@ class SqlStore(SqlAccess, SqlExposures):
             await self._database.ring(connection)
         return stored
 
-    async def history(self, *, limit: int = 50) -> list[StoredRules]:
+    async def history(self, *, limit: int = 50, is_brief: bool = False) -> list[StoredRules]:
         """See Store.history."""
-        wanted = _RULES.where(_rules.environment == self._environment).limit(max(limit, 0))
+        wanted = (_BRIEF if is_brief else _RULES).where(_rules.environment == self._environment)
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(wanted)).mappings().all()
+            rows = (await connection.execute(wanted.limit(max(limit, 0)))).mappings().all()
+        if is_brief:
+            return [StoredRules(document={}, **row) for row in rows]
         try:
             return [await asyncio.to_thread(stored_rules, **row) for row in rows]
         except StoreError as error:

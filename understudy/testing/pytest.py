@@ -92,8 +92,7 @@ class Forcing:
         flags = dict(origin.flags)
         met = [flag for flag in self._variants if self._variants[flag] in _variants(origin, flag)]
         for flag in met:
-            rest = {key: said for key, said in flags[flag].items() if key != "targeting"}
-            flags[flag] = {**rest, "state": "ENABLED", "defaultVariant": self._variants[flag]}
+            flags[flag] = _always(flags[flag], self._variants[flag])
             self._unmet.pop(flag, None)
         if not met:
             return origin
@@ -161,6 +160,13 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _always(flag: Mapping[str, Any], variant: str) -> dict[str, Any]:
+    """*flag* with *variant* for everybody, killed or not."""
+    rest = {key: said for key, said in flag.items() if key != "targeting"}
+    metadata = {**flag.get("metadata", {}), "safeVariant": variant}
+    return {**rest, "state": "ENABLED", "defaultVariant": variant, "metadata": metadata}
 
 
 def _variants(rules: Rules, flag: str) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
 from understudy.access import Caller, Role, Token, flaws
-from understudy.admin import Keyring, create_admin
+from understudy.admin import Keyring, create_admin, gate
 from understudy.admin.gate import Gate
 from understudy.admin.keyring import MOST_SESSIONS, SESSION_SECONDS
 from understudy.admin.rights import ANYONE, RIGHTS, needed
@@ -148,8 +149,11 @@ def test_an_evaluator_may_only_evaluate() -> None:
     }
 
 
-async def test_an_evaluator_is_told_no_rules_and_asks_so_many_times(world: World) -> None:
+async def test_an_evaluator_is_told_no_rules_and_asks_so_many_times(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`decide` without the why, no list of flags, and 429 for one address alone."""
+    monkeypatch.setattr(gate, "time", SimpleNamespace(monotonic=lambda: 5.0))
     document = {"flags": {"shop": FLAG}, "routes": [], "compare": []}
     rules = parse_rules(document, services=())
     world.control.succession.put(version=7, rules=rules, at=1.0)

@@ -4,7 +4,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -77,11 +77,11 @@ def test_a_slow_reader_costs_lines_not_time(tmp_path: Path) -> None:
             file.offer(line)
             file.flush()
         assert file.counts["dropped"] >= 200
-        os.set_blocking(reader, True)
         got = b""
         while len(got) < (400 - file.counts["dropped"]) * 1000:
             file.flush()
-            got += os.read(reader, 65536)
+            with suppress(BlockingIOError):  # the writer may drop, while we look, what we would wait for
+                got += os.read(reader, 65536)
     os.close(reader)
     assert set(got.splitlines(keepends=True)) == {line}
     assert file.counts["written"] + file.counts["dropped"] == 400

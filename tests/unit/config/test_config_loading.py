@@ -389,3 +389,27 @@ def test_yaml_words_are_names() -> None:
     document = parse_yaml(text + "routes: [{flag: f}]\n")
     settings = parse_settings(document, base=Path("/etc"), environ={})
     assert list(settings.rules.flags["f"]["variants"]) == ["off"]
+
+
+def test_one_file_serves_the_proxy_and_the_application() -> None:
+    """Where ``services.app`` says where the application answers, a variant that serves nothing serves it."""
+    document = {
+        "services": {"app": {"url": "http://127.0.0.1:9001"}, "v2": {"url": "http://127.0.0.1:9002"}},
+        "flags": {
+            "shop": {
+                "state": "ENABLED",
+                "variants": {"stable": {}, "dark": {"mirror": ["v2"]}, "canary": {"serve": "v2"}},
+                "defaultVariant": "stable",
+            }
+        },
+        "routes": [{"path": "/", "flag": "shop"}],
+    }
+    proxy, mounted = (
+        parse_settings(document, base=Path(), environ={}, has_app=has_app).rules for has_app in (False, True)
+    )
+    assert proxy.flags == mounted.flags
+    assert {name: variant["serve"] for name, variant in proxy.flags["shop"]["variants"].items()} == {
+        "stable": "app",
+        "dark": "app",
+        "canary": "v2",
+    }

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 import understudy
 from understudy.middleware import Understudy, UnderstudyMiddleware
+from understudy.middleware.request import AsgiRequest
 from understudy.testing.pytest import ForceVariant, force_variant
 
 __all__ = ["force_variant"]
@@ -136,6 +137,36 @@ async def test_it_holds_while_other_rules_come_into_force(
     assert app.understudy.in_force.rules.killed == ()
     assert app.understudy.in_force.rules.flags["page"]["defaultVariant"] == "new"
     await app.understudy.stop()
+
+
+async def test_a_kill_file_kills_what_is_not_forced(tmp_path: Path, force_variant: ForceVariant) -> None:
+    """Rules that are laid out anew meanwhile are forced again, and restored at the end."""
+    kill_file = tmp_path / "kill"
+    safe = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
+    flags = {name: {**safe, "metadata": {"safeVariant": "off"}} for name in ("forced", "free")}
+    understudy = Understudy(
+        {"services": {}, "store": "memory://", "flags": flags, "kill_file": str(kill_file)}
+    )
+    await understudy.start()
+    given = understudy.in_force.rules
+    force_variant("forced", "on")
+    kill_file.write_text("free\nforced\n")
+    async with asyncio.timeout(10):
+        while _is_on(understudy, "free"):
+            await asyncio.sleep(0.01)
+    assert _is_on(understudy, "forced")
+    kill_file.unlink()
+    async with asyncio.timeout(10):
+        while not _is_on(understudy, "free"):
+            await asyncio.sleep(0.01)
+    force_variant.__self__.end()  # type: ignore[attr-defined]
+    assert understudy.in_force.rules is given
+    await understudy.stop()
+
+
+def _is_on(understudy: Understudy, flag: str) -> bool:
+    """What nobody in particular is told."""
+    return understudy.decide(AsgiRequest({"method": "GET", "path": "/", "headers": []})).is_enabled(flag)
 
 
 @pytest.mark.parametrize(
