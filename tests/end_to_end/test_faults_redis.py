@@ -73,3 +73,10 @@ def test_a_flushed_redis_takes_no_rules_back(
         assert killed.json()["applied"] == killed.json()["workers"]
         wait_until(serving.is_ready, "the new version everywhere")
         assert serving.admin(RULES).json()["flags"]["shop"]["defaultVariant"] == "canary"
+        file = serving.folder / "understudy-rules.json"
+        wait_until(file.is_file, "the last good rules")
+        file.unlink()
+        file.mkdir()  # where nothing can be written any more
+        assert serving.admin("/api/v1/flags/shop/revive", method="POST").status == 200
+        alarm = 'understudy_store_alarm{reason="file"} 1.0'
+        wait_until(lambda: alarm in serving.admin("/metrics").body.decode(), "the alarm")

@@ -114,6 +114,7 @@ class Control:
         )
         self._reloader = Reloader(runtime, book=self._book, workers=self._workers, apply=self._apply)
         self._recordings.announce = self._workers.set_tape
+        self._last = last_rules(settings, runtime.base)
         self._plane = Plane(
             Parts(
                 runtime=runtime,
@@ -126,6 +127,7 @@ class Control:
                 exposed=self._exposed,
                 killed=self._killed,
                 audit=self._audit,
+                last=self._last,
             ),
             put_in_force=self._put_in_force,
         )
@@ -133,7 +135,6 @@ class Control:
         self._plane.registry.register(Collected(self._counts.collect))
         self._is_orphan = self._is_yielding = False
         self._stop = asyncio.Event()
-        self._last = last_rules(settings, runtime.base)
         self._is_tried = asyncio.Event()
         self._is_loaded = asyncio.Event()
         self._has_evidence = asyncio.Event()

@@ -16,6 +16,7 @@ from understudy.app.exposures import Exposed
 from understudy.app.intake import Intake
 from understudy.app.kill_deeds import KillDeeds
 from understudy.app.killed import Killed, kill_families, without_store
+from understudy.app.last_rules import LastRules
 from understudy.app.reloading import Reloader
 from understudy.app.reports import Word, report
 from understudy.app.rulebook import Rulebook
@@ -55,6 +56,7 @@ class Parts:
     exposed: Exposed
     killed: Killed
     audit: AuditWatch
+    last: LastRules
 
 
 class Plane:
@@ -73,6 +75,7 @@ class Plane:
         self._exposed = parts.exposed
         self._killed = parts.killed
         self._audit = parts.audit
+        self._last = parts.last
         self._put_in_force = put_in_force
         self._kill_deeds = KillDeeds(parts.store)
         self._samples: list[Sample] = []
@@ -290,6 +293,7 @@ class Plane:
         yield from board_families(self._runtime.board)
         alarms = set(self._store.condition().alarms) | ({"audit"} if self._audit.alarm else set())
         alarms |= {"sql_behind"} if self._book.behind else set()
+        alarms |= {"file"} if self._last.trouble else set()
         yield from store_families(
             alarms, healed=self._store.condition().healed, is_in_trouble=bool(self._trouble.text)
         )
