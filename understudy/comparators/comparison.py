@@ -1,12 +1,11 @@
 """Compare the answers of one exchange under the compare rules: `Comparison` is the way in."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from understudy.comparators.body import compare_bodies
 from understudy.comparators.difference import Difference, Token, pointer
-from understudy.comparators.expression import compiled
+from understudy.comparators.expression import Expression, compiled
 from understudy.comparators.found import Found
 from understudy.comparators.headers import compare_content_types, compare_headers
 from understudy.comparators.pattern import Pattern, covers, is_at, leads_to, parse_field, parse_pattern
@@ -50,8 +49,8 @@ class EndpointRules:
         self._tolerances: list[tuple[Pattern, Tolerance]] = [
             (parse_pattern(path), tolerance) for rule in rules for path, tolerance in rule.tolerance.items()
         ]
-        self._matching: list[tuple[Pattern, re.Pattern[str], int]] = [
-            (parse_pattern(path), *compiled(text)) for rule in rules for path, text in rule.matching.items()
+        self._matching: list[tuple[Pattern, Expression]] = [
+            (parse_pattern(path), compiled(text)) for rule in rules for path, text in rule.matching.items()
         ]
 
     def ignored(self, tokens: Sequence[Token]) -> int:
@@ -74,8 +73,8 @@ class EndpointRules:
             return len(primary) == len(shadow) and all(
                 a == b or self.forgives(tokens, a, b) for a, b in zip(primary, shadow, strict=True)
             )
-        for pattern, expression, longest in self._matching:
-            if is_at(pattern, tokens) and _both_match(expression, longest, primary, shadow):
+        for pattern, expression in self._matching:
+            if is_at(pattern, tokens) and _both_match(expression, primary, shadow):
                 return True
         return any(
             is_at(pattern, tokens) and tolerance.accepts(primary, shadow)
@@ -94,12 +93,9 @@ class EndpointRules:
         return any(is_at(pattern, tokens) for pattern in self._unordered)
 
 
-def _both_match(expression: re.Pattern[str], longest: int, primary: object, shadow: object) -> bool:
+def _both_match(expression: Expression, primary: object, shadow: object) -> bool:
     return all(
-        isinstance(value, str | int | float)
-        and len(text := str(value)) <= longest
-        and expression.fullmatch(text) is not None
-        for value in (primary, shadow)
+        isinstance(value, str | int | float) and expression.matches(str(value)) for value in (primary, shadow)
     )
 
 

@@ -1,73 +1,77 @@
-"""Patterns of values that a hostile text cannot make slow: what is refused, and how long a text may be."""
+"""Patterns of values, which no text can make slow: RE2 matches in linear time, whatever the pattern."""
 
-import re
-from collections.abc import Iterator
-from importlib import import_module
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-_parser: Final[Any] = import_module(
-    "re._parser"
-)  # `sre_parse` is the same module by a name that is deprecated
+import re2
 
-REPEATS: Final = ("MAX_REPEAT", "MIN_REPEAT")
-UNBOUNDED: Final = 16
-"""A repeat that may come so often counts as one without end."""
+from understudy.comparators.dialect import UnfitPattern, translate
 
-LONGEST: Final = {0: 64 * 1024, 1: 64 * 1024, 2: 4096}
-"""By how many repeats without end a pattern has: its time is the length to that power, at worst."""
-
+LONGEST: Final = 64 * 1024
 SHORTEST: Final = 512
+MOST_STEPS: Final = 1 << 25
+"""Characters times instructions. At worst RE2 takes every instruction at every character, 2 ns each."""
+
+LARGEST: Final = 16 * 1024
+"""Instructions of a pattern for ASCII."""
+
+_MEMORY: Final = 32 << 20
+"""Bytes that one pattern may take: ``\\w`` for all letters there are is a thousand instructions."""
 
 
-def longest_matched(pattern: str) -> int:
-    """How many characters of a text *pattern* is held against; a longer one does not match."""
-    return LONGEST.get(sum(1 for _ in _repeats(_parser.parse(pattern))), SHORTEST)
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A pattern that whole texts are held against: of ASCII, or all; of so many characters at most."""
+
+    plain: Any
+    plain_longest: int
+    full: Any
+    full_longest: int
+
+    def matches(self, text: str) -> bool:
+        """Whether *text* matches whole; one that is too long does not."""
+        if text.isascii():
+            return len(text) <= self.plain_longest and self.plain.fullmatch(text.encode("ascii")) is not None
+        return len(text) <= self.full_longest and self.full.fullmatch(_utf8(text)) is not None
 
 
-def is_endless(pattern: str) -> bool:
-    """Whether some repeat without end repeats nothing but another: ``(a+)+``, ``(a*b?)*``.
+@lru_cache(maxsize=256)
+def compiled(pattern: str) -> Expression:
+    """*pattern* of Python's syntax, compiled once.
 
-    Each character more doubles the time that such a pattern takes on a text that does not match.
+    Raises: re.error, OverflowError or RecursionError when it is no pattern; UnfitPattern when it needs
+    more than linear time, or says too much.
     """
-    return any(_is_only_a_repeat(body) for body in _repeats(_parser.parse(pattern)))
+    plain = _program(translate(pattern, is_ascii=True), encoding=re2.Options.Encoding.LATIN1)
+    if plain.programsize > LARGEST:
+        raise _too_large()
+    full = _program(translate(pattern, is_ascii=False), encoding=re2.Options.Encoding.UTF8)
+    return Expression(plain, _longest(plain), full, _longest(full))
 
 
-def _repeats(items: Any) -> Iterator[Any]:
-    """What is repeated without end, wherever it stands."""
-    for name, value in items:
-        if str(name) in REPEATS and value[1] >= UNBOUNDED:
-            yield value[2]
-        for part in _parts(value):
-            yield from _repeats(part)
+def _longest(program: Any) -> int:
+    return max(SHORTEST, min(LONGEST, MOST_STEPS // program.programsize))
 
 
-def _parts(value: Any) -> Iterator[Any]:
-    """The sequences inside of one item."""
-    for part in value if isinstance(value, tuple | list) else ():
-        if isinstance(part, _parser.SubPattern):
-            yield part
-        else:
-            yield from _parts(part)
+def _program(pattern: str, *, encoding: Any) -> Any:
+    options = re2.Options()
+    options.encoding = encoding
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    options.never_capture = True
+    try:
+        return re2.compile(pattern.encode("ascii"), options)
+    except re2.error:
+        raise _too_large() from None
 
 
-def _is_only_a_repeat(items: Any) -> bool:
-    """Whether *items* are one repeat without end, and for the rest may be nothing."""
-    held = [(str(name), value) for name, value in items]
-    endless = [_is_repeat(name, value) for name, value in held]
-    return any(endless) and all(
-        is_repeat or name == "AT" or (name in REPEATS and value[0] == 0)
-        for (name, value), is_repeat in zip(held, endless, strict=True)
-    )
+def _too_large() -> UnfitPattern:
+    return UnfitPattern("repeats too much, or repeats of repeats", "+ or * for any number")
 
 
-def _is_repeat(name: str, value: Any) -> bool:
-    if name == "SUBPATTERN":
-        return _is_only_a_repeat(value[3])
-    if name == "BRANCH":
-        return any(map(_is_only_a_repeat, value[1]))
-    return name in REPEATS and value[1] >= UNBOUNDED
-
-
-def compiled(pattern: str) -> tuple[re.Pattern[str], int]:
-    """*pattern*, and how long a text it is held against."""
-    return re.compile(pattern), longest_matched(pattern)
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a pair, as JSON can spell it: no character, but one in length
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

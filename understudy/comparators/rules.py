@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Final
 
-from understudy.comparators.expression import is_endless
+from understudy.comparators.dialect import UnfitPattern
+from understudy.comparators.expression import compiled
 from understudy.comparators.pattern import PARTS, meant, parse_field, parse_pattern
 from understudy.comparators.templates import read_template
 from understudy.comparators.tolerance import UNITS, Tolerance
@@ -119,7 +120,7 @@ class _Reader:
             self.refuse(where, f"must be a regular expression, not {_name(value)}", 'such as "[0-9a-f]{8}"')
             return None
         try:
-            re.compile(value)
+            compiled(value)
         except re.error as error:
             hint = f"{re.escape(value)}?" if value in ("*", "+", "?") or value[:1] in "*+?" else ""
             self.refuse(where, f"is no regular expression: {error}", hint)
@@ -127,12 +128,8 @@ class _Reader:
         except (OverflowError, RecursionError):
             self.refuse(where, "is no regular expression: it repeats or nests too much")
             return None
-        if is_endless(value):
-            self.refuse(
-                where,
-                "repeats a repeat: some texts would take it for ever",
-                r"[\w\s]* instead of (\w+\s?)*",
-            )
+        except UnfitPattern as error:
+            self.refuse(where, f"{error}: some texts would take it for ever", error.hint)
             return None
         return value
 

@@ -484,24 +484,9 @@ def test_items_of_one_name_take_linear_time() -> None:
     assert named(found) == [("/body/*", "value")]
 
 
-@pytest.mark.parametrize("pattern", [r"(a+)+", r"(\w+\s?)*", r"(?:a*b?)*x", r"((\s*\w+)*)", "(a|b+)*"])
-def test_a_pattern_that_takes_for_ever_is_refused(pattern: str) -> None:
-    """Thirty characters would hold a worker for minutes: each more doubles the time."""
-    _, problems = parse_compare_rules([{"endpoint": "*", "matching": {"/a": pattern}}])
-    assert [problem.path for problem in problems] == ["[0].matching[/a]"]
-
-
-@pytest.mark.parametrize(
-    "pattern", [r"(\d+,)*\d+", "(?:[0-9a-f]{4}-)+", "(?>a+)+", "(?:a+b?){3}", "(?s).*", "(ab|cd)+"]
-)
-def test_other_repeats_are_taken(pattern: str) -> None:
-    """What stands between the repeats tells them apart."""
-    assert rules({"matching": {"/a": pattern}})
-
-
-def test_a_text_that_is_long_for_its_pattern_does_not_match() -> None:
-    """A second repeat makes the time a square of the length."""
-    long, longer = {"a": "a" * 4000 + "b"}, {"a": "a" * 5000 + "b"}
+def test_a_text_that_is_too_long_for_any_pattern_does_not_match() -> None:
+    """Time is linear in the length, and the length is bounded."""
+    long, longer = {"a": "a" * 65_000 + "b"}, {"a": "a" * 66_000 + "b"}
     rule = {"matching": {"/a": ".*a.*b"}}
     assert named(compare_json(long, {"a": "ab"}, rule)) == []
     assert named(compare_json(longer, {"a": "ab"}, rule)) == [("/body/a", "value")]
