@@ -313,3 +313,33 @@ def test_trouble_is_told_once_and_mended_by_a_write() -> None:
     with trouble.watched(is_write=True):
         pass
     assert trouble.text == ""
+
+
+class Impatient:
+    """Says to pause after every comparison."""
+
+    def pause_seconds(self, _held: float, _now: float) -> float:
+        return 0.02
+
+
+async def test_long_comparisons_pause_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is not held for ever: what is left of it is counted as not compared."""
+    monkeypatch.setattr(intake_module, "PAUSES_SECONDS", 0.03)
+    async with desk(monkeypatch) as made:
+        made.intake._patience = Impatient()  # type: ignore[assignment]
+        counts = {EXCHANGES: 5}
+        made.intake.offer("0-1-a", Batch(sequence=1, counts=counts, pairs=[pair() for _ in range(5)]))
+        async with asyncio.timeout(10):
+            while not made.acknowledged:
+                await asyncio.sleep(0.001)
+        assert made.intake.evidence["exchange", "v2", "GET /", "not_compared"] == 3
+
+
+async def test_at_the_end_nothing_is_paused_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair is compared: no request waits any more."""
+    monkeypatch.setattr(intake_module, "PAUSES_SECONDS", 0.03)
+    async with desk(monkeypatch) as made:
+        made.intake._patience = Impatient()  # type: ignore[assignment]
+        counts = {EXCHANGES: 5}
+        await made.take(Batch(sequence=1, counts=counts, pairs=[pair() for _ in range(5)]))
+        assert made.intake.evidence["difference", "v2", "GET /", "/body/a", "value", "differing"] == 5
