@@ -85,9 +85,9 @@ class EventEndpoints:
         """
         if request.method == "HEAD":
             return Response(headers=HEADERS)
-        self.room.check()
         caller = caller_of(request)
-        return Stream(self.room, _Reading(self.bulletin), ended=lambda: self._ended(caller))
+        self.room.check(caller)
+        return Stream(self.room, _Reading(self.bulletin), caller=caller, ended=self._ended)
 
 
 class _Reading:

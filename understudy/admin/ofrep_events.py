@@ -14,7 +14,7 @@ from understudy.admin.in_force import Succession, Turn
 from understudy.admin.request import caller_of
 from understudy.admin.stream import HEADERS, Ended, Pace, Room, Stream
 
-PACE: Final = Pace(every_seconds=15.0, most_listeners=1000)
+PACE: Final = Pace(every_seconds=15.0, most_listeners=1000, most_of_one=100)
 """A change is told at once, whatever the pace. A listener costs a connection and 40 KiB."""
 _FRESH_SECONDS: Final = 30.0
 """A newcomer is told of a turn younger than this: it may have come after the answer that led here."""
@@ -44,10 +44,10 @@ class OfrepEventEndpoints:
         """
         if request.method == "HEAD":
             return Response(headers=HEADERS)
-        self.room.check()
-        telling = Telling(self._control.succession, request.headers.get("last-event-id", ""))
         caller = caller_of(request)
-        return Stream(self.room, _Speaking(telling), ended=lambda: self._ended(caller))
+        self.room.check(caller)
+        telling = Telling(self._control.succession, request.headers.get("last-event-id", ""))
+        return Stream(self.room, _Speaking(telling), caller=caller, ended=self._ended)
 
 
 class Telling:

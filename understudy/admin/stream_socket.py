@@ -67,14 +67,14 @@ class StreamSocket:
 
         ``last_event_id``, in the query or in its first message, names the last event that it knows.
         """
+        caller: Caller = socket.scope[CALLER]
         try:
-            self.room.check()
+            self.room.check(caller)
         except Refusal as refusal:
             full = problem(refusal.status, refusal.detail, headers=refusal.headers)
             await socket.send_denial_response(full)
             return
-        self.room.listeners += 1
-        try:
+        with self.room.place(caller), contextlib.suppress(WebSocketDisconnect):  # left while it was let in
             # Before it is let in, so that no turn falls between.
             telling = Telling(self._control.succession, socket.query_params.get("last_event_id", ""))
             await socket.accept()
@@ -83,10 +83,6 @@ class StreamSocket:
                 with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
                     async with asyncio.timeout(_LAST_SECONDS):
                         await socket.close(end.code, end.reason)
-        except WebSocketDisconnect:
-            pass  # it left while it was let in
-        finally:
-            self.room.listeners -= 1
 
     async def _first_end(self, socket: WebSocket, telling: Telling) -> Close:
         caller: Caller = socket.scope[CALLER]

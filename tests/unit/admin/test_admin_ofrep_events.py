@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from admin_fakes import ANN, FakeControl, stays
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from understudy.access import Caller
 from understudy.admin.in_force import MOST_TURNS, Succession
 from understudy.admin.ofrep_events import OfrepEventEndpoints
 from understudy.admin.problems import HANDLED, answer
@@ -56,7 +58,7 @@ class Listener:
 
 @asynccontextmanager
 async def listening(
-    endpoints: OfrepEventEndpoints, *, last: str = ""
+    endpoints: OfrepEventEndpoints, *, last: str = "", caller: Caller = ANN
 ) -> AsyncIterator[tuple[Listener, asyncio.Task[None]]]:
     """A listener that saw event *last*, and the head of its answer has come."""
     listener = Listener()
@@ -65,7 +67,7 @@ async def listening(
     )
     headers = [(b"last-event-id", last.encode())] if last else []
     scope = {
-        CALLER: ANN,
+        CALLER: caller,
         "type": "http",
         "method": "GET",
         "path": EVENTS,
@@ -177,6 +179,28 @@ async def test_listeners_are_bounded_and_places_are_freed() -> None:
     assert refused["status"] == 503
     assert "POST /ofrep/v1/evaluate/flags" in refused["detail"]
     assert endpoints.room.listeners == 0
+
+
+async def test_one_caller_cannot_take_every_place() -> None:
+    """429 for one too many of a token at an address; another address or token still comes in."""
+    pace = Pace(every_seconds=30.0, most_listeners=10, most_of_one=2)
+    endpoints = OfrepEventEndpoints(turned(7), ended=stays, pace=pace)
+    tab, other_tab = (replace(ANN, selector="t1", session=session) for session in ("s1", "s2"))
+    async with listening(endpoints, caller=tab) as (first, task), listening(endpoints, caller=other_tab):
+        async with listening(endpoints, caller=tab) as (third, _):
+            refused = orjson.loads((await third.next())["body"])
+        for other in (replace(tab, origin="127.0.0.2"), replace(tab, selector="t2")):
+            async with listening(endpoints, caller=other) as (listener, _):
+                assert await listener.text() == "retry: 2000\n\n"
+        first.gone.set()
+        async with asyncio.timeout(2):
+            await task
+        async with listening(endpoints, caller=tab) as (again, _):
+            assert await again.text() == "retry: 2000\n\n"
+
+    assert refused["status"] == 429
+    assert "2 listeners with this token and address" in refused["detail"]
+    assert "POST /ofrep/v1/evaluate/flags" in refused["detail"]
 
 
 async def test_a_stream_ends_when_the_process_stops() -> None:

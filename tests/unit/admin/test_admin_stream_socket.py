@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from admin_fakes import ANN, FakeControl, stays
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.protocol import State
 
 from understudy.access import Caller, Deed, Role
 from understudy.admin import Keyring, create_admin
@@ -288,6 +289,27 @@ async def test_one_too_many_is_sent_away(house: House, monkeypatch: pytest.Monke
         assert (await closed(client))[0] == 1013
 
 
-def refuse(_room: object) -> None:
+async def test_one_caller_cannot_take_every_place() -> None:
+    """A token has so many sockets from one address; the others still come in, and places are given back."""
+    house = House()
+    async with served(house):
+        await house.make_tokens()
+        async with AsyncExitStack() as held:
+            for _ in range(100):
+                await held.enter_async_context(house.socket(token=house.viewer))
+            with pytest.raises(InvalidStatus) as caught:
+                async with house.socket(token=house.viewer):
+                    pass
+            async with house.socket(token=house.admin) as other:
+                assert other.state is State.OPEN
+        async with house.socket(token=house.viewer) as again:
+            assert again.state is State.OPEN
+
+    refused = caught.value.response
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "30")
+    assert "token and address" in orjson.loads(refused.body or b"")["detail"]
+
+
+def refuse(_room: object, _caller: Caller) -> None:
     """There is no room."""
     raise Refusal(503, "full", headers={"Retry-After": "30"})
