@@ -44,13 +44,12 @@ class Given:
         self.context = contextvars.copy_context()
         self.loop: asyncio.AbstractEventLoop | None = None
 
-    def call(self, function: Callable[..., Any], *, keeps_first: bool) -> Any:
-        """Call *function* with arguments of its own, unless they are shared."""
+    def taken(self, *, keeps_first: bool) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """Arguments for one more call, its own unless they are shared; what it calls rehearses no more."""
         rehearsing.set(True)
-        arguments, keywords = self.arguments, self.keywords
-        if not self.is_shared:
-            arguments, keywords = copied(arguments, keywords, keeps_first=keeps_first)
-        return function(*arguments, **keywords)
+        if self.is_shared:
+            return self.arguments, self.keywords
+        return copied(self.arguments, self.keywords, keeps_first=keeps_first)
 
 
 ATOMS = frozenset({str, int, float, bool, bytes, type(None)})

@@ -4,12 +4,13 @@ import asyncio
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from time import perf_counter
+from typing import Any, Final, TypeAlias
 
 from understudy.config import Ejection, Service
 from understudy.config.app import NOWHERE
 from understudy.histogram import DELTAS, Histogram
-from understudy.middleware.candidate import CallHead, Given, Trial, rehearsing
+from understudy.middleware.candidate import CallHead, Given, Trial
 from understudy.middleware.native import Hands
 from understudy.middleware.outcome import Outcome, raised, returned
 from understudy.middleware.stage import Stage
@@ -22,6 +23,9 @@ ONCE: Final = "ONCE"
 """The methods of what is no request: a function that may be called again, and one that may not."""
 
 CALLS: Final = frozenset({CALL, ONCE})
+
+Ended: TypeAlias = tuple[Any, Exception | None, float]
+"""What a function returned, what it raised instead, and the seconds that it took."""
 
 
 class Called:
@@ -37,50 +41,62 @@ class Called:
     async def __call__(self, connection: DelegateConnection, caller: Caller, wire: bytes) -> None:
         del wire
         head = caller.head if isinstance(caller, ShadowCall) else None
-        if not isinstance(head, CallHead):
+        if not isinstance(caller, ShadowCall) or not isinstance(head, CallHead):
             connection.lost("unknown")
             return
         try:
             async with asyncio.timeout(self._seconds):
-                outcome = await self._outcome(head.given)
+                outcome, seconds = await self._outcome(head.given)
         except TimeoutError:
             connection.lost("timeout")
         except (TypeError, ValueError):
             connection.lost("unreadable")
         else:
+            caller.took(seconds)
             connection.answer(outcome.status, outcome.headers, len(outcome.body))
             connection.data(outcome.body)
             connection.end()
 
-    async def _outcome(self, given: Given) -> Outcome:
-        """What the function comes to. Raises TypeError or ValueError when that cannot be said."""
+    async def _outcome(self, given: Given) -> tuple[Outcome, float]:
+        """What the function comes to, and in how many seconds of its own: threads and copies are ours.
+
+        Raises TypeError or ValueError when that cannot be said.
+        """
         context = given.context.copy()  # one context cannot be entered twice at a time
         if self._is_async:
-            result, error = await self._awaited(given)
+            result, error, seconds = await self._awaited(given)
         else:
-            result, error = await in_thread(self._hands, lambda: context.run(self._tried, given))
-        return returned(result) if error is None else raised(error)
+            result, error, seconds = await in_thread(self._hands, lambda: context.run(self._tried, given))
+        return returned(result) if error is None else raised(error), seconds
 
-    def _tried(self, given: Given) -> tuple[Any, Exception | None]:
+    def _tried(self, given: Given) -> Ended:
+        started_at = perf_counter()
         try:
-            return given.call(self._function, keeps_first=self._keeps_first), None
+            arguments, keywords = given.taken(keeps_first=self._keeps_first)
+            started_at = perf_counter()
+            result = self._function(*arguments, **keywords)
         except Exception as error:  # noqa: BLE001  what it raises is its answer
-            return None, error
+            return None, error, perf_counter() - started_at
+        return result, None, perf_counter() - started_at
 
-    async def _awaited(self, given: Given) -> tuple[Any, Exception | None]:
+    async def _awaited(self, given: Given) -> Ended:
         """Run it as a task of the caller's loop, in the caller's context; cancel it when this is."""
         home, theirs = asyncio.get_running_loop(), given.loop
-        ended: asyncio.Future[tuple[Any, Exception | None]] = home.create_future()
+        ended: asyncio.Future[Ended] = home.create_future()
         running: list[asyncio.Task[None]] = []
 
         async def run() -> None:
-            rehearsing.set(True)
-            result: tuple[Any, Exception | None]
+            result: Any = None
+            failure: Exception | None = None
+            started_at = perf_counter()
             try:
-                result = (await given.call(self._function, keeps_first=self._keeps_first), None)
+                arguments, keywords = given.taken(keeps_first=self._keeps_first)
+                started_at = perf_counter()
+                result = await self._function(*arguments, **keywords)
             except Exception as error:  # noqa: BLE001  what it raises is its answer
-                result = (None, error)
-            home.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(result))
+                failure = error
+            found = (result, failure, perf_counter() - started_at)
+            home.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(found))
 
         if theirs is None or theirs.is_closed():
             raise ValueError("the caller's loop is gone")

@@ -86,6 +86,10 @@ class ShadowCall:
         """What the client asked; None once the exchange is settled."""
         return self._exchange.head
 
+    def took(self, seconds: float) -> None:
+        """The answer that comes now was made in *seconds*; what the call waited for before is not counted."""
+        self.sent_at = self._now() - seconds
+
     def start(self, *, fresh: bool = False) -> None:
         """Send the copy, or wait for a connection of the shadow's own pool."""
         try:

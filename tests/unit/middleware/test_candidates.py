@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.middleware import Understudy
+from understudy.middleware import Understudy, rehearsed_call
 from understudy.middleware.candidate import copied
 from understudy.middleware.outcome import as_json, raised, returned
 
@@ -81,6 +81,19 @@ def test_the_caller_gets_the_functions_answer(understudy: Understudy) -> None:
     assert (report["exchanges"], report["matched"]) == (2, 1)
     assert found(report) == [("/body/total", "value", 1)]
     assert endpoint["service"] == "test_candidates.new_total"
+
+
+def test_a_candidate_is_timed_by_itself(understudy: Understudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it waits for a thread, and its arguments for a copy, says nothing of it."""
+    monkeypatch.setattr(rehearsed_call, "perf_counter", iter([0.0, 40.0, 42.0]).__next__)
+
+    @understudy.shadow(candidate=new_total)
+    def total(prices: list[int]) -> dict[str, int]:
+        return new_total(prices)
+
+    total([1, 2])
+    (endpoint,) = told(understudy, 1)["endpoints"]
+    assert 1.5 <= endpoint["latency"]["shadow"]["p50"] <= 2.5
 
 
 def test_exceptions_are_answers(understudy: Understudy) -> None:
