@@ -47,7 +47,7 @@ class UnderstudyWSGIMiddleware:
             {} if config is None else config, fail_open=fail_open, registry=registry, kind="wsgi"
         )
         self._cap = self.understudy.settings.shadow.body_cap_bytes
-        self.understudy.app = Again(app, self._cap)
+        self._again = self.understudy.app = Again(app, self._cap)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         handover = self.understudy.background.handover
@@ -93,6 +93,7 @@ class UnderstudyWSGIMiddleware:
         try:
             scope = scope_of(environ)
             request = AsgiRequest(scope)
+            request.asks = self._again
             in_force = self.understudy.in_force
             place = scope["raw_path"]
             if handover is None:

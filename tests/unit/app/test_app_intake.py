@@ -327,7 +327,7 @@ async def test_long_comparisons_pause_within_bounds(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(intake_module, "PAUSES_SECONDS", 0.03)
     async with desk(monkeypatch) as made:
         made.intake._patience = Impatient()  # type: ignore[assignment]
-        counts = {EXCHANGES: 5}
+        counts: dict[tuple[str, ...], int] = {EXCHANGES: 5}
         made.intake.offer("0-1-a", Batch(sequence=1, counts=counts, pairs=[pair() for _ in range(5)]))
         async with asyncio.timeout(10):
             while not made.acknowledged:
@@ -340,6 +340,6 @@ async def test_at_the_end_nothing_is_paused_for(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(intake_module, "PAUSES_SECONDS", 0.03)
     async with desk(monkeypatch) as made:
         made.intake._patience = Impatient()  # type: ignore[assignment]
-        counts = {EXCHANGES: 5}
+        counts: dict[tuple[str, ...], int] = {EXCHANGES: 5}
         await made.take(Batch(sequence=1, counts=counts, pairs=[pair() for _ in range(5)]))
         assert made.intake.evidence["difference", "v2", "GET /", "/body/a", "value", "differing"] == 5

@@ -2,9 +2,11 @@
 
 import io
 import json
+import queue
 import threading
 from collections.abc import Iterator
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 from hypothesis import given, settings
@@ -406,3 +408,31 @@ def test_a_body_is_kept_as_it_is_read(body: bytes, reads: list[tuple[str, int]],
     assert not passed.is_whole or got == body
     passed.read()
     assert passed.is_whole
+
+
+def test_two_applications_share_one_understudy() -> None:
+    """Each is asked for its own controls."""
+    again: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def named(name: bytes) -> Any:
+        def app(environ: Environ, start_response: Start) -> list[bytes]:
+            if environ.get("HTTP_X_UNDERSTUDY_SHADOW") == "control":
+                again.put(name)
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [name]
+
+        return app
+
+    services = {"v2": "http://127.0.0.1:9"}
+    told = configured(services, **rules({"dark": {"mirror": ["v2"]}}, serves="dark"), shadow={"control": 1})
+    understudy = Understudy(told, kind="wsgi")
+    one = UnderstudyWSGIMiddleware(named(b"one"), understudy=understudy)
+    two = UnderstudyWSGIMiddleware(named(b"two"), understudy=understudy)
+    for app, name in ((one, b"one"), (two, b"two")):
+        environ: Environ = {}
+        setup_testing_defaults(environ)
+        answered = app(environ, lambda *_: print)
+        assert b"".join(answered) == name
+        answered.close()  # type: ignore[attr-defined]
+        assert again.get(timeout=10) == name
+    understudy.background.stop()
