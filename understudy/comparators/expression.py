@@ -51,7 +51,8 @@ def compiled(pattern: str) -> Expression:
 
 
 def _longest(program: Any) -> int:
-    return max(SHORTEST, min(LONGEST, MOST_STEPS // program.programsize))
+    size: int = program.programsize
+    return max(SHORTEST, min(LONGEST, MOST_STEPS // size))
 
 
 def _program(pattern: str, *, encoding: Any) -> Any:

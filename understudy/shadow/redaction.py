@@ -41,12 +41,15 @@ _TAG_VALUE = re.compile(r"""(?i)(\b(?:value|content)\s*=\s*)("[^"]*"?|'[^']*'?|[
 _TAG_REST = re.compile(r"\A…[^<>]{1,2000}(?:>|\Z)")
 """What follows a cut may be the rest of a tag, whose name is gone."""
 _ELEMENT_REST = re.compile(r"\A…([^<>]+)(?=</([A-Za-z_][\w.:-]{0,100}))")
-_PART = re.compile(r"""(?i)(\bname="([^"\r\n]*)"[^\r\n]*(?:\r?\n[^\r\n]+){0,10}\r?\n\r?\n)([^\r\n]+)""")
-"""A part of a form (RFC 7578): its name, the rest of its head, its first line."""
+_PART = re.compile(
+    r"""(?i)(\bname="([^"\r\n]{0,1000}+)"[^\r\n]{0,1000}+(?:\r?\n[^\r\n]{1,1000}+){0,10}\r?\n\r?\n)([^\r\n]+)"""
+)
+"""A part of a form (RFC 7578): its name, the rest of its head, its first line. The lines of a
+head are bounded, so that a text of names alone takes linear time."""
 _ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]{0,100})((?:\s[^<>]{0,1000})?>)([^<]+)")
 _EMAIL = re.compile(r"[\w.%+'-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _CARD = re.compile(r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12,}(?!\w)(?!\.\d)")
-_CUT = re.compile(r"(?:\d(?:[ -]?\d){5,}|(?<![^\s\"'<>,;&=])[^\s\"'<>,;&=]{1,64})[ -]?…\Z")
+_CUT = re.compile(r"(?:(?<!\d)(?<!\d[ -])\d(?:[ -]?\d){5,}|(?<![^\s\"'<>,;&=])[^\s\"'<>,;&=]{1,64})[ -]?…\Z")
 """Half a word before a cut: it may be half of something that would have been hidden."""
 
 _PLAIN = re.compile(r"[a-z/.~]*(?:\d{1,11}[a-z/.~]+)*\d{0,11}")

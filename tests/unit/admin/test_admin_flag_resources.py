@@ -506,3 +506,22 @@ async def test_a_reason_may_stand_in_a_field_of_every_write(
         "restore version 1: because",
     ]
     assert (await api.patch(SHOP_AT, json={}, headers={"X-Reason": "x" * 501})).status_code == 422
+
+
+@pytest.mark.parametrize("end", ["%0A", "%0D", "%0A%0A", "%0Ax"])
+async def test_a_key_is_taken_whole(api: httpx.AsyncClient, book: BookControl, end: str) -> None:
+    """A line feed at its end does not lead to the flag without it, whatever is asked of it."""
+    before = (await api.get(FLAGS)).json()
+    asked = [
+        await api.get(SHOP_AT + end),
+        await api.put(SHOP_AT + end, json=NEW, headers=ANY),
+        await api.request("DELETE", SHOP_AT + end, headers=ANY),
+        await api.post(f"{SHOP_AT}{end}/kill"),
+        await api.post(f"{SHOP_AT}/kill{end}"),
+        await api.get(f"{SHOP_AT}/history{end}"),
+        await api.get(FLAGS + end),
+    ]
+
+    assert {answer.status_code for answer in asked} <= {400, 404, 405, 412, 422}
+    assert {answer.headers["content-type"] for answer in asked} == {"application/problem+json"}
+    assert (await api.get(FLAGS)).json() == before

@@ -5,6 +5,7 @@ import gzip
 import threading
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -101,6 +102,15 @@ async def test_reasons_are_those_that_sdks_know(
 
     assert (answer["variant"], answer["reason"]) == (variant, reason)
     assert ("value" in answer) is (variant != "")
+
+
+@pytest.mark.parametrize("end", ["%0A", "%0D", "%0D%0A", "%20", "%00", "%0Ax"])
+async def test_a_key_is_taken_whole(client: httpx.AsyncClient, end: str) -> None:
+    """A line feed at its end is part of it: no flag is named so, and OFREP says so."""
+    answer = await client.post(f"{ONE}ready{end}", json={})
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (404, "FLAG_NOT_FOUND")
+    assert answer.json()["key"] == "ready" + unquote(end)
 
 
 async def test_a_killed_flag_has_one_answer_for_all(client: httpx.AsyncClient, control: FakeControl) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import string
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -341,3 +342,38 @@ def test_plain_texts_hold_nothing(text: str) -> None:
     if is_plain(text):
         assert HIDE.text(text) == text
         assert HIDE.target(text, "") == text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        'name=""',
+        'name="',
+        "1 ",
+        "1-",
+        "12 a",
+        "a.",
+        "a@a.",
+        "<a ",
+        "<a>b",
+        "password",
+        "bearer ",
+        "eyJ",
+        "a:",
+        "x\n",
+    ],
+)
+def test_no_text_makes_hiding_slow(piece: str) -> None:
+    """Services write what is redacted; 128 KiB of one piece takes linear time, cut or not."""
+    redaction = Redaction(key=b"0" * 16)
+    began = process_time()
+    for end in ("", "x…", "\n…"):
+        redaction.text(piece * (128 * 1024 // len(piece)) + end)
+    assert process_time() - began < 3
+
+
+def test_a_cut_run_of_digits_is_hidden_from_its_beginning() -> None:
+    """It may be half of a card number, in groups or not; what stands before it stays."""
+    redaction = Redaction(key=b"0" * 16)
+    assert redaction.text("paid with 4111 1111 11…") == "paid with …"
+    assert redaction.text("paid with 4111-1111-11 …") == "paid with …"
