@@ -45,15 +45,30 @@ _PLACES: Final = {
     "AT_NON_BOUNDARY": r"\B",
 }
 UNFIT: Final = {
-    "ASSERT": ("looks ahead or behind", r"say what may stand there: [1-9]\d* instead of (?!0)\d+"),
-    "ASSERT_NOT": ("looks ahead or behind", r"say what may stand there: [1-9]\d* instead of (?!0)\d+"),
-    "GROUPREF": ("refers back to a group", "write the group's pattern once more"),
+    "ASSERT": (
+        "looks ahead or behind, which takes more than linear time",
+        r"say what may stand there: [1-9]\d* instead of (?!0)\d+",
+    ),
+    "ASSERT_NOT": (
+        "looks ahead or behind, which takes more than linear time",
+        r"say what may stand there: [1-9]\d* instead of (?!0)\d+",
+    ),
+    "GROUPREF": (
+        "refers back to a group, which takes more than linear time",
+        "write the group's pattern once more",
+    ),
     "GROUPREF_EXISTS": (
-        "asks whether a group matched",
+        "asks whether a group matched, which takes more than linear time",
         "write both cases: (?:<a>|a) instead of (<)?a(?(1)>)",
     ),
-    "ATOMIC_GROUP": ("has a group that gives nothing back", "(?:a+) instead of (?>a+)"),
-    "POSSESSIVE_REPEAT": ("has a repeat that gives nothing back", "a+ instead of a++"),
+    "ATOMIC_GROUP": (
+        "has a group that gives nothing back, which takes more than linear time",
+        "(?:a+) instead of (?>a+)",
+    ),
+    "POSSESSIVE_REPEAT": (
+        "has a repeat that gives nothing back, which takes more than linear time",
+        "a+ instead of a++",
+    ),
 }
 
 
@@ -155,7 +170,7 @@ class _Writer:
 def _times(body: str, count: int, once: int, *, least: int | None = None) -> str:
     """*body* so many times, *once* in each repeat; or *least* times and more in each of them."""
     if count > 0 and count * len(body) > _MOST_WRITTEN:
-        raise UnfitPattern(f"repeats {count} times", "+ or * for any number")
+        raise UnfitPattern(f"repeats {count:,} times, which is too much", "+ or * for any number")
     pieces = [once] * (count // once) + [count % once] * (count % once > 0) if count > 0 else []
     return "".join(f"{body}{{{now if least is None else least},{now}}}" for now in pieces)
 

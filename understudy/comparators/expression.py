@@ -68,7 +68,7 @@ def _program(pattern: str, *, encoding: Any) -> Any:
 
 
 def _too_large() -> UnfitPattern:
-    return UnfitPattern("repeats too much, or repeats of repeats", "+ or * for any number")
+    return UnfitPattern("repeats too much, or says too much", "+ or * for any number")
 
 
 def _utf8(text: str) -> bytes:

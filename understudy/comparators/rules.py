@@ -129,7 +129,7 @@ class _Reader:
             self.refuse(where, "is no regular expression: it repeats or nests too much")
             return None
         except UnfitPattern as error:
-            self.refuse(where, f"{error}: some texts would take it for ever", error.hint)
+            self.refuse(where, str(error), error.hint)
             return None
         return value
 
