@@ -1,5 +1,6 @@
 """What is handed over is taken by the process that is meant, and only by it."""
 
+import fcntl
 import json
 import os
 import socket
@@ -46,7 +47,7 @@ def test_sockets_of_systemd_are_taken(tmp_path: Path) -> None:
         unix.bind(str(tmp_path / "u"))
         unix.listen()
         # High, so that moving one to its place does not overwrite the other.
-        first, second = (os.dup2(each.fileno(), number) for each, number in ((tcp, 20), (unix, 21)))
+        first, second = (fcntl.fcntl(each, fcntl.F_DUPFD, 20) for each in (tcp, unix))
         try:
             told, left = activated(first, second)
         finally:
