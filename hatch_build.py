@@ -45,6 +45,7 @@ HOT = (
     "understudy/upstream/delegate.py",
     "understudy/upstream/outgoing.py",
     "understudy/upstream/health.py",
+    "understudy/upstream/measured.py",
     "understudy/upstream/room.py",
     "understudy/upstream/pool.py",
     "understudy/link/batch.py",

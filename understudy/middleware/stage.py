@@ -36,7 +36,7 @@ from understudy.proxy.rehearsal import Rehearsal, rehearse
 from understudy.shadow import Assessor, Draws, Mirror, Redaction
 from understudy.shadow.exchange import NO_FIELDS
 from understudy.store import Bounds, Store, open_store
-from understudy.upstream import Delegate, Outgoing, Upstream, UpstreamMaker, delegate_pool
+from understudy.upstream import Allowance, Delegate, Outgoing, Upstream, UpstreamMaker, delegate_pool
 
 if TYPE_CHECKING:
     from understudy.middleware.client import Session
@@ -125,6 +125,7 @@ class Stage:
             clock=self._clock,
             outgoing=self.outgoing,
             chance=random.random,
+            allowance=Allowance(self.loop),
         )
         self.engine = Engine(settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._make_pool)
         self._store: Store = open_store(settings.store) if store is None else store

@@ -36,6 +36,7 @@ class ShadowCall:
         "headers",
         "is_truncated",
         "is_twin",
+        "is_untimed",
         "pieces",
         "seconds",
         "sent_at",
@@ -70,6 +71,7 @@ class ShadowCall:
         self.size = 0
         self.pieces = 0
         self.is_truncated = False
+        self.is_untimed = False  # its answer was left unread for a while
         self.failure = ""
         self.twin = b""
         self.is_twin = False
@@ -220,7 +222,9 @@ class ShadowCall:
 
     def _answer(self) -> None:
         self._done = True
-        self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.was_held:
+            self.is_untimed = True
         try:
             self.seconds = self._now() - self.sent_at
             self.target.answered()
@@ -270,8 +274,13 @@ def as_answer(
 
     *length_bytes*: what the whole body has, if *body* is not the whole.
     """
-    whole = b"".join(body)
-    return Answer(status=status, headers=headers, body=whole[:cap], length_bytes=length_bytes or len(whole))
+    size = sum([len(piece) for piece in body])
+    over = size - cap
+    if over > 0 and over <= len(body[-1]):  # as it is when the piece that passed the cap was the last
+        whole = b"".join([*body[:-1], body[-1][: len(body[-1]) - over]])
+    else:
+        whole = b"".join(body)[:cap]
+    return Answer(status=status, headers=headers, body=whole, length_bytes=length_bytes or size)
 
 
 def declared_bytes(headers: Sequence[tuple[bytes, bytes]]) -> int:

@@ -258,7 +258,8 @@ class Mirror:
             tally.unpaired += 1
             return
         try:
-            if not (call.is_truncated or exchange.primary_truncated):  # what was cut off has no whole time
+            # What was cut off, or left unread for a while, has no time of its own.
+            if not (call.is_truncated or exchange.primary_truncated or call.is_untimed):
                 mine, theirs = exchange.primary_seconds, call.seconds
                 at = bucket(mine)
                 tally.primary[at] = tally.primary.get(at, 0) + 1

@@ -1,5 +1,6 @@
 """Connections to services: one HTTP/1.1 client protocol, pooled per origin, balanced per service."""
 
+from understudy.upstream.allowance import Allowance
 from understudy.upstream.answers import KnownHeads
 from understudy.upstream.balance import Balancer, Upstream
 from understudy.upstream.connection import Caller, UpstreamConnection
@@ -12,6 +13,7 @@ from understudy.upstream.pool import Pool
 from understudy.upstream.room import Refusal, Room
 
 __all__ = [
+    "Allowance",
     "Balancer",
     "Caller",
     "Delegate",

@@ -132,6 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
         "served",
         "status",
         "transport",
+        "was_held",
         "whole",
     )
 
@@ -162,6 +163,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_fresh = True
         self._is_twin = False
         self._body_less = False
+        self.was_held = False
+        """Whether the answer was left unread for a while, so that its time says nothing."""
         self.whole = b""
         self.known: KnownHead | None = None
         """The answer's head, when it is one that was read before."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from understudy.config import Service
+from understudy.upstream.allowance import Allowance
 from understudy.upstream.balance import BalancedRoom, Balancer, Upstream
 from understudy.upstream.checks import Checks
 from understudy.upstream.health import Health
@@ -18,6 +19,8 @@ PRIMARY = "primary"
 class UpstreamMaker:
     """Everything of a worker that connections to services need; *before_opening* is told of each.
 
+    What shadows answer is read within *allowance*, None: as it comes.
+
     Roles share nothing of a service but its active checks: what a shadow suffers is not held against
     an origin when it is asked for real.
     """
@@ -31,6 +34,7 @@ class UpstreamMaker:
         outgoing: Outgoing,
         chance: Callable[[], float],
         before_opening: Callable[[], None] = lambda: None,
+        allowance: Allowance | None = None,
     ) -> None:
         self._loop = loop
         self._spawn = spawn
@@ -38,6 +42,7 @@ class UpstreamMaker:
         self._outgoing = outgoing
         self._chance = chance
         self._before_opening = before_opening
+        self._allowance = allowance
         self._checks: dict[str, tuple[Service, Checks]] = {}
 
     def __call__(
@@ -78,6 +83,7 @@ class UpstreamMaker:
                 idle_seconds=service.pool_idle,
                 checks=checks,
                 before_opening=self._before_opening,
+                allowance=None if role == PRIMARY else self._allowance,
             )
         return Balancer(room) if isinstance(room, BalancedRoom) else room.pools[0]
 

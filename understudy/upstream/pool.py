@@ -10,10 +10,12 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from understudy.upstream.allowance import Allowance
 from understudy.upstream.answers import KnownHeads
 from understudy.upstream.checks import Checks
 from understudy.upstream.connection import UpstreamConnection
 from understudy.upstream.health import Health
+from understudy.upstream.measured import MeasuredConnection
 from understudy.upstream.origin import Origin
 from understudy.upstream.room import Room, Waiter
 
@@ -52,6 +54,7 @@ class Pool:
         idle_seconds: float = 4.0,
         checks: Checks | None = None,
         before_opening: Callable[[], None] = lambda: None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.origin = origin
         self.health = health
@@ -67,6 +70,7 @@ class Pool:
         self._idle_seconds = idle_seconds
         self._checks = checks
         self._before_opening = before_opening
+        self._allowance = allowance
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._is_leaving = False
@@ -215,9 +219,7 @@ class Pool:
         try:
             self._before_opening()
             async with asyncio.timeout(self._connect_seconds):
-                connection = await self.origin.connect(
-                    self._loop, lambda: UpstreamConnection(self, self._write)
-                )
+                connection = await self.origin.connect(self._loop, self._made)
         except TimeoutError:
             self._failed("connect_timeout", tried)
         except ssl.SSLError as error:
@@ -230,6 +232,11 @@ class Pool:
             self._failed("connect_refused", tried)
         else:
             self._opened(connection, tried)
+
+    def _made(self) -> UpstreamConnection:
+        if self._allowance is None:
+            return UpstreamConnection(self, self._write)
+        return MeasuredConnection(self, self._write, self._allowance)
 
     def _opened(self, connection: UpstreamConnection, tried: "tuple[Pool, ...]") -> None:
         if connection.transport is None or not connection.keep:
