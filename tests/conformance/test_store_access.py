@@ -2,39 +2,23 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_world import empty_postgres, empty_redis, layered
+from store_world import clock, make, store
 
 from understudy.access import Deed, Head, Role, Token, flaws
 from understudy.errors import StoreError, VersionConflict
-from understudy.store import MemoryStore, Store
-from understudy.store.postgres import PostgresStore
-from understudy.store.redis_store import RedisStore
+from understudy.store import Store
 from understudy.store.sqlite import SqliteStore
 
 TOKEN = Token(selector="a" * 12, name="ann", role=Role.ADMIN, digest="d" * 64, created_at=5.5, created_by="x")
 DEED = Deed(at=7.25, who="ann", origin="127.0.0.1", action="token.create", target="a" * 12, reason="trial")
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "redis", "layered"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore()
-    if request.param == "sqlite":
-        opened = SqliteStore(tmp_path / "understudy.db")
-    elif request.param == "postgres":
-        opened = PostgresStore(await empty_postgres())
-    elif request.param == "redis":
-        opened = RedisStore(await empty_redis())
-    elif request.param == "layered":
-        opened = layered(await empty_postgres(), await empty_redis(), tmp_path / "last-good")
-    await opened.open()
-    yield opened
-    await opened.close()
+__all__ = ["clock", "make", "store"]  # fixtures
 
 
 async def actions(store: Store) -> list[str]:
@@ -167,13 +151,13 @@ async def test_tokens_and_audit_survive_a_restart(tmp_path: Path) -> None:
 async def test_two_processes_on_one_file_make_one_chain(tmp_path: Path) -> None:
     """The lock is the file's."""
     stores = [SqliteStore(tmp_path / "understudy.db") for _ in range(2)]
-    for store in stores:
-        await store.open()
-    await asyncio.gather(*(store.record(DEED) for store in stores * 5))
+    for one in stores:
+        await one.open()
+    await asyncio.gather(*(one.record(DEED) for one in stores * 5))
 
     assert len(await actions(stores[0])) == 10
-    for store in stores:
-        await store.close()
+    for one in stores:
+        await one.close()
 
 
 async def test_a_chain_whose_head_was_removed_goes_no_further(tmp_path: Path) -> None:

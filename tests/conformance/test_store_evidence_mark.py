@@ -1,35 +1,16 @@
 """Where the evidence stands: what every back end must say alike."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from store_world import empty_postgres, empty_redis, layered
+from store_world import clock, make, store
 
 from understudy.access import Deed
-from understudy.store import Key, Mark, MemoryStore, Store
-from understudy.store.postgres import PostgresStore
-from understudy.store.redis_store import RedisStore
-from understudy.store.sqlite import SqliteStore
+from understudy.store import Key, Mark, Store
 
 COUNTS: dict[Key, int] = {("exchange", "v2", "GET /", "exchanges"): 1}
 DEED = Deed(at=1.0, who="ann", origin="", action="evidence.clear")
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "redis", "layered"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore()
-    if request.param == "sqlite":
-        opened = SqliteStore(tmp_path / "understudy.db")
-    elif request.param == "postgres":
-        opened = PostgresStore(await empty_postgres())
-    elif request.param == "redis":
-        opened = RedisStore(await empty_redis())
-    elif request.param == "layered":
-        opened = layered(await empty_postgres(), await empty_redis(), tmp_path / "last-good")
-    await opened.open()
-    yield opened
-    await opened.close()
+__all__ = ["clock", "make", "store"]  # fixtures
 
 
 async def add(store: Store, source: str, sequence: int) -> bool:

@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from test_store_access import actions, store  # noqa: F401 - a fixture
+from store_world import clock, make, store
+from test_store_access import actions
 
 from understudy.access import Deed
 from understudy.store import Exposure, Exposures, FlagUsage, Store, VariantUsage
+
+__all__ = ["clock", "make", "store"]  # fixtures
 
 HOUR = 500_000
 AT = HOUR * 3600.0 + 60
@@ -29,7 +32,7 @@ def told(usage: list[FlagUsage]) -> dict[str, tuple[int, dict[str, tuple[int, in
     }
 
 
-async def test_counts_add_up_and_a_unit_counts_once(store: Store) -> None:  # noqa: F811
+async def test_counts_add_up_and_a_unit_counts_once(store: Store) -> None:
     """By variant, and over all variants of a flag."""
     first = Exposures(
         counts={("shop", "stable", HOUR): 3, ("shop", "canary", HOUR): 1},
@@ -58,7 +61,7 @@ async def test_counts_add_up_and_a_unit_counts_once(store: Store) -> None:  # no
     assert await store.usage(flag="shpo") == []
 
 
-async def test_a_batch_counts_once(store: Store) -> None:  # noqa: F811
+async def test_a_batch_counts_once(store: Store) -> None:
     """A client that heard no answer may send it again."""
     batch = Exposures(counts={("shop", "stable", HOUR): 3}, units=[met("stable", ANN)], at=AT)
     assert await store.add_exposures(batch, batch="one")
@@ -67,7 +70,7 @@ async def test_a_batch_counts_once(store: Store) -> None:  # noqa: F811
     assert told(await store.usage()) == {"shop": (1, {"stable": (3, 1, AT)})}
 
 
-async def test_a_unit_is_forgotten_with_an_entry(store: Store) -> None:  # noqa: F811
+async def test_a_unit_is_forgotten_with_an_entry(store: Store) -> None:
     """What it met at every flag; the counts name nobody, so they stay; another unit stays too."""
     batch = Exposures(
         counts={("shop", "stable", HOUR): 3},
@@ -83,7 +86,7 @@ async def test_a_unit_is_forgotten_with_an_entry(store: Store) -> None:  # noqa:
     assert await actions(store) == ["exposures.forget"]
 
 
-async def test_what_is_old_goes(store: Store) -> None:  # noqa: F811
+async def test_what_is_old_goes(store: Store) -> None:
     """Whole hours before the time given, units that first met it before, and batches after a day."""
     batch = Exposures(
         counts={("shop", "stable", HOUR): 3, ("shop", "stable", HOUR + 1): 4},
@@ -102,7 +105,7 @@ async def test_what_is_old_goes(store: Store) -> None:  # noqa: F811
     assert await store.add_exposures(batch, batch="one")
 
 
-async def test_units_are_bounded(store: Store) -> None:  # noqa: F811
+async def test_units_are_bounded(store: Store) -> None:
     """The newest stay."""
     units = [met("stable", f"{number:016x}", AT + number) for number in range(10)]
     await store.add_exposures(Exposures(counts={}, units=units, at=AT), batch="one")
@@ -114,14 +117,14 @@ async def test_units_are_bounded(store: Store) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 256, "'; DROP TABLE exposures; --", '["a"'])
-async def test_any_name_may_be_met(store: Store, name: str) -> None:  # noqa: F811
+async def test_any_name_may_be_met(store: Store, name: str) -> None:
     """None breaks a statement or meets another's counts."""
     batch = Exposures(counts={(name, name, HOUR): 1}, units=[met(name, ANN, flag=name)], at=AT)
     assert await store.add_exposures(batch, batch="one")
     assert [(row.units, row.variants[0].evaluations) for row in await store.usage(flag=name)] == [(1, 1)]
 
 
-async def test_environments_are_apart(store: Store) -> None:  # noqa: F811
+async def test_environments_are_apart(store: Store) -> None:
     """Counts, units, batches and what is forgotten."""
     batch = Exposures(counts={("shop", "stable", HOUR): 3}, units=[met("stable", ANN)], at=AT)
     prod = store.of("prod")

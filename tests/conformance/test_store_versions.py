@@ -1,32 +1,12 @@
 """Versions of a store that were given, were forgotten, or were the newest once, in every back end alike."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from store_world import empty_postgres, empty_redis, layered
+from store_world import clock, make, store
 
 from understudy.errors import VersionConflict
-from understudy.store import MemoryStore, Store
-from understudy.store.postgres import PostgresStore
-from understudy.store.redis_store import RedisStore
-from understudy.store.sqlite import SqliteStore
+from understudy.store import Store
 
-
-@pytest.fixture(params=["memory", "sqlite", "postgres", "redis", "layered"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore()
-    if request.param == "sqlite":
-        opened = SqliteStore(tmp_path / "understudy.db")
-    elif request.param == "postgres":
-        opened = PostgresStore(await empty_postgres())
-    elif request.param == "redis":
-        opened = RedisStore(await empty_redis())
-    elif request.param == "layered":
-        opened = layered(await empty_postgres(), await empty_redis(), tmp_path / "last-good")
-    await opened.open()
-    yield opened
-    await opened.close()
+__all__ = ["clock", "make", "store"]  # fixtures
 
 
 async def put(store: Store, expected: int | None, after: int) -> int:
