@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,7 +123,8 @@ class Stage:
         )
         wrong, self.probed = self.probed, wanted
         for host in (one, other):
-            wait_until(lambda: self._is_over(host, wrong, wanted, started), "its effect", seconds=15)  # noqa: B023
+            is_over = partial(self._is_over, host, wrong, wanted, started)
+            wait_until(is_over, "its effect", seconds=15)
         return max(self.world.last(started, "", "/probe", wrong) - started, 0.0)
 
     def _is_over(self, host: Host, wrong: str, wanted: str, since: float) -> bool:

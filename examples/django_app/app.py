@@ -1,6 +1,6 @@
 """A shop in Django that decides by itself who meets its next release: a project of one module."""
 
-# ruff: noqa: ARG001  a view takes its request
+# ruff: noqa: ARG001, E402  a view takes its request; Django is set up before its parts are imported
 
 import time
 from pathlib import Path
@@ -19,13 +19,13 @@ settings.configure(
 )
 django.setup()
 
-from django.core.asgi import get_asgi_application  # noqa: E402  Django is set up first
-from django.http import HttpRequest, JsonResponse  # noqa: E402
-from django.shortcuts import render  # noqa: E402
-from django.urls import path  # noqa: E402
+from django.core.asgi import get_asgi_application
+from django.http import HttpRequest, JsonResponse
+from django.shortcuts import render
+from django.urls import path
 
-from understudy.middleware import Understudy, UnderstudyMiddleware  # noqa: E402
-from understudy.middleware.django import variants  # noqa: E402
+from understudy.middleware import Understudy, UnderstudyMiddleware
+from understudy.middleware.django import variants
 
 understudy = Understudy(HERE / "understudy.yaml")
 

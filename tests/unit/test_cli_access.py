@@ -1,21 +1,15 @@
 """`understudy token` and `understudy audit`, against the real admin server on a real socket."""
 
-import asyncio
 import json
-import os
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from test_cli_admin import Plane
-from typer.testing import CliRunner
+from cli_world import Plane, forget_variables, served
+from cli_world import run as invoke
 
 from understudy.admin import Keyring, create_admin
-from understudy.cli import app
 from understudy.store import MemoryAccess
 
 Run = Callable[..., Any]
@@ -30,27 +24,10 @@ def store() -> MemoryAccess:
 @pytest.fixture
 def run(store: MemoryAccess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs ``understudy`` with arguments against a server that has no token yet."""
-    for name in [name for name in os.environ if name.startswith("UNDERSTUDY_")]:
-        monkeypatch.delenv(name)
-    # Listening before the server runs: the first request waits in the backlog, so nothing needs to sleep.
-    listener = socket.create_server(("127.0.0.1", 0))
-    admin = create_admin(Plane(), keyring=Keyring(store, tokens=()))
-    server = uvicorn.Server(uvicorn.Config(admin, lifespan="off", ws="none", log_config=None, loop="asyncio"))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
-    thread.start()
-    monkeypatch.setenv("UNDERSTUDY_ADMIN", f"http://127.0.0.1:{listener.getsockname()[1]}")
-
-    def invoke(*arguments: str) -> Any:
-        result = CliRunner().invoke(app, list(arguments))
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    try:
+    forget_variables(monkeypatch)
+    with served(create_admin(Plane(), keyring=Keyring(store, tokens=()))) as url:
+        monkeypatch.setenv("UNDERSTUDY_ADMIN", url)
         yield invoke
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
 
 
 def first_token(run: Run, monkeypatch: pytest.MonkeyPatch) -> str:

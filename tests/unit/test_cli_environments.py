@@ -2,21 +2,16 @@
 
 import asyncio
 import json
-import os
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from test_cli_admin import Plane
-from typer.testing import CliRunner
+from cli_world import Plane, forget_variables, served
+from cli_world import run as invoke
 
 from understudy.access import Deed, Role
 from understudy.admin import Environments, Keyring, create_admin
-from understudy.cli import app
 from understudy.store import MemoryStore
 
 Run = Callable[..., Any]
@@ -54,29 +49,13 @@ def store() -> MemoryStore:
 @pytest.fixture
 def run(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs ``understudy`` with arguments against the admin server of ``dev``."""
-    for name in [name for name in os.environ if name.startswith("UNDERSTUDY_")]:
-        monkeypatch.delenv(name)
-    listener = socket.create_server(("127.0.0.1", 0))
+    forget_variables(monkeypatch)
     plane = Plane()
     environments = Environments(store, plane, services=lambda: ("v1",))
     keyring = Keyring(store, tokens=(), environment="dev")
-    admin = create_admin(plane, keyring=keyring, environments=environments)
-    server = uvicorn.Server(uvicorn.Config(admin, lifespan="off", ws="none", log_config=None, loop="asyncio"))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
-    thread.start()
-    monkeypatch.setenv("UNDERSTUDY_ADMIN", f"http://127.0.0.1:{listener.getsockname()[1]}")
-
-    def invoke(*arguments: str, color: bool = False) -> Any:
-        result = CliRunner().invoke(app, list(arguments), color=color)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    try:
+    with served(create_admin(plane, keyring=keyring, environments=environments)) as url:
+        monkeypatch.setenv("UNDERSTUDY_ADMIN", url)
         yield invoke
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
 
 
 def weights_in(store: MemoryStore, name: str) -> Any:

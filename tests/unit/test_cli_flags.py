@@ -1,21 +1,16 @@
 """`understudy flag …` against the real admin server, over a real rulebook, on a real socket."""
 
-import asyncio
 import json
-import os
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from admin_book import DOCUMENT, SHOP, BookControl
-from typer.testing import CliRunner
+from cli_world import forget_variables, run, served
 
 from understudy.admin import create_admin
-from understudy.cli import app, flag_change
+from understudy.cli import flag_change
 from understudy.config import parse_yaml, write_yaml
 
 WEIGHED = {"fractional": [["canary", 20], ["stable", 80]]}
@@ -30,42 +25,19 @@ def control() -> BookControl:
 @pytest.fixture
 def url(control: BookControl) -> Iterator[str]:
     """The address of a running admin server."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_admin(control), lifespan="off", ws="none", log_config=None, loop="asyncio")
-    server = uvicorn.Server(config)
-
-    async def serve() -> None:
-        await control.begin()
-        await server.serve(sockets=[listener])
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
+    with served(create_admin(control), begin=control.begin) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of whoever runs the tests does not matter."""
-    for name in [name for name in os.environ if name.startswith("UNDERSTUDY_")]:
-        monkeypatch.delenv(name)
+    forget_variables(monkeypatch)
 
 
 @pytest.fixture
 def attended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody is there to answer."""
     monkeypatch.setattr(flag_change, "is_attended", lambda: True)
-
-
-def run(*arguments: str, **more: Any) -> Any:
-    """The result of ``understudy`` with *arguments*."""
-    result = CliRunner().invoke(app, list(arguments), **more)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def test_flags_are_listed(url: str, control: BookControl) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
+from understudy.admin.merge_patch import merge
 from understudy.admin.references import Document, namers, part
 from understudy.admin.refusal import Refusal
 
@@ -72,6 +73,13 @@ def without_part(document: Document, section: Section, name: str) -> Document:
     """*document* without *name* of *section*, which is there."""
     kept = {key: value for key, value in part(document, section).items() if key != name}
     return {**document, section: kept}
+
+
+def merged(before: Any, patch: Any) -> Any:
+    """*before* with what *patch* (RFC 7396) names changed. Raises: Refusal 422."""
+    if not isinstance(patch, Mapping):
+        raise mistake("", "a merge patch is an object with what shall change")
+    return merge(before, patch)
 
 
 def existing(document: Document, section: Section, name: str) -> Any:

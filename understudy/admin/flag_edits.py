@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from understudy.admin.edits import FLAGS, Edit, existing, mistake, with_part, without_part
-from understudy.admin.merge_patch import merge
+from understudy.admin.edits import FLAGS, Edit, existing, merged, mistake, with_part, without_part
 from understudy.admin.references import Document, part
 
 SHOWN: Final = ("key", "killed")
@@ -45,9 +44,8 @@ def patch_flag(key: str, patch: Any) -> Edit:
 
     def apply(document: Document) -> Document:
         before = existing(document, FLAGS, key)
-        if not isinstance(patch, Mapping):
-            raise mistake("", "a merge patch is an object with what shall change")
-        return with_part(document, FLAGS, key, merge(before, _definition(document, key, patch)))
+        named = _definition(document, key, patch) if isinstance(patch, Mapping) else patch
+        return with_part(document, FLAGS, key, merged(before, named))
 
     return Edit(action="flag.patch", target=key, words=f"patch flag {key}", apply=apply, part=(FLAGS, key))
 

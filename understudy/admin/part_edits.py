@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.admin.edits import SEGMENTS, Edit, existing, mistake, with_part, without_part
-from understudy.admin.merge_patch import merge
+from understudy.admin.edits import SEGMENTS, Edit, existing, merged, with_part, without_part
 from understudy.admin.references import Document, routes_of
 from understudy.admin.refusal import Refusal
 
@@ -25,10 +24,7 @@ def patch_segment(name: str, patch: Any) -> Edit:
     """Change what *patch* (RFC 7396) names of the rule of segment *name*."""
 
     def apply(document: Document) -> Document:
-        before = existing(document, SEGMENTS, name)
-        if not isinstance(patch, Mapping):
-            raise mistake("", "a merge patch is an object with what shall change")
-        return with_part(document, SEGMENTS, name, merge(before, patch))
+        return with_part(document, SEGMENTS, name, merged(existing(document, SEGMENTS, name), patch))
 
     return Edit(
         action="segment.patch",
@@ -83,13 +79,7 @@ def put_route(place: str, route: Any) -> Edit:
 
 def patch_route(place: str, patch: Any) -> Edit:
     """Change what *patch* (RFC 7396) names of the route at *place*."""
-
-    def patched(route: Any) -> list[Any]:
-        if not isinstance(patch, Mapping):
-            raise mistake("", "a merge patch is an object with what shall change")
-        return [merge(route, patch)]
-
-    return _at(place, "patch", patched)
+    return _at(place, "patch", lambda route: [merged(route, patch)])
 
 
 def delete_route(place: str) -> Edit:
