@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -109,7 +110,8 @@ class Called:
         try:
             return await ended
         except asyncio.CancelledError:
-            theirs.call_soon_threadsafe(lambda: [task.cancel() for task in running])
+            with suppress(RuntimeError):  # that loop has ended, and the task with it
+                theirs.call_soon_threadsafe(lambda: [task.cancel() for task in running])
             raise
 
 

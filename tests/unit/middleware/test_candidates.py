@@ -169,6 +169,28 @@ def test_an_async_candidate_that_exits_ends_only_itself(understudy: Understudy) 
     assert (report["exchanges"], report["matched"], report["mirror"]["failed"]) == (1, 0, {})
 
 
+def test_an_async_candidate_whose_loop_ends_is_late(understudy: Understudy) -> None:
+    """As under `asyncio.run` for each call: it is a `timeout`, and no fault of mirroring."""
+    begun = threading.Event()
+
+    async def new() -> int:
+        begun.set()
+        await asyncio.Event().wait()
+        return 1
+
+    @understudy.shadow(candidate=new, timeout=0.3)
+    async def old() -> int:
+        return 1
+
+    async def application() -> None:
+        assert await old() == 1
+        await asyncio.to_thread(begun.wait, 5)
+
+    asyncio.run(application())
+
+    assert told(understudy, 1)["mirror"]["failed"] == {"timeout": 1}
+
+
 async def test_an_async_candidate_runs_in_the_callers_loop() -> None:
     """After the answer, with the caller's context; a loop that mirrors already needs no thread."""
     user: contextvars.ContextVar[str] = contextvars.ContextVar("user")
