@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -24,7 +25,7 @@ ONCE: Final = "ONCE"
 
 CALLS: Final = frozenset({CALL, ONCE})
 
-Ended: TypeAlias = tuple[Any, Exception | None, float]
+Ended: TypeAlias = tuple[Any, BaseException | None, float]
 """What a function returned, what it raised instead, and the seconds that it took."""
 
 
@@ -75,7 +76,7 @@ class Called:
             arguments, keywords = given.taken(keeps_first=self._keeps_first)
             started_at = perf_counter()
             result = self._function(*arguments, **keywords)
-        except Exception as error:  # noqa: BLE001  what it raises is its answer
+        except BaseException as error:  # noqa: BLE001  what it raises is its answer, SystemExit too
             return None, error, perf_counter() - started_at
         return result, None, perf_counter() - started_at
 
@@ -87,13 +88,15 @@ class Called:
 
         async def run() -> None:
             result: Any = None
-            failure: Exception | None = None
+            failure: BaseException | None = None
             started_at = perf_counter()
             try:
                 arguments, keywords = given.taken(keeps_first=self._keeps_first)
                 started_at = perf_counter()
                 result = await self._function(*arguments, **keywords)
-            except Exception as error:  # noqa: BLE001  what it raises is its answer
+            except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
+                raise  # from outside: it was ended
+            except BaseException as error:  # noqa: BLE001  its answer; SystemExit would end the caller's loop
                 failure = error
             found = (result, failure, perf_counter() - started_at)
             home.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(found))
@@ -107,7 +110,8 @@ class Called:
         try:
             return await ended
         except asyncio.CancelledError:
-            theirs.call_soon_threadsafe(lambda: [task.cancel() for task in running])
+            with suppress(RuntimeError):  # that loop has ended, and the task with it
+                theirs.call_soon_threadsafe(lambda: [task.cancel() for task in running])
             raise
 
 

@@ -19,7 +19,7 @@ async def in_thread(hands: Hands, work: Callable[[], T]) -> T:
             return
         try:
             result = work()
-        except Exception as error:  # noqa: BLE001  it is raised where it is awaited
+        except BaseException as error:  # noqa: BLE001  it is raised where it is awaited
             tell(lambda error=error: future.set_exception(carried(error)))  # type: ignore[misc]
         else:
             tell(lambda: future.set_result(result))
@@ -34,6 +34,8 @@ async def in_thread(hands: Hands, work: Callable[[], T]) -> T:
     return await future
 
 
-def carried(error: Exception) -> Exception:
-    """*error* as a future may hold it: none may hold a StopIteration."""
-    return RuntimeError(str(error)) if isinstance(error, StopIteration) else error
+def carried(error: BaseException) -> Exception:
+    """*error* as a future may hold it: none may hold a StopIteration, and SystemExit would end the loop."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"{type(error).__qualname__}: {error}")

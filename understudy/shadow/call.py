@@ -109,8 +109,12 @@ class ShadowCall:
         if self._done:
             return
         try:
-            if reason == "timeout" and not self.status and self._connection is not None:
-                self._connection.health.failed(reason)
+            connection = self._connection
+            if reason == "timeout" and connection is not None:
+                if connection.is_held:
+                    reason = "held"
+                elif not self.status:
+                    connection.health.failed(reason)
             self._let_go()
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             self._exchange.broke()

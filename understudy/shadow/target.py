@@ -13,7 +13,7 @@ from understudy.upstream import Upstream
 TRIPS_AFTER: Final = 5
 """Failures in a row that open the breaker (Envoy's consecutive_5xx default)."""
 
-BLAMELESS: Final = frozenset({"budget", "error", "shutdown", "memory", "no_files"})
+BLAMELESS: Final = frozenset({"budget", "error", "held", "shutdown", "memory", "no_files"})
 """Reasons of ours, which say nothing about the service."""
 
 OPEN_SECONDS: Final = 10.0

@@ -124,6 +124,7 @@ class UpstreamConnection(asyncio.Protocol):
         "headers",
         "health",
         "is_head",
+        "is_held",
         "is_waiting",
         "keep",
         "known",
@@ -163,6 +164,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_fresh = True
         self._is_twin = False
         self._body_less = False
+        self.is_held = False
+        """Whether the answer is left unread now, so that it cannot end."""
         self.was_held = False
         """Whether the answer was left unread for a while, so that its time says nothing."""
         self.whole = b""

@@ -14,14 +14,13 @@ FREE_BYTES: Final = 16 * 1024
 class MeasuredConnection(UpstreamConnection):
     """Charges what long answers take to *allowance*; held, it leaves in the kernel what comes."""
 
-    __slots__ = ("_allowance", "_is_held")
+    __slots__ = ("_allowance",)
 
     def __init__(
         self, owner: Owner, write: Callable[[UpstreamConnection, bytes], None], allowance: Allowance
     ) -> None:
         super().__init__(owner, write)
         self._allowance = allowance
-        self._is_held = False
 
     def begin(self, caller: Caller, *, is_head: bool) -> None:
         """As every connection; its answer has not been held."""
@@ -39,13 +38,13 @@ class MeasuredConnection(UpstreamConnection):
     def hold(self) -> bool:
         """Read nothing until `go_on`; False when no answer is under way."""
         transport = self.transport
-        if self._is_held or self.caller is None or transport is None or transport.is_closing():
+        if self.is_held or self.caller is None or transport is None or transport.is_closing():
             return False
-        self._is_held = self.was_held = True
+        self.is_held = self.was_held = True
         transport.pause_reading()
         return True
 
     def go_on(self) -> None:
         """Read again."""
-        self._is_held = False
+        self.is_held = False
         self._read_on()

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import dataclasses
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -127,6 +128,67 @@ def test_exceptions_are_answers(understudy: Understudy) -> None:
     assert (report["exchanges"], report["matched"]) == (4, 1)
     assert ("/status", "status", 2) in found(report)
     assert ("/body/message", "value", 1) in found(report)
+
+
+def test_a_candidate_that_exits_ends_only_itself(understudy: Understudy) -> None:
+    """It is an exception like others, and its thread is free for the next call."""
+
+    def new(number: int) -> int:
+        if number == 1:
+            sys.exit("no")
+        return number
+
+    @understudy.shadow(candidate=new, in_flight=1)
+    def old(number: int) -> int:
+        return number
+
+    assert old(1) == 1
+    told(understudy, 1)
+    assert old(2) == 2
+    report = told(understudy, 2)
+
+    assert (report["exchanges"], report["matched"], report["mirror"]["failed"]) == (2, 1, {})
+
+
+def test_an_async_candidate_that_exits_ends_only_itself(understudy: Understudy) -> None:
+    """The application's event loop goes on."""
+
+    async def new() -> int:
+        sys.exit("no")
+
+    @understudy.shadow(candidate=new)
+    async def old() -> int:
+        return 1
+
+    async def application() -> dict[str, Any]:
+        assert await old() == 1
+        return await asyncio.to_thread(told, understudy, 1)
+
+    report = asyncio.run(application())
+
+    assert (report["exchanges"], report["matched"], report["mirror"]["failed"]) == (1, 0, {})
+
+
+def test_an_async_candidate_whose_loop_ends_is_late(understudy: Understudy) -> None:
+    """As under `asyncio.run` for each call: it is a `timeout`, and no fault of mirroring."""
+    begun = threading.Event()
+
+    async def new() -> int:
+        begun.set()
+        await asyncio.Event().wait()
+        return 1
+
+    @understudy.shadow(candidate=new, timeout=0.3)
+    async def old() -> int:
+        return 1
+
+    async def application() -> None:
+        assert await old() == 1
+        await asyncio.to_thread(begun.wait, 5)
+
+    asyncio.run(application())
+
+    assert told(understudy, 1)["mirror"]["failed"] == {"timeout": 1}
 
 
 async def test_an_async_candidate_runs_in_the_callers_loop() -> None:
