@@ -8,8 +8,11 @@ import httpx
 import pytest
 from admin_book import BANNER, DOCUMENT, SHOP, BookControl, serving
 
+from understudy.admin import Succession
 from understudy.admin.movement import MOST_FLAGS, UNITS
+from understudy.config import Rules
 from understudy.decide import Evaluator
+from understudy.errors import ConfigError, Problem
 
 SHOP_AT = "/api/v1/flags/shop"
 DRY = {"dry_run": "true"}
@@ -160,3 +163,23 @@ async def test_one_flag_among_thousands_is_drawn_for_within_a_second() -> None:
         answer = await api.patch("/api/v1/flags/f7", params=DRY, json={"state": "DISABLED"})
         assert time.process_time() - began < 1.0
         assert answer.json()["moves"][0]["units"] == len(UNITS) == 10_000
+
+
+async def test_a_mend_of_rules_that_fit_no_more_is_shown(
+    api: httpx.AsyncClient, book: BookControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored names a service that is gone: nobody can be drawn, but what would change is told."""
+    check = book.check_rules
+
+    async def without_v2(document: Any) -> Rules:
+        if document["flags"]["shop"]["targeting"] != FEWER["targeting"]:
+            raise ConfigError((Problem("flags.shop", "unknown service"),))
+        return await check(document)
+
+    monkeypatch.setattr(book, "check_rules", without_v2)
+    monkeypatch.setattr(book, "succession", Succession())
+    answer = await api.put(SHOP_AT, params=DRY, json=FEWER)
+    told = answer.json()
+    assert (answer.status_code, told["moves"]) == (200, [])
+    assert told["omitted"] == sorted(DOCUMENT["flags"])
+    assert [change["path"] for change in told["changes"]] == ["/flags/shop/targeting/fractional"]
