@@ -173,7 +173,7 @@ async def test_a_mend_of_rules_that_fit_no_more_is_shown(
 
     async def without_v2(document: Any) -> Rules:
         if document["flags"]["shop"]["targeting"] != FEWER["targeting"]:
-            raise ConfigError((Problem("flags.shop", "unknown service"),))
+            raise ConfigError((Problem(path="flags.shop", message="unknown service"),))
         return await check(document)
 
     monkeypatch.setattr(book, "check_rules", without_v2)
