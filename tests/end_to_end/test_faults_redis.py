@@ -20,6 +20,13 @@ def store() -> Iterator[Server]:
         yield server
 
 
+def replaced_by_a_folder(file: Path) -> bool:
+    """*file* makes way for a folder of its name; OSError when it was just written again."""
+    file.unlink()
+    file.mkdir()
+    return True
+
+
 def variant_of(serving: Serving, origin: ThreadedOrigin) -> str:
     """The variant that a request gets, as the service saw it."""
     before = len(origin.requests())
@@ -75,8 +82,7 @@ def test_a_flushed_redis_takes_no_rules_back(
         assert serving.admin(RULES).json()["flags"]["shop"]["defaultVariant"] == "canary"
         file = serving.folder / "understudy-rules.json"
         wait_until(file.is_file, "the last good rules")
-        file.unlink()
-        file.mkdir()  # where nothing can be written any more
+        wait_until(lambda: replaced_by_a_folder(file), "a place where nothing can be written any more")
         assert serving.admin("/api/v1/flags/shop/revive", method="POST").status == 200
         alarm = 'understudy_store_alarm{reason="file"} 1.0'
         wait_until(lambda: alarm in serving.admin("/metrics").body.decode(), "the alarm")

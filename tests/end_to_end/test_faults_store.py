@@ -85,7 +85,7 @@ def test_a_read_only_file_is_served_from_but_not_changed(understudy_serve: Under
         assert first.stop() == 0
         path = first.folder / "understudy.db"
         with read_only(path), without_powers(text, first.folder) as serving:
-            assert serving.admin(RULES).headers["etag"] == '"2"'
+            wait_until(lambda: serving.admin(RULES).headers["etag"] == '"2"', "the stored rules")
             refused = serving.admin(RULES, method="PUT", body=rules("stable"), headers={"If-Match": "*"})
             assert refused.status == 503
             assert "is read-only for this user; give write permission" in refused.json()["detail"]
