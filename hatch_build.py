@@ -26,6 +26,7 @@ HOT = (
     "understudy/exposures/sightings.py",
     "understudy/middleware/counted.py",
     "understudy/middleware/dark.py",
+    "understudy/middleware/deciding.py",
     "understudy/middleware/decision.py",
     "understudy/middleware/hop.py",
     "understudy/middleware/in_force.py",

@@ -11,6 +11,7 @@ import random
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,15 @@ CONNECTIONS = 16
 RATE = 2_000.0
 """A quarter of what the bare application answers on a small machine."""
 
-HUNG = "a shadow that never answers: p99, minus only decided, median of the rounds"
+SHADOWS: dict[str, Sequence[str]] = {
+    "hung": ("hung.py",),
+    "dead": (),
+    "flood of large chunks": ("flood.py", "65536"),
+    "flood of small chunks": ("flood.py", "100"),
+}
+"""Shadows that are no use, and the programs that play them; nobody listens where *dead* should be."""
+
+RISE = "{} shadow: p99, minus only decided, median of the rounds"
 WHAT = {
     "plain": "a route without a flag",
     "decided": "only decided, by a rule that hashes a cookie",
@@ -91,32 +100,39 @@ def measure(
     return found
 
 
-def rises(processes: Processes, *, rounds: int, python: str, cores: Cores) -> list[float]:
-    """By how much a shadow that never answers raises the 99th percentile, in ms, for each round.
+def rises(
+    processes: Processes, shadow: str, *, rounds: int, python: str, cores: Cores, rate: float
+) -> list[float]:
+    """By how much that *shadow* raises the 99th percentile, in ms, for each round.
 
     Raises `BenchError`.
     """
     if not PACE.exists():
         raise BenchError("the client of a fixed rate is not built: run `make bench` once")
-    (hung,) = free_ports(1)
-    process = processes.start("hung", [sys.executable, str(HERE / "hung.py"), str(hung)], cores=cores[1:2])
-    process.wait_until(lambda: listens(hung))
+    (port,) = free_ports(1)
+    if SHADOWS[shadow]:
+        program, *sizes = SHADOWS[shadow]
+        command = [sys.executable, str(HERE / program), str(port), *sizes]
+        process = processes.start("shadow", command, cores=cores[1:2])
+        process.wait_until(lambda: listens(port))
     body = processes.folder / "body"
     body.write_bytes(BODIES["/"])
     modes = [
-        start(name, processes, shadow=hung, python=python, body=body, core=cores[:1])
+        start(name, processes, shadow=port, python=python, body=body, core=cores[:1])
         for name in ("decided", "mirrored")
     ]
     found = []
     for _ in range(rounds):
-        p99 = {mode.name: tail(mode, processes, cores[1:2]) for mode in random.sample(modes, len(modes))}
+        p99 = {
+            mode.name: tail(mode, processes, cores[1:2], rate) for mode in random.sample(modes, len(modes))
+        }
         found.append(p99["mirrored"] - p99["decided"])
     return found
 
 
-def tail(mode: Mode, processes: Processes, cores: Cores) -> float:
+def tail(mode: Mode, processes: Processes, cores: Cores, rate: float) -> float:
     """The 99th percentile at a steady rate, in ms. Raises `BenchError` when a request failed."""
-    paced = pace(processes, mode.port, Load(), rate=RATE, seconds=3.0, connections=CONNECTIONS, cores=cores)
+    paced = pace(processes, mode.port, Load(), rate=rate, seconds=3.0, connections=CONNECTIONS, cores=cores)
     if paced.failed:
         raise BenchError(f"{mode.name}: {paced.failed} requests failed")
     return quantile_ms(paced.latencies_us, 0.99)
@@ -139,6 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=RATE, help="requests a second for the percentiles")
     parser.add_argument("--python", default=sys.executable, help="whose understudy is measured")
     chosen = parser.parse_args()
     console = Console()
@@ -150,7 +167,17 @@ def main() -> int:
                 processes, rounds=chosen.rounds, seconds=chosen.seconds, python=chosen.python, cores=cores
             )
             processes.stop()
-            hung = rises(processes, rounds=chosen.rounds, python=chosen.python, cores=cores)
+            felt = {}
+            for shadow in SHADOWS:
+                felt[shadow] = rises(
+                    processes,
+                    shadow,
+                    rounds=chosen.rounds,
+                    python=chosen.python,
+                    cores=cores,
+                    rate=chosen.rate,
+                )
+                processes.stop()
         finally:
             processes.stop()
     bare = statistics.median(found["bare"])
@@ -160,8 +187,10 @@ def main() -> int:
         extra = [one - other for one, other in zip(found[mode], found["bare"], strict=True)]
         goals.append(Goal(what=WHAT[mode], value=statistics.median(extra), at_most=at_most, unit=" µs"))
         print(json.dumps({"mode": mode, "extra_us": [round(value, 1) for value in extra]}))
-    print(json.dumps({"hung_ms": [round(value, 3) for value in hung]}))
-    goals.append(Goal(what=HUNG, value=statistics.median(hung), at_most=HUNG_MS, unit=" ms"))
+    for shadow, rise in felt.items():
+        print(json.dumps({"shadow": shadow, "p99_rise_ms": [round(value, 3) for value in rise]}))
+        what = RISE.format(shadow)
+        goals.append(Goal(what=what, value=statistics.median(rise), at_most=HUNG_MS, unit=" ms"))
     for goal in goals:
         console.print(f"{goal.what}: {goal.value:.2f}{goal.unit}, at most {goal.at_most:g}: {goal.verdict}")
     return 1 if any(goal.verdict == "missed" for goal in goals) else 0

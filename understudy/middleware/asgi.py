@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -10,20 +10,14 @@ from understudy.config import APP
 from understudy.engine import Plan
 from understudy.errors import UnderstudyError
 from understudy.middleware.counted import Counted
-from understudy.middleware.dark import Dark
-from understudy.middleware.decision import KEY, Decision, put
+from understudy.middleware.deciding import decide, leave, rehearsed
 from understudy.middleware.forward import Forward
-from understudy.middleware.inner import UNSEEN, again
 from understudy.middleware.lifespan import Life
-from understudy.middleware.request import App, AsgiRequest, Receive, Scope, Send
+from understudy.middleware.request import App, Receive, Scope, Send
 from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import Config, Understudy
-from understudy.proxy.heads import UNSIZED, Refused
 
 log = logging.getLogger("understudy.middleware")
-
-NO_REQUEST: Final = AsgiRequest({"method": "", "path": "", "headers": []})
-"""Stands for one whose head cannot be read, in the decision that its application may ask."""
 
 
 class UnderstudyMiddleware:
@@ -68,8 +62,12 @@ class UnderstudyMiddleware:
         stage = self.understudy.stage if self._failure is None else None
         if stage is None or not stage.is_ready:
             stage = await self._begin()
-        plan = self._decide(stage, scope)
-        if plan is None or stage is None:
+        if stage is None:
+            leave(self.understudy.in_force, scope)
+            await self.app(scope, receive, send)
+            return
+        plan = decide(stage, self.understudy.hop, scope)
+        if plan is None:
             await self.app(scope, receive, send)
         elif plan.decision.serve != APP:
             await self._forward(stage, plan, scope, receive, send)
@@ -87,34 +85,6 @@ class UnderstudyMiddleware:
         return await self.understudy.report()
 
     # -- HTTP --------------------------------------------------------------------------------------------
-
-    def _decide(self, stage: Stage | None, scope: Scope) -> Plan | None:
-        """Put the decision in *scope*; what it means, None when the application shall simply answer."""
-        in_force = self.understudy.in_force if stage is None else stage.in_force
-        try:
-            request = AsgiRequest(scope)
-            if stage is None:
-                put(scope, Decision(in_force, request, None))
-                return None
-            place = scope.get("raw_path") or scope["path"]
-            if place in in_force.plain:
-                put(scope, Decision(in_force, request, in_force.plain[place]))
-                return None
-            if self.understudy.hop.believes:
-                self.understudy.hop.find_client(request, scope)
-            found = in_force.compiled.decide(request)
-            put(scope, Decision(in_force, request, found))
-            if found is None or (found.serve == APP and not found.flag):
-                in_force.remember(place, found)
-                return None
-            return stage.engine.plan(found)
-        except Exception:
-            if stage is not None:
-                stage.metrics.errors["internal"] += 1
-            log.exception("a request could not be decided, and passes")
-            if KEY not in scope:
-                put(scope, Decision(in_force, NO_REQUEST, None))
-            return None
 
     async def _begin(self) -> Stage | None:
         """The stage of this event loop, once it is ready; None when everything passes."""
@@ -135,50 +105,17 @@ class UnderstudyMiddleware:
 
     async def _serve(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the application answer, and services rehearse it."""
+        dark = None
+        if plan.targets:
+            dark = rehearsed(stage, self.understudy.hop, plan, self.app, scope, receive, send)
+        if dark is not None:
+            await dark.run(self.app, scope)
+            return
         counted = Counted(send)
-        dark = self._dark(stage, plan, scope, receive, counted.send) if plan.targets else None
         try:
-            if dark is not None:
-                await dark.run(self.app, scope)
-            else:
-                await self.app(scope, receive, counted.send)
+            await self.app(scope, receive, counted.send)
         finally:
             counted.count(plan)
-
-    def _dark(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> Dark | None:
-        """What tells the mirror of this request; None when no copy of it may be sent."""
-        try:
-            decision: Decision = scope[KEY]
-            request = decision.head
-            assert isinstance(request, AsgiRequest)
-            hop = self.understudy.hop
-            fields = hop.read(request, scope)
-            rehearsal = stage.rehearse(
-                plan,
-                request,
-                fields,
-                target=request.target,
-                added=hop.added(scope, fields, plan.authority),
-                unseen=UNSEEN,
-            )
-            if rehearsal is None:
-                return None
-            # The application changes its scope; whoever asks it once more starts from what it was given.
-            request.again, request.asks = again(scope), self.app
-            request.decided = (stage.in_force, plan.decision)
-            return Dark(
-                rehearsal,
-                receive,
-                send,
-                is_head=request.method == "HEAD",
-                has_body=fields.length not in (UNSIZED, 0),
-            )
-        except Refused as refused:
-            # The server took it, so the application may; a service is not shown what the proxy would refuse.
-            stage.metrics.errors[f"unmirrored_{refused.reason}"] += 1
-        except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
-            stage.mirror.broke()
-        return None
 
     async def _forward(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a service answer; the application, when it stands in for a service that is out."""

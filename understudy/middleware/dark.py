@@ -8,13 +8,15 @@ import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
+from understudy.engine import Plan
+from understudy.middleware.counted import count
 from understudy.middleware.inner import end_to_end
 from understudy.middleware.request import App, Message, Receive, Scope, Send
 from understudy.proxy.rehearsal import Rehearsal
 
 
 class Dark:
-    """Tells *rehearsal* of one request to the application and of its answer.
+    """Tells *rehearsal* of one request to the application and of its answer, and counts it as *plan*'s.
 
     A copy is sent when the application has read the whole body; at once when there is none (*has_body*
     False). What it never reads is not read for it: then no copy is sent (``request_incomplete``).
@@ -25,22 +27,33 @@ class Dark:
         "_is_answered",
         "_is_head",
         "_is_sent",
+        "_plan",
         "_receive",
         "_rehearsal",
         "_send",
         "_started_at",
+        "_status",
     )
 
     def __init__(
-        self, rehearsal: Rehearsal, receive: Receive, send: Send, *, is_head: bool, has_body: bool
+        self,
+        rehearsal: Rehearsal,
+        plan: Plan,
+        receive: Receive,
+        send: Send,
+        *,
+        is_head: bool,
+        has_body: bool,
     ) -> None:
         self._rehearsal = rehearsal
+        self._plan = plan
         self._receive = receive
         self._send = send
         self._is_head = is_head
         self._awaits_body = has_body
         self._is_sent = False
         self._is_answered = False
+        self._status = 0
         self._started_at = perf_counter()
 
     async def run(self, app: App, scope: Scope) -> None:
@@ -51,6 +64,7 @@ class Dark:
         try:
             await app(scope, self._tee_request, self._tee_answer)
         finally:
+            count(self._plan, self._status, perf_counter() - self._started_at)
             if not self._is_answered:
                 self._abort("primary_failed")
 
@@ -78,8 +92,10 @@ class Dark:
 
     async def _tee_answer(self, message: Message) -> None:
         seconds = perf_counter() - self._started_at
-        if message["type"] == "http.response.start" and not isinstance(message.get("headers", ()), Sequence):
-            message = {**message, "headers": list(message["headers"])}  # the server would leave us none
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            if not isinstance(message.get("headers", ()), Sequence):
+                message = {**message, "headers": list(message["headers"])}  # the server would leave us none
         await self._send(message)
         try:
             self._tell(message, seconds)

@@ -47,11 +47,11 @@ class Allowance:
     def __repr__(self) -> str:
         return f"<Allowance left={self._left * 1e6:.0f} us held={len(self._held)}>"
 
-    def charge(self, reader: Reader, seconds: float) -> None:
-        """*reader* held the loop for *seconds*, and is held itself if that was too much."""
+    def charge(self, reader: Reader, seconds: float, *, has_more: bool = False) -> None:
+        """*reader* held the loop for *seconds*, and is held itself if that was too much, or it *has_more*."""
         self._refill()
         self._left -= seconds
-        if self._left <= 0 and reader.hold():
+        if (has_more or self._left <= 0) and reader.hold():
             self._held.append(reader)
             if not self._is_waiting:
                 self._wait()

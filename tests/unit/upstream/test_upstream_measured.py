@@ -9,7 +9,7 @@ from understudy.config import Ejection
 from understudy.upstream import Allowance, KnownHeads, UpstreamConnection
 from understudy.upstream.allowance import BURST_SECONDS
 from understudy.upstream.health import Health
-from understudy.upstream.measured import FREE_BYTES, MeasuredConnection
+from understudy.upstream.measured import FREE_BYTES, PIECE_BYTES, MeasuredConnection
 
 LONG = 3 * FREE_BYTES
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LONG
@@ -145,3 +145,45 @@ def test_a_held_connection_that_is_closed_stays_closed(scene: Scene) -> None:
     scene.connection.connection_lost(None)
     scene.connection.go_on()
     assert not scene.connection.hold()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+CRUMBS = 40_000
+"""Chunks of one byte, which together take many turns' time."""
+
+
+def test_one_read_of_many_small_chunks_takes_turns(scene: Scene) -> None:
+    """The loop is not held for the whole of it, nothing is lost, and the connection is good for the next."""
+    scene.connection.data_received(CHUNKED + b"1\r\nx\r\n" * CRUMBS + b"0\r\n\r\n")
+    turns, before = 0, 0
+    while not scene.told.is_whole:
+        assert not scene.line.reads()
+        assert before < scene.told.size < CRUMBS
+        before = scene.told.size
+        turns += 1
+        scene.connection.go_on()
+    assert turns > 2
+    assert (scene.told.size, scene.owner.released, scene.line.reads()) == (CRUMBS, 1, True)
+    assert scene.connection.was_held
+
+
+@pytest.mark.parametrize("size", [PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
+def test_bytes_behind_an_answer_close_the_connection(scene: Scene, size: int) -> None:
+    """Also when they stand in another piece of the same read: nobody else may be answered by them."""
+    body = size - len(HEAD)
+    head = HEAD.replace(b"%d" % LONG, b"%d" % body)
+    assert len(head) + body == size
+    scene.connection.data_received(head + bytes(body) + b"HTTP/1.1 200 OK\r\n")
+    while not scene.told.is_whole and scene.line.is_open:
+        scene.connection.go_on()
+    assert scene.told.is_whole
+    assert (scene.line.is_open, scene.owner.released) == (False, 0)
+
+
+def test_what_waits_its_turn_is_forgotten_with_the_exchange(scene: Scene) -> None:
+    """An answer that was given up tells nobody anything any more."""
+    scene.connection.data_received(CHUNKED + b"1\r\nx\r\n" * CRUMBS)
+    size = scene.told.size
+    scene.connection.abandon()
+    scene.connection.go_on()
+    assert (scene.told.size, scene.line.reads()) == (size, False)

@@ -1,0 +1,103 @@
+"""What is done with each request before its application answers: decided, and opened to be mirrored."""
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from understudy.config import APP
+from understudy.engine import Plan
+from understudy.middleware.dark import Dark
+from understudy.middleware.decision import KEY, Decision, put
+from understudy.middleware.hop import Hop
+from understudy.middleware.in_force import InForce
+from understudy.middleware.inner import UNSEEN, again
+from understudy.middleware.request import App, AsgiRequest, Receive, Scope, Send
+from understudy.proxy.heads import UNSIZED, Refused
+
+if TYPE_CHECKING:
+    from understudy.middleware.stage import Stage
+
+log = logging.getLogger("understudy.middleware")
+
+NO_REQUEST: Final = AsgiRequest({"method": "", "path": "", "headers": []})
+"""Stands for one whose head cannot be read, in the decision that its application may ask."""
+
+
+def decide(stage: "Stage", hop: Hop, scope: Scope) -> Plan | None:
+    """Put the decision in *scope*; what it means, None when the application shall simply answer.
+
+    Never raises: what cannot be decided passes, and is counted.
+    """
+    in_force: InForce = stage.in_force
+    try:
+        request = AsgiRequest(scope)
+        place = scope.get("raw_path") or scope["path"]
+        plain = in_force.plain
+        if place in plain:
+            put(scope, Decision(in_force, request, plain[place]))
+            return None
+        if hop.believes:
+            hop.find_client(request, scope)
+        found = in_force.compiled.decide(request)
+        put(scope, Decision(in_force, request, found))
+        if found is None or (found.serve == APP and not found.flag):
+            in_force.remember(place, found)
+            return None
+        plan: Plan = stage.engine.plan(found)
+        return plan
+    except Exception:  # noqa: BLE001  counted and told
+        stage.metrics.errors["internal"] += 1
+        _undecided(in_force, scope)
+        return None
+
+
+def leave(in_force: InForce, scope: Scope) -> None:
+    """Put in *scope* that nothing was decided: the middleware is off."""
+    try:
+        put(scope, Decision(in_force, AsgiRequest(scope), None))
+    except Exception:  # noqa: BLE001  told by what is called
+        _undecided(in_force, scope)
+
+
+def _undecided(in_force: InForce, scope: Scope) -> None:
+    """Tell of the exception being handled; the application finds a decision all the same."""
+    log.exception("a request could not be decided, and passes")
+    if KEY not in scope:
+        put(scope, Decision(in_force, NO_REQUEST, None))
+
+
+def rehearsed(
+    stage: "Stage", hop: Hop, plan: Plan, app: App, scope: Scope, receive: Receive, send: Send
+) -> Dark | None:
+    """What lets *app* answer and tells the mirror of it; None when no copy may be sent. Never raises."""
+    try:
+        decision: Decision = scope[KEY]
+        request = decision.head
+        assert isinstance(request, AsgiRequest)
+        fields = hop.read(request, scope)
+        rehearsal = stage.rehearse(
+            plan,
+            request,
+            fields,
+            target=request.target,
+            added=hop.added(scope, fields, plan.authority),
+            unseen=UNSEEN,
+        )
+        if rehearsal is None:
+            return None
+        # The application changes its scope; whoever asks it once more starts from what it was given.
+        request.again, request.asks = again(scope), app
+        request.decided = (stage.in_force, plan.decision)
+        return Dark(
+            rehearsal,
+            plan,
+            receive,
+            send,
+            is_head=request.method == "HEAD",
+            has_body=fields.length not in (UNSIZED, 0),
+        )
+    except Refused as refused:
+        # The server took it, so the application may; a service is not shown what the proxy would refuse.
+        stage.metrics.errors[f"unmirrored_{refused.reason}"] += 1
+    except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
+        stage.mirror.broke()
+    return None
