@@ -25,6 +25,9 @@ _SYNC: Final = "/api/v1/sync/flags.json?whole=true"
 _EVENTS: Final = "/ofrep/v1/sse"
 _EVALUATE: Final = "/ofrep/v1/evaluate/flags"
 _EXPOSURES: Final = "/api/v1/exposures"
+_KEPT_ALIVE_SECONDS: Final = 4.0
+"""The server closes after 5 s: a question on a connection that is just being closed would be lost."""
+_MOST_TAG_CHARACTERS: Final = 1024
 _CUT_BYTES: Final = 64 * 1024
 
 Token = str | Callable[[], str] | None
@@ -80,7 +83,9 @@ class Wire:
             follow_redirects=False,
             trust_env=False,
             verify=verify,
-            limits=httpx.Limits(max_connections=16, max_keepalive_connections=4, keepalive_expiry=30),
+            limits=httpx.Limits(
+                max_connections=16, max_keepalive_connections=4, keepalive_expiry=_KEPT_ALIVE_SECONDS
+            ),
         )
 
     async def __aenter__(self) -> Self:
@@ -93,8 +98,7 @@ class Wire:
 
     async def definition(self, tag: str) -> Answer:
         """The definition; status 304 when it still is the one with entity tag *tag*. Raises: Trouble."""
-        known = {"If-None-Match": tag} if tag else {}
-        return await self._ask("GET", _SYNC, fields=known, wanted=(200, 304))
+        return await self._ask("GET", _SYNC, fields=_known(tag), wanted=(200, 304))
 
     async def look(self) -> None:
         """Whether flags may be asked here. Raises: Trouble."""
@@ -109,9 +113,8 @@ class Wire:
 
     async def evaluate_all(self, context: bytes, tag: str) -> Answer:
         """What OFREP answers for all flags; status 304 as above. Raises: Trouble."""
-        known = {"If-None-Match": tag} if tag else {}
         body = b'{"context":%b}' % context
-        return await self._ask("POST", _EVALUATE, body=body, fields=known, wanted=(200, 304))
+        return await self._ask("POST", _EVALUATE, body=body, fields=_known(tag), wanted=(200, 304))
 
     async def expose(self, batch: Mapping[str, Any]) -> None:
         """Hand over a batch of exposures. Raises: Trouble."""
@@ -243,6 +246,12 @@ class _Body:
         if self._unfolding is not None and self._content and not self._unfolding.eof:
             raise Trouble("the answer broke off")
         return bytes(self._content)
+
+
+def _known(tag: str) -> dict[str, str]:
+    """What tells the server that the answer with *tag* is known; one that no field can hold is not said."""
+    is_sayable = tag.isascii() and tag.isprintable() and len(tag) <= _MOST_TAG_CHARACTERS
+    return {"If-None-Match": tag} if tag and is_sayable else {}
 
 
 def wrong_token(token: object) -> str:

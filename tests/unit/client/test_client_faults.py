@@ -354,3 +354,15 @@ def test_a_lost_server_is_told_in_the_log_once(
     assert told[1] == "in touch with the server again"
     assert "the last flags known answer" in told[2]
     assert "status 500" in told[2]
+
+
+@pytest.mark.parametrize("tag", ['"caf\u00e9"', '"' + 10_000 * "x" + '"'])
+def test_an_odd_entity_tag_is_not_said_again(server: ScriptedServer, tag: str) -> None:
+    """It might be one that no field can hold, and then nothing could ever be asked again."""
+    server.tag = tag
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        server.wait_for_listener()
+        server.put({"plain": flag("off")})
+        wait_until(lambda: client.boolean("plain", "ann", True) is False)
+        assert "if-none-match" not in server.asked[-1].headers
