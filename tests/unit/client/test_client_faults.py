@@ -1,6 +1,7 @@
 """What applications, disks, functions and servers do to a client that nobody would do on purpose."""
 
 import asyncio
+import hashlib
 import json
 import sys
 import threading
@@ -22,6 +23,7 @@ from understudy.client.definition import Origin, read_definition
 from understudy.client.exposing import Exposing
 from understudy.client.feed import Pace
 from understudy.client.hooks import Hooks
+from understudy.client.kept import Kept
 from understudy.client.openfeature import UnderstudyProvider
 
 FAST = Pace(poll_seconds=0.1, silence_seconds=0.4, first_seconds=0.02, most_seconds=0.1)
@@ -366,3 +368,46 @@ def test_an_odd_entity_tag_is_not_said_again(server: ScriptedServer, tag: str) -
         server.put({"plain": flag("off")})
         wait_until(lambda: client.boolean("plain", "ann", True) is False)
         assert "if-none-match" not in server.asked[-1].headers
+
+
+def test_older_rules_are_not_kept_over_newer_ones(server: ScriptedServer, tmp_path: Path) -> None:
+    """Of several processes with one file, one may have asked a host that lags."""
+    path = tmp_path / "flags"
+    server.version = 7
+    with Client(server.url, cache=path) as client:
+        assert client.wait_ready(10)
+        wait_until(path.exists)
+    newest = path.read_bytes()
+    lagging = Kept(path, source=f"{server.url} flag set ''")
+    lagging.write(Origin(version=6, stored_at=server.stored_at - 60), b'{"flags": {}}')
+    assert path.read_bytes() == newest
+    path.write_bytes(b"damaged")
+    lagging.write(Origin(version=6, stored_at=server.stored_at - 60), b'{"flags": {}}')
+    assert lagging.read() is not None
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"tag": 5},
+        {"version": "7"},
+        {"version": 10**30},
+        {"stored_at": float("inf")},
+        {"stored_at": "now"},
+        {"source": None},
+    ],
+)
+def test_a_file_that_says_odd_things_is_left_aside(
+    server: ScriptedServer, tmp_path: Path, about: dict[str, Any]
+) -> None:
+    """Whole though it is: else no answer of the server might ever be newer."""
+    path = tmp_path / "flags"
+    said = {"source": f"{server.url} flag set ''", "tag": "", "version": 1, "stored_at": 1.0, **about}
+    rest = json.dumps(said).encode() + b"\n" + json.dumps({"flags": {"plain": flag("off")}}).encode()
+    path.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+    server.fault = "500"
+    with Client(server.url, cache=path) as client:
+        assert not client.ready()
+        server.fault = ""
+        assert client.wait_ready(10)
+        assert client.boolean("plain", "ann", False) is True
