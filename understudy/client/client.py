@@ -170,7 +170,7 @@ class Client(BaseClient):
         self, unit: str | None, attributes: Mapping[str, Any] | None = None
     ) -> dict[str, Details[Any]]:
         """What all flags say for *unit*; None stands for the value where a flag says nothing."""
-        context = self._context("", unit, dict(attributes or {}))
+        context = self._context_of_all(unit, attributes)
         if not self._is_remote:
             return self._all_held(context)
         asked = context_json(context)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -411,3 +412,35 @@ def test_a_file_that_says_odd_things_is_left_aside(
         server.fault = ""
         assert client.wait_ready(10)
         assert client.boolean("plain", "ann", False) is True
+
+
+class Names(StrEnum):
+    """Flags and defaults of an application, by name."""
+
+    PLAIN = "plain"
+    NOBODY = "nobody"
+
+
+def test_names_and_defaults_may_be_of_an_enumeration(server: ScriptedServer) -> None:
+    """As applications keep them, so that none is misspelt."""
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        assert client.boolean(Names.PLAIN, "ann", False) is True
+        assert client.details(Names.PLAIN, "ann", False).value is True
+        assert client.string(Names.NOBODY, "ann", Names.NOBODY) is Names.NOBODY
+        assert client.details(Names.NOBODY, "ann", Names.NOBODY).error_code == "FLAG_NOT_FOUND"
+        with pytest.raises(TypeError):
+            client.number("plain", "ann", True)
+
+
+@pytest.mark.parametrize("attributes", ["pro", [("plan", "pro")], {1: "pro"}])
+def test_attributes_of_all_flags_are_a_mapping(server: ScriptedServer, attributes: Any) -> None:
+    """By name, as those of one flag."""
+    with Client(server.url) as client, pytest.raises(TypeError, match="attribute"):
+        client.evaluate_all("ann", attributes)
+
+
+def test_a_token_stands_in_no_report_of_an_error(server: ScriptedServer) -> None:
+    """Tools that report errors tell what each frame holds."""
+    with Client(server.url, token="us_secret") as client:
+        assert "us_secret" not in repr(client._life.options)
