@@ -4,10 +4,12 @@ import asyncio
 import json
 import math
 import ssl
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -275,9 +277,19 @@ def _refusal(answer: httpx.Response, content: bytes) -> Trouble:
     status, after = answer.status_code, answer.headers.get("retry-after", "")
     hint = {401: "the token is missing, revoked or has expired", 403: "the token may not do this"}
     said = hint.get(status) or _detail(content)
-    seconds = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0.0
+    seconds = _retry_seconds(after, time.time())
     message = f"{answer.request.url.copy_with(query=None)}: status {status}{f': {said}' if said else ''}"
     return Trouble(message, status=status, retry_after_seconds=seconds)
+
+
+def _retry_seconds(after: str, now: float) -> float:
+    """What a Retry-After field says: seconds, or a date (RFC 9110, 10.2.3); 0 when it says neither."""
+    if after.isascii() and after.isdigit():
+        return float(after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(after).timestamp() - now)
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _detail(content: bytes) -> str:

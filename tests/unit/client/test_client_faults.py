@@ -1,6 +1,7 @@
 """What applications, disks, functions and servers do to a client that nobody would do on purpose."""
 
 import asyncio
+import gc
 import hashlib
 import json
 import sys
@@ -135,7 +136,7 @@ def test_closing_in_a_function_that_is_told_is_for_good(server: ScriptedServer) 
     states: list[State] = []
     client.on_status(states.append)
     server.put({"plain": flag("off")})
-    client._thread.join(10)
+    client._background.join(10)
     assert client.status().state is State.CLOSED
     assert states == [State.CLOSED]
     assert client.boolean("plain", "ann", True) is False
@@ -444,3 +445,13 @@ def test_a_token_stands_in_no_report_of_an_error(server: ScriptedServer) -> None
     """Tools that report errors tell what each frame holds."""
     with Client(server.url, token="us_secret") as client:
         assert "us_secret" not in repr(client._life.options)
+
+
+def test_a_client_that_is_dropped_ends(server: ScriptedServer) -> None:
+    """Its thread, and its connection: an application that makes one for each request does not run full."""
+    before = set(threading.enumerate())
+    for _ in range(5):
+        assert Client(server.url).wait_ready(10)
+    gc.collect()
+    wait_until(lambda: set(threading.enumerate()) <= before)
+    wait_until(lambda: not server._listeners)
