@@ -66,9 +66,9 @@ class Allowance:
         self._loop.call_later(PAUSE_SECONDS + max(0.0, -self._left / READING_SHARE), self._go_on)
 
     def _go_on(self) -> None:
-        self._is_waiting = False
         self._refill()
         if self._left > 0:
-            self._held.popleft().go_on()
+            self._held.popleft().go_on()  # which may be charged, and be held again
+        self._is_waiting = False
         if self._held:
             self._wait()
