@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import uvloop
 
 from understudy.errors import StoreError
-from understudy.middleware.handover import Handover
+from understudy.middleware.errands import Errands
 from understudy.middleware.native import is_patched, new_lock, start_thread
 
 if TYPE_CHECKING:
@@ -46,20 +46,20 @@ class Background:
         self._process = os.getpid()
         self._lock = new_lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._begun: concurrent.futures.Future[Handover | None] | None = None
-        self._first: Handover | None = None
+        self._begun: concurrent.futures.Future[Errands | None] | None = None
+        self._first: Errands | None = None
         self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._end: asyncio.Event | None = None
-        self.handover: Handover | None = None
-        """Where to hand work over; None until it was begun, and after the end."""
+        self.errands: Errands | None = None
+        """What the loop is given to do; None until it was begun, and after the end."""
 
     def forked(self) -> None:
         """This process is a new one: the thread is not here, and nothing of its loop is used or closed."""
-        self._kept += [self._loop, self.handover]
+        self._kept += [self._loop, self.errands]
         self._reset()
 
-    def begin(self) -> Handover | None:
-        """Begin, wait until rules are in force; where to hand work over. None: everything passes.
+    def begin(self) -> Errands | None:
+        """Begin, wait until rules are in force; what takes errands then. None: everything passes.
 
         Raises what kept it from starting, unless that shall pass (``fail_open``).
         """
@@ -71,21 +71,21 @@ class Background:
             log.error("mirroring did not start within %g s; requests pass meanwhile", START_SECONDS)
             return None
 
-    def begin_soon(self) -> Handover | None:
-        """Begin, without waiting; where to hand over what shall be done then. None: it has ended."""
+    def begin_soon(self) -> Errands | None:
+        """Begin, without waiting; what takes errands until then and after. None: it has ended."""
         if self._process != os.getpid():
             self.forked()
         self._started()
         return self._first
 
-    def _started(self) -> concurrent.futures.Future[Handover | None]:
+    def _started(self) -> concurrent.futures.Future[Errands | None]:
         with self._lock:
             begun, is_first = self._begun, self._begun is None
             if begun is None:
                 begun = self._begun = concurrent.futures.Future()
                 understudy = self._understudy()
                 if understudy is not None:
-                    self._first = Handover(understudy.settings.shadow.budget_bytes)
+                    self._first = Errands(understudy.settings.shadow.budget_bytes)
         if is_first:
             atexit.register(_stop, weakref.ref(self))
             start_thread(self._run)
@@ -103,10 +103,10 @@ class Background:
 
         Raises `StoreError` when it cannot be read.
         """
-        handover = self.begin()
-        if handover is None:
+        errands = self.begin()
+        if errands is None:
             raise StoreError("there is no evidence, because mirroring is off or has ended")
-        return self.run(handover.stage.report()).result(REPORT_SECONDS)
+        return self.run(errands.stage.report()).result(REPORT_SECONDS)
 
     def stop(self) -> None:
         """End the loop, within ``limits.drain_timeout``. May be called twice; not in the loop itself."""
@@ -140,31 +140,31 @@ class Background:
             else:
                 log.exception("what mirrors has ended")
         finally:
-            self.handover = self._first = None
+            self.errands = self._first = None
             self._loop = None
             self._begun = concurrent.futures.Future()
             self._begun.set_result(None)  # whoever comes now, passes
             over.set_result(None)
 
-    async def _live(self, begun: concurrent.futures.Future[Handover | None]) -> None:
+    async def _live(self, begun: concurrent.futures.Future[Errands | None]) -> None:
         understudy = self._understudy()
         if understudy is None:
             begun.set_result(None)
             return
         self._end = asyncio.Event()
         await understudy.start()
-        stage, handover = understudy.stage, self._first
-        if stage is None or handover is None:
+        stage, errands = understudy.stage, self._first
+        if stage is None or errands is None:
             begun.set_result(None)
             return
-        handover.attach(stage)
-        self.handover = handover
-        begun.set_result(handover)
+        errands.attach(stage)
+        self.errands = errands
+        begun.set_result(errands)
         seconds = understudy.settings.limits.drain_timeout
         del understudy
         await self._end.wait()
-        self.handover = self._first = None
-        handover.end()
+        self.errands = self._first = None
+        errands.end()
         await stage.end(seconds)
 
 

@@ -1,4 +1,4 @@
-"""What threads hand over to the event loop that mirrors: bounded, and never waited for."""
+"""What threads leave to the event loop that mirrors: bounded, and never waited for."""
 
 import asyncio
 from collections import Counter, deque
@@ -11,7 +11,7 @@ from understudy.middleware.stage import Stage
 MOST_ITEMS: Final = 1024
 
 GATHERED_SECONDS: Final = 0.005
-"""How long what is handed over may wait, so that a busy application wakes the loop but 200 times a second."""
+"""How long an errand may wait, so that a busy application wakes the loop but 200 times a second."""
 
 PIECE_ITEMS: Final = 16
 """Taken at once: about a millisecond's work, after which the loop looks at its connections."""
@@ -24,10 +24,11 @@ class Refused(Protocol):
         """Book that. Runs in the loop."""
 
 
-class Handover:
-    """To the loop of a stage: at most `MOST_ITEMS` pieces of work, that hold *most_bytes*.
+class Errands:
+    """For the loop of a stage: at most `MOST_ITEMS` pieces of work, that hold *most_bytes*.
 
-    What is offered before there is a stage waits for it.
+    What is offered before there is a stage waits for it. In a forked process nothing is taken: that loop is
+    the parent's.
     """
 
     stage: Stage
@@ -42,7 +43,7 @@ class Handover:
         self._is_over = False
 
     def attach(self, stage: Stage) -> None:
-        """Hand over to *stage* from now on, and what waits. In its loop or any other thread."""
+        """Let the loop of *stage* do what waits, and what comes from now on. In it or any other thread."""
         self.stage = stage
         stage.loop.call_soon_threadsafe(self._drain)
 
@@ -105,7 +106,7 @@ class Handover:
 
 
 def is_alive(stage: Stage) -> bool:
-    """Whether work can be handed to the loop of *stage*."""
+    """Whether the loop of *stage* takes errands."""
     return stage.is_ready and stage.loop.is_running() and not stage.loop.is_closed()
 
 
