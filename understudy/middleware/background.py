@@ -13,7 +13,7 @@ import uvloop
 
 from understudy.errors import StoreError
 from understudy.middleware.errands import Errands
-from understudy.middleware.native import is_patched, new_lock, start_thread
+from understudy.middleware.native import Executor, is_patched, new_lock, start_thread
 
 if TYPE_CHECKING:
     from understudy.middleware.understudy import Understudy
@@ -27,6 +27,9 @@ STOP_MARGIN_SECONDS: Final = 2.0
 """Beside the drain deadline: to cut off what did not end."""
 
 REPORT_SECONDS: Final = 30.0
+
+MOST_THREADS: Final = 8
+"""For what blocks in the loop: names to be resolved, files of rules."""
 
 T = TypeVar("T")
 
@@ -50,6 +53,8 @@ class Background:
         self._first: Errands | None = None
         self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._end: asyncio.Event | None = None
+        self._is_ending = False
+        self._running: set[concurrent.futures.Future[Any]] = set()
         self.errands: Errands | None = None
         """What the loop is given to do; None until it was begun, and after the end."""
 
@@ -88,15 +93,24 @@ class Background:
                     self._first = Errands(understudy.settings.shadow.budget_bytes)
         if is_first:
             atexit.register(_stop, weakref.ref(self))
-            start_thread(self._run)
+            try:
+                start_thread(self._run)
+            except RuntimeError as error:  # no thread is left: who comes now must not wait for one
+                self._first = None
+                self._over.set_result(None)
+                begun.set_exception(error)
         return begun
 
     def run(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Do *work* in the loop, which has begun."""
-        if self._loop is None:
-            work.close()
-            raise RuntimeError("mirroring has ended")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Do *work* in the loop; cancelled when that ends before. Raises RuntimeError when it has ended."""
+        with self._lock:
+            if self._loop is None or self._process != os.getpid():
+                work.close()
+                raise RuntimeError("mirroring has ended")
+            running = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return running
 
     def report(self) -> dict[str, Any]:
         """The report on all evidence in the store, for who runs in no event loop.
@@ -106,19 +120,28 @@ class Background:
         errands = self.begin()
         if errands is None:
             raise StoreError("there is no evidence, because mirroring is off or has ended")
-        return self.run(errands.stage.report()).result(REPORT_SECONDS)
+        try:
+            return self.run(errands.stage.report()).result(REPORT_SECONDS)
+        except (RuntimeError, concurrent.futures.CancelledError):
+            raise StoreError("there is no report, because mirroring has ended") from None
+        except TimeoutError:
+            raise StoreError(f"there was no report within {REPORT_SECONDS:g} s") from None
 
     def stop(self) -> None:
-        """End the loop, within ``limits.drain_timeout``. May be called twice; not in the loop itself."""
-        understudy = self._understudy()
-        begun, loop = self._begun, self._loop
-        if self._process != os.getpid() or begun is None or loop is None or understudy is None:
+        """End the loop, within ``limits.drain_timeout``, also one that is only beginning.
+
+        May be called twice; not in the loop itself.
+        """
+        understudy, begun = self._understudy(), self._begun
+        if self._process != os.getpid() or begun is None or understudy is None:
             return
+        over = self._over
+        with self._lock:
+            self._is_ending = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._set_end)
         try:
-            loop.call_soon_threadsafe(self._set_end)
-            self._over.result(understudy.settings.limits.drain_timeout + STOP_MARGIN_SECONDS)
-        except RuntimeError:
-            pass  # it is closed
+            over.result(understudy.settings.limits.drain_timeout + STOP_MARGIN_SECONDS)
         except TimeoutError:
             log.warning("mirroring did not end in time, and is left")
 
@@ -132,19 +155,30 @@ class Background:
         assert begun is not None
         try:
             with asyncio.Runner(loop_factory=new_loop) as runner:
-                self._loop = runner.get_loop()
-                runner.run(self._live(begun))
+                loop = runner.get_loop()
+                with self._lock:
+                    self._loop = loop
+                try:
+                    runner.run(self._live(begun))
+                finally:
+                    self._leave_loop()
         except BaseException as error:
             if not begun.done():
                 begun.set_exception(error)
             else:
                 log.exception("what mirrors has ended")
         finally:
-            self.errands = self._first = None
-            self._loop = None
             self._begun = concurrent.futures.Future()
             self._begun.set_result(None)  # whoever comes now, passes
             over.set_result(None)
+
+    def _leave_loop(self) -> None:
+        """Nothing more goes to the loop; who waits for something in it that will never run, hears so."""
+        with self._lock:
+            self._loop = self.errands = self._first = None
+            running, self._running = self._running, set()
+        for one in running:
+            one.cancel()
 
     async def _live(self, begun: concurrent.futures.Future[Errands | None]) -> None:
         understudy = self._understudy()
@@ -152,6 +186,8 @@ class Background:
             begun.set_result(None)
             return
         self._end = asyncio.Event()
+        if self._is_ending:
+            self._end.set()
         await understudy.start()
         stage, errands = understudy.stage, self._first
         if stage is None or errands is None:
@@ -171,7 +207,11 @@ class Background:
 def new_loop() -> asyncio.AbstractEventLoop:
     """uvloop's; with gevent one that waits by gevent's selector, so that what stores do in threads, which are
     greenlets of this thread then, goes on meanwhile."""
-    return asyncio.SelectorEventLoop() if is_patched() else uvloop.new_event_loop()
+    if is_patched():
+        return asyncio.SelectorEventLoop()
+    loop = uvloop.new_event_loop()
+    loop.set_default_executor(Executor(MOST_THREADS))
+    return loop
 
 
 def _stop(background: "weakref.ref[Background]") -> None:

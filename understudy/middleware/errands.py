@@ -1,6 +1,6 @@
 """What threads leave to the event loop that mirrors: bounded, and never waited for."""
 
-import asyncio
+import os
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -34,6 +34,7 @@ class Errands:
     stage: Stage
 
     def __init__(self, most_bytes: int) -> None:
+        self._process = os.getpid()
         self._most_bytes = most_bytes
         self._lock = new_lock()
         self._items: deque[tuple[int, Callable[[Stage], None]]] = deque()
@@ -50,8 +51,11 @@ class Errands:
     def offer(self, size: int, work: Callable[[Stage], None], otherwise: Refused) -> bool:
         """Let the loop do *work*, which holds *size* bytes; False when there is no room: *otherwise* counts.
 
-        May be called in any thread.
+        May be called in any thread, and while it is called, by what interrupts it there: a signal's handler,
+        an object that is collected.
         """
+        if self._process != os.getpid():
+            return False  # the lock may have been held when this process was forked
         with self._lock:
             if self._is_over:
                 return False
@@ -108,8 +112,3 @@ class Errands:
 def is_alive(stage: Stage) -> bool:
     """Whether the loop of *stage* takes errands."""
     return stage.is_ready and stage.loop.is_running() and not stage.loop.is_closed()
-
-
-def in_loop() -> bool:
-    """Whether the caller runs in an event loop, which must not be waited in."""
-    return asyncio._get_running_loop() is not None

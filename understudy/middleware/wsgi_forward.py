@@ -8,8 +8,8 @@ from typing import Any
 
 from understudy.config import APP
 from understudy.middleware.environ import Environ
-from understudy.middleware.forward import Forward
 from understudy.middleware.errands import Errands
+from understudy.middleware.forward import Forward
 from understudy.middleware.hop import Hop
 from understudy.middleware.request import Message, Scope
 from understudy.middleware.wsgi_bridge import Bridge
