@@ -8,17 +8,24 @@ from prometheus_client import CollectorRegistry
 
 from understudy.config import APP
 from understudy.errors import StoreError
+from understudy.middleware.deciding import NO_REQUEST
 from understudy.middleware.decision import Decision
 from understudy.middleware.environ import KEY, Environ, scope_of
 from understudy.middleware.errands import Errands, is_alive
 from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import Config, Understudy
 from understudy.middleware.wsgi_again import Again
-from understudy.middleware.wsgi_dark import Dark, Decided, Served
+from understudy.middleware.wsgi_dark import NOBODY, Dark, Decided, Served
 from understudy.middleware.wsgi_forward import Carried
 from understudy.middleware.wsgi_tee import App, StartResponse
 
 log = logging.getLogger("understudy.middleware")
+
+
+def undecided(stage: Stage) -> None:
+    """Count a request that could not be decided."""
+    stage.metrics.errors["internal"] += 1
 
 
 class UnderstudyWSGIMiddleware:
@@ -66,9 +73,8 @@ class UnderstudyWSGIMiddleware:
     def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises `StoreError` when it cannot be read."""
         if self._begin() is None:
-            raise StoreError(
-                f"there is no evidence, because the middleware is off: {self.understudy.failure}"
-            )
+            why = self.understudy.failure or "it was stopped"
+            raise StoreError(f"there is no evidence, because the middleware is off: {why}")
         return self.understudy.background.report()
 
     def stop(self) -> None:
@@ -112,6 +118,10 @@ class UnderstudyWSGIMiddleware:
             return scope, Decided(in_force, found, request)
         except Exception:
             log.exception("a request could not be decided, and passes")
+            if KEY not in environ:
+                environ[KEY] = Decision(self.understudy.in_force, NO_REQUEST, None)
+            if errands is not None:
+                errands.offer(0, undecided, NOBODY)
             return scope, None
 
     def _forward(

@@ -10,7 +10,7 @@ from typing import Any
 from understudy.decide import Decision as Route
 from understudy.engine import Plan
 from understudy.middleware.counted import count
-from understudy.middleware.environ import GIVEN, Environ, has_body, kept
+from understudy.middleware.environ import GIVEN, Environ, has_body, kept, length_of
 from understudy.middleware.errands import Errands
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
@@ -137,10 +137,8 @@ class Dark:
         self._scope[GIVEN] = kept(environ)
         is_head = environ["REQUEST_METHOD"] == "HEAD"
         tee = self._tee = Tee(start_response, self._answer, self, is_head=is_head)
-        if has_body(environ):
-            length = environ.get("CONTENT_LENGTH") or ""
-            known = int(length) if length.isdecimal() else None
-            self._input = Input(environ["wsgi.input"], self._body, length=known)
+        if has_body(environ) and "wsgi.input" in environ:
+            self._input = Input(environ["wsgi.input"], self._body, length=length_of(environ))
             environ["wsgi.input"] = self._input
         try:
             answer = app(environ, tee.start_response)

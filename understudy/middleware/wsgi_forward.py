@@ -46,7 +46,11 @@ class Carried:
             if not value.cancelled() and value.exception() is None and not value.result():
                 return False
             raise broken_off()
-        start_response(status_line(value["status"]), fields(value))
+        try:
+            start_response(status_line(value["status"]), fields(value))
+        except BaseException:
+            self.close()  # the server will not: it was given no answer
+            raise
         return True
 
     async def _carry(self) -> bool:
