@@ -32,6 +32,10 @@ MEANS: Final = frozenset(
 """What belongs to one request alone, or to its server."""
 
 
+MOST_DIGITS: Final = 18
+"""Of a length, as the proxy has it: Python refuses to read thousands."""
+
+
 def scope_of(environ: Environ) -> Scope:
     """What *environ* says, as an HTTP scope. Names of fields are lower case, for their case is not told."""
     address = environ.get("REMOTE_ADDR", "")
@@ -94,6 +98,12 @@ def has_body(environ: Mapping[str, Any]) -> bool:
     if length := environ.get("CONTENT_LENGTH"):
         return bool(length != "0")
     return environ["REQUEST_METHOD"] not in BODILESS and not version_of(environ).startswith("1")
+
+
+def length_of(environ: Mapping[str, Any]) -> int | None:
+    """The Content-Length; None when it is no number of at most `MOST_DIGITS`, or there is none."""
+    told = str(environ.get("CONTENT_LENGTH") or "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) <= MOST_DIGITS else None
 
 
 def kept(environ: Environ) -> Environ:

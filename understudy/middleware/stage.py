@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
@@ -94,6 +95,7 @@ class Stage:
         self._stopping = asyncio.Event()
         self._entered = asyncio.Event()
         self._has_rules = asyncio.Event()
+        self._has_store = asyncio.Event()
         self.source = f"{kind}-{os.getpid()}-{secrets.token_hex(8)}"
         self._outbox = Outbox()
         self.mirror = Mirror(
@@ -226,6 +228,8 @@ class Stage:
         while self.mirror.running and time.monotonic() < limit:  # noqa: ASYNC110  it is told by nobody
             await asyncio.sleep(0.01)
         self.mirror.cancel_all()
+        with suppress(TimeoutError):  # a short program ends while its store is only being opened
+            await asyncio.wait_for(self._has_store.wait(), LAST_BATCHES_SECONDS)
         if self._trouble.text:
             return
         for _ in range(2):  # one may be under way, with others behind it
@@ -244,10 +248,23 @@ class Stage:
         if tasks is None or (self._stopping.is_set() and not self.mirror.running):
             work.close()
             return None
-        task = tasks.create_task(work)
+        task = tasks.create_task(self._isolated(work))
         self._spawned.add(task)
-        task.add_done_callback(self._spawned.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._spawned.discard(task)
+            work.close()  # of one that was cancelled before it began
+
+        task.add_done_callback(ended)
         return task
+
+    async def _isolated(self, work: Coroutine[Any, Any, None]) -> None:
+        """A fault in one piece of work ends that one; in a group it would end all."""
+        try:
+            await work
+        except Exception:
+            self.metrics.errors["internal_work"] += 1
+            log.exception("a piece of work failed")
 
     def _clock(self) -> float:
         return self._now
@@ -268,6 +285,7 @@ class Stage:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
         self._trouble.opened()
+        self._has_store.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.intake.run())
             tasks.create_task(self._follow())

@@ -366,21 +366,21 @@ def test_a_mistaken_configuration_fails_at_once_or_lets_pass() -> None:
         UnderstudyWSGIMiddleware(Shop(1), {}, understudy=Understudy({}))
 
 
-def test_a_full_handover_drops_and_counts() -> None:
+def test_errands_without_room_are_dropped_and_counted() -> None:
     """A loop that is busy is not waited for: what finds no room is dropped, and the books still balance."""
     with served(Shop(1)) as shadow:
         middleware = dark(shadow, Shop(1))
         with served(middleware) as port:
             ask(port)
-            handover = middleware.understudy.background.handover
-            assert handover is not None
+            errands = middleware.understudy.background.errands
+            assert errands is not None
             is_stuck, may_go = threading.Event(), threading.Event()
 
             def block() -> None:
                 is_stuck.set()
                 may_go.wait(20)
 
-            handover.stage.loop.call_soon_threadsafe(block)
+            errands.stage.loop.call_soon_threadsafe(block)
             assert is_stuck.wait(5)
             environ: Environ = {
                 "REQUEST_METHOD": "GET",
