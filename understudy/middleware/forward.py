@@ -65,6 +65,8 @@ class Forward:
             await self._refuse(refused.status, refused.reason, refused.detail)
         except Lost as lost:
             await self._give_up(lost.reason)
+        except OSError:
+            await self._give_up("client_gone")  # a server says so (ASGI 2.4)
         except Exception:
             log.exception("a request could not be sent on")
             await self._give_up("internal")
@@ -212,6 +214,8 @@ class Forward:
             told.tell("lost", Lost("body_timeout"))
         except Lost as lost:
             self._lose(lost)
+        except OSError:
+            self._lose(Lost("client_gone"))
         except Exception:
             log.exception("a request's body could not be read")
             self._lose(Lost("client_gone"))
@@ -279,8 +283,11 @@ class Forward:
         ]
         if reason in RETRY_AFTER:
             headers.append((b"retry-after", b"1"))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        try:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": body})
+        except OSError:
+            self._cut("client_gone")
 
     def _cut(self, reason: str) -> None:
         """The answer broke off: a server that is left without its end cuts the client (RFC 9112 8)."""

@@ -147,7 +147,7 @@ def _are_lengths(headers: Headers) -> bool:
 def _peer(scope: Scope) -> str:
     """The address at the other end of the connection."""
     client = scope.get("client")
-    return client[0] if client else ""
+    return (client and client[0]) or ""
 
 
 def _scheme(scope: Scope) -> bytes:

@@ -394,8 +394,11 @@ def test_a_token_with_a_lines_end_is_refused_without_its_text(token: str) -> Non
     assert "secr" not in str(refused.value)
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["answered", "refused"])
 @pytest.mark.parametrize("at", [1, 2, 3])
-async def test_a_server_that_says_that_the_client_is_gone_is_believed(at: int) -> None:
+async def test_a_server_that_says_that_the_client_is_gone_is_believed(
+    at: int, is_there: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """ASGI 2.4 lets ``send`` raise OSError: nothing of it is logged as ours, nor raised."""
     sent = 0
 
@@ -409,14 +412,34 @@ async def test_a_server_that_says_that_the_client_is_gone_is_believed(at: int) -
             raise BrokenPipeError("the client is gone")
 
     async with ScriptedServer(OK, forever=True) as service:
-        understudy = canary(service.url)
+        understudy = canary(service.url if is_there else "http://127.0.0.1:9")
         app = UnderstudyMiddleware(answered, understudy=understudy)
         await app(scope(), receive, send)
         stage = understudy.stage
         assert stage is not None
         await understudy.stop()
-    assert stage.metrics.errors["internal"] == 0
-    assert sent == at
+    assert not [reason for reason in stage.metrics.errors if "internal" in reason]
+    assert not caplog.records
+    assert sent == (at if is_there else min(at, 2))
+
+
+async def test_a_body_that_breaks_off_is_a_client_that_left(caplog: pytest.LogCaptureFixture) -> None:
+    """Servers and outer middleware may raise OSError from ``receive``: no fault of ours."""
+
+    async def receive() -> Any:
+        raise ConnectionResetError("the client is gone")
+
+    async def send(_message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    async with ScriptedServer([End.HANG], forever=True) as service:
+        understudy = canary(service.url)
+        app = UnderstudyMiddleware(answered, understudy=understudy)
+        headers = [(b"host", b"a"), (b"content-length", b"5")]
+        async with asyncio.timeout(10):
+            await app(scope(method="POST", headers=headers), receive, send)
+        await understudy.stop()
+    assert not caplog.records
 
 
 async def test_a_server_that_takes_no_more_is_left_once_the_client_is() -> None:

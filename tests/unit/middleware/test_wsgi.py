@@ -302,7 +302,7 @@ def test_a_body_that_http2_does_not_announce_goes_along(serves: str) -> None:
             "REMOTE_ADDR": "127.0.0.1",
             "wsgi.input": io.BytesIO(b"abcdef"),
         }
-        answer = middleware(environ, lambda *_: None)
+        answer = middleware(environ, lambda *_: lambda _: None)
         assert b"".join(answer) == b""
         answer.close()  # type: ignore[attr-defined]
         assert got.get(timeout=5) == (b"abcdef", "2")
