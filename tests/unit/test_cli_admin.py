@@ -283,7 +283,7 @@ def _stranger(**answer: Any) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(60)
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 502])

@@ -159,6 +159,6 @@ class Theatre:
         """Stop, which ends every stream of events too."""
         self._server.should_exit = True
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self._socket.close()

@@ -329,7 +329,7 @@ async def test_long_comparisons_pause_within_bounds(monkeypatch: pytest.MonkeyPa
         made.intake._patience = Impatient()  # type: ignore[assignment]
         counts: dict[tuple[str, ...], int] = {EXCHANGES: 5}
         made.intake.offer("0-1-a", Batch(sequence=1, counts=counts, pairs=[pair() for _ in range(5)]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not made.acknowledged:
                 await asyncio.sleep(0.001)
         assert made.intake.evidence["exchange", "v2", "GET /", "not_compared"] == 3

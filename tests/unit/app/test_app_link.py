@@ -109,7 +109,7 @@ async def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 async def until(is_so: Any) -> None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.001)
 

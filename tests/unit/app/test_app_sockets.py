@@ -134,14 +134,14 @@ def test_nobody_new_connects_while_who_did_can_be_accepted(address: str) -> None
     """A SYN is dropped, to be repeated a second later; one connection stands in the queue."""
     with bind(address, shared=True) as bound:
         target = bound.getsockname()[:2]
-        with socket.create_connection(target, timeout=5) as early:
+        with socket.create_connection(target, timeout=60) as early:
             refuse_new(Bound(listener=Listener(address=address), socket=bound))
             with pytest.raises(TimeoutError):
                 socket.create_connection(target, timeout=0.1)
             early.sendall(b"x")
             accepted, _ = bound.accept()
             with accepted:
-                accepted.settimeout(5)
+                accepted.settimeout(60)
                 assert accepted.recv(1) == b"x"
             with pytest.raises(BlockingIOError):
                 bound.accept()
@@ -151,7 +151,7 @@ def test_a_socket_of_somebody_else_goes_on_taking(tmp_path: Path) -> None:
     """Its queue waits for a successor."""
     with bind("127.0.0.1:0", shared=False) as bound:
         refuse_new(Bound(listener=Listener(address=address_of(bound)), socket=bound, is_ours=False))
-        socket.create_connection(bound.getsockname(), timeout=5).close()
+        socket.create_connection(bound.getsockname(), timeout=60).close()
 
 
 def test_the_file_of_a_unix_socket_goes_first(tmp_path: Path) -> None:
