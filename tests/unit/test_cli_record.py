@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,7 +67,7 @@ def record(stage: Stage, output: Path, then: Callable[["subprocess.Popen[str]"],
         assert stage.went.wait(60)
         part = output.with_name(output.name + ".part")
         while process.poll() is None and not (part.exists() and part.read_bytes().endswith(ENTRY)):
-            pass
+            time.sleep(0.01)
         then(process)
         _, err = process.communicate(timeout=60)
     assert "Traceback" not in err

@@ -44,7 +44,7 @@ class Listener:
         self.sent.put_nowait(message)
 
     async def next(self) -> dict[str, Any]:
-        """The next message, within two seconds."""
+        """The next message."""
         async with asyncio.timeout(60):
             return await self.sent.get()
 

@@ -42,7 +42,7 @@ class Listener:
         self.sent.put_nowait(message)
 
     async def next(self) -> Any:
-        """The next message, within two seconds."""
+        """The next message."""
         async with asyncio.timeout(60):
             return await self.sent.get()
 

@@ -12,6 +12,7 @@ import pytest
 from admin_fakes import FakeControl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from store_servers import free_port
 
 from understudy.access import Caller, Role
 from understudy.admin.keyring import Keyring
@@ -43,10 +44,8 @@ def control() -> FakeControl:
 
 
 def free_address() -> str:
-    """An address that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """An address that is for this test alone."""
+    return f"127.0.0.1:{free_port()}"
 
 
 def open_keyring() -> Keyring:

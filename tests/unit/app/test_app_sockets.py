@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from store_servers import free_port
 
 from understudy.app.sockets import (
     Bound,
@@ -119,7 +120,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_check_takes_nothing(tmp_path: Path) -> None:
     """A free address is still free after it, one in use is told."""
-    with bind("127.0.0.1:0", shared=True) as bound:
+    with bind(f"127.0.0.1:{free_port()}", shared=True) as bound:
         address = address_of(bound)
         with pytest.raises(ListenError, match="the port is in use"):
             check_free(Listener(address=address))
