@@ -70,7 +70,7 @@ class Desk:
     async def take(self, *batches: Batch, source: str = "0-1-a") -> None:
         for batch in batches:
             self.intake.offer(source, batch)
-        await self.intake.finish(5.0)
+        await self.intake.finish(60.0)
 
 
 @asynccontextmanager
@@ -152,7 +152,7 @@ async def test_a_store_that_is_locked_is_tried_again(monkeypatch: pytest.MonkeyP
             await asyncio.sleep(0)
         assert made.trouble.text == "store: locked"
         assert made.acknowledged == []
-        await made.intake.finish(5.0)
+        await made.intake.finish(60.0)
         assert made.trouble.text == ""
         assert made.intake.evidence[EXCHANGES] == 3
         assert await made.store.evidence() == made.intake.evidence
@@ -229,7 +229,7 @@ async def test_too_many_batches_are_refused_without_waiting(monkeypatch: pytest.
         made.intake.offer("0-1-a", batch(sequence + 1, matched=1))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(made.intake.run())
-        await made.intake.finish(5.0)
+        await made.intake.finish(60.0)
         running.cancel()
     assert [sequence for _, sequence in made.acknowledged] == [1, 2]
 

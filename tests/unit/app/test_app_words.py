@@ -32,7 +32,7 @@ def test_counts_are_shared_with_children() -> None:
     In a process of its own: this one may have loaded what must not be forked.
     """
     done = subprocess.run(
-        [sys.executable, "-c", FORKING], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", FORKING], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -49,7 +49,7 @@ def test_a_word_rings_and_is_heard() -> None:
         assert reports.take() == []
         report(telling, Word.READY)
         report(telling, Word.SETTINGS)
-        got = signal.sigtimedwait([signal.SIGIO], 5)
+        got = signal.sigtimedwait([signal.SIGIO], 60)
         assert got is not None
         assert reports.take() == [(Word.READY, os.getpid()), (Word.SETTINGS, os.getpid())]
     finally:
