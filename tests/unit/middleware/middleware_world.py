@@ -65,7 +65,7 @@ def configured(services: Mapping[str, str], **more: Any) -> dict[str, Any]:
 
 async def until_told(understudy: Understudy, what: str, *, at_least: int = 1) -> dict[str, Any]:
     """The report, once its ``what`` of all endpoints are at least so many. Raises TimeoutError."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             report = await understudy.report()
             if sum(endpoint[what] for endpoint in report["endpoints"]) >= at_least:

@@ -79,7 +79,7 @@ async def asked(app: Any, given: dict[str, Any], *pieces: bytes) -> tuple[int, b
             status = message["status"]
         body += message.get("body", b"")
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await app(given, receive, send)
     is_over.set()
     return status, body
@@ -171,7 +171,7 @@ async def test_a_copy_has_the_length_of_its_body() -> None:
 
 async def until(is_so: Callable[[], Any]) -> None:
     """Wait for it. Raises TimeoutError."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.01)
 
@@ -216,17 +216,17 @@ def test_two_event_loops_serve_at_once() -> None:
     async def serve() -> None:
         seen = set()
         for _ in range(5):
-            await asyncio.to_thread(turns.wait, 10)
+            await asyncio.to_thread(turns.wait, 60)
             assert await asked(app, scope()) == (200, b"ok")
             seen.add(id(understudy.stage))
         stages.append(seen)
-        await asyncio.to_thread(turns.wait, 10)
+        await asyncio.to_thread(turns.wait, 60)
         count = registry.get_sample_value(
             "understudy_requests_total",
             {"route": "/", "flag": "shop", "variant": "on", "service": "app", "code": "2xx"},
         )
         assert count == 10
-        await asyncio.to_thread(turns.wait, 10)
+        await asyncio.to_thread(turns.wait, 60)
         await understudy.stop()
 
     failed: list[BaseException] = []
@@ -242,7 +242,7 @@ def test_two_event_loops_serve_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(200)
     assert failed == []
     assert [len(seen) for seen in stages] == [1, 1]
 

@@ -20,8 +20,8 @@ async def test_what_would_end_a_loop_is_raised_as_an_error(error: BaseException)
         raise error
 
     with pytest.raises(RuntimeError, match=f"{type(error).__name__}: no"):
-        await asyncio.wait_for(in_thread(hands, work), 5)
-    assert await asyncio.wait_for(in_thread(hands, lambda: 7), 5) == 7
+        await asyncio.wait_for(in_thread(hands, work), 60)
+    assert await asyncio.wait_for(in_thread(hands, lambda: 7), 60) == 7
 
 
 async def test_what_nobody_waits_for_is_not_kept() -> None:
@@ -33,7 +33,7 @@ async def test_what_nobody_waits_for_is_not_kept() -> None:
     waiting = len(hands)
     may_go.set()
     assert waiting == 0
-    assert await asyncio.wait_for(in_thread(hands, lambda: 7), 5) == 7
+    assert await asyncio.wait_for(in_thread(hands, lambda: 7), 60) == 7
 
 
 async def test_a_thread_that_cannot_start_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,4 +47,4 @@ async def test_a_thread_that_cannot_start_takes_no_place(monkeypatch: pytest.Mon
         patched.setattr(native, "start_thread", none)
         with pytest.raises(RuntimeError, match="start new thread"):
             await in_thread(hands, lambda: 1)
-    assert await asyncio.wait_for(in_thread(hands, lambda: 7), 5) == 7
+    assert await asyncio.wait_for(in_thread(hands, lambda: 7), 60) == 7

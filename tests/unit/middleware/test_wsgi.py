@@ -236,7 +236,7 @@ def test_a_canary_streams_both_ways() -> None:
             [("X-Seen", environ["HTTP_X_UNDERSTUDY_VARIANT"]), ("X-Host", environ["HTTP_HOST"])],
         )
         yield b"first"
-        assert goes_on.wait(5)
+        assert goes_on.wait(60)
         yield str(len(body)).encode()
 
     with served(service) as port:
@@ -378,10 +378,10 @@ def test_errands_without_room_are_dropped_and_counted() -> None:
 
             def block() -> None:
                 is_stuck.set()
-                may_go.wait(20)
+                may_go.wait(60)
 
             errands.stage.loop.call_soon_threadsafe(block)
-            assert is_stuck.wait(5)
+            assert is_stuck.wait(60)
             environ: Environ = {
                 "REQUEST_METHOD": "GET",
                 "PATH_INFO": "/",
@@ -474,5 +474,5 @@ def test_two_applications_share_one_understudy() -> None:
         answered = app(environ, lambda *_: print)
         assert b"".join(answered) == name
         answered.close()  # type: ignore[attr-defined]
-        assert again.get(timeout=10) == name
+        assert again.get(timeout=60) == name
     understudy.background.stop()
