@@ -242,6 +242,8 @@ class Forward:
         if reason == "client_gone":
             self.status = 499
             self._told.rehearse_no_more("client_aborted")
+            if not self._has_begun:
+                await self._say(499, [(b"content-length", b"0")], b"")  # outer middleware waits for one
         elif self._has_begun:
             self._cut(reason)
         elif reason == "bad_length":
@@ -264,6 +266,10 @@ class Forward:
         ]
         if reason in RETRY_AFTER:
             headers.append((b"retry-after", b"1"))
+        await self._say(status, headers, body)
+
+    async def _say(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer this, if anybody is there."""
         try:
             await self._send({"type": "http.response.start", "status": status, "headers": headers})
             await self._send({"type": "http.response.body", "body": body})
