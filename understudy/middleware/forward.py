@@ -47,6 +47,8 @@ class Forward:
         self._deadline: asyncio.Timeout | None = None
         self._has_begun = False
         self._was_asked = False
+        self._paid_at = 0.0
+        """Until when the client has paid for its silence with bytes, by the loop's clock."""
         self._started_at = perf_counter()
 
     async def run(self) -> bool:
@@ -136,6 +138,10 @@ class Forward:
             told.rehearsal.send()
         feeding = self._stage.spawn(self._feed())
         self._feeding = feeding if isinstance(feeding, asyncio.Task) else None
+        if not told.is_whole:
+            if self._feeding is None:
+                raise Lost("pool_closed")  # the middleware ends
+            self._give(None)  # the client has its own time for the body
         while True:
             kind, value = await told.next()
             if kind == "interim":
@@ -182,14 +188,23 @@ class Forward:
 
     # -- the request's body --------------------------------------------------------------------------------
 
+    def _give(self, seconds: float | None) -> None:
+        """The head of the answer may take so long from now on."""
+        deadline = self._deadline
+        if deadline is not None and not (self._has_begun or deadline.expired()):
+            deadline.reschedule(None if seconds is None else self._stage.loop.time() + seconds)
+
     async def _feed(self) -> None:
         """Send the body on as it comes, then see whether the client leaves."""
         told = self._told
         has_ended = False
+        self._paid_at = self._stage.loop.time()
         try:
             while True:
-                async with asyncio.timeout(None if told.is_whole else self._stage.body_idle_seconds):
-                    await told.may_write.wait()
+                if not told.may_write.is_set():
+                    await self._until_writable()
+                until = None if told.is_whole else self._paid_at + self._stage.body_idle_seconds
+                async with asyncio.timeout_at(until):
                     message = await self._receive()
                 if message["type"] == "http.disconnect":
                     raise Lost("client_gone")
@@ -202,19 +217,39 @@ class Forward:
             told.tell("lost", Lost("body_timeout"))
         except Lost as lost:
             told.tell("lost", lost)
+        except asyncio.CancelledError:
+            if self._feeding is asyncio.current_task():
+                told.tell("lost", Lost("pool_closed"))  # not by us: the middleware ends
+            raise
         except OSError:
             told.tell("lost", Lost("client_gone"))
         except Exception:
             log.exception("a request's body could not be read")
             told.tell("lost", Lost("client_gone"))
 
+    async def _until_writable(self) -> None:
+        """Wait until the service takes more of the body. Raises `Lost` once an answer would be late."""
+        told = self._told
+        try:
+            async with asyncio.timeout(None if told.is_whole else self._patience()):
+                await told.may_write.wait()
+        except TimeoutError:
+            if told.connection is not None:
+                told.connection.health.failed("answer_timeout")
+            raise Lost("answer_timeout") from None
+        self._paid_at = self._stage.loop.time()
+
+    def _patience(self) -> float:
+        return self.plan.idle_seconds if self._has_begun else self.plan.first_byte_seconds
+
     def _feed_piece(self, message: Message) -> None:
         told, connection = self._told, self._told.connection
         if connection is None or connection.caller is not told:
             return  # answered already: the rest is not wanted
-        if self._deadline is not None and not self._has_begun:
-            self._deadline.reschedule(self._stage.loop.time() + self.plan.first_byte_seconds)
         data = bytes(message.get("body", b""))
+        # Each byte buys its share of a second, so that a trickle holds nothing for ever.
+        paid_at = self._paid_at + len(data) * self._stage.body_byte_seconds
+        self._paid_at = min(paid_at, self._stage.loop.time())
         self._check_length(len(data), is_last=not message.get("more_body", False))
         if data:
             if told.rehearsal is not None:
@@ -222,6 +257,7 @@ class Forward:
             connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
         if not message.get("more_body", False):
             told.is_whole = True
+            self._give(self.plan.first_byte_seconds)
             if self._is_chunked:
                 connection.write(LAST_CHUNK)
             if told.rehearsal is not None:
