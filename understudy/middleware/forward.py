@@ -23,6 +23,9 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 SERVERS_OWN: Final = frozenset({b"date", b"server"})
 """What the application's server says by itself, and would say twice."""
 
+GONE_SECONDS: Final = 1.0
+"""For a server to let go of a client that it called gone: some wait for its window, which never opens."""
+
 
 class Forward:
     """One request and its answer. ``plan`` is the fallback's once that stands in."""
@@ -45,6 +48,9 @@ class Forward:
         self._told = Told(stage, plan, method=self._request.method, has_body=False)
         self._feeding: asyncio.Task[None] | None = None
         self._deadline: asyncio.Timeout | None = None
+        self._relaying: asyncio.Timeout | None = None
+        self._is_left = False
+        """Whether the server has said that the client is gone."""
         self._has_begun = False
         self._was_asked = False
         self._paid_at = 0.0
@@ -168,23 +174,29 @@ class Forward:
         await self._send({"type": "http.response.start", "status": status, "headers": kept})
 
     async def _relay(self) -> None:
-        """Send the rest of the answer on."""
+        """Send the rest of the answer on, while there is a client."""
         try:
-            while True:
+            async with asyncio.timeout(GONE_SECONDS if self._is_left else None) as self._relaying:
+                await self._relay_rest()
+        except OSError:
+            self._cut("client_gone")  # a server says so (ASGI 2.4), or has not let go of it
+
+    async def _relay_rest(self) -> None:
+        while True:
+            try:
                 async with asyncio.timeout(self.plan.idle_seconds):
                     kind, value = await self._told.next()
-                if kind == "data":
-                    await self._send({"type": "http.response.body", "body": value, "more_body": True})
-                elif kind == "end":
-                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-                    return
-                else:
-                    self._cut(value.reason if isinstance(value, Lost) else "bad_answer")
-                    return
-        except TimeoutError:
-            self._cut("answer_idle")
-        except OSError:
-            self._cut("client_gone")  # a server says so (ASGI 2.4)
+            except TimeoutError:
+                self._cut("answer_idle")
+                return
+            if kind == "data":
+                await self._send({"type": "http.response.body", "body": value, "more_body": True})
+            elif kind == "end":
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            else:
+                self._cut(value.reason if isinstance(value, Lost) else "bad_answer")
+                return
 
     # -- the request's body --------------------------------------------------------------------------------
 
@@ -216,16 +228,23 @@ class Forward:
         except TimeoutError:
             told.tell("lost", Lost("body_timeout"))
         except Lost as lost:
-            told.tell("lost", lost)
+            self._lose(lost)
         except asyncio.CancelledError:
             if self._feeding is asyncio.current_task():
                 told.tell("lost", Lost("pool_closed"))  # not by us: the middleware ends
             raise
         except OSError:
-            told.tell("lost", Lost("client_gone"))
+            self._lose(Lost("client_gone"))
         except Exception:
             log.exception("a request's body could not be read")
-            told.tell("lost", Lost("client_gone"))
+            self._lose(Lost("client_gone"))
+
+    def _lose(self, lost: Lost) -> None:
+        """The request comes no further; a server whose client is gone may take more of the answer, or not."""
+        self._told.tell("lost", lost)
+        self._is_left = lost.reason == "client_gone"
+        if self._is_left and self._relaying is not None:
+            self._relaying.reschedule(self._stage.loop.time() + GONE_SECONDS)
 
     async def _until_writable(self) -> None:
         """Wait until the service takes more of the body. Raises `Lost` once an answer would be late."""

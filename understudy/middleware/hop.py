@@ -59,7 +59,8 @@ class Hop:
 
     def read(self, request: AsgiRequest, scope: Scope) -> Fields:
         """What the fields of *request* say. Raises `Refused` for what the proxy would refuse."""
-        headers = request.headers
+        is_http1 = _is_http1(scope)
+        headers = request.headers if is_http1 else _of_http1(request.headers)
         _check_line(request.method, request.target)
         _check_fields(headers)
         is_trusted = self.believes and self._trusts(_peer(scope))
@@ -71,7 +72,7 @@ class Hop:
             raise Refused(400, "bad_length", "Content-Length is not one number")
         if fields.host is not None:
             valid_host(fields.host)
-        if fields.length == UNSIZED and request.method not in BODILESS and not _is_http1(scope):
+        if fields.length == UNSIZED and request.method not in BODILESS and not is_http1:
             fields.length = CHUNKED
         return fields
 
@@ -113,6 +114,18 @@ def _check_fields(headers: Headers) -> None:
     is_bad = b"\n" in values or b"\r" in values or b"\0" in values
     if is_bad or not (_names.issuperset([name for name, _ in headers]) or _are_names(headers)):
         raise Refused(400, "bad_field", "a field that no request can have")
+
+
+def _of_http1(headers: Headers) -> Headers:
+    """What came by HTTP/2 as HTTP/1.1 says it: with one field for all cookies (RFC 9113 8.2.3).
+
+    Some servers join them, others leave that to who goes on.
+    """
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) < 2:
+        return headers
+    one = [(b"cookie", b"; ".join(cookies))]
+    return [*[field for field in headers if field[0] != b"cookie"], *one]
 
 
 def _are_names(headers: Headers) -> bool:

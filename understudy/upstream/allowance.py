@@ -67,8 +67,10 @@ class Allowance:
             self._loop.call_later(PAUSE_SECONDS + max(0.0, -self._left / READING_SHARE), self._go_on)
 
     def _go_on(self) -> None:
-        self._is_waiting = False
         self._refill()
-        if self._left > 0:
-            self._held.popleft().go_on()  # who reads at once what it was left may be held again
-        self._wait()
+        try:
+            if self._left > 0:
+                self._held.popleft().go_on()  # who reads at once what it was left may be held again
+        finally:
+            self._is_waiting = False
+            self._wait()

@@ -215,12 +215,12 @@ async def test_an_async_candidate_runs_in_the_callers_loop() -> None:
     async with asyncio.timeout(5):
         while not is_booked(report := await understudy.report(), 1):
             await asyncio.sleep(0.02)
-    handover = understudy.background.handover
+    errands = understudy.background.errands
     await understudy.stop()
 
     assert seen == [("ann", asyncio.get_running_loop())]
     assert report["matched"] == 1
-    assert handover is None
+    assert errands is None
 
 
 async def test_an_async_caller_may_leave_mirroring_to_a_thread(understudy: Understudy) -> None:

@@ -92,6 +92,27 @@ def test_the_longest_held_goes_on_first_and_one_at_a_time() -> None:
     assert clock.due == []
 
 
+def test_who_goes_on_may_be_held_again_at_once() -> None:
+    """What waits of its last read is charged then; there is one turn to wait for, not one more each time."""
+    allowance, clock = begun()
+
+    class Again(Reader):
+        left = 20
+
+        def go_on(self) -> None:
+            super().go_on()
+            self.left -= 1
+            if self.left:
+                allowance.charge(self, 0.0, has_more=True)
+
+    reader = Again()
+    allowance.charge(reader, 0.0, has_more=True)
+    while reader.is_held:
+        assert len(clock.due) == 1
+        clock.turn()
+    assert (reader.left, clock.due) == (0, [])
+
+
 def test_an_answer_that_is_over_is_charged_and_not_held() -> None:
     """Its connection serves the next copy; the next that reads pays."""
     allowance, _ = begun()
