@@ -6,6 +6,7 @@ for by a request, except rules that are still being read at the start.
 
 import asyncio
 import logging
+import math
 import os
 import random
 import secrets
@@ -87,6 +88,8 @@ class Stage:
         self.metrics = WorkerMetrics()
         self.outgoing = Outgoing(self.loop)
         self.body_idle_seconds = settings.limits.body_idle_timeout
+        rate = settings.limits.body_rate_bytes
+        self.body_byte_seconds = 1 / rate if rate else math.inf
         self._settings = settings = with_app_service(settings)
         self._put_in_force = put_in_force
         self.in_force = InForce(Rules(), 0)
