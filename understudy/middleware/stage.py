@@ -12,42 +12,32 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.rulebook import Rulebook
-from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.comparators import Comparison
-from understudy.comparators import report as evidence_report
-from understudy.config import APP, Ejection, Rules, Service, Settings, first_origins
-from understudy.config.app import NOWHERE, with_rules
+from understudy.config import Rules, Settings, first_origins
+from understudy.config.app import with_rules
 from understudy.engine import Engine, Plan, mirror_limits
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Outbox
 from understudy.messages import Head
 from understudy.metrics import WorkerMetrics
 from understudy.middleware.in_force import InForce
-from understudy.middleware.inner import Inner
 from understudy.middleware.kills import HostKills
+from understudy.middleware.reporting import Reporting
 from understudy.middleware.request import App
+from understudy.middleware.services import OWN, Services, with_app_service
 from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
 from understudy.shadow import Assessor, Draws, Mirror, Redaction
 from understudy.shadow.exchange import NO_FIELDS
 from understudy.store import Bounds, Store, open_store
-from understudy.upstream import Allowance, Delegate, Outgoing, Upstream, UpstreamMaker, delegate_pool
-
-if TYPE_CHECKING:
-    from understudy.middleware.client import Session
+from understudy.upstream import Allowance, Outgoing, UpstreamMaker
 
 log = logging.getLogger("understudy.middleware")
-
-OWN: Final = "understudy"
-AIOHTTP: Final = "aiohttp"
-CLIENTS: Final = (OWN, AIOHTTP)
-"""Who carries copies: the proxy's own client, or aiohttp, which costs an application more (decision 0024)."""
 
 SWEEP_SECONDS: Final = 0.1
 FLUSH_SECONDS: Final = 0.5
@@ -88,14 +78,11 @@ class Stage:
         client: str = OWN,
         store: Store | None = None,
     ) -> None:
-        self._client = client
-        self._sessions: list[Session] = []
         self.loop = asyncio.get_running_loop()
         self.metrics = WorkerMetrics()
         self.outgoing = Outgoing(self.loop)
         self.body_idle_seconds = settings.limits.body_idle_timeout
         self._settings = settings = with_app_service(settings)
-        self._app = app
         self._put_in_force = put_in_force
         self.in_force = InForce(Rules(), 0)
         """What ``engine`` decides by; `Engine.plan` takes no other's decisions."""
@@ -123,7 +110,7 @@ class Stage:
             fullness=self._outbox.fullness,
         )
         self._outbox.drain = self.mirror.drain
-        self._maker = UpstreamMaker(
+        maker = UpstreamMaker(
             loop=self.loop,
             spawn=self.spawn,
             clock=self._clock,
@@ -131,7 +118,12 @@ class Stage:
             chance=chance,
             allowance=Allowance(self.loop),
         )
-        self.engine = Engine(settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._make_pool)
+        self._services = Services(
+            maker, loop=self.loop, spawn=self.spawn, clock=self._clock, app=app, client=client
+        )
+        self.engine = Engine(
+            settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._services.pool
+        )
         self._store: Store = open_store(settings.store) if store is None else store
         self._kills = HostKills(settings, self._killed)
         self._trouble = Trouble()
@@ -155,6 +147,14 @@ class Stage:
             control_share=settings.shadow.control,
             time_share=COMPARING_SHARE,
             long_share=LONG_SHARE,
+        )
+        self._reporting = Reporting(
+            self._store,
+            self.intake,
+            self._book,
+            settings=settings,
+            trouble=self._trouble,
+            metrics=self.metrics,
         )
 
     # -- life --------------------------------------------------------------------------------------------
@@ -212,8 +212,7 @@ class Stage:
             self._kills.end()
             for pool in self.engine.pools:
                 pool.close()
-            for session in self._sessions:
-                await session.close()
+            await self._services.close()
             await self._close_store()
 
     async def _kept_up(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -282,6 +281,7 @@ class Stage:
                 await self._book.load(time.time())
                 self._turn(self._ready_made(self._book.parsed, self._book.version))
                 await self.intake.load()
+                self._reporting.loaded()
                 break
             except StoreError as error:
                 self._trouble.met(error)
@@ -339,34 +339,6 @@ class Stage:
 
     # -- mirroring ---------------------------------------------------------------------------------------
 
-    def _make_pool(
-        self, name: str, service: Service, role: str, limit: int, on_change: Callable[[str], None]
-    ) -> Upstream:
-        app = self._app() if name == APP else None
-        if app is not None:
-            delegate: Delegate = Inner(app)
-        elif self._client == AIOHTTP and role != "primary":
-            delegate = self._session(service)
-        else:
-            return self._maker(name, service, role, limit, on_change)
-        return delegate_pool(
-            name,
-            service,
-            delegate,
-            limit=limit,
-            loop=self.loop,
-            spawn=self.spawn,
-            clock=self._clock,
-            on_change=on_change,
-        )
-
-    def _session(self, service: Service) -> Delegate:
-        from understudy.middleware.client import Session  # a fifth of a second that only who wants it pays
-
-        session = Session(service)
-        self._sessions.append(session)
-        return session
-
     def rehearse(
         self,
         plan: Plan,
@@ -423,33 +395,9 @@ class Stage:
             self.loop.call_soon(self._contain, "evidence", self.offer_evidence)
 
     async def report(self) -> dict[str, Any]:
-        """The report on all evidence in the store, and on what this process has not stored yet."""
-        samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
-        for sample in await self._store.samples():
-            key = (sample.service, sample.endpoint, sample.path, sample.kind)
-            samples.setdefault(key, []).append({**sample.body, "id": sample.name})
-        whole = evidence_report(
-            self.intake.evidence,
-            samples=samples,
-            control_share=self._settings.shadow.control,
-            rules=self._book.parsed.compare,
-            templates=self._settings.endpoints.templates,
-        )
-        return {
-            **whole,
-            "confirm": self.intake.second_answers(),
-            "rules_version": self._book.version,
-            "generated_at": time.time(),
-            "traffic": traffic([self.metrics.snapshot()]),
-        }
+        """See `Reporting.report`."""
+        return await self._reporting.report()
 
     def snapshot(self) -> Mapping[str, Any]:
         """This process's counts, as a worker tells them."""
         return {**self.metrics.snapshot(), "worker": self.source.partition("-")[0]}
-
-
-def with_app_service(settings: Settings) -> Settings:
-    """*settings* in which ``app`` is a service that is asked in this process, so never checked or ejected."""
-    known = settings.services.get(APP) or Service(url=NOWHERE)
-    app = replace(known, origins=(), url=known.all_origins[0], health=None, eject=Ejection(failures=0))
-    return replace(settings, services={**settings.services, APP: app})

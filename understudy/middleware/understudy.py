@@ -25,7 +25,8 @@ from understudy.middleware.in_force import InForce
 from understudy.middleware.kills import kills_now
 from understudy.middleware.remote import ControlStore, check_admin
 from understudy.middleware.request import App
-from understudy.middleware.stage import CLIENTS, OWN, Stage
+from understudy.middleware.services import CLIENTS, OWN
+from understudy.middleware.stage import Stage
 
 log = logging.getLogger("understudy.middleware")
 
@@ -185,7 +186,8 @@ class Understudy:
         return list(self._stages.values())
 
     async def report(self) -> dict[str, Any]:
-        """The report on all evidence in the store. Raises `StoreError` when it cannot be read."""
+        """The report on all evidence in the store, which is waited for. Raises `StoreError` when it cannot be
+        read."""
         errands = self.background.errands
         if errands is not None and errands.stage.loop is not asyncio.get_running_loop():
             return await asyncio.wrap_future(self.background.run(errands.stage.report()))

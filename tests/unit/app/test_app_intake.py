@@ -343,3 +343,18 @@ async def test_at_the_end_nothing_is_paused_for(monkeypatch: pytest.MonkeyPatch)
         counts: dict[tuple[str, ...], int] = {EXCHANGES: 5}
         await made.take(Batch(sequence=1, counts=counts, pairs=[pair() for _ in range(5)]))
         assert made.intake.evidence["difference", "v2", "GET /", "/body/a", "value", "differing"] == 5
+
+
+async def test_counts_are_stored_at_the_end_though_nothing_can_be_compared_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was sent has an outcome in the books, whatever there is no time for."""
+    async with desk(monkeypatch) as made:
+        counts: dict[tuple[str, ...], int] = {EXCHANGES: 5}
+        made.intake.offer("0-1-a", Batch(sequence=1, counts=counts, pairs=[pair() for _ in range(5)]))
+        await made.intake.finish(0.0)
+        async with asyncio.timeout(10):
+            while not made.acknowledged:
+                await asyncio.sleep(0.001)
+        assert made.intake.evidence[EXCHANGES] == 5
+        assert made.intake.evidence["exchange", "v2", "GET /", "not_compared"] == 5

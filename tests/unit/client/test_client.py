@@ -1,6 +1,7 @@
 """The client of threads before a scripted server: what it answers, whatever the server does."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -343,10 +344,12 @@ client.boolean("plain", "ann", False)
 """
 
 
-def test_a_program_that_never_closes_ends_all_the_same(server: ScriptedServer) -> None:
-    """At once, and its exposures are sent."""
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_program_that_never_closes_ends_all_the_same(server: ScriptedServer, host: str) -> None:
+    """At once, and its exposures are sent, also when the server's name has to be looked up for that."""
     server.extra["/api/v1/exposures"] = (200, b"{}")
-    command = [sys.executable, "-W", "error", "-c", LEFT_OPEN, server.url]
+    url = server.url.replace("127.0.0.1", host)
+    command = [sys.executable, "-W", "error", "-c", LEFT_OPEN, url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert server.count("/api/v1/exposures") == 1
@@ -402,12 +405,32 @@ def test_many_threads_ask_while_rules_change(server: ScriptedServer) -> None:
         ({"token": "two words\n"}, "token"),
         ({"flag_set": "a=b"}, "flag_set"),
         ({"url": "http://192.0.2.1", "exposures": True}, "exposures"),
+        ({"url": b"http://127.0.0.1"}, "url"),
+        ({"url": "http://two words"}, "url"),
+        ({"url": "http://127.0.0.1\n"}, "url"),
+        ({"timeout": "5"}, "timeout"),
+        ({"timeout": True}, "timeout"),
+        ({"poll": None}, "poll"),
+        ({"flag_set": None}, "flag_set"),
+        ({"verify": "authority.pem"}, "verify"),
+        ({"cache": 5}, "cache"),
+        ({"cache": "a\0b"}, "cache"),
+        ({"cache": "a" * 300}, "cache"),
     ],
 )
 def test_what_could_never_work_is_refused_at_once(options: dict[str, Any], where: str) -> None:
     """With the argument's name."""
     with pytest.raises(ConfigError, match=f"^{where}: "):
         Client(**{"url": "http://127.0.0.1:9", **options})
+
+
+def test_what_is_no_plain_file_keeps_nothing(tmp_path: Path) -> None:
+    """A pipe never ends, and a device would be replaced by a file, for the whole machine."""
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as odd:
+        odd.bind(str(path))
+        with pytest.raises(ConfigError, match=r"^cache: .*is not a file"):
+            Client("http://127.0.0.1:9", cache=path)
 
 
 def test_importing_the_package_costs_nothing() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -261,3 +262,95 @@ def test_what_still_waits_at_the_end_is_counted() -> None:
     exposing = Exposing()
     _met(exposing, 2500)()
     assert (exposing.sent, exposing.dropped) == (0, 2500)
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), asyncio.CancelledError(), ValueError("no")])
+def test_whatever_a_listener_raises_the_client_stays_in_touch(
+    server: ScriptedServer, raised: BaseException
+) -> None:
+    """Also what would end a program or a task."""
+
+    def fail(_: object) -> None:
+        raise raised
+
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        server.wait_for_listener()
+        client.on_change(fail)
+        for default in ("off", "on"):
+            server.put({"plain": flag(default)})
+            wait_until(lambda: client.status().version == server.version)
+        wait_until(lambda: client.status().hook_errors == 2)
+        assert client.status().state is State.READY
+
+
+def test_a_listener_that_would_be_awaited_is_refused(server: ScriptedServer) -> None:
+    """It would never begin."""
+
+    async def listen(_: object) -> None:
+        """Never called."""
+
+    with Client(server.url) as client:
+        for register in (client.on_change, client.on_status, client.on_exposure):
+            with pytest.raises(TypeError, match="not awaited"):
+                register(listen)
+
+
+def test_nothing_has_changed_is_no_answer_at_first(server: ScriptedServer) -> None:
+    """A cache in between says 304 to who has nothing: there are no flags, so it is not ready."""
+    server.extra["/api/v1/sync/flags.json"] = (304, b"")
+    with Client(server.url) as client:
+        wait_until(lambda: "knows nothing yet" in client.status().error)
+        assert not client.ready()
+        del server.extra["/api/v1/sync/flags.json"]
+        assert client.wait_ready(10)
+
+
+def test_one_odd_unit_does_not_cost_the_others(server: ScriptedServer) -> None:
+    """What no server can read, and what it would refuse, is left out of the batch and counted."""
+    server.extra["/api/v1/exposures"] = (202, b"{}")
+    with Client(server.url, exposures=True) as client:
+        assert client.wait_ready(10)
+        for unit in ("ann", "b\ud800b", "c" * 513):
+            assert client.boolean("plain", unit, False) is True
+    units = [each["unit"] for each in json.loads(server.asked[-1].body)["exposures"]]
+    assert units == ["ann"]
+    assert (client.status().exposures_sent, client.status().exposures_dropped) == (1, 2)
+
+
+def test_a_flood_of_changes_is_not_answered_by_a_flood_of_questions(server: ScriptedServer) -> None:
+    """However often the server tells of the same change, or of none."""
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        server.wait_for_listener()
+        before, begun = server.count("/api/v1/sync/flags.json"), time.monotonic()
+        while time.monotonic() < begun + 0.5:
+            server.tell()
+            time.sleep(0.001)
+        asked, seconds = server.count("/api/v1/sync/flags.json") - before, time.monotonic() - begun
+        # Ten a second by the stream; ten more by this client's poll, which is in a hurry.
+        assert 1 < asked < 4 + 20 * seconds
+        server.put({"plain": flag("off")})
+        wait_until(lambda: client.boolean("plain", "ann", True) is False)
+
+
+def test_a_lost_server_is_told_in_the_log_once(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And so is one that never let us in."""
+    server.fault = "401"
+    with caplog.at_level("INFO", "understudy.client"), Client(server.url) as client:
+        wait_until(lambda: client.status().troubles > 2)
+        server.fault = ""
+        assert client.wait_ready(10)
+        server.fault = "500"
+        server.cut()
+        wait_until(lambda: client.status().troubles > 5)
+        assert client.status().state is State.STALE
+    told = [record.getMessage() for record in caplog.records if record.name == "understudy.client"]
+    assert len(told) == 3
+    assert "defaults answer: http" in told[0]
+    assert "the token is missing, revoked or has expired" in told[0]
+    assert told[1] == "in touch with the server again"
+    assert "the last flags known answer" in told[2]
+    assert "status 500" in told[2]

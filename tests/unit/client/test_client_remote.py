@@ -11,6 +11,8 @@ from scripted_server import ScriptedServer, wait_until
 from understudy.client import AsyncClient, Client, State
 from understudy.client import remote as remote_module
 from understudy.client.feed import Pace
+from understudy.client.trouble import Trouble
+from understudy.client.wire import Answer
 
 ONE = "/ofrep/v1/evaluate/flags/plain"
 ALL = "/ofrep/v1/evaluate/flags"
@@ -164,3 +166,37 @@ def test_an_answer_that_trickles_ends_in_its_time(client: Client, server: Script
     assert client.boolean("plain", "ann", False) is True
     assert time.monotonic() - begun < 1.5
     server.fault = ""
+
+
+async def test_a_server_that_wants_to_be_left_alone_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it says, also when it is seen to be there; the last answers are given meanwhile."""
+    remote = remote_module.Remote(fresh_seconds=0.0, answer_seconds=1.0, changed=lambda _: None)
+    wire, now = Putting(), 1000.0
+    monkeypatch.setattr("understudy.client.remote.time.monotonic", lambda: now)
+    assert (await remote.evaluate(wire, "plain", b"{}")).value is True  # type: ignore[arg-type]
+    wire.is_busy = True
+    assert (await remote.evaluate(wire, "plain", b"{}")).value is True  # type: ignore[arg-type]
+    now += 29.0
+    await remote.refresh(wire)  # type: ignore[arg-type]
+    assert (await remote.evaluate(wire, "plain", b"{}")).value is True  # type: ignore[arg-type]
+    assert wire.asked == 2
+    now += 2.0
+    await remote.evaluate(wire, "plain", b"{}")  # type: ignore[arg-type]
+    assert wire.asked == 3
+
+
+class Putting:
+    """A wire to a server that answers, or asks for half a minute's rest."""
+
+    is_busy = False
+    asked = 0
+
+    async def look(self) -> None:
+        """It is there."""
+
+    async def evaluate(self, _: str, __: bytes) -> Answer:
+        """Answer, or refuse."""
+        self.asked += 1
+        if self.is_busy:
+            raise Trouble("too many", status=429, retry_after_seconds=30.0)
+        return Answer(status=200, headers={}, body=answer(True))

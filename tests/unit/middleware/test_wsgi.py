@@ -269,6 +269,46 @@ def test_a_canary_streams_both_ways() -> None:
     assert dict(fields)["via"].startswith("1.1 understudy")
 
 
+@pytest.mark.parametrize("serves", ["canary", "dark"])
+def test_a_body_that_http2_does_not_announce_goes_along(serves: str) -> None:
+    """Fields need not tell its length there: services get it all the same, and copies do."""
+    got: queue.SimpleQueue[tuple[bytes, str]] = queue.SimpleQueue()
+
+    def service(environ: Environ, start: Start) -> Any:
+        source = environ["wsgi.input"]
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            body = b"".join(source.read(int(source.readline(), 16) + 2)[:-2] for _ in range(2))
+        else:
+            body = source.read(int(environ["CONTENT_LENGTH"]))
+        got.put((body, environ["HTTP_VIA"].partition(" ")[0]))
+        start("200 OK", [("Content-Length", "0")])
+        return []
+
+    def app(environ: Environ, start: Start) -> Any:
+        environ["wsgi.input"].read()
+        start("200 OK", [("Content-Length", "0")])
+        return []
+
+    with served(service) as port:
+        variants = {"canary": {"serve": "v2"}, **DARK}
+        told = rules(variants, serves=serves, mirror_methods=["POST"])
+        config = configured({"v2": f"http://127.0.0.1:{port}"}, **told, shadow={"control": 0})
+        middleware = UnderstudyWSGIMiddleware(app, config)
+        environ: Environ = {
+            "REQUEST_METHOD": "POST",
+            "SERVER_PROTOCOL": "HTTP/2.0",
+            "PATH_INFO": "/up",
+            "HTTP_HOST": "shop.example",
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.input": io.BytesIO(b"abcdef"),
+        }
+        answer = middleware(environ, lambda *_: lambda _: None)
+        assert b"".join(answer) == b""
+        answer.close()  # type: ignore[attr-defined]
+        assert got.get(timeout=5) == (b"abcdef", "2")
+        middleware.stop()
+
+
 def test_a_canary_that_breaks_off_breaks_off() -> None:
     """The server is left with an OSError, on which it closes the connection; nobody takes it for whole."""
 
