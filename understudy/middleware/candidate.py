@@ -197,7 +197,7 @@ def tried(outcome: Callable[[], Outcome]) -> Outcome | None:
 def watched(trial: Trial, function: Callable[P, R]) -> Callable[P, R]:
     """*function*, each call of which *trial* is told of."""
     if is_async(function):
-        return cast("Callable[P, R]", _watched_async(trial, function))
+        return cast("Callable[P, R]", _watched_async(trial, cast("Callable[..., Awaitable[Any]]", function)))
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
