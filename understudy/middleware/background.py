@@ -27,6 +27,9 @@ START_SECONDS: Final = 10.0
 STOP_MARGIN_SECONDS: Final = 2.0
 """Beside the drain deadline: to cut off what did not end."""
 
+LAST_SECONDS: Final = 1.0
+"""To store evidence, however long canaries took."""
+
 REPORT_SECONDS: Final = 30.0
 
 LAST_OF_A_CHILD: Final = 0
@@ -181,7 +184,7 @@ class Background:
         with self._lock:
             self._loop = self.errands = self._first = None
             running, self._running = self._running, set()
-        for one in running:
+        for one in list(running):
             one.cancel()
 
     async def _live(self, begun: concurrent.futures.Future[Errands | None]) -> None:
@@ -204,8 +207,16 @@ class Background:
         del understudy
         await self._end.wait()
         self.errands = self._first = None
+        until = stage.loop.time() + seconds
+        await self._carried(seconds)
         errands.end()
-        await stage.end(seconds)
+        await stage.end(max(until - stage.loop.time(), LAST_SECONDS))
+
+    async def _carried(self, seconds: float) -> None:
+        """Let the canaries under way come to their end, for so long: they are answers to clients."""
+        carried = [asyncio.wrap_future(one) for one in list(self._running)]
+        if carried:
+            await asyncio.wait(carried, timeout=seconds)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
