@@ -173,6 +173,14 @@ def test_a_body_that_is_read_twice_is_kept_once() -> None:
     assert not source.is_whole
 
 
+@pytest.mark.parametrize("length", [4, 6])
+def test_a_body_of_another_length_than_was_said_is_not_whole(length: int) -> None:
+    """The client left in the middle of it, or the server gives more: no copy says what the client said."""
+    source = Input(io.BytesIO(b"abcde"), Pieces(100), length=length)
+    assert (source.read(), source.read()) == (b"abcde", b"")
+    assert not source.is_whole
+
+
 def test_a_body_has_the_ways_to_be_read_that_the_server_gave_it() -> None:
     """Who looks for `read1`, or asks for the next line, finds what is there without the middleware."""
 
