@@ -107,12 +107,14 @@ class Stage:
         self._has_store = asyncio.Event()
         self.source = f"{kind}-{os.getpid()}-{secrets.token_hex(8)}"
         self._outbox = Outbox()
+        # Not the interpreter's own: an application that seeds that one draws what it would draw without us.
+        chance = random.Random().random
         self.mirror = Mirror(
             recorder=self._outbox,
             metrics=self.metrics,
             now=time.perf_counter,
             wall=time.time,
-            chance=random.random,
+            chance=chance,
             limits=mirror_limits(settings.shadow),
             fullness=self._outbox.fullness,
         )
@@ -122,7 +124,7 @@ class Stage:
             spawn=self.spawn,
             clock=self._clock,
             outgoing=self.outgoing,
-            chance=random.random,
+            chance=chance,
             allowance=Allowance(self.loop),
         )
         self._services = Services(
@@ -147,7 +149,7 @@ class Stage:
                 paths=settings.redact.paths,
                 detectors=settings.redact.detectors,
             ),
-            Draws(chance=random.random, places=Bounds().samples_per_key),
+            Draws(chance=chance, places=Bounds().samples_per_key),
         )
         self._assessor.origins = first_origins(settings.services)
         self.intake = Intake(
