@@ -3,31 +3,56 @@
 from bisect import bisect_left
 from collections.abc import Awaitable
 from time import perf_counter
+from typing import Final
 
 from understudy.engine import Plan
 from understudy.histogram import SECONDS
 from understudy.middleware.request import Message, Send
 
+RAISED: Final = 500
+"""What servers, and the outermost middleware of frameworks, answer when an application raises."""
+
 
 class Counted:
-    """A server's ``send`` that remembers the status of the answer; `count` once it is over."""
+    """A server's ``send`` that counts the request by *plan* when its answer is whole.
 
-    __slots__ = ("_send", "_started_at", "status")
+    `over`, once the application has returned: whatever has not been counted by then is, with its exception.
+    """
 
-    def __init__(self, send: Send) -> None:
+    __slots__ = ("_is_counted", "_plan", "_send", "_started_at", "_status")
+
+    def __init__(self, plan: Plan, send: Send) -> None:
+        self._plan = plan
         self._send = send
         self._started_at = perf_counter()
-        self.status = 0
+        self._status = 0
+        self._is_counted = False
 
     def send(self, message: Message) -> Awaitable[None]:
         """Hand *message* to the server."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._status = status_of(message)
+        elif kind == "http.response.body" and not (message.get("more_body", False) or self._is_counted):
+            self._count()  # background tasks follow, and are no part of it
         return self._send(message)
 
-    def count(self, plan: Plan) -> None:
-        """Add the request to the counts of *plan*; without an answer it is one of no status."""
-        count(plan, self.status, perf_counter() - self._started_at)
+    def over(self, error: BaseException | None = None) -> None:
+        """The application has returned, or raised *error*."""
+        if not self._is_counted:
+            if not self._status and isinstance(error, Exception):
+                self._status = RAISED
+            self._count()
+
+    def _count(self) -> None:
+        self._is_counted = True
+        count(self._plan, self._status, perf_counter() - self._started_at)
+
+
+def status_of(message: Message) -> int:
+    """The status that an answer's start says; 0 for what is none, of which the server may tell."""
+    status = message.get("status", 0)
+    return status if isinstance(status, int) and status > 0 else 0
 
 
 def count(plan: Plan, status: int, seconds: float) -> None:

@@ -23,6 +23,9 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 SERVERS_OWN: Final = frozenset({b"date", b"server"})
 """What the application's server says by itself, and would say twice."""
 
+GONE_SECONDS: Final = 1.0
+"""For a server to let go of a client that it called gone: some wait for its window, which never opens."""
+
 
 class Forward:
     """One request and its answer. ``plan`` is the fallback's once that stands in."""
@@ -45,8 +48,13 @@ class Forward:
         self._told = Told(stage, plan, method=self._request.method, has_body=False)
         self._feeding: asyncio.Task[None] | None = None
         self._deadline: asyncio.Timeout | None = None
+        self._relaying: asyncio.Timeout | None = None
+        self._is_left = False
+        """Whether the server has said that the client is gone."""
         self._has_begun = False
         self._was_asked = False
+        self._paid_at = 0.0
+        """Until when the client has paid for its silence with bytes, by the loop's clock."""
         self._started_at = perf_counter()
 
     async def run(self) -> bool:
@@ -59,6 +67,8 @@ class Forward:
             await self._refuse(refused.status, refused.reason, refused.detail)
         except Lost as lost:
             await self._give_up(lost.reason)
+        except OSError:
+            await self._give_up("client_gone")  # a server says so (ASGI 2.4)
         except Exception:
             log.exception("a request could not be sent on")
             await self._give_up("internal")
@@ -134,6 +144,10 @@ class Forward:
             told.rehearsal.send()
         feeding = self._stage.spawn(self._feed())
         self._feeding = feeding if isinstance(feeding, asyncio.Task) else None
+        if not told.is_whole:
+            if self._feeding is None:
+                raise Lost("pool_closed")  # the middleware ends
+            self._give(None)  # the client has its own time for the body
         while True:
             kind, value = await told.next()
             if kind == "interim":
@@ -160,34 +174,49 @@ class Forward:
         await self._send({"type": "http.response.start", "status": status, "headers": kept})
 
     async def _relay(self) -> None:
-        """Send the rest of the answer on."""
+        """Send the rest of the answer on, while there is a client."""
         try:
-            while True:
+            async with asyncio.timeout(GONE_SECONDS if self._is_left else None) as self._relaying:
+                await self._relay_rest()
+        except OSError:
+            self._cut("client_gone")  # a server says so (ASGI 2.4), or has not let go of it
+
+    async def _relay_rest(self) -> None:
+        while True:
+            try:
                 async with asyncio.timeout(self.plan.idle_seconds):
                     kind, value = await self._told.next()
-                if kind == "data":
-                    await self._send({"type": "http.response.body", "body": value, "more_body": True})
-                elif kind == "end":
-                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-                    return
-                else:
-                    self._cut(value.reason if isinstance(value, Lost) else "bad_answer")
-                    return
-        except TimeoutError:
-            self._cut("answer_idle")
-        except OSError:
-            self._cut("client_gone")  # a server says so (ASGI 2.4)
+            except TimeoutError:
+                self._cut("answer_idle")
+                return
+            if kind == "data":
+                await self._send({"type": "http.response.body", "body": value, "more_body": True})
+            elif kind == "end":
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            else:
+                self._cut(value.reason if isinstance(value, Lost) else "bad_answer")
+                return
 
     # -- the request's body --------------------------------------------------------------------------------
+
+    def _give(self, seconds: float | None) -> None:
+        """The head of the answer may take so long from now on."""
+        deadline = self._deadline
+        if deadline is not None and not (self._has_begun or deadline.expired()):
+            deadline.reschedule(None if seconds is None else self._stage.loop.time() + seconds)
 
     async def _feed(self) -> None:
         """Send the body on as it comes, then see whether the client leaves."""
         told = self._told
         has_ended = False
+        self._paid_at = self._stage.loop.time()
         try:
             while True:
-                async with asyncio.timeout(None if told.is_whole else self._stage.body_idle_seconds):
-                    await told.may_write.wait()
+                if not told.may_write.is_set():
+                    await self._until_writable()
+                until = None if told.is_whole else self._paid_at + self._stage.body_idle_seconds
+                async with asyncio.timeout_at(until):
                     message = await self._receive()
                 if message["type"] == "http.disconnect":
                     raise Lost("client_gone")
@@ -199,18 +228,47 @@ class Forward:
         except TimeoutError:
             told.tell("lost", Lost("body_timeout"))
         except Lost as lost:
-            told.tell("lost", lost)
+            self._lose(lost)
+        except asyncio.CancelledError:
+            if self._feeding is asyncio.current_task():
+                told.tell("lost", Lost("pool_closed"))  # not by us: the middleware ends
+            raise
+        except OSError:
+            self._lose(Lost("client_gone"))
         except Exception:
             log.exception("a request's body could not be read")
-            told.tell("lost", Lost("client_gone"))
+            self._lose(Lost("client_gone"))
+
+    def _lose(self, lost: Lost) -> None:
+        """The request comes no further; a server whose client is gone may take more of the answer, or not."""
+        self._told.tell("lost", lost)
+        self._is_left = lost.reason == "client_gone"
+        if self._is_left and self._relaying is not None:
+            self._relaying.reschedule(self._stage.loop.time() + GONE_SECONDS)
+
+    async def _until_writable(self) -> None:
+        """Wait until the service takes more of the body. Raises `Lost` once an answer would be late."""
+        told = self._told
+        try:
+            async with asyncio.timeout(None if told.is_whole else self._patience()):
+                await told.may_write.wait()
+        except TimeoutError:
+            if told.connection is not None:
+                told.connection.health.failed("answer_timeout")
+            raise Lost("answer_timeout") from None
+        self._paid_at = self._stage.loop.time()
+
+    def _patience(self) -> float:
+        return self.plan.idle_seconds if self._has_begun else self.plan.first_byte_seconds
 
     def _feed_piece(self, message: Message) -> None:
         told, connection = self._told, self._told.connection
         if connection is None or connection.caller is not told:
             return  # answered already: the rest is not wanted
-        if self._deadline is not None and not self._has_begun:
-            self._deadline.reschedule(self._stage.loop.time() + self.plan.first_byte_seconds)
         data = bytes(message.get("body", b""))
+        # Each byte buys its share of a second, so that a trickle holds nothing for ever.
+        paid_at = self._paid_at + len(data) * self._stage.body_byte_seconds
+        self._paid_at = min(paid_at, self._stage.loop.time())
         self._check_length(len(data), is_last=not message.get("more_body", False))
         if data:
             if told.rehearsal is not None:
@@ -218,6 +276,7 @@ class Forward:
             connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
         if not message.get("more_body", False):
             told.is_whole = True
+            self._give(self.plan.first_byte_seconds)
             if self._is_chunked:
                 connection.write(LAST_CHUNK)
             if told.rehearsal is not None:
@@ -238,6 +297,8 @@ class Forward:
         if reason == "client_gone":
             self.status = 499
             self._told.rehearse_no_more("client_aborted")
+            if not self._has_begun:
+                await self._say(499, [(b"content-length", b"0")], b"")  # outer middleware waits for one
         elif self._has_begun:
             self._cut(reason)
         elif reason == "bad_length":
@@ -260,8 +321,15 @@ class Forward:
         ]
         if reason in RETRY_AFTER:
             headers.append((b"retry-after", b"1"))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._say(status, headers, body)
+
+    async def _say(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer this, if anybody is there."""
+        try:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": body})
+        except OSError:
+            self._cut("client_gone")
 
     def _cut(self, reason: str) -> None:
         """The answer broke off: a server that is left without its end cuts the client (RFC 9112 8)."""

@@ -6,47 +6,42 @@ for by a request, except rules that are still being read at the start.
 
 import asyncio
 import logging
+import math
 import os
 import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import Any, Final
 
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.rulebook import Rulebook
-from understudy.app.traffic import traffic
 from understudy.app.trouble import Trouble
 from understudy.comparators import Comparison
-from understudy.comparators import report as evidence_report
-from understudy.config import APP, Ejection, Rules, Service, Settings, first_origins
-from understudy.config.app import NOWHERE, with_rules
+from understudy.config import Rules, Settings, first_origins
+from understudy.config.app import with_rules
 from understudy.engine import Engine, Plan, mirror_limits
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Outbox
 from understudy.messages import Head
 from understudy.metrics import WorkerMetrics
+from understudy.middleware.alterations import altered
 from understudy.middleware.in_force import InForce
-from understudy.middleware.inner import Inner
 from understudy.middleware.kills import HostKills
+from understudy.middleware.last_rules import HostRules
+from understudy.middleware.reporting import Reporting
 from understudy.middleware.request import App
+from understudy.middleware.services import OWN, Services, with_app_service
+from understudy.middleware.work import ended
 from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
 from understudy.shadow import Assessor, Draws, Mirror, Redaction
 from understudy.shadow.exchange import NO_FIELDS
 from understudy.store import Bounds, Store, open_store
-from understudy.upstream import Allowance, Delegate, Outgoing, Upstream, UpstreamMaker, delegate_pool
-
-if TYPE_CHECKING:
-    from understudy.middleware.client import Session
+from understudy.upstream import Allowance, Outgoing, UpstreamMaker
 
 log = logging.getLogger("understudy.middleware")
-
-OWN: Final = "understudy"
-AIOHTTP: Final = "aiohttp"
-CLIENTS: Final = (OWN, AIOHTTP)
-"""Who carries copies: the proxy's own client, or aiohttp, which costs an application more (decision 0024)."""
 
 SWEEP_SECONDS: Final = 0.1
 FLUSH_SECONDS: Final = 0.5
@@ -73,7 +68,8 @@ LAST_BATCHES_SECONDS: Final = 2.0
 class Stage:
     """The parts that belong to one event loop. `begin` it in that loop, await `end` in the same.
 
-    *apps* gives the application for control calls; *put_in_force* takes every new version of the rules.
+    *apps* gives the application for control calls; *put_in_force* takes every new version of the rules, and
+    what was altered to it (`altering`).
     """
 
     def __init__(
@@ -81,23 +77,24 @@ class Stage:
         settings: Settings,
         *,
         app: Callable[[], App | None],
-        put_in_force: Callable[[InForce], None],
+        put_in_force: Callable[[InForce, Rules], None],
         redaction_key: bytes,
+        last: HostRules,
         kind: str = "asgi",
         client: str = OWN,
         store: Store | None = None,
     ) -> None:
-        self._client = client
-        self._sessions: list[Session] = []
         self.loop = asyncio.get_running_loop()
         self.metrics = WorkerMetrics()
         self.outgoing = Outgoing(self.loop)
         self.body_idle_seconds = settings.limits.body_idle_timeout
+        rate = settings.limits.body_rate_bytes
+        self.body_byte_seconds = 1 / rate if rate else math.inf
         self._settings = settings = with_app_service(settings)
-        self._app = app
         self._put_in_force = put_in_force
         self.in_force = InForce(Rules(), 0)
         """What ``engine`` decides by; `Engine.plan` takes no other's decisions."""
+        self._given = self.in_force.rules
         self.is_ready = False
         """Whether requests need not wait."""
         self._now = time.monotonic()
@@ -107,28 +104,40 @@ class Stage:
         self._stopping = asyncio.Event()
         self._entered = asyncio.Event()
         self._has_rules = asyncio.Event()
+        self._has_store = asyncio.Event()
         self.source = f"{kind}-{os.getpid()}-{secrets.token_hex(8)}"
         self._outbox = Outbox()
+        # Not the interpreter's own: an application that seeds that one draws what it would draw without us.
+        chance = random.Random().random
         self.mirror = Mirror(
             recorder=self._outbox,
             metrics=self.metrics,
             now=time.perf_counter,
             wall=time.time,
-            chance=random.random,
+            chance=chance,
             limits=mirror_limits(settings.shadow),
             fullness=self._outbox.fullness,
         )
         self._outbox.drain = self.mirror.drain
-        self._maker = UpstreamMaker(
+        maker = UpstreamMaker(
             loop=self.loop,
             spawn=self.spawn,
             clock=self._clock,
             outgoing=self.outgoing,
-            chance=random.random,
+            chance=chance,
             allowance=Allowance(self.loop),
         )
-        self.engine = Engine(settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._make_pool)
-        self._store: Store = open_store(settings.store) if store is None else store
+        self._services = Services(
+            maker, loop=self.loop, spawn=self.spawn, clock=self._clock, app=app, client=client
+        )
+        self.engine = Engine(
+            settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._services.pool
+        )
+        if store is None:
+            store = open_store(settings.store, environment=settings.environment)
+        self._store: Store = store
+        self._last = last
+        self._followed = (0, "")
         self._kills = HostKills(settings, self._killed)
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
@@ -140,7 +149,7 @@ class Stage:
                 paths=settings.redact.paths,
                 detectors=settings.redact.detectors,
             ),
-            Draws(chance=random.random, places=Bounds().samples_per_key),
+            Draws(chance=chance, places=Bounds().samples_per_key),
         )
         self._assessor.origins = first_origins(settings.services)
         self.intake = Intake(
@@ -152,6 +161,14 @@ class Stage:
             time_share=COMPARING_SHARE,
             long_share=LONG_SHARE,
         )
+        self._reporting = Reporting(
+            self._store,
+            self.intake,
+            self._book,
+            settings=settings,
+            trouble=self._trouble,
+            metrics=self.metrics,
+        )
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -162,7 +179,9 @@ class Stage:
         self._root = self.loop.create_task(self._run())
 
     async def ready(self) -> None:
-        """Wait until rules are in force: the store's, or after `RULES_SECONDS` the configured ones."""
+        """Wait until rules are in force: the store's, else the last good ones of this host, or after
+        `RULES_SECONDS` the configured ones.
+        """
         if self._has_rules.is_set():
             return
         try:
@@ -175,7 +194,7 @@ class Stage:
                 RULES_SECONDS,
                 self._trouble.text,
             )
-            self._turn(self._ready_made(self._settings.rules, 0))
+            self._turn(self._settings.rules, 0)
 
     async def end(self, seconds: float) -> None:
         """Let the copies under way come back, store the last evidence, stop: within *seconds*."""
@@ -194,22 +213,23 @@ class Stage:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 background = [
+                    tasks.create_task(self._kept_up("last_rules", self._keep_last)),
                     tasks.create_task(self._kept_up("store", self._keep_store)),
+                    tasks.create_task(self._kept_up("rules", self._follow)),
+                    tasks.create_task(self._kept_up("batches", self._take_batches)),
                     tasks.create_task(self._kept_up("sweep", self._sweep)),
                     tasks.create_task(self._kept_up("evidence", self._flush)),
                 ]
                 self._entered.set()
                 await self._stopping.wait()
                 await self._finish()
-                for task in (*background, *self._spawned):
-                    task.cancel()
+                await ended([*background, *self._spawned])
         finally:
             self._tasks = None
             self._kills.end()
             for pool in self.engine.pools:
                 pool.close()
-            for session in self._sessions:
-                await session.close()
+            await self._services.close()
             await self._close_store()
 
     async def _kept_up(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -227,6 +247,8 @@ class Stage:
         while self.mirror.running and time.monotonic() < limit:  # noqa: ASYNC110  it is told by nobody
             await asyncio.sleep(0.01)
         self.mirror.cancel_all()
+        with suppress(TimeoutError):  # a short program ends while its store is only being opened
+            await asyncio.wait_for(self._has_store.wait(), LAST_BATCHES_SECONDS)
         if self._trouble.text:
             return
         for _ in range(2):  # one may be under way, with others behind it
@@ -245,10 +267,23 @@ class Stage:
         if tasks is None or (self._stopping.is_set() and not self.mirror.running):
             work.close()
             return None
-        task = tasks.create_task(work)
+        task = tasks.create_task(self._isolated(work))
         self._spawned.add(task)
-        task.add_done_callback(self._spawned.discard)
+
+        def forget(task: asyncio.Task[None]) -> None:
+            self._spawned.discard(task)
+            work.close()  # of one that was cancelled before it began
+
+        task.add_done_callback(forget)
         return task
+
+    async def _isolated(self, work: Coroutine[Any, Any, None]) -> None:
+        """A fault in one piece of work ends that one; in a group it would end all."""
+        try:
+            await work
+        except Exception:
+            self.metrics.errors["internal_work"] += 1
+            log.exception("a piece of work failed")
 
     def _clock(self) -> float:
         return self._now
@@ -256,27 +291,33 @@ class Stage:
     # -- rules -------------------------------------------------------------------------------------------
 
     async def _keep_store(self) -> None:
-        """Open the store, however long it takes; follow its rules, and store evidence in it."""
-        while True:
+        """Open the store, however long it takes."""
+        while not self._has_store.is_set():
             try:
                 await self._store.open()
                 await self._book.load(time.time())
-                self._turn(self._ready_made(self._book.parsed, self._book.version))
+                self._follow_book()
                 await self.intake.load()
-                break
+                self._reporting.loaded()
             except StoreError as error:
+                self._last.tried()
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
-        self._trouble.opened()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.intake.run())
-            tasks.create_task(self._follow())
+            else:
+                self._trouble.opened()
+                self._has_store.set()
+        await self._stopping.wait()
+
+    async def _take_batches(self) -> None:
+        await self._has_store.wait()
+        await self.intake.run()
 
     async def _follow(self) -> None:
+        await self._has_store.wait()
         while True:
             try:
                 if await self._book.follow(seconds=FOLLOWED_SECONDS):
-                    self._turn(self._ready_made(self._book.parsed, self._book.version))
+                    self._follow_book()
             except StoreError as error:
                 log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
                 await asyncio.sleep(STORE_RETRY_SECONDS)
@@ -296,56 +337,47 @@ class Stage:
         stored = await self._book.put(
             with_rules(document), expected=expected, author=author, reason=reason, at=time.time()
         )
-        self._turn(self._ready_made(self._book.parsed, self._book.version))
+        self._follow_book()
         return stored.version
 
+    async def _keep_last(self) -> None:
+        await self._last.run(self._book, self._turn_to_book)
+
+    def _follow_book(self) -> None:
+        """Put in force what the store has said, and keep it for a start without it."""
+        self._turn_to_book()
+        self._last.keep(self._book.current())
+
+    def _turn_to_book(self) -> None:
+        current = self._book.current()
+        if self._followed != (current.version, current.sha256):
+            self._turn(self._book.parsed, current.version)
+            self._followed = (current.version, current.sha256)
+
     def _killed(self) -> None:
-        """The kill file says something else: the rules in force are laid out anew."""
+        """The kill file says something else."""
         if self._has_rules.is_set():
-            self._turn(self._ready_made(self.in_force.rules, self.in_force.version))
+            self.lay_out()
 
-    def _ready_made(self, rules: Rules, version: int) -> InForce:
-        """*rules* with what this host kills laid over them. Raises `UnderstudyError`."""
-        return InForce(rules, version, self._kills.kills)
+    def lay_out(self) -> None:
+        """Decide anew by the rules in force, as the kill file and who alters them say now. In this loop."""
+        self._turn(self._given, self.in_force.version)
 
-    def _turn(self, in_force: InForce) -> None:
-        """Put *in_force* in force, here and for whoever decides."""
+    def _turn(self, rules: Rules, version: int) -> None:
+        """Put *rules* in force, with what this host kills, here and for whoever decides.
+
+        Raises `UnderstudyError` when they do not compile; then nothing changes.
+        """
+        in_force = InForce(altered(rules), version, self._kills.kills)
+        self._given = rules
         self.engine.swap(in_force.rules, in_force.version, in_force.compiled)
         self.in_force = in_force
         self._assessor.comparison = Comparison(in_force.rules.compare, before=self._assessor.comparison)
-        self._put_in_force(in_force)
+        self._put_in_force(in_force, rules)
         self.is_ready = True
         self._has_rules.set()
 
     # -- mirroring ---------------------------------------------------------------------------------------
-
-    def _make_pool(
-        self, name: str, service: Service, role: str, limit: int, on_change: Callable[[str], None]
-    ) -> Upstream:
-        app = self._app() if name == APP else None
-        if app is not None:
-            delegate: Delegate = Inner(app)
-        elif self._client == AIOHTTP and role != "primary":
-            delegate = self._session(service)
-        else:
-            return self._maker(name, service, role, limit, on_change)
-        return delegate_pool(
-            name,
-            service,
-            delegate,
-            limit=limit,
-            loop=self.loop,
-            spawn=self.spawn,
-            clock=self._clock,
-            on_change=on_change,
-        )
-
-    def _session(self, service: Service) -> Delegate:
-        from understudy.middleware.client import Session  # a fifth of a second that only who wants it pays
-
-        session = Session(service)
-        self._sessions.append(session)
-        return session
 
     def rehearse(
         self,
@@ -403,33 +435,9 @@ class Stage:
             self.loop.call_soon(self._contain, "evidence", self.offer_evidence)
 
     async def report(self) -> dict[str, Any]:
-        """The report on all evidence in the store, and on what this process has not stored yet."""
-        samples: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
-        for sample in await self._store.samples():
-            key = (sample.service, sample.endpoint, sample.path, sample.kind)
-            samples.setdefault(key, []).append({**sample.body, "id": sample.name})
-        whole = evidence_report(
-            self.intake.evidence,
-            samples=samples,
-            control_share=self._settings.shadow.control,
-            rules=self._book.parsed.compare,
-            templates=self._settings.endpoints.templates,
-        )
-        return {
-            **whole,
-            "confirm": self.intake.second_answers(),
-            "rules_version": self._book.version,
-            "generated_at": time.time(),
-            "traffic": traffic([self.metrics.snapshot()]),
-        }
+        """See `Reporting.report`."""
+        return await self._reporting.report()
 
     def snapshot(self) -> Mapping[str, Any]:
         """This process's counts, as a worker tells them."""
         return {**self.metrics.snapshot(), "worker": self.source.partition("-")[0]}
-
-
-def with_app_service(settings: Settings) -> Settings:
-    """*settings* in which ``app`` is a service that is asked in this process, so never checked or ejected."""
-    known = settings.services.get(APP) or Service(url=NOWHERE)
-    app = replace(known, origins=(), url=known.all_origins[0], health=None, eject=Ejection(failures=0))
-    return replace(settings, services={**settings.services, APP: app})

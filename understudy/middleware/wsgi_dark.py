@@ -10,8 +10,8 @@ from typing import Any
 from understudy.decide import Decision as Route
 from understudy.engine import Plan
 from understudy.middleware.counted import count
-from understudy.middleware.environ import GIVEN, Environ, has_body, kept
-from understudy.middleware.handover import Handover
+from understudy.middleware.environ import GIVEN, Environ, has_body, kept, length_of
+from understudy.middleware.errands import Errands
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
 from understudy.middleware.inner import UNSEEN
@@ -70,11 +70,11 @@ def _is_same(found: Route, before: Route) -> bool:
 class Served:
     """One answer of the application that is only counted. It passes as it is, so it counts when it starts."""
 
-    __slots__ = ("_decided", "_handover", "_is_counted", "_started_at")
+    __slots__ = ("_decided", "_errands", "_is_counted", "_started_at")
 
-    def __init__(self, decided: Decided, handover: Handover) -> None:
+    def __init__(self, decided: Decided, errands: Errands) -> None:
         self._decided = decided
-        self._handover = handover
+        self._errands = errands
         self._is_counted = False
         self._started_at = perf_counter()
 
@@ -103,7 +103,7 @@ class Served:
             if plan is not None:
                 count(plan, status, seconds)
 
-        self._handover.offer(0, tell, NOBODY)
+        self._errands.offer(0, tell, NOBODY)
 
 
 class Nobody:
@@ -120,9 +120,9 @@ NOBODY = Nobody()
 class Dark:
     """One request to the application with the copies that will be made of it."""
 
-    def __init__(self, decided: Decided, handover: Handover, hop: Hop, scope: Scope, cap: int) -> None:
+    def __init__(self, decided: Decided, errands: Errands, hop: Hop, scope: Scope, cap: int) -> None:
         self._decided = decided
-        self._handover = handover
+        self._errands = errands
         self._hop = hop
         self._scope = scope
         self._body = Pieces(cap)
@@ -137,10 +137,8 @@ class Dark:
         self._scope[GIVEN] = kept(environ)
         is_head = environ["REQUEST_METHOD"] == "HEAD"
         tee = self._tee = Tee(start_response, self._answer, self, is_head=is_head)
-        if has_body(environ):
-            length = environ.get("CONTENT_LENGTH") or ""
-            known = int(length) if length.isdecimal() else None
-            self._input = Input(environ["wsgi.input"], self._body, length=known)
+        if has_body(environ) and "wsgi.input" in environ:
+            self._input = Input(environ["wsgi.input"], self._body, length=length_of(environ))
             environ["wsgi.input"] = self._input
         try:
             answer = app(environ, tee.start_response)
@@ -159,7 +157,7 @@ class Dark:
         assert tee is not None
         self._seconds = (tee.last_at or perf_counter()) - self._started_at
         size = FLAT_BYTES + self._body.held + self._answer.held
-        self._handover.offer(size, lambda stage: self._tell(stage, reason), self._decided)
+        self._errands.offer(size, lambda stage: self._tell(stage, reason), self._decided)
 
     # -- in the loop -------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ async def running(rules: LastRules) -> AsyncIterator[None]:
 
 async def until_kept(store: object, base: Path, number: int) -> None:
     """Wait until the next start would find version *number*."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (found := await of(store, base).read()) is None or found.version != number:
             await asyncio.sleep(0.005)
 
@@ -85,13 +85,13 @@ class Counted(LastGood):
         super().__init__(path)
         self.asked: list[int] = []
 
-    def write(self, rules: StoredRules, origin: str) -> None:
+    def write(self, rules: StoredRules, origin: str, *, read_at: float | None = None) -> None:
         self.asked.append(rules.version)
-        super().write(rules, origin)
+        super().write(rules, origin, read_at=read_at)
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.005)
 

@@ -48,8 +48,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(server: ScriptedServer, **options: Any) -> Client:
     """A client that has flags."""
-    client = Client(server.url, timeout=0.3, **options)
-    assert client.wait_ready(10)
+    client = Client(server.url, **{"timeout": 30.0, **options})
+    assert client.wait_ready(60)
     return client
 
 
@@ -134,7 +134,7 @@ def test_a_change_is_told_and_in_force(server: ScriptedServer) -> None:
         begun = time.monotonic()
         server.put({**flags, "plain": flag("off")})
         wait_until(lambda: client.boolean("plain", "ann", True) is False)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 20, "before it would have asked"
         wait_until(lambda: bool(told))
     assert told == [frozenset({"plain"})]
 
@@ -172,15 +172,14 @@ def test_defaults_are_no_exposures(server: ScriptedServer) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_fault_of_the_server_changes_an_answer(server: ScriptedServer, fault: str) -> None:
     """Whatever it does, the last good flags answer, at once; then it is heard again."""
-    with made(server) as client:
+    with made(server, timeout=0.3) as client:
         server.wait_for_listener()
-        server.document = {"flags": {"plain": flag("off")}}
-        server.fault = fault
+        server.fail(fault, {"flags": {"plain": flag("off")}})
         server.cut()
         wait_until(lambda: client.status().state is State.STALE)
         begun = time.monotonic()
         answers = {client.boolean("plain", "ann", False) for _ in range(1000)}
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 30, "a tenth of what it takes to ask each time"
         assert answers == {True}
         assert client.status().error
         server.fault = ""
@@ -198,9 +197,10 @@ def test_without_a_stream_it_asks_now_and_then(server: ScriptedServer) -> None:
         wait_until(lambda: client.boolean("plain", "ann", True) is False)
         asked = server.count("/api/v1/sync/flags.json")
         wait_until(lambda: server.count("/api/v1/sync/flags.json") > asked + 1)
-        assert client.status().state is State.READY
+        wait_until(lambda: client.status().state is State.READY)
         assert not client.status().is_connected
-        assert "if-none-match" in server.asked[-1].headers or "if-none-match" in server.asked[-2].headers
+    *_, last = (asked for asked in server.asked if asked.path == "/api/v1/sync/flags.json")
+    assert "if-none-match" in last.headers
 
 
 @pytest.mark.usefixtures("hurried")
@@ -286,7 +286,7 @@ def test_a_damaged_file_is_told_and_left_aside(server: ScriptedServer, tmp_path:
         assert client.boolean("plain", "ann", False) is False
         assert client.details("plain", "ann", False).error_code == "PROVIDER_NOT_READY"
         server.fault = ""
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         assert client.boolean("plain", "ann", False) is True
 
 
@@ -350,7 +350,7 @@ def test_a_program_that_never_closes_ends_all_the_same(server: ScriptedServer, h
     server.extra["/api/v1/exposures"] = (200, b"{}")
     url = server.url.replace("127.0.0.1", host)
     command = [sys.executable, "-W", "error", "-c", LEFT_OPEN, url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert server.count("/api/v1/exposures") == 1
 
@@ -388,7 +388,7 @@ def test_many_threads_ask_while_rules_change(server: ScriptedServer) -> None:
         wait_until(lambda: client.status().version == server.version)
         stop.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
     assert wrong == []
 
 
@@ -438,7 +438,7 @@ def test_importing_the_package_costs_nothing() -> None:
     asked = "'httpx' in sys.modules"
     code = f"import sys, understudy; print({asked}, understudy.Client.__name__, {asked})"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.split() == ["False", "Client", "True"]
 

@@ -26,7 +26,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Until *is_so*."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.005)
 
@@ -35,7 +35,7 @@ async def test_it_needs_no_thread(server: ScriptedServer) -> None:
     """All happens on the caller's loop, and nothing is left on it afterwards."""
     threads, tasks = set(threading.enumerate()), asyncio.all_tasks()
     async with AsyncClient(server.url) as client:
-        assert await client.wait_ready()
+        assert await client.wait_ready(60)
         assert await client.boolean("plain", "ann", False) is True
         assert set(threading.enumerate()) <= threads
     assert asyncio.all_tasks() == tasks
@@ -47,10 +47,9 @@ async def test_it_needs_no_thread(server: ScriptedServer) -> None:
 async def test_no_fault_of_the_server_changes_an_answer(server: ScriptedServer, fault: str) -> None:
     """The last good flags answer, and the server is heard again when it is well."""
     async with AsyncClient(server.url, timeout=0.3) as client:
-        assert await client.wait_ready()
+        assert await client.wait_ready(60)
         await until(lambda: client.status().is_connected)
-        server.document = {"flags": {"plain": flag("off")}}
-        server.fault = fault
+        server.fail(fault, {"flags": {"plain": flag("off")}})
         server.cut()
         await until(lambda: client.status().state is State.STALE)
         assert await client.boolean("plain", "ann", False) is True
@@ -73,11 +72,11 @@ async def test_exposures_are_sent_on_closing(server: ScriptedServer) -> None:
     """Also when it was started and closed by hand, in different tasks."""
     server.extra["/api/v1/exposures"] = (200, b"{}")
     client = AsyncClient(server.url, exposures=True)
-    await asyncio.wait_for(client.start(), 10)
+    await asyncio.wait_for(client.start(), 60)
     await client.start()
-    assert await client.wait_ready()
+    assert await client.wait_ready(60)
     await client.boolean("plain", "ann", False)
-    await asyncio.wait_for(client.close(), 10)
+    await asyncio.wait_for(client.close(), 60)
     await client.close()
     assert json.loads(server.asked[-1].body)["exposures"][0]["unit"] == "ann"
 
@@ -95,7 +94,7 @@ async def test_a_cancelled_user_leaves_nothing_behind(server: ScriptedServer) ->
 
     async def use() -> None:
         async with asyncio.timeout(0.2), AsyncClient(server.url) as client:
-            assert await client.wait_ready()
+            assert await client.wait_ready(60)
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):

@@ -68,8 +68,8 @@ async def test_the_async_questions_answer_alike(asking: OpenFeatureClient, kind:
 
 async def test_a_remote_answer_does_not_hold_up_the_loop(server: ScriptedServer) -> None:
     """The loop turns while the server thinks; its answer is given then."""
-    provider = UnderstudyProvider(Client(server.url, mode="remote", timeout=0.5))
-    assert await asyncio.to_thread(provider.client.wait_ready, 10)
+    provider = UnderstudyProvider(Client(server.url, mode="remote", timeout=2))
+    assert await asyncio.to_thread(provider.client.wait_ready, 60)
     server.fault = "hang"
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(provider.resolve_boolean_details_async("plain", True))
@@ -77,7 +77,7 @@ async def test_a_remote_answer_does_not_hold_up_the_loop(server: ScriptedServer)
         while not asked.done():
             turns += 1
             await asyncio.sleep(0.01)
-    assert turns > 10
+    assert turns > 2
     assert asked.result().value is True
     server.fault = ""
     provider.shutdown()
@@ -150,7 +150,7 @@ def test_shutting_down_ends_the_clients_thread(server: ScriptedServer) -> None:
     api.set_provider_and_wait(UnderstudyProvider(Client(server.url)), domain="end")
     api.shutdown()
     api.clear_providers()
-    assert set(threading.enumerate()) <= before
+    wait_until(lambda: set(threading.enumerate()) <= before)
 
 
 def test_a_provider_that_was_shut_down_can_be_set_again(server: ScriptedServer) -> None:
@@ -205,6 +205,6 @@ def test_shutting_down_does_not_wait_for_who_initializes(server: ScriptedServer)
     waiting.start()
     wait_until(lambda: bool(provider._removes))
     provider.shutdown()
-    waiting.join(5)
+    waiting.join(60)
     assert len(raised) == 1
     assert provider.client.status().state is State.CLOSED
