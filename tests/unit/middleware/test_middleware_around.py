@@ -147,6 +147,36 @@ async def test_a_control_has_a_session_of_its_own() -> None:
                 assert (await client.get(url)).json() == {"seen": [1] * visit}
 
 
+async def test_a_control_has_the_fields_that_came_in() -> None:
+    """Inner middleware may add to them in place: the first time is not seen by the second."""
+    seen: list[list[str]] = []
+
+    class Inner:
+        def __init__(self, app: Any) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                scope["headers"].append((b"x-seen", b"once"))
+            await self._app(scope, receive, send)
+
+    async def view(request: Request) -> Response:
+        seen.append(request.headers.getlist("x-seen"))
+        return PlainTextResponse(BODY)
+
+    async with ScriptedServer(SAME, forever=True) as shadow:
+        understudy = dark(shadow.url, control=1)
+        app = Starlette(routes=[Route("/", view)])
+        app.add_middleware(Inner)
+        app.add_middleware(UnderstudyMiddleware, understudy=understudy)
+        async with served(app) as url, httpx.AsyncClient() as client:
+            assert (await client.get(url)).content == BODY
+            async with asyncio.timeout(5):
+                while len(seen) < 2:
+                    await asyncio.sleep(0.01)
+    assert seen == [["once"], ["once"]]
+
+
 async def test_a_session_that_cannot_be_copied_is_asked_no_second_time() -> None:
     """The request is rehearsed all the same."""
 
