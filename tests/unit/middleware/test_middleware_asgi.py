@@ -310,6 +310,24 @@ async def test_mistaken_arguments_fail_the_start(given: dict[str, Any], told: st
     assert failed.group_contains(RuntimeError, match="did not start")
 
 
+async def test_a_mistake_that_no_start_told_is_told_by_each_request_alike() -> None:
+    """A mounted application has no start-up: its requests fail, and none keeps anything of the others."""
+    app = Starlette()
+    app.add_middleware(UnderstudyMiddleware, config={"services": 3})
+    given = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    depths = []
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="services") as failed:
+            await app(dict(given), never, never)
+        depths.append(len(failed.traceback))
+    assert len(set(depths)) == 1
+
+
+async def never(*_given: Any) -> Any:
+    """A server's side that is not asked."""
+    return {"type": "http.request"}
+
+
 async def test_fail_open_passes_everything() -> None:
     """The application answers as if there were no middleware, and may still ask for its decision."""
 
