@@ -254,6 +254,26 @@ async def test_metrics_stand_in_the_registry_given() -> None:
     assert row in text
 
 
+async def test_two_stand_in_one_registry() -> None:
+    """Two applications of a process may share it: no series comes twice, and both are counted."""
+    registry = CollectorRegistry()
+    apps = [shop_with(registry), shop_with(registry)]
+    async with served(apps[0]) as one, served(apps[1]) as two, httpx.AsyncClient() as client:
+        for url in (one, two, two):
+            assert (await client.get(url)).status_code == 200
+        shown = generate_latest(registry).decode().splitlines()
+    assert [line for line in shown if line.startswith("understudy_requests_total{")] == [
+        'understudy_requests_total{code="2xx",flag="shop",route="/",service="app",variant="on"} 3.0'
+    ]
+    assert len(set(shown)) == len(shown)
+
+
+def shop_with(registry: CollectorRegistry) -> UnderstudyMiddleware:
+    """An application that answers everybody itself, counted in *registry*."""
+    told = configured({}, **rules({"on": {}}, serves="on"))
+    return UnderstudyMiddleware(shop(1), told, registry=registry)
+
+
 def test_a_mistake_fails_the_start(tmp_path: Path) -> None:
     """With the place and the mend, though uvicorn lets add_middleware make the middleware inside its loop."""
     (tmp_path / "understudy.yaml").write_text("services: {v2: {url: 'http://127.0.0.1:9'}}\nlissten: 1\n")
