@@ -5,6 +5,7 @@ for by a request, except rules that are still being read at the start.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -242,6 +243,10 @@ class Stage:
         while self.mirror.running and time.monotonic() < limit:  # noqa: ASYNC110  it is told by nobody
             await asyncio.sleep(0.01)
         self.mirror.cancel_all()
+        if not self._trouble.is_met:  # a short life: the store is being opened
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_BATCHES_SECONDS):
+                    await self._has_store.wait()
         if self._trouble.text:
             return
         for _ in range(2):  # one may be under way, with others behind it
