@@ -98,8 +98,12 @@ def test_children_of_a_process_that_writes_all_the_time_write_as_well(tmp_path: 
     script = """
 is_over, is_writing, written = threading.Event(), threading.Event(), []
 
+def patient():
+    "SQLite gives the lock to whoever looks at the right moment, so one that waits may wait for long."
+    return SqliteStore(PATH, busy_timeout_seconds=20, deadline_seconds=40)
+
 async def write():
-    store = SqliteStore(PATH)
+    store = patient()
     await store.open()
     while not is_over.is_set():
         await add(store, "parent", len(written) + 1)
@@ -108,7 +112,7 @@ async def write():
     await store.close()
 
 async def child():
-    own = SqliteStore(PATH)
+    own = patient()
     await own.open()
     await add(own, f"child {os.getpid()}", 1)
     await own.close()
@@ -116,13 +120,12 @@ async def child():
 writer = threading.Thread(target=lambda: asyncio.run(write()))
 writer.start()
 is_writing.wait()
-children = [in_child(child) for _ in range(12)]
-assert [ended(pid) for pid in children] == [0] * 12
+statuses = [ended(pid) for pid in [in_child(child) for _ in range(8)]]
 is_over.set()
 writer.join()
-print(stored() - len(written))
+print(statuses, stored() - len(written))
 """
-    assert run(tmp_path, script) == "12"
+    assert run(tmp_path, script) == "[0, 0, 0, 0, 0, 0, 0, 0] 8"
 
 
 def test_a_fork_that_cannot_wait_harms_nobody(tmp_path: Path) -> None:
