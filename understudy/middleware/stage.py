@@ -259,8 +259,10 @@ class Stage:
         while self.mirror.running and time.monotonic() < limit:  # noqa: ASYNC110  it is told by nobody
             await asyncio.sleep(0.01)
         self.mirror.cancel_all()
-        with suppress(TimeoutError):  # a short program ends while its store is only being opened
-            await asyncio.wait_for(self._has_store.wait(), LAST_BATCHES_SECONDS)
+        if not self._trouble.is_met:  # a short life: the store is being opened
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_BATCHES_SECONDS):
+                    await self._has_store.wait()
         if self._trouble.text:
             return
         for _ in range(2):  # one may be under way, with others behind it
