@@ -11,6 +11,7 @@ from understudy.engine import Plan
 from understudy.errors import UnderstudyError
 from understudy.middleware.counted import Counted
 from understudy.middleware.deciding import decide, leave, rehearsed
+from understudy.middleware.decision import KEY
 from understudy.middleware.forward import Forward
 from understudy.middleware.lifespan import Life
 from understudy.middleware.request import App, Receive, Scope, Send
@@ -74,7 +75,7 @@ class UnderstudyMiddleware:
         elif plan.targets:
             await self._serve(stage, plan, scope, receive, send)
         else:
-            counted = Counted(send)
+            counted = Counted(send, scope)
             try:
                 await self.app(scope, receive, counted.send)
             finally:
@@ -111,7 +112,7 @@ class UnderstudyMiddleware:
         if dark is not None:
             await dark.run(self.app, scope)
             return
-        counted = Counted(send)
+        counted = Counted(send, scope)
         try:
             await self.app(scope, receive, counted.send)
         finally:
@@ -119,7 +120,8 @@ class UnderstudyMiddleware:
 
     async def _forward(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a service answer; the application, when it stands in for a service that is out."""
-        forward = Forward(stage, self.understudy.hop, plan, scope, receive, send)
+        request = scope[KEY].head
+        forward = Forward(stage, self.understudy.hop, plan, request, scope, receive, send)
         if not await forward.run():
             await self._serve(stage, forward.plan, scope, receive, send)
 

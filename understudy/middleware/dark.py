@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from understudy.engine import Plan
+from understudy.messages import Head
 from understudy.middleware.counted import count
 from understudy.middleware.inner import end_to_end
 from understudy.middleware.request import App, Message, Receive, Scope, Send
@@ -16,7 +17,7 @@ from understudy.proxy.rehearsal import Rehearsal
 
 
 class Dark:
-    """Tells *rehearsal* of one request to the application and of its answer, and counts it as *plan*'s.
+    """Tells *rehearsal* of the request *head* and of the application's answer, and counts it as *plan*'s.
 
     A copy is sent when the application has read the whole body; at once when there is none (*has_body*
     False). What it never reads is not read for it: then no copy is sent (``request_incomplete``).
@@ -24,6 +25,7 @@ class Dark:
 
     __slots__ = (
         "_awaits_body",
+        "_head",
         "_is_answered",
         "_is_head",
         "_is_sent",
@@ -39,6 +41,7 @@ class Dark:
         self,
         rehearsal: Rehearsal,
         plan: Plan,
+        head: Head,
         receive: Receive,
         send: Send,
         *,
@@ -47,6 +50,7 @@ class Dark:
     ) -> None:
         self._rehearsal = rehearsal
         self._plan = plan
+        self._head = head
         self._receive = receive
         self._send = send
         self._is_head = is_head
@@ -64,7 +68,7 @@ class Dark:
         try:
             await app(scope, self._tee_request, self._tee_answer)
         finally:
-            count(self._plan, self._status, perf_counter() - self._started_at)
+            count(self._plan, self._head, self._status, perf_counter() - self._started_at)
             if not self._is_answered:
                 self._abort("primary_failed")
 

@@ -90,6 +90,7 @@ def rehearsed(
         return Dark(
             rehearsal,
             plan,
+            request,
             receive,
             send,
             is_head=request.method == "HEAD",

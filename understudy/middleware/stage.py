@@ -24,6 +24,7 @@ from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Outbox
 from understudy.messages import Head
 from understudy.metrics import WorkerMetrics
+from understudy.middleware.exposing import Exposing
 from understudy.middleware.in_force import InForce
 from understudy.middleware.kills import HostKills
 from understudy.middleware.reporting import Reporting
@@ -144,6 +145,9 @@ class Stage:
             time_share=COMPARING_SHARE,
             long_share=LONG_SHARE,
         )
+        self._exposing = Exposing(
+            self._store, self.engine.sightings, settings=settings.exposures, metrics=self.metrics
+        )
         self._reporting = Reporting(
             self._store,
             self.intake,
@@ -226,11 +230,14 @@ class Stage:
         while self.mirror.running and time.monotonic() < limit:  # noqa: ASYNC110  it is told by nobody
             await asyncio.sleep(0.01)
         self.mirror.cancel_all()
+        if self._trouble.is_unknown:  # it has just begun, and what it has seen is to be stored all the same
+            await self._reporting.is_loaded(within_seconds=LAST_BATCHES_SECONDS)
         if self._trouble.text:
             return
         for _ in range(2):  # one may be under way, with others behind it
             self.offer_evidence()
             await self.intake.finish(LAST_BATCHES_SECONDS)
+        await self._exposing.finish()
 
     async def _close_store(self) -> None:
         try:
@@ -255,7 +262,7 @@ class Stage:
     # -- rules -------------------------------------------------------------------------------------------
 
     async def _keep_store(self) -> None:
-        """Open the store, however long it takes; follow its rules, and store evidence in it."""
+        """Open the store, however long it takes; follow its rules, store evidence and exposures in it."""
         while True:
             try:
                 await self._store.open()
@@ -271,6 +278,7 @@ class Stage:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.intake.run())
             tasks.create_task(self._follow())
+            tasks.create_task(self._exposing.run())
 
     async def _follow(self) -> None:
         while True:
@@ -306,7 +314,7 @@ class Stage:
 
     def _ready_made(self, rules: Rules, version: int) -> InForce:
         """*rules* with what this host kills laid over them. Raises `UnderstudyError`."""
-        return InForce(rules, version, self._kills.kills)
+        return InForce(rules, version, self._kills.kills, self.engine.sightings)
 
     def _turn(self, in_force: InForce) -> None:
         """Put *in_force* in force, here and for whoever decides."""
@@ -361,6 +369,7 @@ class Stage:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             self._contain("evidence", self.offer_evidence)
+            self._contain("exposures", self._exposing.gather)
 
     def offer_evidence(self) -> None:
         """Hand what was counted and what differs to be stored, unless the last batch is still on its way."""

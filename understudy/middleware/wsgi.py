@@ -126,4 +126,4 @@ class UnderstudyWSGIMiddleware:
         carried = Carried(handover, self.understudy.hop, decided, scope, environ)
         if carried.begin(self.understudy.background.run, start_response):
             return carried
-        return Served(decided, handover).run(self.app, environ, start_response)
+        return Served(decided, handover, carried.plan).run(self.app, environ, start_response)
