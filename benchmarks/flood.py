@@ -4,6 +4,7 @@ Arguments: its port on 127.0.0.1, the size of the chunks in bytes.
 """
 
 import asyncio
+import os
 import sys
 from functools import partial
 from typing import cast
@@ -52,6 +53,7 @@ def chunked(size: int) -> bytes:
 
 async def main() -> None:
     """Listen until the process is ended."""
+    os.nice(19)  # the client of the application, on the same core, is measured
     loop = asyncio.get_running_loop()
     chunks = chunked(int(sys.argv[2]))
     server = await loop.create_server(partial(Flood, chunks), "127.0.0.1", int(sys.argv[1]), backlog=4096)

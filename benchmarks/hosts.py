@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,8 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from processes import free_ports
+
 ROOT: Final = Path(__file__).resolve().parent.parent
-PATIENCE_SECONDS: Final = 20.0
+PATIENCE_SECONDS: Final = 60.0
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -187,8 +188,8 @@ class Host:
     name: str
     folder: Path
     settings: Mapping[str, Any]
-    port: int = field(default_factory=lambda: free_port())
-    admin: int = field(default_factory=lambda: free_port())
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+    admin: int = field(default_factory=lambda: free_ports(1)[0])
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -259,12 +260,6 @@ class Host:
             for line in lines
             if line.startswith("understudy_store_alarm{") and line.endswith(" 1.0")
         ]
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        return int(bound.getsockname()[1])
 
 
 def wait_until(is_so: Callable[[], object], what: str, *, seconds: float = PATIENCE_SECONDS) -> float:

@@ -98,7 +98,7 @@ class Stage:
     def __init__(self, world: World, two: Sequence[Host], sql: Server, redis: Server) -> None:
         self.world, self.hosts, self.sql, self.redis = world, two, sql, redis
 
-    def settled(self, since: float, wrong: str, *, host: str = "", seconds: float = 10.0) -> float:
+    def settled(self, since: float, wrong: str, *, host: str = "", seconds: float = 30.0) -> float:
         """How long after *since* the last request reached variant *wrong*, once none has for a while."""
         while True:
             last = self.world.last(since, host, "/", wrong)

@@ -69,7 +69,7 @@ async def test_the_line_of_a_mirrored_request() -> None:
         await mirrored(s, request)
     assert b"canary-" not in lines.lines[0]
     told = lines.only()
-    assert 0 < told.pop("upstream_seconds") <= told.pop("duration_seconds") < 5
+    assert 0 < told.pop("upstream_seconds") <= told.pop("duration_seconds") < 60
     assert told == {
         "time": told["time"],
         "client": "127.0.0.1",

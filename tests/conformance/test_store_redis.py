@@ -90,17 +90,18 @@ async def test_versions_are_bounded(server: Server, raw: Any, monkeypatch: pytes
         assert await raw.hlen("{understudy}:rules") == 4
 
 
-async def test_the_bell_is_heard_at_once(server: Server, raw: Any) -> None:
+async def test_the_bell_is_heard_at_once(server: Server, raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change on one host is known on the other long before it would ask by itself."""
+    monkeypatch.setattr(redis_rules, "POLL_SECONDS", 60.0)
     async with opened(server) as one, opened(server) as other:
-        waiting = asyncio.gather(other.newer(0, seconds=10))
+        waiting = asyncio.gather(other.newer(0, seconds=60))
         while not (await raw.pubsub_numsub("{understudy}:bell"))[0][1]:
             await asyncio.sleep(0.01)
         started = time.monotonic()
         await put(one, 1)
         (newer,) = await waiting
         assert newer is not None
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 30
 
 
 async def test_a_bell_that_rings_for_nothing_is_only_a_hint(server: Server, raw: Any) -> None:
@@ -120,9 +121,12 @@ async def test_a_cancelled_command_answers_nobody_else(server: Server, raw: Any)
     async with opened(server) as store:
         await put(store, 1)
         for _ in range(5):
-            await raw.client_pause(200)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(store.history(), 0.05)
+            server.freeze()
+            try:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(store.history(), 0.05)
+            finally:
+                server.thaw()
             assert await store.secret("units") == await store.secret("units")
             assert await store.version() == 1
 
@@ -144,16 +148,16 @@ async def test_a_stopped_server_is_an_error_until_it_is_back(server: Server, raw
 
 async def test_a_frozen_server_costs_no_more_than_the_deadline(server: Server, raw: Any) -> None:
     """Every operation fails in time, and the store works again once the server does."""
-    async with opened(server, deadline_seconds=0.3) as store:
+    async with opened(server, deadline_seconds=1.5) as store:
         await put(store, 1)
         server.freeze()
         try:
             started = time.monotonic()
-            with pytest.raises(StoreError, match=r"did not answer within 0\.3 s"):
+            with pytest.raises(StoreError, match=r"did not answer within 1\.5 s"):
                 await store.rules()
-            with pytest.raises(StoreError, match=r"did not answer within 0\.3 s"):
-                await store.newer(0, seconds=5)
-            assert time.monotonic() - started < 2
+            with pytest.raises(StoreError, match=r"did not answer within 1\.5 s"):
+                await store.newer(0, seconds=60)
+            assert time.monotonic() - started < 30, "half of what it might have waited"
         finally:
             server.thaw()
         assert await put(store, 2) == 2

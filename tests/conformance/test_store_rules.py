@@ -223,7 +223,7 @@ async def test_newer_rules_are_waited_for(make: Make, store: Store) -> None:
     await asyncio.sleep(0)
     await put(other, {"n": 1})
 
-    (newer,) = await asyncio.wait_for(waiting, 3)
+    (newer,) = await asyncio.wait_for(waiting, 60)
 
     assert newer is not None
     assert newer.document == {"n": 1}

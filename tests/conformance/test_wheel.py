@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=480,
+        timeout=1500,
     )
     assert built.returncode == 0, built.stderr
     (made,) = folder.glob("understudy-*.whl")
@@ -61,7 +61,7 @@ def run(installed: Path, *args: str, cwd: Path) -> subprocess.CompletedProcess[s
         env={**os.environ, "PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
-        timeout=480,
+        timeout=1500,
     )
 
 

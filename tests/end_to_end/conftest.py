@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from servers import Server, Serving, StartServer, UnderstudyServe
-from servers import free_port as find_free_port
+from store_servers import free_port as find_free_port
 
 
 @pytest.fixture(scope="module")

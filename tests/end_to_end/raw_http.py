@@ -67,7 +67,7 @@ class RawAnswer:
 class RawClient:
     """One connection, for any number of requests, one at a time."""
 
-    def __init__(self, port: int, *, timeout_seconds: float = 15.0) -> None:
+    def __init__(self, port: int, *, timeout_seconds: float = 60.0) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_seconds)
         self._reader = self._socket.makefile("rb")
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -15,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 POLL_SECONDS = 0.02
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
+"""What a busy machine may make of anything that happens at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,10 +168,10 @@ def rules(default: str = "dark", **more: Any) -> dict[str, Any]:
 
 
 def wait_until(is_so: Callable[[], object], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
-    """Poll *is_so* within a deadline; connection errors mean "not yet"."""
+    """Poll *is_so* within a deadline; whoever does not answer, or not in full, means "not yet"."""
     end = time.monotonic() + seconds
     while True:
-        with contextlib.suppress(OSError, KeyError):
+        with contextlib.suppress(OSError, KeyError, http.client.HTTPException):
             if is_so():
                 return
         assert time.monotonic() < end, f"never came: {what}"
@@ -199,21 +202,34 @@ def all_gone(pids: list[int]) -> None:
     wait_until(lambda: not any(map(is_alive, pids)), "the end of the old processes")
 
 
+def end_by_force(pid: int) -> None:
+    """SIGKILL, and wait: a process that is told to die may run, listen and answer for a while yet."""
+    os.kill(pid, signal.SIGKILL)
+    all_gone([pid])
+
+
 def listens_on(pid: int, port: int) -> bool:
     """Whether *pid* holds a socket that listens on *port* of IPv4."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     inodes = {row[9] for row in rows if row[3] == "0A" and int(row[1].split(":")[1], 16) == port}
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if os.readlink(entry) in {f"socket:[{inode}]" for inode in inodes}:
-                return True
+    held = {f"socket:[{inode}]" for inode in inodes}
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended
+        for entry in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(f"/proc/{pid}/fd/{entry}") in held:
+                    return True
     return False
 
 
 def control_of(supervisor: int, admin_port: int) -> int:
-    """The control process: the child that holds the admin listener."""
-    found = [pid for pid in children_of(supervisor) if is_alive(pid) and listens_on(pid, admin_port)]
-    assert len(found) == 1, found
+    """The control process: the child that holds the admin listener, once there is one and only one."""
+    found: list[int] = []
+
+    def is_alone() -> bool:
+        found[:] = [pid for pid in children_of(supervisor) if is_alive(pid) and listens_on(pid, admin_port)]
+        return len(found) == 1
+
+    wait_until(is_alone, "one control process")
     return found[0]
 
 
@@ -338,5 +354,14 @@ def ask(port: int, path: str = "/orders/1", *fields: str, host: str = "127.0.0.1
         answer = b""
         while piece := connection.recv(65536):
             answer += piece
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, found, body = answer.partition(b"\r\n\r\n")
+    if not found:
+        raise ConnectionError(f"the connection ended before an answer: {answer!r}")
     return int(head.split(b" ", 2)[1]), body
+
+
+def answer_on(client: socket.socket) -> tuple[int, bytes]:
+    """The next answer on *client*, to its last byte: (status, body)."""
+    answer = http.client.HTTPResponse(client)
+    answer.begin()
+    return answer.status, answer.read()

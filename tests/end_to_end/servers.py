@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from store_servers import free_port
+
 POLL_SECONDS = 0.02
-READY_SECONDS = 20.0
-STOP_SECONDS = 10.0
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+READY_SECONDS = 60.0
+STOP_SECONDS = 45.0
+ANSWER_SECONDS = 60.0
+"""Nothing that works takes any of these: they are what a busy machine may make of it. How soon things happen
+is for the benchmarks. A stop takes 30 s to drain, and 5 s more before children are ended by force."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,14 +146,14 @@ class Serving:
         """Whether ``/readyz`` says so."""
         try:
             return self.admin("/readyz").status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):  # its control process ends while it answers
             return False
 
     def admin(
         self, path: str, *, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
     ) -> AdminAnswer:
         """Ask the admin API; *body* is sent as JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=ANSWER_SECONDS)
         try:
             content = None if body is None else json.dumps(body).encode()
             kind = {} if body is None else {"Content-Type": "application/json"}
@@ -173,7 +171,7 @@ class Serving:
         report: dict[str, Any] = answer.json()
         return report
 
-    def settled_report(self, *, eligible: int, seconds: float = 20.0) -> dict[str, Any]:
+    def settled_report(self, *, eligible: int, seconds: float = READY_SECONDS) -> dict[str, Any]:
         """The report once *eligible* mirrored requests are accounted for: compared, or passed over."""
         deadline = time.monotonic() + seconds
         while True:

@@ -28,7 +28,7 @@ def test_an_example_runs(serving: Serving, number: int, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,7 @@ def test_every_command_of_the_page_answers_as_shown(understudy_serve: Understudy
             ["sh", "-c", f"{here} -w '\\n%{{http_code}}'"],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=True,
         )
         body, _, answered = done.stdout.rpartition("\n")

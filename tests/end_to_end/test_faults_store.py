@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from serve_world import always, ask, config_text, rules, says_json, wait_until
-from servers import Server, Serving, UnderstudyServe, free_port
+from servers import Server, Serving, UnderstudyServe
+from store_servers import free_port
 
 RULES = "/api/v1/rules"
 
@@ -149,9 +150,9 @@ def test_a_broken_file_at_the_start_is_told_and_does_not_stop_the_proxy(
         try:
             assert ask(proxy_port)[0] == 200
             assert primary.requests()[0].variant == "dark"
-            status, is_ok, detail = store_check(serving)
-            assert (status, is_ok) == (503, False)
-            assert "understudy.db: is not a SQLite database; move it away" in detail
+            told = "understudy.db: is not a SQLite database; move it away"
+            wait_until(lambda: told in store_check(serving)[2], "the trouble")
+            assert store_check(serving)[:2] == (503, False)
             for path, method in ((RULES, "PUT"), ("/api/v1/flags/shop/kill", "POST"), (RULES, "GET")):
                 body = rules() if method == "PUT" else None
                 answer = serving.admin(path, method=method, body=body, headers={"If-Match": "*"})

@@ -37,7 +37,8 @@ flags:
     targeting: {{if: [{{"==": [{{var: headers.x-cohort}}, stable]}}, stable, dark]}}
 routes:
   - {{path: /, flag: bin, unit: "header:x-user", mirror_methods: [GET, HEAD, POST]}}
-shadow: {{control: 1.0, in_flight: 256}}
+# Patient, because a copy that is late on a busy machine would be no evidence.
+shadow: {{control: 1.0, in_flight: 1024, timeout: 60s}}
 compare:
   - {{endpoint: "GET /status/{{code}}"}}
   - {{endpoint: "GET /bytes/{{size}}"}}

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serve_world import wait_until
+from serve_world import PATIENCE_SECONDS, wait_until
 from servers import Serving, UnderstudyServe
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from middleware_world import served
 from understudy.config import read_file
 from understudy.errors import ConfigError
 from understudy.middleware import Understudy, UnderstudyMiddleware
+from understudy.middleware.request import AsgiRequest
 from understudy.testing import Receive, Script, ScriptedServer, answer
 
 RULES = """
@@ -34,7 +35,7 @@ flags:
     defaultVariant: stable
     targeting: {{fractional: [[canary, 20], [dark, 50], [stable, 30]]}}
 routes: [{{path: /, flag: shop, unit: 'header:x-user'}}]
-shadow: {{control: 0}}
+shadow: {{control: 0, timeout: 60s, in_flight: 1024}}
 """
 
 
@@ -90,15 +91,29 @@ async def test_proxy_and_middleware_decide_alike(understudy_serve: UnderstudySer
                 httpx.AsyncClient(base_url=url) as inside,
             ):
                 assert await answers(inside, 200) == await answers(proxied, 200)
-            async with asyncio.timeout(10):
+            copies = sum(is_rehearsed(user, understudy) for user in range(200))
+            assert copies > 50
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while True:
                     mine, theirs = await understudy.report(), await asyncio.to_thread(serving.report)
-                    if mine["exchanges"] == theirs["exchanges"] > 50:
+                    if is_settled(mine, copies) and is_settled(theirs, copies):
                         break
                     await asyncio.sleep(0.1)
 
     assert findings(mine) == findings(theirs) == FOUND
     assert (mine["matched"], mine["mirror"]["sent"]) == (theirs["matched"], theirs["mirror"]["sent"])
+
+
+def is_rehearsed(user: int, understudy: Understudy) -> bool:
+    """Whether requests of *user* are mirrored."""
+    scope = {"method": "GET", "path": "/", "headers": [(b"x-user", f"user-{user}".encode())]}
+    return understudy.decide(AsgiRequest(scope)).variant == "dark"
+
+
+def is_settled(report: dict[str, Any], copies: int) -> bool:
+    """Whether so many copies were due, and all are compared."""
+    mirror = report["mirror"]
+    return bool(mirror["eligible"] == mirror["answered"] == report["exchanges"] == copies)
 
 
 WIRE = (
@@ -168,28 +183,32 @@ async def test_a_control_process_is_followed_and_told(understudy_serve: Understu
     async with served(shop(1)) as plain, served(shop(2)) as v2:
         serving = await asyncio.to_thread(start, understudy_serve, plain, v2)
         admin = f"http://127.0.0.1:{serving.admin_port}"
-        config = {"services": {"v2": {"url": v2}}, "shadow": {"control": 0}}
+        config = {
+            "services": {"v2": {"url": v2}},
+            "shadow": {"control": 0, "timeout": "60s", "in_flight": 1024},
+        }
         understudy = Understudy(config, admin=admin)
         async with (
             served(UnderstudyMiddleware(shop(1), understudy=understudy)) as url,
             httpx.AsyncClient(base_url=url) as client,
         ):
             assert {served_by for _, served_by, _ in await answers(client, 100)} == {"v1", "v2"}
-            async with asyncio.timeout(10):
-                while not (report := await asyncio.to_thread(serving.report))["exchanges"]:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while True:
+                    mine, report = await understudy.report(), await asyncio.to_thread(serving.report)
+                    if report["exchanges"] == mine["exchanges"] == mine["mirror"]["eligible"] > 20:
+                        break
                     await asyncio.sleep(0.1)
-            mine = await understudy.report()
             killed = await asyncio.to_thread(
                 lambda: serving.admin("/api/v1/flags/shop/kill", method="POST", body={"reason": "a drill"})
             )
             assert killed.status == 200
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while understudy.in_force.version != 2:
                     await asyncio.sleep(0.05)
             assert {served_by for _, served_by, _ in await answers(client, 100)} == {"v1"}
 
     assert findings(report) == FOUND
-    assert report["exchanges"] == mine["exchanges"] > 20
     found = [found for endpoint in report["endpoints"] for found in endpoint["findings"]]
     samples = [sample for one in found for sample in one["samples"]]
     assert samples

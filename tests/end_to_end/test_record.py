@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Serving, UnderstudyServe
+from serve_world import PATIENCE_SECONDS
+from servers import (
+    Serving,
+    UnderstudyServe,
+)
 from test_replay import released, replay, serving, wrong
 
 SECRETS = ("s3cr3t-session", "hunter2hunter2")
@@ -44,7 +48,7 @@ def traffic(port: int) -> Iterator[None]:
     def ask() -> None:
         number = 0
         while not over.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
             for _ in range(5):
                 number += 1
                 path = f"/orders/{number}?api_key={SECRETS[1]}"
@@ -59,7 +63,7 @@ def traffic(port: int) -> Iterator[None]:
         yield
     finally:
         over.set()
-        asking.join(10)
+        asking.join(PATIENCE_SECONDS)
 
 
 def start(proxy: Serving, output: Path, *options: str) -> subprocess.Popen[str]:
@@ -69,7 +73,7 @@ def start(proxy: Serving, output: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert out == ""
     assert "Traceback" not in err
     return process.returncode, err
@@ -106,7 +110,7 @@ def test_ctrl_c_ends_a_recording_with_a_whole_file(proxy: Serving, tmp_path: Pat
     with traffic(proxy.proxy_port):
         process = start(proxy, har, "--requests", "1000000")
         part = tmp_path / "traffic.har.part"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (part.exists() and part.stat().st_size > 2000):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -122,7 +126,7 @@ def test_ctrl_c_ends_a_recording_with_a_whole_file(proxy: Serving, tmp_path: Pat
 def test_a_reader_that_leaves_ends_the_recording(proxy: Serving, tmp_path: Path) -> None:
     """Killed outright; soon there may be another one."""
     process = start(proxy, tmp_path / "one.har", "--seconds", "600")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (tmp_path / "one.har.part").exists() or not (tmp_path / "one.har.part").stat().st_size:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -130,7 +134,7 @@ def test_a_reader_that_leaves_ends_the_recording(proxy: Serving, tmp_path: Path)
     assert code == 1
     assert "there is a recording already" in err
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_SECONDS)
     while True:
         code, err = ended(start(proxy, tmp_path / "two.har", "--seconds", "0.2"))
         if "there is a recording already" not in err:
@@ -144,7 +148,9 @@ def test_nobody_at_home_is_told(tmp_path: Path) -> None:
     """With the address, and nothing is left behind."""
     admin = "http://127.0.0.1:1"
     command = [sys.executable, "-m", "understudy", "record", "--admin", admin, "-o", "x.har"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert (done.returncode, done.stdout) == (3, "")
     assert f"no answer from {admin}" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -48,6 +48,9 @@ flags:
 """
 FOLDER = Path(__file__).parent / "sdks"
 INSTALL_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
+SOON_SECONDS = 20.0
+"""Long before a provider would ask by itself."""
 Asked = tuple[str, str, Any, dict[str, Any]]
 
 CASES: list[tuple[Asked, tuple[Any, str | None, str, str | None]]] = [
@@ -191,7 +194,7 @@ def test_javascripts_server_provider_agrees(serving: Serving, node_folder: Path)
         ["node", "server.mjs", f"http://127.0.0.1:{serving.admin_port}", json.dumps(asked)],
         cwd=node_folder,
         capture_output=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr.decode()
     found = [
@@ -212,7 +215,7 @@ def test_javascripts_flagd_provider_agrees_in_process(
         ["node", "in_process.mjs", str(definition), "parts", json.dumps(units)],
         cwd=node_folder,
         capture_output=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr.decode()
     ours = [changing.admin(f"/api/v1/decide/parts/{unit}").json()["variant"] for unit in units]
@@ -228,9 +231,9 @@ class Page:
         self._process = process
 
     def next(self) -> dict[str, Any]:
-        """The next line, within ten seconds."""
+        """The next line."""
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], 10)
+        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE_SECONDS)
         assert ready, "the page shows nothing"
         line = self._process.stdout.readline()
         assert line, f"the page has ended: {self._process.communicate()[1].decode(errors='replace')}"
@@ -269,7 +272,7 @@ def test_a_page_hears_of_a_kill(changing: Serving, node_folder: Path) -> None:
 
     assert (first["value"], first["reason"]) == ("B", "TARGETING_MATCH")
     assert (second["value"], second["reason"]) == ("A", "STATIC")
-    assert took < 2
+    assert took < SOON_SECONDS
 
 
 def test_a_flagd_provider_in_process_follows_every_change(
@@ -279,14 +282,16 @@ def test_a_flagd_provider_in_process_follows_every_change(
     port = free_port()
     serving = understudy_serve("metadata: {hashVersion: 3}\n" + CONFIG, admin=f"sync: '127.0.0.1:{port}'")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    provider = FlagdProvider(resolver_type=ResolverType.IN_PROCESS, host="127.0.0.1", port=port)
+    provider = FlagdProvider(
+        resolver_type=ResolverType.IN_PROCESS, host="127.0.0.1", port=port, deadline_ms=60_000
+    )
     asked: Asked = ("String", "split", "own", {"targetingKey": "ann"})
     with client(provider) as asking:
         answers = [told(python_details(asking, case)) for case, _ in CASES[:7]]
         began = time.monotonic()
         assert serving.admin("/api/v1/flags/split/kill", method="POST").status == 200
         while told(python_details(asking, asked))[0] != "A":
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < SOON_SECONDS
         killed = told(python_details(asking, asked))
         assert serving.stop() == 0
 

@@ -2,12 +2,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from typing import Any
 
-from serve_world import always, config_text, control_of, wait_until
+from serve_world import always, config_text, control_of, end_by_force, wait_until
 from servers import Serving, UnderstudyServe
 
 
@@ -17,7 +16,7 @@ def understudy(serving: Serving, *arguments: str, token: str = "") -> subprocess
     if token:
         environ["UNDERSTUDY_TOKEN"] = token
     command = [sys.executable, "-m", "understudy", *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
 
 
 def entries(serving: Serving, token: str) -> list[dict[str, Any]]:
@@ -47,7 +46,7 @@ def test_the_first_token_closes_the_api_for_good(understudy_serve: UnderstudySer
         )
         assert kill["who"].startswith("ann (")
 
-        os.kill(control_of(serving.server.process.pid, serving.admin_port), signal.SIGKILL)
+        end_by_force(control_of(serving.server.process.pid, serving.admin_port))
         wait_until(lambda: understudy(serving, "rules", "get", token=text).returncode == 0, "it is back")
         assert understudy(serving, "rules", "get").returncode == 1
         verified = understudy(serving, "audit", "verify", token=text)

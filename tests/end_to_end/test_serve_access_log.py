@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from serve_world import Load, always, ask, config_text, wait_until
-from servers import Serving, UnderstudyServe, free_port
+from servers import Serving, UnderstudyServe
+from store_servers import free_port
 
 CANARIES = ("Cookie: uid=canary-a", "Authorization: Bearer canary-b", "X-Api-Key: canary-c")
 
@@ -101,7 +102,7 @@ def test_standard_output_is_a_log_too(tmp_path: Path) -> None:
                     ask(port, f"/orders/{number}?page={number}")
             finally:
                 process.terminate()
-            out, _ = process.communicate(timeout=20)
+            out, _ = process.communicate(timeout=60)
         assert process.returncode == 0
     told = [json.loads(line) for line in out.splitlines()]
     asked = [(line["path"], line["query"]) for line in told if line["path"] != "/ready"]

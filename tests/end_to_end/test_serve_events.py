@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from serve_world import ThreadedOrigin, ask, config_text, says_json, wait_until
+from serve_world import PATIENCE_SECONDS, ThreadedOrigin, ask, config_text, says_json, wait_until
 from servers import Serving, UnderstudyServe
+
+from understudy.config import Limits
+
+DRAIN_SECONDS = Limits().drain_timeout
+"""What an end takes that somebody holds up."""
 
 
 def priced(price: int) -> ThreadedOrigin:
@@ -19,7 +24,7 @@ def priced(price: int) -> ThreadedOrigin:
 @contextmanager
 def events(serving: Serving) -> Iterator[Iterator[dict[str, Any]]]:
     """The data of every event that a listener hears."""
-    connection = http.client.HTTPConnection("127.0.0.1", serving.admin_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", serving.admin_port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("GET", "/api/v1/report/events")
         answer = connection.getresponse()
@@ -61,6 +66,6 @@ def test_a_listener_hears_of_evidence_and_of_rules(understudy_serve: UnderstudyS
 
             began = time.monotonic()
             assert serving.stop() == 0
-            assert time.monotonic() - began < 8
+            assert time.monotonic() - began < DRAIN_SECONDS
             assert all(word["revision"] > third["revision"] for word in heard)
         assert "Cancel" not in serving.server.log.read_text()

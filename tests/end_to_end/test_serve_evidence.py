@@ -222,7 +222,7 @@ def posted(seeds: Seeds, number: int) -> tuple[str, bytes]:
 
 def send(port: int, number: int, target: str, fields: dict[str, str], visitors: Seeds) -> int:
     """Request *number*, every third one with a body; the status."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         if number % 3:
             connection.request("GET", target, headers=fields)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 from serve_world import PATIENCE_SECONDS, all_gone, always, children_of, config_text, flag, wait_until
-from servers import Serving, UnderstudyServe, free_port
+from servers import Serving, UnderstudyServe
+from store_servers import free_port
 
 from understudy.testing import SteadyLoad
 
@@ -22,9 +23,15 @@ def issue(folder: Path, authority: trustme.CA) -> None:
     """A pair for localhost in *folder*, put in place in one step each, the key first."""
     issued = authority.issue_cert("localhost", "127.0.0.1", "::1")
     chain = b"".join(pem.bytes() for pem in issued.cert_chain_pems)
-    for name, text in (("key.pem", issued.private_key_pem.bytes()), ("cert.pem", chain)):
-        (folder / "beside").write_bytes(text)
-        (folder / "beside").rename(folder / name)
+    put(folder / "key.pem", issued.private_key_pem.bytes())
+    put(folder / "cert.pem", chain)
+
+
+def put(file: Path, content: bytes) -> None:
+    """*file* has *content*, and never had less."""
+    beside = file.with_name("beside")
+    beside.write_bytes(content)
+    beside.rename(file)
 
 
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
@@ -36,7 +43,9 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 def ask_securely(port: int, authority: trustme.CA, *, host: str = "localhost") -> tuple[int, str | None]:
     """One GET: (status, protocol)."""
-    connection = http.client.HTTPSConnection(host, port, context=trusting(authority), timeout=10)
+    connection = http.client.HTTPSConnection(
+        host, port, context=trusting(authority), timeout=PATIENCE_SECONDS
+    )
     try:
         connection.request("GET", "/")
         status = connection.getresponse().status
@@ -50,7 +59,7 @@ def ask_path(path: Path, *fields: str) -> bytes:
     """One GET through the Unix socket at *path*; the whole answer."""
     lines = "".join(f"{field}\r\n" for field in fields)
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(PATIENCE_SECONDS)
         client.connect(str(path))
         client.sendall(f"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n{lines}\r\n".encode())
         answer = b""
@@ -103,7 +112,7 @@ def test_every_kind_of_listener_serves(
         assert ask_securely(secure, authority, host="127.0.0.1") == (200, "http/1.1")
         assert ask_securely(six, authority, host="::1") == (200, "http/1.1")
         assert ask_path(tmp_path / "u.sock").startswith(b"HTTP/1.1 200")
-        with socket.create_connection(("127.0.0.1", serving.proxy_port), timeout=10) as plain:
+        with socket.create_connection(("127.0.0.1", serving.proxy_port), timeout=PATIENCE_SECONDS) as plain:
             plain.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
             assert plain.recv(65536).startswith(b"HTTP/1.1 200")
         told = [
@@ -163,7 +172,7 @@ def test_the_file_of_a_unix_socket_comes_and_goes(tmp_path: Path) -> None:
     with started() as first:
         wait_until(answers, "an answer")
         assert path.stat().st_mode & 0o777 == 0o660
-        other = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False)
+        other = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
         assert other.returncode == 1
         assert f"listen unix:{path}: another process listens there" in other.stderr
         os.killpg(first.pid, signal.SIGKILL)
@@ -219,7 +228,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
         serving = understudy_serve(config, folder=tmp_path)
         processes = children_of(serving.server.process.pid)
         old = http.client.HTTPSConnection(
-            "localhost", serving.proxy_port, context=trusting(authority), timeout=10
+            "localhost", serving.proxy_port, context=trusting(authority), timeout=PATIENCE_SECONDS
         )
         old.request("GET", "/")
         old.getresponse().read()
@@ -230,11 +239,11 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
 
         key = (tmp_path / "key.pem").read_bytes()
         if how == "files":
-            (tmp_path / "key.pem").write_bytes(b"broken")
+            put(tmp_path / "key.pem", b"broken")
             wait_until(lambda: certificates(serving, "refused") == 1, "the refusal")
-            assert "tls.key:" in serving.server.log.read_text()
+            wait_until(lambda: "tls.key:" in serving.server.log.read_text(), "its reason in the log")
             assert ask_securely(serving.proxy_port, authority)[0] == 200
-            (tmp_path / "key.pem").write_bytes(key)
+            put(tmp_path / "key.pem", key)
             wait_until(lambda: certificates(serving, "applied") == 1, "the mended pair")
         new = trustme.CA()
         issue(tmp_path, new)
@@ -264,7 +273,7 @@ def test_check_says_what_is_wrong_with_a_certificate(authority: trustme.CA, tmp_
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 1

@@ -1,13 +1,20 @@
 """`/metrics`: all workers summed, valid, bounded, and never falling while workers come and go."""
 
-import os
-import signal
 from collections.abc import Iterator
 
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from serve_world import Load, always, ask, config_text, says_json, wait_until, workers_of
+from serve_world import (
+    Load,
+    always,
+    ask,
+    config_text,
+    end_by_force,
+    says_json,
+    wait_until,
+    workers_of,
+)
 from servers import Serving, UnderstudyServe
 
 NAMES = {
@@ -58,6 +65,14 @@ NAMES = {
     "understudy_streams_dropped",
 }
 
+COUNTED_LAST: list[tuple[str, dict[str, str]]] = [
+    ("understudy_requests_total", {"code": "2xx"}),
+    ("understudy_mirror_total", {"outcome": "answered"}),
+    ("understudy_control_total", {"outcome": "answered"}),
+    ("understudy_comparisons_total", {}),
+]
+"""What is counted of a request at its very end, in whichever process."""
+
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -99,9 +114,8 @@ def watched(understudy_serve: UnderstudyServe) -> Iterator[Serving]:
         for number in range(40):
             ask(serving.proxy_port, f"/orders/{number}?token={number}")
         serving.settled_report(eligible=40)
-        wait_until(
-            lambda: total(samples(serving), "understudy_mirror_total", outcome="answered") == 40, "all"
-        )
+        for name, labels in COUNTED_LAST:
+            wait_until(lambda: total(samples(serving), name, **labels) == 40, name)  # noqa: B023
         yield serving
 
 
@@ -157,6 +171,7 @@ def test_sums_never_fall_while_workers_die_and_are_replaced(understudy_serve: Un
     """What a dead worker counted stays counted; its gauges go; a worker's name is its place, not its pid."""
     with always().listening() as primary, always(says_json({"ok": False})).listening() as shadow:
         serving = understudy_serve(config_text(primary.port, shadow.port, workers=2))
+        supervisor = serving.server.process.pid
         last: dict[Sample, float] = {}
 
         def scrape() -> None:
@@ -169,12 +184,14 @@ def test_sums_never_fall_while_workers_die_and_are_replaced(understudy_serve: Un
             for _ in range(4):
                 load.until_answered(60)
                 scrape()
-                os.kill(workers_of(serving.server.process.pid, serving.admin_port)[0], signal.SIGKILL)
+                end_by_force(workers_of(supervisor, serving.admin_port)[0])
                 scrape()
                 load.until_answered(60)
                 scrape()
-                wait_until(serving.is_ready, "two workers")
+                wait_until(lambda: len(workers_of(supervisor, serving.admin_port)) == 2, "two workers")
+                wait_until(serving.is_ready, "two workers that serve")
             load.stop()
+        scrape()
         answered = total(last, "understudy_requests_total", code="2xx")
         assert 0 < answered <= len(primary.requests())
         workers = {

@@ -1,6 +1,7 @@
 """Nobody who asks at a thousand requests a second feels a drain, a rolling restart or a handover."""
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -20,11 +21,13 @@ from serve_world import (
     children_of,
     config_text,
     control_of,
+    end_by_force,
     flag,
     wait_until,
     workers_of,
 )
-from servers import Server, Serving, UnderstudyServe, free_port
+from servers import Server, Serving, UnderstudyServe
+from store_servers import free_port
 
 from understudy.testing import LoadTally, SteadyLoad
 
@@ -93,7 +96,7 @@ def test_sigterm_fails_no_request(_time: int, origin: int, understudy_serve: Und
     with loaded(serving) as load:
         load.until_answered(AROUND)
         serving.server.process.terminate()
-        assert serving.server.process.wait(15) == 0
+        assert serving.server.process.wait(PATIENCE_SECONDS) == 0
         assert nobody_failed(load.stop(), refused=None)
 
 
@@ -134,7 +137,7 @@ def test_a_handover_fails_no_request(origin: int, understudy_serve: UnderstudySe
     assert serving.server.process.poll() is None
     assert len(children_of(supervisor)) == 3
     serving.server.process.terminate()
-    assert serving.server.process.wait(15) == 0
+    assert serving.server.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_handover_takes_a_new_configuration(origin: int, understudy_serve: UnderstudyServe) -> None:
@@ -162,7 +165,7 @@ def test_a_handover_takes_a_new_configuration(origin: int, understudy_serve: Und
         assert all(ask(second)[0] == 200 for _ in range(10))
         hand_over(first, 2)
         with pytest.raises(OSError, match=r"refused|timed out"):
-            socket.create_connection(("127.0.0.1", second), timeout=5)
+            socket.create_connection(("127.0.0.1", second), timeout=PATIENCE_SECONDS)
         assert nobody_failed(load.stop())
 
 
@@ -198,7 +201,7 @@ def test_a_broken_handover_changes_nothing(
         load.until_answered(AROUND)
         assert nobody_failed(load.stop())
     assert why in serving.server.log.read_text()
-    assert children_of(supervisor) == before
+    wait_until(lambda: children_of(supervisor) == before, "the end of the rehearsal")
     assert serving.is_ready()
 
 
@@ -207,10 +210,10 @@ def test_a_worker_that_dies_is_counted(origin: int, understudy_serve: Understudy
     serving = understudy_serve(configured(origin))
     supervisor = serving.server.process.pid
     victim = workers_of(supervisor, serving.admin_port)[0]
-    os.kill(victim, signal.SIGKILL)
+    end_by_force(victim)
     wait_until(lambda: restarts(serving, "worker", "died") == 1, "the count")
     wait_until(serving.is_ready, "two workers again")
-    os.kill(control_of(supervisor, serving.admin_port), signal.SIGKILL)
+    end_by_force(control_of(supervisor, serving.admin_port))
     wait_until(lambda: restarts(serving, "control", "died") == 1, "the count")
     assert restarts(serving, "worker", "died") == 1
     assert restarts(serving, "worker", "asked") == 0
@@ -231,8 +234,12 @@ class Manager:
 
     def start(self) -> None:
         """As ExecStart of a unit with sockets and Type=notify; returns at READY=1."""
-        first, second = (os.dup2(held.fileno(), at) for held, at in ((self.proxy, 200), (self.admin, 201)))
-        shell = 'exec 3<&200 4<&201 200<&- 201<&-; export LISTEN_FDS=2 LISTEN_PID=$$; exec "$@"'
+        # Copies above 3 and 4, where they belong in the child, and where nothing of this process is.
+        first, second = (fcntl.fcntl(held, fcntl.F_DUPFD, 20) for held in (self.proxy, self.admin))
+        shell = (
+            f"exec 3<&{first} 4<&{second} {first}<&- {second}<&-; "
+            'export LISTEN_FDS=2 LISTEN_PID=$$; exec "$@"'
+        )
         command = [sys.executable, "-m", "understudy", "serve", "-c", "understudy.yaml"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -327,4 +334,4 @@ def test_a_handover_keeps_the_sockets_of_systemd(origin: int, tmp_path: Path) ->
             load.until_answered(AROUND)
             assert nobody_failed(load.stop())
         assert manager.stop() == 0
-        socket.create_connection(manager.proxy.getsockname(), timeout=5).close()
+        socket.create_connection(manager.proxy.getsockname(), timeout=PATIENCE_SECONDS).close()

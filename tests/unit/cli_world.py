@@ -167,7 +167,7 @@ def served(admin: Starlette, *, begin: Callable[[], Awaitable[None]] = _nothing)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()
 
 

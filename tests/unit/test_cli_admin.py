@@ -1,16 +1,16 @@
 """The commands that speak to the admin API, against the real admin server on a real socket."""
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_world import DOCUMENT, Plane, forget_variables, run, served
+from store_servers import free_port
 from typer.testing import CliRunner
 
 from understudy.admin import Reload, create_admin
@@ -232,17 +232,12 @@ def test_a_store_that_is_away_is_told(url: str, plane: Plane) -> None:
     assert (result.exit_code, result.stderr) == (3, "error: understudy.db: the file is locked\n")
 
 
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.mark.parametrize(
     "arguments", [["report"], ["rules", "get"], ["kill", "shop"], ["rules", "put", "-", "--if-match", "*"]]
 )
 def test_an_admin_that_does_not_answer_is_told(arguments: list[str]) -> None:
     """One line, how to mend it, and an exit code that is no verdict; from a variable as from an option."""
-    url = f"http://127.0.0.1:{_free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     result = run(*arguments, env={"UNDERSTUDY_ADMIN": url}, input="flags: {}")
     assert result.exit_code == 3
     more = "  on this host alone, and at once: `understudy kill --local -c CONFIG FLAG`\n"
@@ -283,7 +278,7 @@ def _stranger(**answer: Any) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(60)
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 502])

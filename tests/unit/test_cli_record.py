@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,7 +34,7 @@ class Stage:
                 self.wfile.write(HEAD + b"\n" + ENTRY)
                 self.wfile.flush()
                 stage.went.set()
-                stage.over.wait(20)
+                stage.over.wait(60)
 
             def do_DELETE(self) -> None:
                 self.send_error(deleted)
@@ -63,12 +64,12 @@ def record(stage: Stage, output: Path, then: Callable[["subprocess.Popen[str]"],
     """How `understudy record` into *output* ends when *then* is done once something came."""
     command = [sys.executable, "-m", "understudy", "record", "--admin", stage.url, "-o", str(output)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert stage.went.wait(20)
+        assert stage.went.wait(60)
         part = output.with_name(output.name + ".part")
         while process.poll() is None and not (part.exists() and part.read_bytes().endswith(ENTRY)):
-            pass
+            time.sleep(0.01)
         then(process)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
     return process.returncode, err
 
@@ -104,7 +105,7 @@ def test_a_full_disk_is_no_empty_recording(tmp_path: Path) -> None:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
     assert (done.returncode, done.stderr) == (73, "error: nothing was recorded: File too large\n")
@@ -118,7 +119,7 @@ def test_a_folder_that_takes_no_file_is_told(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "understudy", "record", "--admin", stage.url, "-o"]
         output = tmp_path / "nowhere" / "x.har"
         done = subprocess.run(
-            [*command, str(output)], capture_output=True, text=True, timeout=30, check=False
+            [*command, str(output)], capture_output=True, text=True, timeout=60, check=False
         )
     assert (done.returncode, done.stderr) == (73, f"error: {output}.part: No such file or directory\n")
 
@@ -144,7 +145,7 @@ def test_a_refusal_does_not_touch_the_file_of_another(tmp_path: Path) -> None:
     threading.Thread(target=server.handle_request, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     command = [sys.executable, "-m", "understudy", "record", "--admin", url, "-o", "traffic.har"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     server.server_close()
     assert (done.returncode, done.stderr) == (1, "error: there is a recording already\n")
     assert part.read_bytes() == HEAD

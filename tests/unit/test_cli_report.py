@@ -78,7 +78,7 @@ def admin() -> Iterator[Admin]:
             yield script
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(60)
 
 
 @pytest.fixture(autouse=True)
@@ -277,7 +277,7 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: read.append(path.read_text()))
     reader.start()
     write_file(path, "new")
-    reader.join(10)
+    reader.join(60)
 
     assert read == ["new"]
     assert stat.S_ISFIFO(path.stat().st_mode)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,9 @@ PAUSES_SECONDS: Final = 5.0
 """Between the long comparisons of one batch, in all: its counts wait for them. What then is left of it is
 ``not_compared``; what comes meanwhile, the mirror passes over by chance."""
 
+COMPARED_AT_THE_END: Final = 0.5
+"""Of the time in which everything has to be taken, comparing gets this share: the counts must be stored."""
+
 DRAWN_SECONDS: Final = 3600.0
 """How long a draw stands against later ones; samples grow too old for the store in days."""
 
@@ -80,6 +84,7 @@ class Intake:
         self._rests = 1 / time_share - 1
         self._patience = Patience(long_share)
         self._finishing = asyncio.Event()
+        self._compare_until = math.inf
         self._judged_at_once = round(JUDGED_AT_ONCE * time_share)
         self.shared = SharedEvidence(store)
         self.comparisons: Counter[tuple[str, str, str]] = Counter()
@@ -199,7 +204,11 @@ class Intake:
         self._look_at = clock() + max(LOOK_SECONDS, LOOK_SHARE * (clock() - began))
 
     async def finish(self, seconds: float) -> None:
-        """Wait, at most *seconds*, until everything offered is taken: nobody else's turn is waited for."""
+        """Wait, at most *seconds*, until everything offered is taken: nobody else's turn is waited for.
+
+        Pairs for which there is no time are ``not_compared``; the counts are stored.
+        """
+        self._compare_until = time.monotonic() + COMPARED_AT_THE_END * seconds
         self._finishing.set()
         try:
             async with asyncio.timeout(seconds):
@@ -215,7 +224,7 @@ class Intake:
         assessed: list[tuple[Pair, Assessment | None]] = []
         pauses_left = PAUSES_SECONDS
         for pair in batch.pairs:
-            if pauses_left <= 0.0:
+            if pauses_left <= 0.0 or time.monotonic() > self._compare_until:
                 assessed.append((pair, None))
                 continue
             used = time.thread_time()

@@ -3,27 +3,18 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from understudy.errors import StoreError
 
 log = logging.getLogger("understudy.control")
 
 
-UNOPENED: Final = "the store is not opened yet"
-
-
 class Trouble:
     """``text`` is empty while the store works."""
 
     def __init__(self) -> None:
-        self.text = UNOPENED
+        self.text = "the store is not opened yet"
         self._is_open = False
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether the store is still being opened for the first time, and nothing says that it cannot be."""
-        return self.text == UNOPENED
 
     def met(self, error: StoreError) -> None:
         """The store failed. Logged when it is news."""

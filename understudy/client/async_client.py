@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from understudy.client.base import BOOLEAN, INTEGER, NUMBER, OBJECT, STRING, BaseClient, check
+from understudy.client.base import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    STRING,
+    BaseClient,
+    check,
+    renew_after_fork,
+)
 from understudy.client.details import Details, kind_of
 from understudy.client.options import TIMEOUT_SECONDS, CachePath, Mode, read_options
 from understudy.client.remote import context_json
@@ -54,12 +63,12 @@ class AsyncClient(BaseClient):
                 verify=verify,
             )
         )
-        self._stop = asyncio.Event()
-        self._ready = asyncio.Event()
+        self._stop, self._ready = asyncio.Event(), asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         if self.ready():
             self._ready.set()
         self._hooks.on_status(self._note)
+        renew_after_fork(self)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -71,12 +80,21 @@ class AsyncClient(BaseClient):
         await self.close()
 
     async def start(self) -> None:
-        """Begin to stay in touch, on this loop, until `close`. Safe to call again."""
-        if self._running is None:
-            # Not a TaskGroup's: frameworks start and close in different tasks. This object owns it.
-            self._life.is_begun = True
-            loop = asyncio.get_running_loop()
-            self._running = loop.create_task(self._life.run(self._stop), name="understudy-client")
+        """Begin to stay in touch, on this loop, until `close`. Safe to call again.
+
+        Also after `close`, after the loop has ended, and in a forked process: what was known goes on
+        answering.
+        """
+        if _goes_on(self._running):
+            return
+        self._let_go()
+        self._stop, self._ready = asyncio.Event(), asyncio.Event()
+        self._life.begin()
+        if self.ready():
+            self._ready.set()
+        # Not a TaskGroup's: frameworks start and close in different tasks. This object owns it.
+        loop = asyncio.get_running_loop()
+        self._running = loop.create_task(self._life.run(self._stop), name="understudy-client")
 
     async def wait_ready(self, timeout: float = 10.0) -> bool:  # noqa: ASYNC109  # as Client has it
         """Wait until there are flags to answer with, up to *timeout* seconds; whether there are."""
@@ -90,11 +108,16 @@ class AsyncClient(BaseClient):
     async def close(self) -> None:
         """Send what exposures wait, for a moment, and end; what is known goes on answering.
 
-        Safe to call again.
+        Safe to call again, on any loop; `start` begins anew.
         """
-        self._stop.set()
-        if self._running is not None:
-            await self._running
+        running = self._running
+        if running is None or not _goes_on(running):
+            self._let_go()
+        elif running.get_loop() is asyncio.get_running_loop():
+            await self._end(running)
+        else:
+            ending = asyncio.run_coroutine_threadsafe(self._end(running), running.get_loop())
+            await asyncio.wrap_future(ending)
         self._life.feed.close()
 
     async def boolean(self, flag: str, unit: str | None, default: bool, /, **attributes: Any) -> bool:
@@ -161,6 +184,28 @@ class AsyncClient(BaseClient):
             return await self._life.evaluate_remotely(flag, context_json(context))
         return self._life.evaluate(flag, context)
 
+    def _let_go(self) -> None:
+        """Whoever runs on a loop that stands still ends when that goes on, if ever."""
+        if self._running is None or not self._running.get_loop().is_closed():
+            self._stop.set()
+
+    async def _end(self, running: asyncio.Task[None]) -> None:
+        self._stop.set()
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
+
     def _note(self, state: State) -> None:
         if state is State.READY:
             self._ready.set()
+
+    def _renew(self) -> None:
+        """Be ready to `start` in a forked process, where the parent's loop does not run."""
+        self._running = None
+        self._life.renew()
+
+
+def _goes_on(running: asyncio.Task[None] | None) -> bool:
+    return running is not None and not running.done() and running.get_loop().is_running()

@@ -1,6 +1,8 @@
 """What both clients have: whom they tell of what, and how an answer is fitted to what was asked."""
 
+import os
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -67,6 +69,10 @@ class BaseClient:
         """
         return self._hooks.on_exposure(hook)
 
+    def _renew(self) -> None:
+        """Go on in a forked process, where no other thread is."""
+        self._life.renew()
+
     def _context(self, flag: str, unit: str | None, attributes: dict[str, Any]) -> dict[str, Any]:
         """Raises: TypeError."""
         if type(flag) is not str:
@@ -121,6 +127,22 @@ class BaseClient:
 
     def _met(self, flag: str, unit: str | None, variant: str) -> None:
         self._hooks.met(Exposure(flag=flag, variant=variant, unit=unit, at=time.time()))
+
+
+_living: "weakref.WeakSet[BaseClient]" = weakref.WeakSet()
+
+
+def renew_after_fork(client: BaseClient) -> None:
+    """Have *client* go on in processes that are forked from this one."""
+    _living.add(client)
+
+
+def _renew_all() -> None:
+    for client in list(_living):
+        client._renew()
+
+
+os.register_at_fork(after_in_child=_renew_all)
 
 
 def as_float(default: float) -> float:

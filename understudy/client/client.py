@@ -3,7 +3,6 @@
 import asyncio
 import atexit
 import concurrent.futures
-import os
 import ssl
 import threading
 import weakref
@@ -11,8 +10,18 @@ from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from understudy.client.base import BOOLEAN, INTEGER, NUMBER, OBJECT, STRING, BaseClient, check
+from understudy.client.base import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    STRING,
+    BaseClient,
+    check,
+    renew_after_fork,
+)
 from understudy.client.details import Details, kind_of
+from understudy.client.executor import LastingExecutor
 from understudy.client.options import TIMEOUT_SECONDS, CachePath, Mode, read_options
 from understudy.client.remote import context_json
 from understudy.client.status import State
@@ -71,7 +80,7 @@ class Client(BaseClient):
         self._ready = threading.Event()
         self._hooks.on_status(self._note)
         self._begin()
-        _living.add(self)
+        renew_after_fork(self)
 
     def __enter__(self) -> Self:
         return self
@@ -83,15 +92,22 @@ class Client(BaseClient):
 
     def wait_ready(self, timeout: float = 10.0) -> bool:
         """Wait until there are flags to answer with, up to *timeout* seconds; whether there are."""
-        return self._ready.wait(timeout)
+        return self._ready.wait(timeout) and self.ready()
+
+    def start(self) -> None:
+        """Stay in touch again, after `close`; a new client does so already. Safe to call again."""
+        if self._is_closed:
+            self._is_closed = False
+            self._ready = threading.Event()
+            self._begin()
 
     def close(self) -> None:
         """Send what exposures wait, for a moment, and end; what is known goes on answering.
 
-        Safe to call again.
+        Whoever waits for flags waits no longer. Safe to call again; `start` begins anew.
         """
         self._is_closed = True
-        loop, thread = self._loop, self._thread
+        loop, thread, ready = self._loop, self._thread, self._ready
         try:
             if loop is not None:
                 loop.call_soon_threadsafe(self._stop.set)
@@ -100,7 +116,8 @@ class Client(BaseClient):
         if thread is not threading.current_thread():
             thread.join(_CLOSE_SECONDS)
         self._life.feed.close()
-        _living.discard(self)
+        _open.discard(self)
+        ready.set()
 
     def boolean(self, flag: str, unit: str | None, default: bool, /, **attributes: Any) -> bool:
         """What *flag* says for *unit*; *default* when it says nothing, or something else than a boolean."""
@@ -189,17 +206,19 @@ class Client(BaseClient):
     def _begin(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
+        self._life.begin()
         if self.ready():
             self._ready.set()
         self._begun = threading.Event()
-        self._life.is_begun = True
         self._thread = threading.Thread(target=self._run, name="understudy-client", daemon=True)
         self._thread.start()
         self._begun.wait(_CLOSE_SECONDS)
+        _open.add(self)
 
     def _run(self) -> None:
         with asyncio.Runner() as runner:
             self._loop = runner.get_loop()
+            self._loop.set_default_executor(LastingExecutor(thread_name_prefix="understudy-client"))
             self._begun.set()
             runner.run(self._life.run(self._stop))
 
@@ -216,18 +235,12 @@ class Client(BaseClient):
         self._begin()
 
 
-_living: "weakref.WeakSet[Client]" = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for client in list(_living):
-        client._renew()
+_open: "weakref.WeakSet[Client]" = weakref.WeakSet()
 
 
 def _close_all() -> None:
-    for client in list(_living):
+    for client in list(_open):
         client.close()
 
 
-os.register_at_fork(after_in_child=_renew_all)
 atexit.register(_close_all)

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
-from understudy.client.trouble import Trouble
+from understudy.client.trouble import MOST_RETRY_SECONDS, Trouble
 from understudy.client.wire import Wire
 
 log = logging.getLogger("understudy.client")
@@ -18,14 +18,14 @@ MOST_WAITING: Final = 10_000
 BATCH: Final = 1000
 """What the server takes at once."""
 MOST_UNIT_CHARACTERS: Final = 512
-"""What the server takes of a unit: one that is longer would have it refuse the whole batch."""
+"""What the server takes of a unit."""
 _MOST_BYTES: Final = 512 * 1024
 """Of a batch; the server takes 1 MiB."""
 EVERY_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 """How soon it is seen that a whole batch waits: up to 10,000 exposures a second are sent, not dropped."""
-_HOPELESS: Final = frozenset((400, 401, 403, 404, 405, 413, 415, 422))
-"""Refusals that sending the same again would only repeat."""
+_HOPELESS: Final = frozenset((400, 404, 405, 413, 415, 422))
+"""Refusals that sending the same again would only repeat; a token may be renewed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class Exposing:
     def __init__(self, *, every_seconds: float = EVERY_SECONDS) -> None:
         self._every_seconds = every_seconds
         self._batches: deque[_Batch] = deque()
+        self._put_off_seconds = 0.0
         self.sent = 0
         self.dropped = 0
         self.error = ""
@@ -61,7 +62,7 @@ class Exposing:
         with self._lock:
             if key in self._waiting:
                 return
-            if len(self._waiting) >= MOST_WAITING or len(unit) > MOST_UNIT_CHARACTERS:
+            if len(self._waiting) >= MOST_WAITING or not _is_sayable(unit):
                 self.dropped += 1
             else:
                 self._waiting[key] = at
@@ -70,11 +71,7 @@ class Exposing:
         """Send what there is now and then, until it is cancelled."""
         while True:
             await self._due()
-            try:
-                await self.send(wire)
-            except Exception as error:  # sending is isolated: what nobody foresaw must not end it
-                log.exception("exposures could not be sent")
-                self.error = f"unexpected: {type(error).__name__}: {error}"
+            await self.send(wire)
 
     def end(self) -> None:
         """What still waits is lost, and counted."""
@@ -84,14 +81,22 @@ class Exposing:
 
     async def _due(self) -> None:
         """Wait until a whole batch is there, or the time has come; that alone, after trouble."""
-        until = time.monotonic() + self._every_seconds
+        until = time.monotonic() + max(self._every_seconds, self._put_off_seconds)
+        self._put_off_seconds = 0.0
         while (left := until - time.monotonic()) > 0:
             if len(self._waiting) >= BATCH and not self._batches:
                 return
             await asyncio.sleep(min(left, _LOOK_SECONDS))
 
     async def send(self, wire: Wire) -> None:
-        """Send what there is, as far as the server takes it."""
+        """Send what there is, as far as the server takes it. Raises nothing."""
+        try:
+            await self._send(wire)
+        except Exception as error:  # sending is isolated: what nobody foresaw must not end it
+            log.exception("exposures could not be sent")
+            self.error = f"unexpected: {type(error).__name__}: {error}"
+
+    async def _send(self, wire: Wire) -> None:
         self._gather()
         while self._batches:
             batch = self._batches[0]
@@ -100,6 +105,7 @@ class Exposing:
             except Trouble as trouble:
                 self.error = str(trouble)
                 if trouble.status not in _HOPELESS:
+                    self._put_off_seconds = min(trouble.retry_after_seconds, MOST_RETRY_SECONDS)
                     return
                 self.dropped += len(batch.exposures)
             else:
@@ -123,3 +129,12 @@ class Exposing:
             self._batches.append(_Batch(id=str(uuid.uuid4()), exposures=exposures))
         while sum(len(batch.exposures) for batch in self._batches) > MOST_WAITING:
             self.dropped += len(self._batches.popleft().exposures)
+
+
+def _is_sayable(unit: str) -> bool:
+    """Whether the server takes it; for one too long, or no Unicode, it would refuse the whole batch."""
+    try:
+        unit.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(unit) <= MOST_UNIT_CHARACTERS

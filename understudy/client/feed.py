@@ -13,7 +13,7 @@ from typing import Protocol
 
 from understudy.client.event_stream import EventStream
 from understudy.client.status import State
-from understudy.client.trouble import StreamTrouble, Trouble
+from understudy.client.trouble import MOST_RETRY_SECONDS, StreamTrouble, Trouble
 from understudy.client.wire import Pieces, Wire
 
 log = logging.getLogger("understudy.client")
@@ -56,8 +56,8 @@ class Source(Protocol):
 
 _BEHIND_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Waits between questions when a change was told of, but the host that answers does not have it yet."""
-_MOST_RETRY_SECONDS = 120.0
-"""How far a server may put us off with Retry-After."""
+_REST_SECONDS = 0.1
+"""Between two questions, however many changes are told of: a rollout's step is one, a flood is none."""
 _LASTING_SECONDS = 10.0
 """A stream that lasted so long was no trouble."""
 
@@ -92,6 +92,18 @@ class Feed:
                 log.exception("keeping in touch with the server failed")
                 wait = self._lost(Trouble(f"unexpected: {type(error).__name__}: {error}"))
             await asyncio.sleep(wait)
+
+    def begin(self, *, is_held: bool) -> None:
+        """`run` is about to run again; *is_held*: there is something to answer with."""
+        if self.state is State.CLOSED:
+            self.state, self.since = (State.STALE if is_held else State.STARTING), time.time()
+        self._in_a_row, self._has_told = 0, False
+
+    def leave(self) -> None:
+        """`run` ended, though nobody closed the client: its event loop was stopped, say."""
+        self.error = "nothing keeps in touch with the server any more: the event loop has ended"
+        if self.state is State.READY:
+            self._come_to(State.STALE)
 
     def close(self) -> None:
         """Nothing is asked any more."""
@@ -128,7 +140,7 @@ class Feed:
             if trouble.status:
                 # There is no stream for us: ask now and then instead.
                 self._in_a_row = 0
-                return max(self._polling_seconds(), min(trouble.retry_after_seconds, _MOST_RETRY_SECONDS))
+                return max(self._polling_seconds(), min(trouble.retry_after_seconds, MOST_RETRY_SECONDS))
         finally:
             self.is_connected = False
         lasted = time.monotonic() - begun
@@ -137,12 +149,16 @@ class Feed:
 
     async def _hear(self, wire: Wire, pieces: Pieces) -> None:
         stream, ask_at = EventStream(), time.monotonic() + self._polling_seconds()
+        asked_at = -_REST_SECONDS
         while piece := await pieces.next(self._pace.silence_seconds):
             events = stream.feed(piece)
             if events:
                 version = _version(events[-1].id)
                 # Any other id is not ours, and might be one that cannot be said in a field.
                 self._last_id = "" if version is None else events[-1].id
+                # What is told of meanwhile is in the next piece, together.
+                await asyncio.sleep(max(0.0, asked_at + _REST_SECONDS - time.monotonic()))
+                asked_at = time.monotonic()
                 self._source.turned()
                 await self._refresh(wire, version)
             elif time.monotonic() >= ask_at:
@@ -158,8 +174,10 @@ class Feed:
         self._in_a_row += 1
         if self.state is not State.STARTING:
             self._come_to(State.STALE)
+        elif self._in_a_row == 1:
+            log.warning("there are no flags yet, defaults answer: %s", trouble)
         wait = self._pace.wait_seconds(self._in_a_row, random.random())
-        return max(wait, min(trouble.retry_after_seconds, _MOST_RETRY_SECONDS))
+        return max(wait, min(trouble.retry_after_seconds, MOST_RETRY_SECONDS))
 
     def _note(self, trouble: Trouble) -> None:
         self.error = str(trouble)
@@ -172,8 +190,16 @@ class Feed:
         # A listener may close the client while it is told of what has just come.
         if self.state is not State.CLOSED and (state is not self.state or not self._has_told):
             self._has_told = True
+            self._log(state)
             self.state, self.since = state, time.time()
             self._told(state)
+
+    def _log(self, state: State) -> None:
+        """Who only reads logs learns of a lost server and a wrong token there; once, not for each trouble."""
+        if state is State.STALE:
+            log.warning("the server is lost, the last flags known answer: %s", self.error)
+        elif state is State.READY and self.troubles:
+            log.info("in touch with the server again")
 
 
 def _version(text: str) -> int | None:

@@ -51,7 +51,9 @@ class Holding:
         answer = await wire.definition(held.origin.tag if held is not None else "")
         if answer.status == 200:
             await self._take(answer, held)
-        elif held is not None:
+        elif held is None:
+            raise Trouble("the server says that nothing has changed, to one who knows nothing yet")
+        else:
             held.origin = _later(held.origin, answer.origin)
         if not self._is_kept:
             await self._keep(answer)

@@ -1,15 +1,20 @@
 """What an application wants to be told. What its functions raise is counted and logged, never passed on."""
 
+import inspect
 import logging
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from understudy.client.status import ChangeListener, State, StatusListener
 
 log = logging.getLogger("understudy.client")
 F = TypeVar("F", bound=Callable[..., object])
+_Isolated = type[BaseException] | tuple[type[BaseException], ...]
+_OF_A_LISTENER: Final = (Exception, SystemExit, CancelledError)
+"""A listener is called where the client stays in touch: whatever it raises there would end that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +49,8 @@ class Hooks:
         self._lock = threading.Lock()
 
     def on_change(self, listener: ChangeListener) -> Callable[[], None]:
-        """Tell *listener* of changes, until the function returned is called."""
+        """Tell *listener* of changes, until the function returned is called. Raises: TypeError."""
+        _check(listener)
         with self._lock:
             self._changes += (listener,)
 
@@ -54,7 +60,8 @@ class Hooks:
         return self._once(remove)
 
     def on_status(self, listener: StatusListener) -> Callable[[], None]:
-        """Tell *listener* of new states, until the function returned is called."""
+        """Tell *listener* of new states, until the function returned is called. Raises: TypeError."""
+        _check(listener)
         with self._lock:
             self._states += (listener,)
 
@@ -64,7 +71,8 @@ class Hooks:
         return self._once(remove)
 
     def on_exposure(self, hook: ExposureHook) -> Callable[[], None]:
-        """Tell *hook* of exposures, until the function returned is called."""
+        """Tell *hook* of exposures, until the function returned is called. Raises: TypeError."""
+        _check(hook)
         with self._lock:
             self.exposures += (hook,)
 
@@ -76,17 +84,17 @@ class Hooks:
     def changed(self, flags: frozenset[str]) -> None:
         """Tell of a change."""
         for listener in self._changes:
-            self._call(listener, flags)
+            self._call(listener, flags, _OF_A_LISTENER)
 
     def came_to(self, state: State) -> None:
         """Tell of a state."""
         for listener in self._states:
-            self._call(listener, state)
+            self._call(listener, state, _OF_A_LISTENER)
 
     def met(self, exposure: Exposure) -> None:
         """Tell of an exposure."""
         for hook in self.exposures:
-            self._call(hook, exposure)
+            self._call(hook, exposure, Exception)
 
     def _once(self, remove: Callable[[], None]) -> Callable[[], None]:
         """*remove*, which does nothing the second time: the function may have been added twice."""
@@ -99,13 +107,22 @@ class Hooks:
 
         return once
 
-    def _call(self, function: Callable[..., object], told: object) -> None:
+    def _call(self, function: Callable[..., object], told: object, isolated: _Isolated) -> None:
         try:
             function(told)
-        except Exception:  # the application's own function; its trouble is not that of whoever asks
+        except isolated:  # the application's own function; its trouble is not that of whoever asks
             self.errors += 1
             if self.errors & (self.errors - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a log is not flooded
                 log.exception("a function that is told of flags failed, %d in all", self.errors)
+
+
+def _check(function: object) -> None:
+    """Raises: TypeError for what could never be told: a coroutine function's work would not begin."""
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise TypeError(
+            "a function that is told of flags is called, not awaited: give one that is not async, and"
+            " have it create a task where there is more to do"
+        )
 
 
 def _without(functions: tuple[F, ...], gone: F) -> tuple[F, ...]:

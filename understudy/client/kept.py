@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from understudy.client.definition import Origin
 from understudy.client.trouble import Trouble
@@ -30,17 +32,16 @@ class Kept:
                 whole = file.read(_MOST_BYTES)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise self._trouble(error.strerror or str(error)) from None
+        except (OSError, ValueError) as error:
+            raise self._trouble(str(error)) from None
         checksum, _, rest = whole.partition(b"\n")
         if hashlib.sha256(rest).hexdigest().encode() != checksum:
             raise self._trouble("its checksum is not that of its content; left aside")
         about, _, body = rest.partition(b"\n")
         try:
             found = json.loads(about)
-            source = found["source"]
-            origin = Origin(tag=found["tag"], version=found["version"], stored_at=found["stored_at"])
-        except (ValueError, KeyError, TypeError):
+            source, origin = found["source"], _origin(found)
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise self._trouble("it was written by another program; left aside") from None
         if source != self._source:
             raise self._trouble(f"it was kept from {source}, not from {self._source}; left aside")
@@ -75,3 +76,12 @@ class Kept:
 
     def _trouble(self, what: str) -> Trouble:
         return Trouble(f"{self.path}: {what}")
+
+
+def _origin(found: Mapping[str, Any]) -> Origin:
+    """Raises: KeyError, TypeError."""
+    tag, version, stored_at = found["tag"], found["version"], found["stored_at"]
+    is_whole = version is None or type(version) is int
+    if not (isinstance(tag, str) and is_whole and isinstance(stored_at, float | int | None)):
+        raise TypeError("an origin is an entity tag, a version and a time")
+    return Origin(tag=tag, version=version, stored_at=stored_at)

@@ -74,11 +74,21 @@ class Life:
             try:
                 await self._live(wire, stop)
             finally:
-                self._wire, self.is_begun = None, False
+                if self._wire is wire:  # else another `run` has begun since
+                    self._wire, self.is_begun = None, False
+                    if not stop.is_set():
+                        self.feed.leave()
+
+    def begin(self) -> None:
+        """`run` is about to run, for the first time or again: what is known stays."""
+        self._wire, self._loop, self._wired = None, None, asyncio.Event()
+        self.is_begun = True
+        self.feed.begin(is_held=self._is_held)
 
     def renew(self) -> None:
         """Go on in a forked process: what is known stays, what was under way is the parent's."""
         self._wire, self._loop, self._wired = None, None, asyncio.Event()
+        self.is_begun = False
         self.hooks.renew()
         self.exposing.renew()
         if self.remote is not None:
@@ -158,8 +168,11 @@ class Life:
     def _feed(self) -> Feed:
         source = self.holding or self.remote
         assert source is not None
-        is_held = self.holding is not None and self.holding.held is not None
-        return Feed(source, pace=self.options.pace, told=self.hooks.came_to, is_held=is_held)
+        return Feed(source, pace=self.options.pace, told=self.hooks.came_to, is_held=self._is_held)
+
+    @property
+    def _is_held(self) -> bool:
+        return self.holding is not None and self.holding.held is not None
 
     def _held(self, options: Options) -> Holding:
         source = f"{options.url.rstrip('/')} flag set {options.flag_set!r}"

@@ -1,6 +1,7 @@
 """OpenFeature's provider: its SDK asks, `Client` answers. Needs ``pip install 'understudy[openfeature]'``."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -30,9 +31,10 @@ class UnderstudyProvider(AbstractProvider):
     """Answers OpenFeature's SDK by *client*, which ends when the provider is shut down.
 
     `initialize` waits up to *ready_seconds* for flags, from the server or the client's file; without any it
-    fails with PROVIDER_NOT_READY, and the provider becomes ready when they come. STALE is told when the
-    server is lost (answers go on), READY when it is back, CONFIGURATION_CHANGED with the flags that may
-    answer differently. *hooks* are OpenFeature's.
+    fails with PROVIDER_NOT_READY (the SDK's state ERROR), and the provider becomes ready when they come.
+    STALE is told when the server is lost (answers go on), READY when it is back, CONFIGURATION_CHANGED with
+    the flags that may answer differently; never FATAL: a token that is refused may be let in again. After
+    `shutdown` it can be initialized again. *hooks* are OpenFeature's.
     """
 
     def __init__(self, client: Client, *, ready_seconds: float = 10.0, hooks: Sequence[Hook] = ()) -> None:
@@ -42,6 +44,8 @@ class UnderstudyProvider(AbstractProvider):
         self._hooks = list(hooks)
         self._removes: list[Callable[[], None]] = []
         self._is_initialized = False
+        self._lock = threading.Lock()
+        """The SDK shuts down in a thread of its own, perhaps while it initializes anew."""
 
     def get_metadata(self) -> Metadata:
         """See AbstractProvider."""
@@ -53,9 +57,12 @@ class UnderstudyProvider(AbstractProvider):
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:  # noqa: ARG002  # the SDK's
         """See AbstractProvider. Raises: ProviderNotReadyError."""
-        self._removes = [self.client.on_status(self._came_to), self.client.on_change(self._changed)]
+        with self._lock:
+            self._leave()
+            self.client.start()
+            self._removes = [self.client.on_status(self._came_to), self.client.on_change(self._changed)]
         self.client.wait_ready(self._ready_seconds)
-        self._is_initialized = True
+        self._is_initialized = True  # a provider that was shut down meanwhile hears of nothing
         if not self.client.ready():
             raise ProviderNotReadyError(self.client.status().error or "there are no flags yet")
         if self.client.status().state is State.STALE:
@@ -64,9 +71,9 @@ class UnderstudyProvider(AbstractProvider):
 
     def shutdown(self) -> None:
         """See AbstractProvider: closes the client."""
-        for remove in self._removes:
-            remove()
-        self.client.close()
+        with self._lock:
+            self._leave()
+            self.client.close()
 
     def resolve_boolean_details(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
@@ -146,6 +153,11 @@ class UnderstudyProvider(AbstractProvider):
         except TypeError as error:
             raise InvalidContextError(str(error)) from None
         return _resolution(found, default)
+
+    def _leave(self) -> None:
+        for remove in self._removes:
+            remove()
+        self._removes, self._is_initialized = [], False
 
     def _came_to(self, state: State) -> None:
         if not self._is_initialized:

@@ -46,20 +46,17 @@ def read_options(
     verify: ssl.SSLContext | bool,
 ) -> Options:
     """The options that these arguments say. Raises: ConfigError with everything that is wrong."""
-    problems = [*_url_problems(url, exposures), *_token_problems(token)]
+    problems = [*_url_problems(url, exposures), *_token_problems(token), *_cache_problems(cache)]
     if mode not in ("local", "remote"):
         problems.append(_problem("mode", f"{mode!r} is neither local nor remote"))
     if mode == "remote" and cache is not None:
         mend = "leave it out, or use mode='local'"
         problems.append(_problem("cache", "keeps the rules, which a remote client does not hold", mend))
-    if "=" in flag_set or "," in flag_set or not flag_set.isprintable():
-        problems.append(_problem("flag_set", "is the name of one flag set (metadata.flagSetId)"))
+    problems += _flag_set_problems(flag_set)
     for name, seconds in (("timeout", timeout), ("poll", poll)):
-        if not 0 < seconds < float("inf"):
+        if type(seconds) not in (int, float) or not 0 < seconds < float("inf"):
             problems.append(_problem(name, "is a number of seconds above 0"))
-    path = None if cache is None else Path(cache)
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        problems.append(_problem("cache", f"{path} is not a file in a folder that exists"))
+    problems += _verify_problems(verify)
     if problems:
         raise ConfigError(tuple(problems))
     return Options(
@@ -67,7 +64,7 @@ def read_options(
         token=token,
         mode=mode,
         flag_set=flag_set,
-        cache=path,
+        cache=None if cache is None else Path(cache),
         timeout_seconds=timeout,
         pace=Pace(poll_seconds=poll),
         sends_exposures=exposures,
@@ -75,13 +72,16 @@ def read_options(
     )
 
 
-def _url_problems(url: str, exposures: bool) -> list[Problem]:
+def _url_problems(url: object, exposures: bool) -> list[Problem]:
+    if not isinstance(url, str):
+        return [_problem("url", f"is text, not {type(url).__name__}", "http://127.0.0.1:9090")]
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         return [_problem("url", f"{url!r}: {error}")]
-    if parts.scheme not in ("http", "https") or not host:
+    is_plain = url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not host or not is_plain:
         return [_problem("url", f"{url!r} is no address of an admin API", "http://127.0.0.1:9090")]
     if parts.username is not None or parts.query or parts.fragment:
         return [_problem("url", "has a user, query or fragment", "give a token by token=")]
@@ -91,12 +91,42 @@ def _url_problems(url: str, exposures: bool) -> list[Problem]:
     return []
 
 
+def _cache_problems(cache: object) -> list[Problem]:
+    if cache is None:
+        return []
+    if not isinstance(cache, str | os.PathLike):
+        return [_problem("cache", f"is the path of a file, not {type(cache).__name__}")]
+    try:
+        path = Path(cache)
+        is_there, is_file = path.exists(), path.is_file()
+        has_folder = path.absolute().parent.is_dir() and "\0" not in str(path)
+    except (OSError, TypeError) as error:
+        return [_problem("cache", f"{os.fsdecode(cache)}: {error}")]
+    # A pipe would never end, and a device would be replaced.
+    if (is_there and not is_file) or not has_folder:
+        return [_problem("cache", f"{path} is not a file in a folder that exists")]
+    return []
+
+
 def _token_problems(token: object) -> list[Problem]:
     if isinstance(token, str) and (what := wrong_token(token)):
         return [_problem("token", what)]
     if token is not None and not isinstance(token, str) and not callable(token):
         return [_problem("token", f"is text or a function that gives it, not {type(token).__name__}")]
     return []
+
+
+def _flag_set_problems(flag_set: object) -> list[Problem]:
+    if isinstance(flag_set, str) and not set("=,") & set(flag_set) and flag_set.isprintable():
+        return []
+    return [_problem("flag_set", "is the name of one flag set (metadata.flagSetId)")]
+
+
+def _verify_problems(verify: object) -> list[Problem]:
+    if isinstance(verify, bool | ssl.SSLContext):
+        return []
+    mend = "ssl.create_default_context(cafile=PATH)"
+    return [_problem("verify", "is true, false or an ssl.SSLContext", mend)]
 
 
 def _is_loopback(host: str) -> bool:

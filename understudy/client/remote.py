@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from understudy.client.definition import missing
-from understudy.client.trouble import Trouble
+from understudy.client.trouble import MOST_RETRY_SECONDS, Trouble
 from understudy.client.wire import Answer, Wire
 from understudy.decide import Evaluation
 
@@ -84,7 +84,7 @@ class Remote:
 
     def renew(self) -> None:
         """Begin anew, in a forked process: a lock may be held there by a thread that is not."""
-        self._rest_until = 0.0
+        self._rest_until = self._put_off_until = 0.0
         self._one: _Answers[Evaluation] = _Answers(MOST_ANSWERS)
         self._all: _Answers[Mapping[str, Evaluation]] = _Answers(MOST_BULKS)
 
@@ -168,14 +168,16 @@ class Remote:
         """Raises: Trouble, when the server is left alone for now."""
         if wire is None:
             raise Trouble("the client is not connected")
-        if time.monotonic() < self._rest_until:
-            raise Trouble("the server could not be asked a moment ago")
+        if time.monotonic() < max(self._rest_until, self._put_off_until):
+            raise Trouble("the server could not be asked a moment ago, or wants to be left alone")
         return wire
 
     def _failed(self, trouble: Trouble) -> None:
         # A refusal for this one question says nothing of the next.
         if trouble.status not in (400, 404, 413):
-            self._rest_until = max(self._rest_until, time.monotonic() + _REST_SECONDS)
+            now, wanted = time.monotonic(), min(trouble.retry_after_seconds, MOST_RETRY_SECONDS)
+            self._rest_until = max(self._rest_until, now + _REST_SECONDS)
+            self._put_off_until = max(self._put_off_until, now + wanted)
 
 
 def context_json(context: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,11 @@
 """Why there is no news from the server; never raised to whoever asks for a flag."""
 
+from typing import Final
+
 from understudy.errors import UnderstudyError
+
+MOST_RETRY_SECONDS: Final = 120.0
+"""How far a server may put us off with Retry-After."""
 
 
 class Trouble(UnderstudyError):

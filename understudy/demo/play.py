@@ -29,8 +29,10 @@ from understudy.demo.traffic import Tally, Visit, client_of, shop_around, visits
 from understudy.errors import UnderstudyError
 from understudy.report import render_html, render_text
 
-READY_SECONDS: Final = 15.0
-EVIDENCE_SECONDS: Final = 20.0
+READY_SECONDS: Final = 60.0
+"""Longest wait for a process to answer: seconds on a machine that has much else to do, a moment on others."""
+
+EVIDENCE_SECONDS: Final = 60.0
 """Longest wait for the last shadow answers (5 s each at most) and for their comparison."""
 
 POLL_SECONDS: Final = 0.25

@@ -7,8 +7,6 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from understudy.config import APP
-from understudy.engine import Plan
-from understudy.errors import UnderstudyError
 from understudy.middleware.counted import Counted
 from understudy.middleware.deciding import decide, leave, rehearsed
 from understudy.middleware.decision import KEY
@@ -28,8 +26,9 @@ class UnderstudyMiddleware:
     another service is asked for there; one that mirrors lets *app* answer and rehearses. Other scopes pass
     untouched, but ``lifespan``, with which mirroring starts and stops; without it, it starts with a request.
 
-    Raises `ConfigError` for a configuration that is mistaken; inside an event loop, where a server would take
-    that for an application without lifespan, the start-up fails with it instead. With *fail_open* neither.
+    Raises `ConfigError` for a configuration that is mistaken, TypeError for arguments that are; inside an
+    event loop, where a server would take that for an application without lifespan, the start-up fails with
+    it instead. With *fail_open* no configuration does.
     """
 
     def __init__(
@@ -42,14 +41,10 @@ class UnderstudyMiddleware:
         registry: CollectorRegistry | None = None,
     ) -> None:
         self.app = app
-        self._failure: UnderstudyError | OSError | None = None
-        if (config is None) == (understudy is None):
-            raise TypeError("UnderstudyMiddleware takes either config or understudy")
+        self._failure: Exception | None = None
         try:
-            self.understudy = understudy or Understudy(
-                {} if config is None else config, fail_open=fail_open, registry=registry
-            )
-        except (UnderstudyError, OSError) as error:
+            self.understudy = _one_of(config, understudy, fail_open=fail_open, registry=registry)
+        except Exception as error:
             if not _is_in_loop():
                 raise
             self._failure = error
@@ -68,21 +63,33 @@ class UnderstudyMiddleware:
             await self.app(scope, receive, send)
             return
         plan = decide(stage, self.understudy.hop, scope)
+        if plan is not None and plan.decision.serve != APP:
+            request = scope[KEY].head
+            forward = Forward(stage, self.understudy.hop, plan, request, scope, receive, send)
+            if await forward.run():
+                return
+            plan = forward.plan  # the application stands in for a service that is out
         if plan is None:
             await self.app(scope, receive, send)
-        elif plan.decision.serve != APP:
-            await self._forward(stage, plan, scope, receive, send)
-        elif plan.targets:
-            await self._serve(stage, plan, scope, receive, send)
-        else:
-            counted = Counted(send, scope)
-            try:
-                await self.app(scope, receive, counted.send)
-            finally:
-                counted.count(plan)
+            return
+        dark = None
+        if plan.targets:
+            dark = rehearsed(stage, self.understudy.hop, plan, self.app, scope, receive, send)
+        if dark is not None:
+            await dark.run(self.app, scope)
+            return
+        counted = Counted(plan, scope, send)
+        try:
+            await self.app(scope, receive, counted.send)
+        except BaseException as error:
+            counted.over(error)
+            raise
+        counted.over()
 
     async def report(self) -> dict[str, Any]:
-        """The report on all evidence in the store."""
+        """The report on all evidence in the store. Raises what failed the start-up."""
+        if self._failure is not None:
+            raise self._failure
         return await self.understudy.report()
 
     # -- HTTP --------------------------------------------------------------------------------------------
@@ -104,27 +111,6 @@ class UnderstudyMiddleware:
             return None
         return understudy.stage
 
-    async def _serve(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the application answer, and services rehearse it."""
-        dark = None
-        if plan.targets:
-            dark = rehearsed(stage, self.understudy.hop, plan, self.app, scope, receive, send)
-        if dark is not None:
-            await dark.run(self.app, scope)
-            return
-        counted = Counted(send, scope)
-        try:
-            await self.app(scope, receive, counted.send)
-        finally:
-            counted.count(plan)
-
-    async def _forward(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a service answer; the application, when it stands in for a service that is out."""
-        request = scope[KEY].head
-        forward = Forward(stage, self.understudy.hop, plan, request, scope, receive, send)
-        if not await forward.run():
-            await self._serve(stage, forward.plan, scope, receive, send)
-
     # -- lifespan ----------------------------------------------------------------------------------------
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,6 +127,28 @@ class UnderstudyMiddleware:
             return
         life = Life(self._begin, self.understudy.stop, receive, send)
         await life.run(self.app, scope)
+
+
+def _one_of(
+    config: Config | None,
+    understudy: Understudy | None,
+    *,
+    fail_open: bool,
+    registry: CollectorRegistry | None,
+) -> Understudy:
+    """*understudy*, or one that is made by *config*."""
+    if config is None:
+        if understudy is None:
+            raise TypeError("UnderstudyMiddleware takes config= or understudy=, and got neither")
+        if fail_open or registry is not None:
+            raise TypeError(
+                "UnderstudyMiddleware takes fail_open and registry with config=; "
+                "beside understudy= they belong to Understudy(config, fail_open=…, registry=…)"
+            )
+        return understudy
+    if understudy is not None:
+        raise TypeError("UnderstudyMiddleware takes config= or understudy=, and got both")
+    return Understudy(config, fail_open=fail_open, registry=registry)
 
 
 def _is_in_loop() -> bool:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import uvloop
 
 from understudy.errors import StoreError
-from understudy.middleware.handover import Handover
-from understudy.middleware.native import is_patched, new_lock, start_thread
+from understudy.middleware.errands import Errands
+from understudy.middleware.native import Executor, is_patched, new_lock, start_thread
 
 if TYPE_CHECKING:
     from understudy.middleware.understudy import Understudy
@@ -27,6 +27,9 @@ STOP_MARGIN_SECONDS: Final = 2.0
 """Beside the drain deadline: to cut off what did not end."""
 
 REPORT_SECONDS: Final = 30.0
+
+MOST_THREADS: Final = 8
+"""For what blocks in the loop: names to be resolved, files of rules."""
 
 T = TypeVar("T")
 
@@ -46,20 +49,22 @@ class Background:
         self._process = os.getpid()
         self._lock = new_lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._begun: concurrent.futures.Future[Handover | None] | None = None
-        self._first: Handover | None = None
+        self._begun: concurrent.futures.Future[Errands | None] | None = None
+        self._first: Errands | None = None
         self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._end: asyncio.Event | None = None
-        self.handover: Handover | None = None
-        """Where to hand work over; None until it was begun, and after the end."""
+        self._is_ending = False
+        self._running: set[concurrent.futures.Future[Any]] = set()
+        self.errands: Errands | None = None
+        """What the loop is given to do; None until it was begun, and after the end."""
 
     def forked(self) -> None:
         """This process is a new one: the thread is not here, and nothing of its loop is used or closed."""
-        self._kept += [self._loop, self.handover]
+        self._kept += [self._loop, self.errands]
         self._reset()
 
-    def begin(self) -> Handover | None:
-        """Begin, wait until rules are in force; where to hand work over. None: everything passes.
+    def begin(self) -> Errands | None:
+        """Begin, wait until rules are in force; what takes errands then. None: everything passes.
 
         Raises what kept it from starting, unless that shall pass (``fail_open``).
         """
@@ -71,54 +76,72 @@ class Background:
             log.error("mirroring did not start within %g s; requests pass meanwhile", START_SECONDS)
             return None
 
-    def begin_soon(self) -> Handover | None:
-        """Begin, without waiting; where to hand over what shall be done then. None: it has ended."""
+    def begin_soon(self) -> Errands | None:
+        """Begin, without waiting; what takes errands until then and after. None: it has ended."""
         if self._process != os.getpid():
             self.forked()
         self._started()
         return self._first
 
-    def _started(self) -> concurrent.futures.Future[Handover | None]:
+    def _started(self) -> concurrent.futures.Future[Errands | None]:
         with self._lock:
             begun, is_first = self._begun, self._begun is None
             if begun is None:
                 begun = self._begun = concurrent.futures.Future()
                 understudy = self._understudy()
                 if understudy is not None:
-                    self._first = Handover(understudy.settings.shadow.budget_bytes)
+                    self._first = Errands(understudy.settings.shadow.budget_bytes)
         if is_first:
             atexit.register(_stop, weakref.ref(self))
-            start_thread(self._run)
+            try:
+                start_thread(self._run)
+            except RuntimeError as error:  # no thread is left: who comes now must not wait for one
+                self._first = None
+                self._over.set_result(None)
+                begun.set_exception(error)
         return begun
 
     def run(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Do *work* in the loop, which has begun."""
-        if self._loop is None:
-            work.close()
-            raise RuntimeError("mirroring has ended")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Do *work* in the loop; cancelled when that ends before. Raises RuntimeError when it has ended."""
+        with self._lock:
+            if self._loop is None or self._process != os.getpid():
+                work.close()
+                raise RuntimeError("mirroring has ended")
+            running = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return running
 
     def report(self) -> dict[str, Any]:
         """The report on all evidence in the store, for who runs in no event loop.
 
         Raises `StoreError` when it cannot be read.
         """
-        handover = self.begin()
-        if handover is None:
+        errands = self.begin()
+        if errands is None:
             raise StoreError("there is no evidence, because mirroring is off or has ended")
-        return self.run(handover.stage.report()).result(REPORT_SECONDS)
+        try:
+            return self.run(errands.stage.report()).result(REPORT_SECONDS)
+        except (RuntimeError, concurrent.futures.CancelledError):
+            raise StoreError("there is no report, because mirroring has ended") from None
+        except TimeoutError:
+            raise StoreError(f"there was no report within {REPORT_SECONDS:g} s") from None
 
     def stop(self) -> None:
-        """End the loop, within ``limits.drain_timeout``. May be called twice; not in the loop itself."""
-        understudy = self._understudy()
-        begun, loop = self._begun, self._loop
-        if self._process != os.getpid() or begun is None or loop is None or understudy is None:
+        """End the loop, within ``limits.drain_timeout``, also one that is only beginning.
+
+        May be called twice; not in the loop itself.
+        """
+        understudy, begun = self._understudy(), self._begun
+        if self._process != os.getpid() or begun is None or understudy is None:
             return
+        over = self._over
+        with self._lock:
+            self._is_ending = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._set_end)
         try:
-            loop.call_soon_threadsafe(self._set_end)
-            self._over.result(understudy.settings.limits.drain_timeout + STOP_MARGIN_SECONDS)
-        except RuntimeError:
-            pass  # it is closed
+            over.result(understudy.settings.limits.drain_timeout + STOP_MARGIN_SECONDS)
         except TimeoutError:
             log.warning("mirroring did not end in time, and is left")
 
@@ -132,46 +155,63 @@ class Background:
         assert begun is not None
         try:
             with asyncio.Runner(loop_factory=new_loop) as runner:
-                self._loop = runner.get_loop()
-                runner.run(self._live(begun))
+                loop = runner.get_loop()
+                with self._lock:
+                    self._loop = loop
+                try:
+                    runner.run(self._live(begun))
+                finally:
+                    self._leave_loop()
         except BaseException as error:
             if not begun.done():
                 begun.set_exception(error)
             else:
                 log.exception("what mirrors has ended")
         finally:
-            self.handover = self._first = None
-            self._loop = None
             self._begun = concurrent.futures.Future()
             self._begun.set_result(None)  # whoever comes now, passes
             over.set_result(None)
 
-    async def _live(self, begun: concurrent.futures.Future[Handover | None]) -> None:
+    def _leave_loop(self) -> None:
+        """Nothing more goes to the loop; who waits for something in it that will never run, hears so."""
+        with self._lock:
+            self._loop = self.errands = self._first = None
+            running, self._running = self._running, set()
+        for one in running:
+            one.cancel()
+
+    async def _live(self, begun: concurrent.futures.Future[Errands | None]) -> None:
         understudy = self._understudy()
         if understudy is None:
             begun.set_result(None)
             return
         self._end = asyncio.Event()
+        if self._is_ending:
+            self._end.set()
         await understudy.start()
-        stage, handover = understudy.stage, self._first
-        if stage is None or handover is None:
+        stage, errands = understudy.stage, self._first
+        if stage is None or errands is None:
             begun.set_result(None)
             return
-        handover.attach(stage)
-        self.handover = handover
-        begun.set_result(handover)
+        errands.attach(stage)
+        self.errands = errands
+        begun.set_result(errands)
         seconds = understudy.settings.limits.drain_timeout
         del understudy
         await self._end.wait()
-        self.handover = self._first = None
-        handover.end()
+        self.errands = self._first = None
+        errands.end()
         await stage.end(seconds)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """uvloop's; with gevent one that waits by gevent's selector, so that what stores do in threads, which are
     greenlets of this thread then, goes on meanwhile."""
-    return asyncio.SelectorEventLoop() if is_patched() else uvloop.new_event_loop()
+    if is_patched():
+        return asyncio.SelectorEventLoop()
+    loop = uvloop.new_event_loop()
+    loop.set_default_executor(Executor(MOST_THREADS))
+    return loop
 
 
 def _stop(background: "weakref.ref[Background]") -> None:

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from understudy.messages import Headers
-from understudy.middleware.handover import Handover, is_alive
+from understudy.middleware.errands import Errands, is_alive
 from understudy.middleware.outcome import Outcome, raised, returned
 from understudy.middleware.rehearsing import rehearsing
 from understudy.middleware.stage import Stage
@@ -129,7 +129,7 @@ class Trial:
         self._share = share
         self._copies = copies
         self._book = book
-        self._own: Handover | None = None
+        self._own: Errands | None = None
         self.endpoint = f"/{function.__module__}.{function.__qualname__}"
 
     def is_wanted(self) -> bool:
@@ -150,12 +150,12 @@ class Trial:
     def ended(self, given: Given | None, outcome: Callable[[], Outcome], seconds: float) -> None:
         """The function came to *outcome*. Never raises, never waits."""
         try:
-            handover = self._handover()
-            if handover is None:
+            errands = self._errands()
+            if errands is None:
                 return
             told = tried(outcome)
             size = FLAT_BYTES + (len(told.body) if told is not None else 0)
-            handover.offer(size, lambda stage: self._book(self, stage, given, told, seconds), self)
+            errands.offer(size, lambda stage: self._book(self, stage, given, told, seconds), self)
         except Exception:  # noqa: BLE001  rehearsing is isolated
             stage = self.understudy.stage
             if stage is not None:
@@ -166,18 +166,18 @@ class Trial:
         for _ in range(times):
             self._book(self, stage, None, None, -1.0)
 
-    def _handover(self) -> Handover | None:
+    def _errands(self) -> Errands | None:
         """Of the application's own loop, if it mirrors there; else of a thread's."""
         understudy = self.understudy
         background = understudy.background
-        if background.handover is not None:
-            return background.handover
+        if background.errands is not None:
+            return background.errands
         stage = understudy.stage
         if stage is None or not is_alive(stage):
             return background.begin_soon()
         own = self._own
         if own is None or own.stage is not stage:
-            own = self._own = Handover(understudy.settings.shadow.budget_bytes)
+            own = self._own = Errands(understudy.settings.shadow.budget_bytes)
             own.attach(stage)
         return own
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Awaitable
 from time import perf_counter
+from typing import Final
 
 from understudy.engine import Plan
 from understudy.histogram import SECONDS
@@ -10,30 +11,53 @@ from understudy.messages import Head
 from understudy.middleware.decision import KEY, Decision
 from understudy.middleware.request import Message, Scope, Send
 
+RAISED: Final = 500
+"""What servers, and the outermost middleware of frameworks, answer when an application raises."""
+
 
 class Counted:
-    """A server's ``send`` that remembers the status of the answer; `count` once it is over.
+    """A server's ``send`` that counts the request by *plan* when its answer is whole.
 
     *scope* has the decision, which the application may take from it.
+    `over`, once the application has returned: whatever has not been counted by then is, with its exception.
     """
 
-    __slots__ = ("_decision", "_send", "_started_at", "status")
+    __slots__ = ("_decision", "_is_counted", "_plan", "_send", "_started_at", "_status")
 
-    def __init__(self, send: Send, scope: Scope) -> None:
+    def __init__(self, plan: Plan, scope: Scope, send: Send) -> None:
+        self._plan = plan
         self._send = send
         self._decision: Decision = scope[KEY]
         self._started_at = perf_counter()
-        self.status = 0
+        self._status = 0
+        self._is_counted = False
 
     def send(self, message: Message) -> Awaitable[None]:
         """Hand *message* to the server."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._status = status_of(message)
+        elif kind == "http.response.body" and not message.get("more_body", False):
+            self._count()  # background tasks follow, and are no part of it
         return self._send(message)
 
-    def count(self, plan: Plan) -> None:
-        """Add the request to the counts of *plan*; without an answer it is one of no status."""
-        count(plan, self._decision.head, self.status, perf_counter() - self._started_at)
+    def over(self, error: BaseException | None = None) -> None:
+        """The application has returned, or raised *error*."""
+        if not self._is_counted:
+            if not self._status and isinstance(error, Exception):
+                self._status = RAISED
+            self._count()
+
+    def _count(self) -> None:
+        if not self._is_counted:
+            self._is_counted = True
+            count(self._plan, self._decision.head, self._status, perf_counter() - self._started_at)
+
+
+def status_of(message: Message) -> int:
+    """The status that an answer's start says; 0 for what is none, of which the server may tell."""
+    status = message.get("status")
+    return status if isinstance(status, int) and status > 0 else 0
 
 
 def count(plan: Plan, head: Head, status: int, seconds: float) -> None:

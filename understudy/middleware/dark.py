@@ -1,16 +1,16 @@
 """A request that the application answers while services rehearse it: both ways are told to the mirror.
 
-The client's bytes go first: what is told here is told once the server has them, and what fails here is
-counted (`Rehearsal`), never raised.
+The client's bytes go first: what is told here is told once the server has them, as the application gave them
+(outer middleware compresses and signs in place), and what fails here is counted (`Rehearsal`), never raised.
 """
 
 import asyncio
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Any
 
 from understudy.engine import Plan
-from understudy.messages import Head
-from understudy.middleware.counted import count
+from understudy.middleware.counted import Counted, status_of
 from understudy.middleware.inner import end_to_end
 from understudy.middleware.request import App, Message, Receive, Scope, Send
 from understudy.proxy.rehearsal import Rehearsal
@@ -25,23 +25,20 @@ class Dark:
 
     __slots__ = (
         "_awaits_body",
-        "_head",
+        "_counted",
         "_is_answered",
         "_is_head",
         "_is_sent",
-        "_plan",
         "_receive",
         "_rehearsal",
-        "_send",
         "_started_at",
-        "_status",
     )
 
     def __init__(
         self,
         rehearsal: Rehearsal,
         plan: Plan,
-        head: Head,
+        scope: Scope,
         receive: Receive,
         send: Send,
         *,
@@ -49,15 +46,12 @@ class Dark:
         has_body: bool,
     ) -> None:
         self._rehearsal = rehearsal
-        self._plan = plan
-        self._head = head
         self._receive = receive
-        self._send = send
+        self._counted = Counted(plan, scope, send)
         self._is_head = is_head
         self._awaits_body = has_body
         self._is_sent = False
         self._is_answered = False
-        self._status = 0
         self._started_at = perf_counter()
 
     async def run(self, app: App, scope: Scope) -> None:
@@ -67,8 +61,12 @@ class Dark:
             asyncio.get_running_loop().call_soon(self._copy)
         try:
             await app(scope, self._tee_request, self._tee_answer)
+        except BaseException as error:
+            self._counted.over(error)
+            raise
+        else:
+            self._counted.over()
         finally:
-            count(self._plan, self._head, self._status, perf_counter() - self._started_at)
             if not self._is_answered:
                 self._abort("primary_failed")
 
@@ -83,8 +81,11 @@ class Dark:
         if message["type"] == "http.request":
             body = message.get("body", b"")
             if self._awaits_body:
-                if body:
-                    self._rehearsal.body(bytes(body))
+                data = bytes_of(body)
+                if data is None:
+                    self._abort("unreadable_request")
+                elif data:
+                    self._rehearsal.body(data)
                 if not message.get("more_body", False):
                     self._awaits_body = False
                     self._copy()
@@ -95,34 +96,37 @@ class Dark:
         return message
 
     async def _tee_answer(self, message: Message) -> None:
+        """Hand *message* to the server, and tell what it was before that."""
         seconds = perf_counter() - self._started_at
-        if message["type"] == "http.response.start":
-            self._status = message["status"]
+        kind = message["type"]
+        if kind == "http.response.body":
+            body = bytes_of(message.get("body", b""))
+            is_last = not message.get("more_body", False)
+            await self._counted.send(message)
+            self._told(body, seconds, is_last=is_last)
+        elif kind == "http.response.start":
             if not isinstance(message.get("headers", ()), Sequence):
                 message = {**message, "headers": list(message["headers"])}  # the server would leave us none
-        await self._send(message)
-        try:
-            self._tell(message, seconds)
-        except Exception:  # noqa: BLE001  what the server took is answered, whatever it is to us
-            self._abort("unreadable_answer")
+            status, headers = status_of(message), fields_of(message)
+            await self._counted.send(message)
+            if headers is None or not status:
+                self._abort("unreadable_answer")
+            elif not self._is_answered:
+                self._rehearsal.answer(status, headers)
+        else:
+            await self._counted.send(message)
+            if kind in ("http.response.pathsend", "http.response.zerocopysend"):
+                self._abort("unseen_body")  # the server sends a file that never comes by here
 
-    def _tell(self, message: Message, seconds: float) -> None:
-        kind = message["type"]
-        if kind == "http.response.start":
-            if not self._is_answered:
-                self._rehearsal.answer(message["status"], end_to_end(message))
-        elif kind == "http.response.body":
-            self._told(message, seconds)
-        elif kind in ("http.response.pathsend", "http.response.zerocopysend"):
-            self._abort("unseen_body")  # the server sends a file that never comes by here
-
-    def _told(self, message: Message, seconds: float) -> None:
+    def _told(self, body: bytes | None, seconds: float, *, is_last: bool) -> None:
         if self._is_answered:
             return
-        body = message.get("body", b"")
+        if body is None:
+            self._abort("unreadable_answer")  # what the server took is answered, whatever it is to us
+            return
         if body and not self._is_head:
-            self._rehearsal.data(bytes(body))
-        if not message.get("more_body", False):
+            self._rehearsal.data(body)
+        if is_last:
             self._is_answered = True
             if not self._awaits_body:
                 self._copy()
@@ -132,3 +136,21 @@ class Dark:
         self._is_answered = True
         self._is_sent = True
         self._rehearsal.abort(reason)
+
+
+def bytes_of(body: Any) -> bytes | None:
+    """*body* as it is now, since what is no ``bytes`` may change; None for what no body can be."""
+    if type(body) is bytes:
+        return body
+    try:
+        return bytes(memoryview(body))
+    except TypeError:
+        return None
+
+
+def fields_of(message: Message) -> list[tuple[bytes, bytes]] | None:
+    """What an answer's start says that is compared; None when it cannot be read."""
+    try:
+        return end_to_end(message)
+    except Exception:  # noqa: BLE001  the application's, who is told by the server
+        return None

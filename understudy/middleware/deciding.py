@@ -12,6 +12,7 @@ from understudy.middleware.in_force import InForce
 from understudy.middleware.inner import UNSEEN, again
 from understudy.middleware.request import App, AsgiRequest, Receive, Scope, Send
 from understudy.proxy.heads import UNSIZED, Refused
+from understudy.shadow.exchange import SAFE
 
 if TYPE_CHECKING:
     from understudy.middleware.stage import Stage
@@ -65,6 +66,18 @@ def _undecided(in_force: InForce, scope: Scope) -> None:
         put(scope, Decision(in_force, NO_REQUEST, None))
 
 
+def _again(stage: "Stage", scope: Scope) -> Scope | None:
+    """What the application is asked once more with; None when *scope* has no copy, or nobody will ask."""
+    limits = stage.mirror.limits
+    if not (limits.control_share or limits.confirm):
+        return None
+    try:
+        return again(scope)
+    except Exception:  # noqa: BLE001  a session may hold whatever outer middleware puts there
+        stage.metrics.errors["uncopyable_scope"] += 1
+        return None
+
+
 def rehearsed(
     stage: "Stage", hop: Hop, plan: Plan, app: App, scope: Scope, receive: Receive, send: Send
 ) -> Dark | None:
@@ -84,13 +97,14 @@ def rehearsed(
         )
         if rehearsal is None:
             return None
-        # The application changes its scope; whoever asks it once more starts from what it was given.
-        request.again, request.asks = again(scope), app
+        if request.method in SAFE:
+            # The application changes its scope; whoever asks it once more starts from what it was given.
+            request.again, request.asks = _again(stage, scope), app
         request.decided = (stage.in_force, plan.decision)
         return Dark(
             rehearsal,
             plan,
-            request,
+            scope,
             receive,
             send,
             is_head=request.method == "HEAD",

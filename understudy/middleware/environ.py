@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from understudy.middleware.hop import BODILESS
 from understudy.middleware.request import UNRESERVED, Scope
 
 Environ = dict[str, Any]
@@ -31,10 +32,13 @@ MEANS: Final = frozenset(
 """What belongs to one request alone, or to its server."""
 
 
+MOST_DIGITS: Final = 18
+"""Of a length, as the proxy has it: Python refuses to read thousands."""
+
+
 def scope_of(environ: Environ) -> Scope:
     """What *environ* says, as an HTTP scope. Names of fields are lower case, for their case is not told."""
     address = environ.get("REMOTE_ADDR", "")
-    _, _, version = environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")
     path, query = target_of(environ)
     return {
         "type": "http",
@@ -45,8 +49,15 @@ def scope_of(environ: Environ) -> Scope:
         "headers": fields_of(environ),
         "client": (address, 0) if address else None,
         "scheme": environ.get("wsgi.url_scheme", "http"),
-        "http_version": version,
+        "http_version": version_of(environ),
     }
+
+
+def version_of(environ: Mapping[str, Any]) -> str:
+    """The version of HTTP as ASGI names it: 2, where some servers say ``HTTP/2.0``."""
+    protocol: str = environ.get("SERVER_PROTOCOL", "HTTP/1.1")
+    version = protocol.partition("/")[2]
+    return version if version.startswith("1") else version.partition(".")[0]
 
 
 def target_of(environ: Mapping[str, Any]) -> tuple[bytes, bytes]:
@@ -82,8 +93,18 @@ def fields_of(environ: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
 
 
 def has_body(environ: Mapping[str, Any]) -> bool:
-    """Whether the request announces a body."""
-    return bool(environ.get("HTTP_TRANSFER_ENCODING")) or environ.get("CONTENT_LENGTH") not in (None, "", "0")
+    """Whether the request announces a body, or may have one without a word, as in HTTP/2."""
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        return True
+    if length := environ.get("CONTENT_LENGTH"):
+        return bool(length != "0")
+    return environ["REQUEST_METHOD"] not in BODILESS and not version_of(environ).startswith("1")
+
+
+def length_of(environ: Mapping[str, Any]) -> int | None:
+    """The Content-Length; None when it is no number of at most `MOST_DIGITS`, or there is none."""
+    told = str(environ.get("CONTENT_LENGTH") or "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) <= MOST_DIGITS else None
 
 
 def kept(environ: Environ) -> Environ:

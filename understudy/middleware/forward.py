@@ -23,6 +23,9 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 SERVERS_OWN: Final = frozenset({b"date", b"server"})
 """What the application's server says by itself, and would say twice."""
 
+GONE_SECONDS: Final = 1.0
+"""For a server to let go of a client that it called gone: some wait for its window, which never opens."""
+
 
 class Forward:
     """*request*, which was decided, and its answer. ``plan`` is the fallback's once that stands in."""
@@ -52,6 +55,9 @@ class Forward:
         self._told = Told(stage, plan, method=self._request.method, has_body=False)
         self._feeding: asyncio.Task[None] | None = None
         self._deadline: asyncio.Timeout | None = None
+        self._relaying: asyncio.Timeout | None = None
+        self._is_left = False
+        """Whether the server has said that the client is gone."""
         self._has_begun = False
         self._was_asked = False
         self._started_at = perf_counter()
@@ -66,6 +72,8 @@ class Forward:
             await self._refuse(refused.status, refused.reason, refused.detail)
         except Lost as lost:
             await self._give_up(lost.reason)
+        except OSError:
+            await self._give_up("client_gone")  # a server says so (ASGI 2.4)
         except Exception:
             log.exception("a request could not be sent on")
             await self._give_up("internal")
@@ -167,23 +175,29 @@ class Forward:
         await self._send({"type": "http.response.start", "status": status, "headers": kept})
 
     async def _relay(self) -> None:
-        """Send the rest of the answer on."""
+        """Send the rest of the answer on, while there is a client."""
         try:
-            while True:
+            async with asyncio.timeout(GONE_SECONDS if self._is_left else None) as self._relaying:
+                await self._relay_rest()
+        except OSError:
+            self._cut("client_gone")  # a server says so (ASGI 2.4), or has not let go of it
+
+    async def _relay_rest(self) -> None:
+        while True:
+            try:
                 async with asyncio.timeout(self.plan.idle_seconds):
                     kind, value = await self._told.next()
-                if kind == "data":
-                    await self._send({"type": "http.response.body", "body": value, "more_body": True})
-                elif kind == "end":
-                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-                    return
-                else:
-                    self._cut(value.reason if isinstance(value, Lost) else "bad_answer")
-                    return
-        except TimeoutError:
-            self._cut("answer_idle")
-        except OSError:
-            self._cut("client_gone")  # a server says so (ASGI 2.4)
+            except TimeoutError:
+                self._cut("answer_idle")
+                return
+            if kind == "data":
+                await self._send({"type": "http.response.body", "body": value, "more_body": True})
+            elif kind == "end":
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            else:
+                self._cut(value.reason if isinstance(value, Lost) else "bad_answer")
+                return
 
     # -- the request's body --------------------------------------------------------------------------------
 
@@ -206,10 +220,19 @@ class Forward:
         except TimeoutError:
             told.tell("lost", Lost("body_timeout"))
         except Lost as lost:
-            told.tell("lost", lost)
+            self._lose(lost)
+        except OSError:
+            self._lose(Lost("client_gone"))
         except Exception:
             log.exception("a request's body could not be read")
-            told.tell("lost", Lost("client_gone"))
+            self._lose(Lost("client_gone"))
+
+    def _lose(self, lost: Lost) -> None:
+        """The request comes no further; a server whose client is gone may take more of the answer, or not."""
+        self._told.tell("lost", lost)
+        self._is_left = lost.reason == "client_gone"
+        if self._is_left and self._relaying is not None:
+            self._relaying.reschedule(self._stage.loop.time() + GONE_SECONDS)
 
     def _feed_piece(self, message: Message) -> None:
         told, connection = self._told, self._told.connection
@@ -267,8 +290,11 @@ class Forward:
         ]
         if reason in RETRY_AFTER:
             headers.append((b"retry-after", b"1"))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        try:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": body})
+        except OSError:
+            self._cut("client_gone")
 
     def _cut(self, reason: str) -> None:
         """The answer broke off: a server that is left without its end cuts the client (RFC 9112 8)."""

@@ -59,7 +59,8 @@ class Hop:
 
     def read(self, request: AsgiRequest, scope: Scope) -> Fields:
         """What the fields of *request* say. Raises `Refused` for what the proxy would refuse."""
-        headers = request.headers
+        is_http1 = _is_http1(scope)
+        headers = request.headers if is_http1 else _of_http1(request.headers)
         _check_line(request.method, request.target)
         _check_fields(headers)
         is_trusted = self.believes and self._trusts(_peer(scope))
@@ -71,7 +72,7 @@ class Hop:
             raise Refused(400, "bad_length", "Content-Length is not one number")
         if fields.host is not None:
             valid_host(fields.host)
-        if fields.length == UNSIZED and request.method not in BODILESS and not _is_http1(scope):
+        if fields.length == UNSIZED and request.method not in BODILESS and not is_http1:
             fields.length = CHUNKED
         return fields
 
@@ -115,6 +116,18 @@ def _check_fields(headers: Headers) -> None:
         raise Refused(400, "bad_field", "a field that no request can have")
 
 
+def _of_http1(headers: Headers) -> Headers:
+    """What came by HTTP/2 as HTTP/1.1 says it: with one field for all cookies (RFC 9113 8.2.3).
+
+    Some servers join them, others leave that to who goes on.
+    """
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) < 2:
+        return headers
+    one = [(b"cookie", b"; ".join(cookies))]
+    return [*[field for field in headers if field[0] != b"cookie"], *one]
+
+
 def _are_names(headers: Headers) -> bool:
     """Whether all are names; remembers them while there is room."""
     for name, _ in headers:
@@ -134,7 +147,7 @@ def _are_lengths(headers: Headers) -> bool:
 def _peer(scope: Scope) -> str:
     """The address at the other end of the connection."""
     client = scope.get("client")
-    return client[0] if client else ""
+    return (client and client[0]) or ""
 
 
 def _scheme(scope: Scope) -> bytes:

@@ -5,6 +5,7 @@ user) is there again; a method that is not safe never comes here (see `understud
 """
 
 import asyncio
+from copy import deepcopy
 from typing import Final
 
 from understudy.forwarding import HOP_BY_HOP
@@ -35,17 +36,30 @@ class Inner:
         answer = _Answer(connection, wire.partition(b"\r\n\r\n")[2])
         try:
             await (head.asks or self._app)(_given(head, head.again), answer.receive, answer.send)
-        except Exception:  # noqa: BLE001  whatever the application raises, its first answer came or did not
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # Whatever the application raises, its first answer came or did not. To one that exits servers
+            # answer 500; here it would end the event loop.
+            if isinstance(error, asyncio.CancelledError) and not connection.is_wanted:
+                raise
             connection.lost("raised")
         else:
             connection.lost("closed")  # nothing, if the answer was whole
 
 
 def again(scope: Scope) -> Scope:
-    """A copy of *scope* with its own state; without the decision, which with its request is a cycle."""
+    """A copy of *scope* with its own state and session; raises whatever copying that raises.
+
+    It is without the decision, which with its request is a cycle.
+    """
     copied = dict(scope)
     copied["state"] = state = dict(scope["state"])
     del copied[KEY], state[KEY]
+    if "session" in copied:
+        copied["session"] = deepcopy(
+            copied["session"]
+        )  # outer middleware stores what becomes of the first one
     return copied
 
 

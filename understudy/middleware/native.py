@@ -3,12 +3,16 @@
 What mirrors runs in a real thread: a loop among greenlets would be one more of them, and hold the others up.
 """
 
+import concurrent.futures
 import os
 import sys
 from collections import deque
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MONKEY: Final = "gevent.monkey"
 
@@ -34,8 +38,9 @@ def is_patched() -> bool:
 
 
 def new_lock() -> Lock:
-    """A lock of the interpreter."""
-    lock: Lock = native("_thread", "allocate_lock")()
+    """A lock of the interpreter. The thread that holds it may take it again: a signal's handler, or an object
+    that is collected, comes between any two instructions."""
+    lock: Lock = native("_thread", "RLock")()
     return lock
 
 
@@ -60,8 +65,13 @@ class Hands:
         self._waiting: deque[Callable[[], None]] = deque()
         self._busy = 0
 
+    def __len__(self) -> int:
+        """How many pieces of work wait."""
+        return len(self._waiting)
+
     def do(self, work: Callable[[], None]) -> None:
-        """Do *work*, which raises nothing, as soon as a thread is free."""
+        """Do *work*, which raises nothing, as soon as a thread is free. Raises RuntimeError when the system
+        has no thread left."""
         if self._process != os.getpid():
             self._reset()
         with self._lock:
@@ -69,7 +79,18 @@ class Hands:
                 self._waiting.append(work)
                 return
             self._busy += 1
-        start_thread(lambda: self._work(work))
+        try:
+            start_thread(lambda: self._work(work))
+        except BaseException:
+            with self._lock:
+                self._busy -= 1
+            raise
+
+    def forget(self, work: Callable[[], None]) -> None:
+        """Nobody waits for *work* any more: what was not begun is not kept, however long others hang."""
+        with self._lock:
+            if work in self._waiting:
+                self._waiting.remove(work)
 
     def _work(self, work: Callable[[], None]) -> None:
         while True:
@@ -79,3 +100,37 @@ class Hands:
                     self._busy -= 1
                     return
                 work = self._waiting.popleft()
+
+
+class Executor(concurrent.futures.ThreadPoolExecutor):
+    """Threads for what blocks in an event loop, for as long as the loop lives.
+
+    Those of `concurrent.futures` take nothing more once the main thread has ended, though other threads may
+    serve on, and what mirrors ends after all of them.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(max_workers=most)
+        self._hands = Hands(most)
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]:
+        """See `concurrent.futures.Executor.submit`."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001  it is raised where it is awaited
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._hands.do(work)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Nothing is kept that could be: idle threads have ended, and none that hangs is waited for."""

@@ -70,16 +70,10 @@ class Reporting:
             "traffic": traffic([self._metrics.snapshot()]),
         }
 
-    async def is_loaded(self, *, within_seconds: float) -> bool:
-        """Whether the store's evidence was read, or will be so soon."""
+    async def _until_loaded(self) -> None:
         try:
-            async with asyncio.timeout(within_seconds):
+            async with asyncio.timeout(EVIDENCE_SECONDS):
                 await self._is_loaded.wait()
         except TimeoutError:
-            return False
-        return True
-
-    async def _until_loaded(self) -> None:
-        if not await self.is_loaded(within_seconds=EVIDENCE_SECONDS):
             message = f"no evidence was read from the store in {EVIDENCE_SECONDS:g} s; {self._trouble.text}"
-            raise StoreError(message)
+            raise StoreError(message) from None

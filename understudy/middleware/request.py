@@ -43,7 +43,7 @@ class AsgiRequest:
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
         client = scope.get("client")
-        self.client_ip: str = client[0] if client else ""
+        self.client_ip: str = (client and client[0]) or ""
         self._raw: bytes | str = scope.get("raw_path") or scope["path"]
         self._query: bytes = scope.get("query_string", b"")
         self._given: Any = scope["headers"]

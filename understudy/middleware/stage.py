@@ -11,19 +11,21 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.rulebook import Rulebook
 from understudy.app.trouble import Trouble
 from understudy.comparators import Comparison
-from understudy.config import Rules, Settings, first_origins
+from understudy.config import Rules, Settings
 from understudy.config.app import with_rules
 from understudy.engine import Engine, Plan, mirror_limits
 from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Outbox
 from understudy.messages import Head
 from understudy.metrics import WorkerMetrics
+from understudy.middleware.assessing import assessor_of
 from understudy.middleware.exposing import Exposing
 from understudy.middleware.in_force import InForce
 from understudy.middleware.kills import HostKills
@@ -32,9 +34,9 @@ from understudy.middleware.request import App
 from understudy.middleware.services import OWN, Services, with_app_service
 from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
-from understudy.shadow import Assessor, Draws, Mirror, Redaction
+from understudy.shadow import Mirror
 from understudy.shadow.exchange import NO_FIELDS
-from understudy.store import Bounds, Store, open_store
+from understudy.store import Store, open_store
 from understudy.upstream import Allowance, Outgoing, UpstreamMaker
 
 log = logging.getLogger("understudy.middleware")
@@ -95,6 +97,7 @@ class Stage:
         self._stopping = asyncio.Event()
         self._entered = asyncio.Event()
         self._has_rules = asyncio.Event()
+        self._has_store = asyncio.Event()
         self.source = f"{kind}-{os.getpid()}-{secrets.token_hex(8)}"
         self._outbox = Outbox()
         self.mirror = Mirror(
@@ -125,17 +128,7 @@ class Stage:
         self._kills = HostKills(settings, self._killed)
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
-        self._assessor = Assessor(
-            Comparison(settings.rules.compare),
-            Redaction(
-                key=redaction_key,
-                headers=settings.redact.headers,
-                paths=settings.redact.paths,
-                detectors=settings.redact.detectors,
-            ),
-            Draws(chance=random.random, places=Bounds().samples_per_key),
-        )
-        self._assessor.origins = first_origins(settings.services)
+        self._assessor = assessor_of(settings, redaction_key)
         self.intake = Intake(
             self._store,
             self._assessor,
@@ -230,8 +223,8 @@ class Stage:
         while self.mirror.running and time.monotonic() < limit:  # noqa: ASYNC110  it is told by nobody
             await asyncio.sleep(0.01)
         self.mirror.cancel_all()
-        if self._trouble.is_unknown:  # it has just begun, and what it has seen is to be stored all the same
-            await self._reporting.is_loaded(within_seconds=LAST_BATCHES_SECONDS)
+        with suppress(TimeoutError):  # a short program ends while its store is only being opened
+            await asyncio.wait_for(self._has_store.wait(), LAST_BATCHES_SECONDS)
         if self._trouble.text:
             return
         for _ in range(2):  # one may be under way, with others behind it
@@ -251,10 +244,23 @@ class Stage:
         if tasks is None or (self._stopping.is_set() and not self.mirror.running):
             work.close()
             return None
-        task = tasks.create_task(work)
+        task = tasks.create_task(self._isolated(work))
         self._spawned.add(task)
-        task.add_done_callback(self._spawned.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._spawned.discard(task)
+            work.close()  # of one that was cancelled before it began
+
+        task.add_done_callback(ended)
         return task
+
+    async def _isolated(self, work: Coroutine[Any, Any, None]) -> None:
+        """A fault in one piece of work ends that one; in a group it would end all."""
+        try:
+            await work
+        except Exception:
+            self.metrics.errors["internal_work"] += 1
+            log.exception("a piece of work failed")
 
     def _clock(self) -> float:
         return self._now
@@ -275,6 +281,7 @@ class Stage:
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
         self._trouble.opened()
+        self._has_store.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.intake.run())
             tasks.create_task(self._follow())

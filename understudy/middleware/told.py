@@ -98,9 +98,13 @@ class Told:
         if connection is not None:
             if connection.caller is self:
                 connection.abandon()
-        elif granted is not None and not granted.done():
+        elif granted is None:
+            pass
+        elif not granted.done() or granted.cancelled():  # it is cancelled with the task that waits for it
             granted.cancel()
             self.plan.pool.withdraw(self)
+        elif granted.exception() is None:
+            granted.result().abandon()  # lent in the same turn
 
     def rehearse_no_more(self, reason: str) -> None:
         """Nothing will come of the rehearsal, for *reason*."""

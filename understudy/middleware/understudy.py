@@ -194,9 +194,9 @@ class Understudy:
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store, which is waited for. Raises `StoreError` when it cannot be
         read."""
-        handover = self.background.handover
-        if handover is not None and handover.stage.loop is not asyncio.get_running_loop():
-            return await asyncio.wrap_future(self.background.run(handover.stage.report()))
+        errands = self.background.errands
+        if errands is not None and errands.stage.loop is not asyncio.get_running_loop():
+            return await asyncio.wrap_future(self.background.run(errands.stage.report()))
         await self.start()
         if self.stage is None:
             raise StoreError(f"there is no evidence, because the middleware is off: {self.failure}")

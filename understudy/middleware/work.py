@@ -31,7 +31,11 @@ async def in_thread(hands: Hands, work: Callable[[], T]) -> T:
             pass  # the loop has ended
 
     hands.do(do)
-    return await future
+    try:
+        return await future
+    finally:
+        if future.cancelled():
+            hands.forget(do)
 
 
 def carried(error: BaseException) -> Exception:

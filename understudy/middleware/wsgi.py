@@ -8,17 +8,24 @@ from prometheus_client import CollectorRegistry
 
 from understudy.config import APP
 from understudy.errors import StoreError
+from understudy.middleware.deciding import NO_REQUEST
 from understudy.middleware.decision import Decision
 from understudy.middleware.environ import KEY, Environ, scope_of
-from understudy.middleware.handover import Handover, is_alive
+from understudy.middleware.errands import Errands, is_alive
 from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import Config, Understudy
 from understudy.middleware.wsgi_again import Again
-from understudy.middleware.wsgi_dark import Dark, Decided, Served
+from understudy.middleware.wsgi_dark import NOBODY, Dark, Decided, Served
 from understudy.middleware.wsgi_forward import Carried
 from understudy.middleware.wsgi_tee import App, StartResponse
 
 log = logging.getLogger("understudy.middleware")
+
+
+def undecided(stage: Stage) -> None:
+    """Count a request that could not be decided."""
+    stage.metrics.errors["internal"] += 1
 
 
 class UnderstudyWSGIMiddleware:
@@ -50,33 +57,32 @@ class UnderstudyWSGIMiddleware:
         self._again = self.understudy.app = Again(app, self._cap)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        handover = self.understudy.background.handover
-        if handover is None or not is_alive(handover.stage):
-            handover = self._begin()
-        scope, decided = self._decide(environ, handover)
-        if decided is None or handover is None:
+        errands = self.understudy.background.errands
+        if errands is None or not is_alive(errands.stage):
+            errands = self._begin()
+        scope, decided = self._decide(environ, errands)
+        if decided is None or errands is None:
             return self.app(environ, start_response)
         if decided.found.serve != APP:
-            return self._forward(handover, decided, scope, environ, start_response)
+            return self._forward(errands, decided, scope, environ, start_response)
         if decided.found.mirror:
-            dark = Dark(decided, handover, self.understudy.hop, scope, self._cap)
+            dark = Dark(decided, errands, self.understudy.hop, scope, self._cap)
             return dark.run(self.app, environ, start_response)
-        return Served(decided, handover).run(self.app, environ, start_response)
+        return Served(decided, errands).run(self.app, environ, start_response)
 
     def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises `StoreError` when it cannot be read."""
         if self._begin() is None:
-            raise StoreError(
-                f"there is no evidence, because the middleware is off: {self.understudy.failure}"
-            )
+            why = self.understudy.failure or "it was stopped"
+            raise StoreError(f"there is no evidence, because the middleware is off: {why}")
         return self.understudy.background.report()
 
     def stop(self) -> None:
         """End mirroring within ``limits.drain_timeout``: copies come back, evidence is stored."""
         self.understudy.background.stop()
 
-    def _begin(self) -> Handover | None:
-        """Where copies are handed to; None when everything passes."""
+    def _begin(self) -> Errands | None:
+        """What takes errands; None when everything passes."""
         understudy = self.understudy
         if understudy.failure:
             return None
@@ -87,7 +93,7 @@ class UnderstudyWSGIMiddleware:
             log.exception("the middleware is off, and every request passes")
             return None
 
-    def _decide(self, environ: Environ, handover: Handover | None) -> tuple[Scope, Decided | None]:
+    def _decide(self, environ: Environ, errands: Errands | None) -> tuple[Scope, Decided | None]:
         """Put the decision in *environ*; what it means, None when the application shall simply answer."""
         scope: Scope = {}
         try:
@@ -96,7 +102,7 @@ class UnderstudyWSGIMiddleware:
             request.asks = self._again
             in_force = self.understudy.in_force
             place = scope["raw_path"]
-            if handover is None:
+            if errands is None:
                 environ[KEY] = Decision(in_force, request, None)
                 return scope, None
             if place in in_force.plain:
@@ -112,18 +118,22 @@ class UnderstudyWSGIMiddleware:
             return scope, Decided(in_force, found, request)
         except Exception:
             log.exception("a request could not be decided, and passes")
+            if KEY not in environ:
+                environ[KEY] = Decision(self.understudy.in_force, NO_REQUEST, None)
+            if errands is not None:
+                errands.offer(0, undecided, NOBODY)
             return scope, None
 
     def _forward(
         self,
-        handover: Handover,
+        errands: Errands,
         decided: Decided,
         scope: Scope,
         environ: Environ,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         """Let a service answer; the application, when it stands in for a service that is out."""
-        carried = Carried(handover, self.understudy.hop, decided, scope, environ)
+        carried = Carried(errands, self.understudy.hop, decided, scope, environ)
         if carried.begin(self.understudy.background.run, start_response):
             return carried
-        return Served(decided, handover, carried.plan).run(self.app, environ, start_response)
+        return Served(decided, errands, carried.plan).run(self.app, environ, start_response)

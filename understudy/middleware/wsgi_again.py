@@ -56,8 +56,9 @@ class Again:
 
 def again(scope: Scope, body: bytes) -> Environ:
     """What the application is given the second time: marked, with a body of its own."""
+    given = {key: value for key, value in scope[GIVEN].items() if key != "HTTP_TRANSFER_ENCODING"}
     return {
-        **scope[GIVEN],
+        **given,
         KEY: scope[KEY],
         "HTTP_X_UNDERSTUDY_SHADOW": "control",
         "CONTENT_LENGTH": str(len(body)) if body else "",

@@ -9,7 +9,7 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import Any, Final
 
-from understudy.middleware.environ import Environ, has_body
+from understudy.middleware.environ import Environ, has_body, length_of
 from understudy.middleware.mailbox import mailbox
 from understudy.middleware.native import new_lock
 from understudy.middleware.request import Message
@@ -29,8 +29,8 @@ class Bridge:
     def __init__(self, environ: Environ, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._input = environ.get("wsgi.input")
-        length = environ.get("CONTENT_LENGTH") or ""
-        self._left = int(length) if length.isdecimal() else -1
+        length = length_of(environ)
+        self._left = -1 if length is None else length
         self._is_read = not has_body(environ)
         self._mail = mailbox()
         self._lock = new_lock()
@@ -58,7 +58,7 @@ class Bridge:
         is_full = self._hold(message.get("body", b""))
         if not message.get("more_body", False):
             self._mail.put(("end", None))
-        elif is_full:
+        elif is_full and not self._gone.is_set():  # nobody makes room once it is
             self._room.clear()
             await self._room.wait()
         if self._gone.is_set():

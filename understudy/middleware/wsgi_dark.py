@@ -10,8 +10,8 @@ from typing import Any
 from understudy.decide import Decision as Route
 from understudy.engine import Plan
 from understudy.middleware.counted import count
-from understudy.middleware.environ import GIVEN, Environ, has_body, kept
-from understudy.middleware.handover import Handover
+from understudy.middleware.environ import GIVEN, Environ, has_body, kept, length_of
+from understudy.middleware.errands import Errands
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
 from understudy.middleware.inner import UNSEEN
@@ -85,11 +85,11 @@ class Served:
     *plan* is what it is counted as, if the loop has said so already.
     """
 
-    __slots__ = ("_decided", "_handover", "_is_counted", "_plan", "_started_at")
+    __slots__ = ("_decided", "_errands", "_is_counted", "_plan", "_started_at")
 
-    def __init__(self, decided: Decided, handover: Handover, plan: Plan | None = None) -> None:
+    def __init__(self, decided: Decided, errands: Errands, plan: Plan | None = None) -> None:
         self._decided = decided
-        self._handover = handover
+        self._errands = errands
         self._plan = plan
         self._is_counted = False
         self._started_at = perf_counter()
@@ -121,7 +121,7 @@ class Served:
             else:
                 count(plan, decided.request, status, seconds)
 
-        self._handover.offer(0, tell, self)
+        self._errands.offer(0, tell, self)
 
     def refused(self, stage: Stage, times: int) -> None:
         """There was no room to hand over *times* requests: they are not counted, but for what they met."""
@@ -135,12 +135,23 @@ class Served:
         return isinstance(other, Served) and (self._decided, self._plan) == (other._decided, other._plan)
 
 
+class Nobody:
+    """Of whom nothing else is known."""
+
+    def refused(self, stage: Stage, times: int) -> None:
+        """A request that could not be decided was not counted."""
+        stage.metrics.errors["uncounted"] += times
+
+
+NOBODY = Nobody()
+
+
 class Dark:
     """One request to the application with the copies that will be made of it."""
 
-    def __init__(self, decided: Decided, handover: Handover, hop: Hop, scope: Scope, cap: int) -> None:
+    def __init__(self, decided: Decided, errands: Errands, hop: Hop, scope: Scope, cap: int) -> None:
         self._decided = decided
-        self._handover = handover
+        self._errands = errands
         self._hop = hop
         self._scope = scope
         self._body = Pieces(cap)
@@ -155,10 +166,8 @@ class Dark:
         self._scope[GIVEN] = kept(environ)
         is_head = environ["REQUEST_METHOD"] == "HEAD"
         tee = self._tee = Tee(start_response, self._answer, self, is_head=is_head)
-        if has_body(environ):
-            length = environ.get("CONTENT_LENGTH") or ""
-            known = int(length) if length.isdecimal() else None
-            self._input = Input(environ["wsgi.input"], self._body, length=known)
+        if has_body(environ) and "wsgi.input" in environ:
+            self._input = Input(environ["wsgi.input"], self._body, length=length_of(environ))
             environ["wsgi.input"] = self._input
         try:
             answer = app(environ, tee.start_response)
@@ -177,7 +186,7 @@ class Dark:
         assert tee is not None
         self._seconds = (tee.last_at or perf_counter()) - self._started_at
         size = FLAT_BYTES + self._body.held + self._answer.held
-        self._handover.offer(size, lambda stage: self._tell(stage, reason), self._decided)
+        self._errands.offer(size, lambda stage: self._tell(stage, reason), self._decided)
 
     # -- in the loop -------------------------------------------------------------------------------------
 

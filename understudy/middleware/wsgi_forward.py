@@ -9,8 +9,8 @@ from typing import Any
 from understudy.config import APP
 from understudy.engine import Plan
 from understudy.middleware.environ import Environ
+from understudy.middleware.errands import Errands
 from understudy.middleware.forward import Forward
-from understudy.middleware.handover import Handover
 from understudy.middleware.hop import Hop
 from understudy.middleware.request import Message, Scope
 from understudy.middleware.wsgi_bridge import Bridge
@@ -24,14 +24,12 @@ class Carried:
     `begin` first. ``plan`` is what the request came to, for who answers instead; None: nobody has said.
     """
 
-    def __init__(
-        self, handover: Handover, hop: Hop, decided: Decided, scope: Scope, environ: Environ
-    ) -> None:
-        self._handover = handover
+    def __init__(self, errands: Errands, hop: Hop, decided: Decided, scope: Scope, environ: Environ) -> None:
+        self._errands = errands
         self._hop = hop
         self._decided = decided
         self._scope = scope
-        self._bridge = Bridge(environ, handover.stage.loop)
+        self._bridge = Bridge(environ, errands.stage.loop)
         self._is_ended = False
         self.plan: Plan | None = None
 
@@ -50,11 +48,15 @@ class Carried:
             if not value.cancelled() and value.exception() is None and not value.result():
                 return False
             raise broken_off()
-        start_response(status_line(value["status"]), fields(value))
+        try:
+            start_response(status_line(value["status"]), fields(value))
+        except BaseException:
+            self.close()  # the server will not: it was given no answer
+            raise
         return True
 
     async def _carry(self) -> bool:
-        stage = self._handover.stage
+        stage = self._errands.stage
         plan = self._decided.plan(stage)
         if plan is None:  # rules that came into force meanwhile: by those before, one more time
             plan = stage.engine.decide(self._decided.request)

@@ -43,16 +43,18 @@ class Pieces:
 
 
 class Input:
-    """``wsgi.input`` as the application reads it. ``is_whole``: it has read all."""
+    """``wsgi.input`` as the application reads it. ``is_whole``: it has read all, from front to back."""
 
     def __init__(self, source: Any, pieces: Pieces, *, length: int | None) -> None:
         self._source = source
         self._pieces = pieces
         self._length = length
+        self._is_in_order = True
         self.is_whole = length == 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
+        found = getattr(self._source, name)
+        return self._read1 if name == "read1" else found
 
     def read(self, *size: Any) -> bytes:
         data: bytes = self._source.read(*size)
@@ -60,7 +62,7 @@ class Input:
         self._pass(data, is_last=(not data and wanted != 0) or wanted is None or wanted < 0)
         return data
 
-    def read1(self, *size: Any) -> bytes:
+    def _read1(self, *size: Any) -> bytes:
         data: bytes = self._source.read1(*size)
         self._pass(data, is_last=not data and (not size or size[0] != 0))
         return data
@@ -80,13 +82,23 @@ class Input:
         self._pass(b"".join(lines), is_last=not hint or hint[0] in (None, 0, -1))
         return lines
 
+    def seek(self, *place: Any) -> Any:
+        """Where the server allows it; what comes then is not known to be the rest."""
+        self._is_in_order = False
+        return self._source.seek(*place)
+
     def __iter__(self) -> Iterator[bytes]:
-        for line in self._source:
-            self._pass(line, is_last=False)
-            yield line
-        self._pass(b"", is_last=True)
+        return self
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
 
     def _pass(self, data: bytes, *, is_last: bool) -> None:
+        if self.is_whole or not self._is_in_order:
+            return
         self._pieces.add(data)
         if is_last or (self._length is not None and self._pieces.length >= self._length):
             self.is_whole = True
@@ -117,7 +129,10 @@ class Tee:
 
     def start_response(self, status: str, headers: list[tuple[str, str]], *exc_info: ExcInfo) -> Write:
         write = self._start(status, headers, *exc_info)  # a server may refuse it, and raise
-        self.status, self.headers = read_start(status, headers)
+        try:
+            self.status, self.headers = read_start(status, headers)
+        except Exception:  # noqa: BLE001  what the server took is answered, whatever it is to us
+            self.end("unreadable_answer")
 
         def tell(data: bytes) -> None:
             self.passed(data)
@@ -128,8 +143,11 @@ class Tee:
     def passed(self, data: bytes) -> None:
         """The answer goes on with *data*."""
         self.last_at = perf_counter()
-        if not self._is_head:
-            self._body.add(data)
+        if not self._is_head and not self._is_over:
+            try:
+                self._body.add(data)
+            except Exception:  # noqa: BLE001  no bytes: the server says what it thinks of that
+                self.end("unreadable_answer")
 
     def end(self, reason: str) -> None:
         """The answer is whole, or *reason* says why it will not be."""
@@ -150,18 +168,20 @@ def read_start(status: str, headers: list[tuple[str, str]]) -> tuple[int, list[t
 
 def status_of(line: str) -> int:
     """The number in a status line; 0 when there is none."""
-    return int(line[:3]) if line[:3].isdigit() else 0
+    code = line[:3]
+    return int(code) if code.isascii() and code.isdigit() else 0
 
 
 class TeedAnswer:
-    """What the application returned, as the server iterates it."""
+    """What the application returned, as the server iterates it. It is asked for nothing before that."""
 
-    __slots__ = ("_close", "_items", "_tee")
+    __slots__ = ("_answer", "_close", "_items", "_tee")
 
     def __init__(self, answer: Iterable[bytes], tee: Tee) -> None:
         self._close: Callable[[], object] | None = getattr(answer, "close", None)
         self._tee = tee
-        self._items = iter(answer)
+        self._answer = answer
+        self._items: Iterator[bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -169,6 +189,8 @@ class TeedAnswer:
     def __next__(self) -> bytes:
         tee = self._tee
         try:
+            if self._items is None:
+                self._items = iter(self._answer)
             item = next(self._items)
         except StopIteration:
             tee.end("")

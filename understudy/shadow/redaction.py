@@ -160,7 +160,9 @@ class Redaction:
     def text(self, text: str) -> str:
         """*text* with everything that a detector knows hidden."""
         for pattern, mask in self._detectors:
-            text = pattern.sub(mask, text)
+            # Looking for addresses in a long word takes 64 steps a character: 10 ms in 8 KiB of Base64.
+            if pattern is not _EMAIL or "@" in text or "%40" in text:
+                text = pattern.sub(mask, text)
         return _CUT.sub("…", text) if self._detectors and text.endswith("…") else text
 
     def path(self, path: str) -> str:

@@ -53,8 +53,7 @@ class Allowance:
         self._left -= seconds
         if (has_more or self._left <= 0) and reader.hold():
             self._held.append(reader)
-            if not self._is_waiting:
-                self._wait()
+            self._wait()
 
     def _refill(self) -> None:
         now = self._loop.time()
@@ -62,13 +61,16 @@ class Allowance:
         self._at = now
 
     def _wait(self) -> None:
-        self._is_waiting = True
-        self._loop.call_later(PAUSE_SECONDS + max(0.0, -self._left / READING_SHARE), self._go_on)
+        """Let the next of those who are held go on after a pause, unless that is planned."""
+        if self._held and not self._is_waiting:
+            self._is_waiting = True
+            self._loop.call_later(PAUSE_SECONDS + max(0.0, -self._left / READING_SHARE), self._go_on)
 
     def _go_on(self) -> None:
-        self._is_waiting = False
         self._refill()
-        if self._left > 0:
-            self._held.popleft().go_on()
-        if self._held:
+        try:
+            if self._left > 0:
+                self._held.popleft().go_on()  # who reads at once what it was left may be held again
+        finally:
+            self._is_waiting = False
             self._wait()

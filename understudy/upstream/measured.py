@@ -1,5 +1,6 @@
 """A connection to a shadow, read no faster than suits an event loop that has an application's requests."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -42,12 +43,12 @@ class MeasuredConnection(UpstreamConnection):
             return
         self._take(data)
 
-    def _take(self, data: bytes) -> None:
-        """Read *data* for a turn's time, and charge what it took."""
+    def _take(self, data: bytes, seconds: float = TURN_SECONDS) -> None:
+        """Read *data* for a turn's time or *seconds*, and charge what it took."""
         began = time.thread_time()
         at = 0
         spent = 0.0
-        while at < len(data) and spent < TURN_SECONDS:
+        while at < len(data) and spent < seconds:
             caller, is_surplus = self.caller, self._surplus
             if at + PIECE_BYTES < len(data):
                 self._surplus = True  # what follows this piece, if the answer ends in it
@@ -60,6 +61,18 @@ class MeasuredConnection(UpstreamConnection):
             spent = time.thread_time() - began
         self._unread = data[at:]
         self._allowance.charge(self, time.thread_time() - began, has_more=bool(self._unread))
+
+    def eof_received(self) -> bool:
+        """The service ends the connection; TLS says so in one turn with its last bytes, held or not."""
+        unread, self._unread = self._unread, b""
+        if unread and self.caller is not None:
+            self._take(unread, math.inf)
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As every connection; what waits its turn in the allowance holds no bytes."""
+        self._unread = b""
+        super().connection_lost(exc)
 
     def hold(self) -> bool:
         """Read nothing until `go_on`; False when no answer is under way."""

@@ -14,6 +14,7 @@ import uvicorn
 from admin_fakes import FakeControl
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
+from store_servers import free_port
 
 from understudy.admin import create_admin
 
@@ -29,7 +30,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="NO CHROMIUM: the live page was not tried in a browser"
@@ -133,7 +134,7 @@ class Theatre:
 
     def __init__(self, control: FakeControl) -> None:
         self._control = control
-        self._port = 0
+        self._port = free_port()
         self.open()
 
     @property
@@ -159,6 +160,6 @@ class Theatre:
         """Stop, which ends every stream of events too."""
         self._server.should_exit = True
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self._socket.close()

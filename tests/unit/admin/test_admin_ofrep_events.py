@@ -42,8 +42,8 @@ class Listener:
         self.sent.put_nowait(message)
 
     async def next(self) -> Any:
-        """The next message, within two seconds."""
-        async with asyncio.timeout(2):
+        """The next message."""
+        async with asyncio.timeout(60):
             return await self.sent.get()
 
     async def text(self) -> str:
@@ -173,7 +173,7 @@ async def test_listeners_are_bounded_and_places_are_freed() -> None:
         async with listening(endpoints) as (second, _):
             refused = orjson.loads((await second.next())["body"])
         first.gone.set()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await task
 
     assert refused["status"] == 503
@@ -193,7 +193,7 @@ async def test_one_caller_cannot_take_every_place() -> None:
             async with listening(endpoints, caller=other) as (listener, _):
                 assert await listener.text() == "retry: 2000\n\n"
         first.gone.set()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await task
         async with listening(endpoints, caller=tab) as (again, _):
             assert await again.text() == "retry: 2000\n\n"
@@ -211,7 +211,7 @@ async def test_a_stream_ends_when_the_process_stops() -> None:
         await listener.text()
         stopping.set()
         end = await listener.next()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await task
 
     assert end == {"type": "http.response.body", "body": b"", "more_body": False}
@@ -219,7 +219,7 @@ async def test_a_stream_ends_when_the_process_stops() -> None:
 
 async def test_head_opens_no_stream(client: httpx.AsyncClient) -> None:
     """HEAD has the headers of GET, and an end."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         head = await client.head(EVENTS)
 
     assert head.headers["content-type"].startswith("text/event-stream")

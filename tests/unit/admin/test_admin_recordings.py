@@ -140,6 +140,6 @@ async def test_a_reader_that_takes_nothing_ends_the_recording(
     monkeypatch.setattr(plane, "_pieces", pieces)
     scope = {"type": "http", "method": "POST", "path": "/api/v1/recordings", "query_string": b""}
     app = create_admin(FakeControl(), recordings=plane)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         await app({**scope, "headers": [(b"host", b"127.0.0.1")]}, receive, send)
     assert ended.is_set()

@@ -79,7 +79,7 @@ async def test_an_explanation_that_takes_too_long_is_left_out(
     control.samples[NAME] = sample()
     over = threading.Event()
     monkeypatch.setattr(module, "EXPLAINED_SECONDS", 0.01)
-    monkeypatch.setattr(module, "explain", lambda *_: [{"late": over.wait(10)}])
+    monkeypatch.setattr(module, "explain", lambda *_: [{"late": over.wait(60)}])
 
     told = (await client.get(f"/api/v1/samples/{NAME}")).json()
     over.set()

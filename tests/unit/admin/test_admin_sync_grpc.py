@@ -12,6 +12,7 @@ import pytest
 from admin_fakes import FakeControl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from store_servers import free_port
 
 from understudy.access import Caller, Role
 from understudy.admin.keyring import Keyring
@@ -43,10 +44,8 @@ def control() -> FakeControl:
 
 
 def free_address() -> str:
-    """An address that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """An address that is for this test alone."""
+    return f"127.0.0.1:{free_port()}"
 
 
 def open_keyring() -> Keyring:
@@ -79,14 +78,14 @@ def flags(message: bytes) -> dict[str, Any]:
 async def fetch(channel: grpc.aio.Channel, request: bytes = b"", chosen: str = "") -> dict[str, Any]:
     """The flags that `FetchAllFlags` answers."""
     ask = channel.unary_unary(f"/{SERVICE}/FetchAllFlags")
-    return flags(await ask(request, metadata=(("flagd-selector", chosen),), timeout=5))
+    return flags(await ask(request, metadata=(("flagd-selector", chosen),), timeout=60))
 
 
 async def test_a_stream_has_the_definition_and_every_next_one(
     control: FakeControl, channel: grpc.aio.Channel
 ) -> None:
     """The first at once, the next when the rules turn."""
-    stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=5)
+    stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=60)
     first = flags(await stream.read())
     put(control, 2, killed=["web"])
     second = flags(await stream.read())
@@ -125,7 +124,7 @@ async def test_before_the_rules_were_read_a_stream_waits() -> None:
     server = SyncServer(control, address=free_address(), keyring=open_keyring())
     await server.start()
     async with grpc.aio.insecure_channel(server.address) as channel:
-        stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=5)
+        stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=60)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await fetch(channel)
         put(control, 1)
@@ -139,9 +138,9 @@ async def test_before_the_rules_were_read_a_stream_waits() -> None:
 
 async def test_streams_end_when_the_process_stops(server: SyncServer, channel: grpc.aio.Channel) -> None:
     """In order, and in bounded time."""
-    stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=5)
+    stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=60)
     await stream.read()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         await server.stop()
 
     assert await stream.read() is grpc.aio.EOF
@@ -188,11 +187,11 @@ async def test_a_client_that_vanished_holds_no_place(control: FakeControl) -> No
     relay = await asyncio.start_server(cable.connect, "127.0.0.1", 0)
     host, port = relay.sockets[0].getsockname()[:2]
     async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
-        stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=20)
+        stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", timeout=60)
         await stream.read()
         assert server.streams == 1
         cable.cut()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while server.streams:
                 await asyncio.sleep(0.01)
         stream.cancel()
@@ -213,7 +212,7 @@ async def test_once_there_is_a_token_it_must_be_shown(control: FakeControl) -> N
     async with grpc.aio.insecure_channel(server.address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await fetch(channel)
-        stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", metadata=shown, timeout=5)
+        stream = channel.unary_stream(f"/{SERVICE}/SyncFlags")(b"", metadata=shown, timeout=60)
         first = flags(await stream.read())
         await keyring.revoke(token.selector, by=here)
         put(control, 2)

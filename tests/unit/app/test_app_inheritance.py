@@ -35,7 +35,7 @@ def activated(*fds: int, pid: str = "$$") -> Any:
         ["/bin/bash", "-c", shell, "bash", sys.executable, "-c", ASK],
         pass_fds=fds,
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     return json.loads(done.stdout)

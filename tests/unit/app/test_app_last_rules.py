@@ -37,7 +37,7 @@ async def running(rules: LastRules) -> AsyncIterator[None]:
 
 async def until_kept(store: object, base: Path, number: int) -> None:
     """Wait until the next start would find version *number*."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (found := await of(store, base).read()) is None or found.version != number:
             await asyncio.sleep(0.005)
 
@@ -91,7 +91,7 @@ class Counted(LastGood):
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.005)
 

@@ -11,7 +11,7 @@ import pytest
 
 from understudy.app.line_file import BUFFER_BYTES, LineFile, pieces
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 @contextmanager

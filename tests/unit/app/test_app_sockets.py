@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from store_servers import free_port
 
 from understudy.app.sockets import (
     Bound,
@@ -119,7 +120,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_check_takes_nothing(tmp_path: Path) -> None:
     """A free address is still free after it, one in use is told."""
-    with bind("127.0.0.1:0", shared=True) as bound:
+    with bind(f"127.0.0.1:{free_port()}", shared=True) as bound:
         address = address_of(bound)
         with pytest.raises(ListenError, match="the port is in use"):
             check_free(Listener(address=address))
@@ -134,14 +135,14 @@ def test_nobody_new_connects_while_who_did_can_be_accepted(address: str) -> None
     """A SYN is dropped, to be repeated a second later; one connection stands in the queue."""
     with bind(address, shared=True) as bound:
         target = bound.getsockname()[:2]
-        with socket.create_connection(target, timeout=5) as early:
+        with socket.create_connection(target, timeout=60) as early:
             refuse_new(Bound(listener=Listener(address=address), socket=bound))
             with pytest.raises(TimeoutError):
                 socket.create_connection(target, timeout=0.1)
             early.sendall(b"x")
             accepted, _ = bound.accept()
             with accepted:
-                accepted.settimeout(5)
+                accepted.settimeout(60)
                 assert accepted.recv(1) == b"x"
             with pytest.raises(BlockingIOError):
                 bound.accept()
@@ -151,7 +152,7 @@ def test_a_socket_of_somebody_else_goes_on_taking(tmp_path: Path) -> None:
     """Its queue waits for a successor."""
     with bind("127.0.0.1:0", shared=False) as bound:
         refuse_new(Bound(listener=Listener(address=address_of(bound)), socket=bound, is_ours=False))
-        socket.create_connection(bound.getsockname(), timeout=5).close()
+        socket.create_connection(bound.getsockname(), timeout=60).close()
 
 
 def test_the_file_of_a_unix_socket_goes_first(tmp_path: Path) -> None:

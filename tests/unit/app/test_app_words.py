@@ -32,7 +32,7 @@ def test_counts_are_shared_with_children() -> None:
     In a process of its own: this one may have loaded what must not be forked.
     """
     done = subprocess.run(
-        [sys.executable, "-c", FORKING], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", FORKING], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -49,7 +49,7 @@ def test_a_word_rings_and_is_heard() -> None:
         assert reports.take() == []
         report(telling, Word.READY)
         report(telling, Word.SETTINGS)
-        got = signal.sigtimedwait([signal.SIGIO], 5)
+        got = signal.sigtimedwait([signal.SIGIO], 60)
         assert got is not None
         assert reports.take() == [(Word.READY, os.getpid()), (Word.SETTINGS, os.getpid())]
     finally:
@@ -66,7 +66,7 @@ def test_systemd_is_told(tmp_path: Path) -> None:
     """State by state, in the form of sd_notify(3)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(5)
+        manager.settimeout(60)
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
         notifier.ready("serving")
         assert manager.recv(4096) == b"READY=1\nSTATUS=serving"
@@ -83,7 +83,7 @@ def test_an_abstract_name_begins_with_nul() -> None:
     name = f"understudy-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name)
-        manager.settimeout(5)
+        manager.settimeout(60)
         Notifier({"NOTIFY_SOCKET": "@" + name}).ready()
         assert manager.recv(4096).startswith(b"READY=1\n")
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 BOTH = {"on": True, "off": False}
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 def flag(default: str = "on", rule: Any = None, variants: Any = None) -> dict[str, Any]:
@@ -91,6 +91,17 @@ class ScriptedServer:
     def cut(self) -> None:
         """End all streams."""
         self._loop.call_soon_threadsafe(self._cut_all)
+
+    def fail(self, fault: str, document: dict[str, Any]) -> None:
+        """From now on *fault*, with *document* behind it, which no answer that is being made has seen."""
+        done = threading.Event()
+
+        def change() -> None:
+            self.fault, self.document = fault, document
+            done.set()
+
+        self._loop.call_soon_threadsafe(change)
+        assert done.wait(WAIT_SECONDS)
 
     def wait_for_listener(self) -> None:
         """Until somebody hears the stream."""

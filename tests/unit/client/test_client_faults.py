@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -49,7 +50,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
 def test_text_of_any_class_is_the_text_that_it_is(server: ScriptedServer) -> None:
     """A unit or an attribute out of a template gets the answer of the same plain text."""
     with Client(server.url) as client:
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         assert client.boolean("half", Marked("ann"), False) is client.boolean("half", "ann", False) is True
         assert client.boolean("dutch", "ann", False, country=Marked("NL")) is True
         assert client.evaluate_all(Marked("ann"))["half"].value is True
@@ -59,7 +60,7 @@ def test_a_number_beyond_floats_is_none(server: ScriptedServer) -> None:
     """The default is given; a default or an attribute that is none itself is the caller's mistake."""
     server.put({"huge": flag("all", variants={"all": 10**400})})
     with Client(server.url) as client:
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         assert client.number("huge", "ann", 0.5) == 0.5
         assert client.integer("huge", "ann", 1) == 10**400
         with pytest.raises(TypeError, match="larger than any float"):
@@ -125,13 +126,13 @@ def test_functions_are_added_and_removed_in_many_threads() -> None:
 def test_closing_in_a_function_that_is_told_is_for_good(server: ScriptedServer) -> None:
     """The client is not ready again when that function returns."""
     client = Client(server.url)
-    assert client.wait_ready(10)
+    assert client.wait_ready(60)
     server.wait_for_listener()
     client.on_change(lambda _: client.close())
     states: list[State] = []
     client.on_status(states.append)
     server.put({"plain": flag("off")})
-    client._thread.join(10)
+    client._thread.join(60)
     assert client.status().state is State.CLOSED
     assert states == [State.CLOSED]
     assert client.boolean("plain", "ann", True) is False
@@ -142,8 +143,10 @@ def test_a_full_disk_is_only_full_for_a_while(server: ScriptedServer, tmp_path: 
     folder = tmp_path / "kept"
     folder.mkdir()
     path = folder / "flags"
+    server.fault = "500"
     client = Client(server.url, cache=path)
     folder.rmdir()
+    server.fault = ""
     try:
         wait_until(lambda: "cannot be kept" in client.status().error)
         folder.mkdir()
@@ -199,7 +202,7 @@ def test_another_event_loop_gets_defaults(server: ScriptedServer) -> None:
 def test_an_odd_event_id_is_not_said_again(server: ScriptedServer) -> None:
     """It might be one that no field can hold, and then no stream would ever be there again."""
     with Client(server.url) as client:
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         server.wait_for_listener()
         server.tell(b"id: \x01\x02\ndata: {}\n\n")
         wait_until(lambda: server.count("/api/v1/sync/flags.json") > 1)
@@ -212,7 +215,7 @@ def test_openfeature_hears_of_a_server_that_was_lost_before(server: ScriptedServ
     """The flags are those of the file: READY at first, as the SDK has it, then STALE."""
     with Client(server.url, cache=tmp_path / "flags") as first:
         wait_until((tmp_path / "flags").exists)
-        assert first.wait_ready(10)
+        assert first.wait_ready(60)
     server.fault = "500"
     client = Client(server.url, cache=tmp_path / "flags")
     wait_until(lambda: client.status().troubles > 0)
@@ -249,7 +252,7 @@ async def test_a_whole_batch_does_not_wait_for_its_time(monkeypatch: pytest.Monk
     monkeypatch.setattr(exposing_module, "_LOOK_SECONDS", 0.01)
     exposing, wire = Exposing(every_seconds=1000.0), Taking()
     _met(exposing, exposing_module.BATCH)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(exposing.run(wire))  # type: ignore[arg-type]
         while wire.taken < exposing_module.BATCH:
             await asyncio.sleep(0.01)
@@ -261,3 +264,95 @@ def test_what_still_waits_at_the_end_is_counted() -> None:
     exposing = Exposing()
     _met(exposing, 2500)()
     assert (exposing.sent, exposing.dropped) == (0, 2500)
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), asyncio.CancelledError(), ValueError("no")])
+def test_whatever_a_listener_raises_the_client_stays_in_touch(
+    server: ScriptedServer, raised: BaseException
+) -> None:
+    """Also what would end a program or a task."""
+
+    def fail(_: object) -> None:
+        raise raised
+
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        server.wait_for_listener()
+        client.on_change(fail)
+        for default in ("off", "on"):
+            server.put({"plain": flag(default)})
+            wait_until(lambda: client.status().version == server.version)
+        wait_until(lambda: client.status().hook_errors == 2)
+        assert client.status().state is State.READY
+
+
+def test_a_listener_that_would_be_awaited_is_refused(server: ScriptedServer) -> None:
+    """It would never begin."""
+
+    async def listen(_: object) -> None:
+        """Never called."""
+
+    with Client(server.url) as client:
+        for register in (client.on_change, client.on_status, client.on_exposure):
+            with pytest.raises(TypeError, match="not awaited"):
+                register(listen)
+
+
+def test_nothing_has_changed_is_no_answer_at_first(server: ScriptedServer) -> None:
+    """A cache in between says 304 to who has nothing: there are no flags, so it is not ready."""
+    server.extra["/api/v1/sync/flags.json"] = (304, b"")
+    with Client(server.url) as client:
+        wait_until(lambda: "knows nothing yet" in client.status().error)
+        assert not client.ready()
+        del server.extra["/api/v1/sync/flags.json"]
+        assert client.wait_ready(10)
+
+
+def test_one_odd_unit_does_not_cost_the_others(server: ScriptedServer) -> None:
+    """What no server can read, and what it would refuse, is left out of the batch and counted."""
+    server.extra["/api/v1/exposures"] = (202, b"{}")
+    with Client(server.url, exposures=True) as client:
+        assert client.wait_ready(10)
+        for unit in ("ann", "b\ud800b", "c" * 513):
+            assert client.boolean("plain", unit, False) is True
+    units = [each["unit"] for each in json.loads(server.asked[-1].body)["exposures"]]
+    assert units == ["ann"]
+    assert (client.status().exposures_sent, client.status().exposures_dropped) == (1, 2)
+
+
+def test_a_flood_of_changes_is_not_answered_by_a_flood_of_questions(server: ScriptedServer) -> None:
+    """However often the server tells of the same change, or of none."""
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        server.wait_for_listener()
+        before, begun = server.count("/api/v1/sync/flags.json"), time.monotonic()
+        while time.monotonic() < begun + 0.5:
+            server.tell()
+            time.sleep(0.001)
+        asked, seconds = server.count("/api/v1/sync/flags.json") - before, time.monotonic() - begun
+        # Ten a second by the stream; ten more by this client's poll, which is in a hurry.
+        assert 1 < asked < 4 + 20 * seconds
+        server.put({"plain": flag("off")})
+        wait_until(lambda: client.boolean("plain", "ann", True) is False)
+
+
+def test_a_lost_server_is_told_in_the_log_once(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And so is one that never let us in."""
+    server.fault = "401"
+    with caplog.at_level("INFO", "understudy.client"), Client(server.url) as client:
+        wait_until(lambda: client.status().troubles > 2)
+        server.fault = ""
+        assert client.wait_ready(10)
+        server.fault = "500"
+        server.cut()
+        wait_until(lambda: client.status().troubles > 5)
+        assert client.status().state is State.STALE
+    told = [record.getMessage() for record in caplog.records if record.name == "understudy.client"]
+    assert len(told) == 3
+    assert "defaults answer: http" in told[0]
+    assert "the token is missing, revoked or has expired" in told[0]
+    assert told[1] == "in touch with the server again"
+    assert "the last flags known answer" in told[2]
+    assert "status 500" in told[2]

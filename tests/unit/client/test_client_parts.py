@@ -202,10 +202,30 @@ def test_a_batch_is_sent_again_under_the_same_id() -> None:
 
 def test_what_is_refused_for_good_is_dropped() -> None:
     """And counted; the next batch is tried all the same."""
-    exposing, wire = Exposing(), Refusing(Trouble("no", status=403))
+    exposing, wire = Exposing(), Refusing(Trouble("no", status=422))
     exposing.offer("plain", "on", "ann", 1.5)
     sent(exposing, wire)
     assert (exposing.sent, exposing.dropped, exposing.error) == (0, 1, "no")
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+def test_what_is_refused_for_now_is_kept(status: int) -> None:
+    """A token is renewed, a busy server has time again: the same batch is sent then."""
+    exposing, wire = Exposing(), Refusing(Trouble("no", status=status))
+    exposing.offer("plain", "on", "ann", 1.5)
+    sent(exposing, wire)
+    sent(exposing, wire)
+    assert (exposing.sent, exposing.dropped) == (1, 0)
+    assert wire.batches[0] == wire.batches[1]
+
+
+async def test_exposures_wait_as_long_as_the_server_wants() -> None:
+    """Not only for their own time."""
+    exposing = Exposing(every_seconds=0.0)
+    exposing.offer("plain", "on", "ann", 1.5)
+    await exposing.send(cast(Wire, Refusing(Trouble("no", status=429, retry_after_seconds=300.0))))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(exposing._due(), 0.05)
 
 
 def test_no_batch_is_larger_than_the_server_takes() -> None:

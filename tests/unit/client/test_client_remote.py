@@ -11,6 +11,8 @@ from scripted_server import ScriptedServer, wait_until
 from understudy.client import AsyncClient, Client, State
 from understudy.client import remote as remote_module
 from understudy.client.feed import Pace
+from understudy.client.trouble import Trouble
+from understudy.client.wire import Answer
 
 ONE = "/ofrep/v1/evaluate/flags/plain"
 ALL = "/ofrep/v1/evaluate/flags"
@@ -36,9 +38,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
 @pytest.fixture
 def client(server: ScriptedServer) -> Iterator[Client]:
     """One that hears of changes."""
-    with Client(server.url, mode="remote", timeout=0.3) as made:
-        assert made.wait_ready(10)
+    with Client(server.url, mode="remote", timeout=60) as made:
+        assert made.wait_ready(60)
         server.wait_for_listener()
+        yield made
+
+
+@pytest.fixture
+def hasty(server: ScriptedServer) -> Iterator[Client]:
+    """One that has little patience with its server, and has asked one question."""
+    with Client(server.url, mode="remote", timeout=0.3) as made:
+        server.wait_for_listener()
+        wait_until(lambda: made.boolean("plain", "ann", False))
         yield made
 
 
@@ -56,10 +67,10 @@ def test_the_server_is_asked_once_until_something_changes(client: Client, server
 
 @pytest.mark.parametrize("fault", ["500", "401", "garbage", "half", "hang", "trickle", "reset"])
 def test_the_last_answer_is_given_while_the_server_fails(
-    client: Client, server: ScriptedServer, fault: str
+    hasty: Client, server: ScriptedServer, fault: str
 ) -> None:
     """Also when it is not fresh any more; what was never asked gets the default, within the time."""
-    assert client.boolean("plain", "ann", False) is True
+    client = hasty
     server.fault = fault
     server.cut()
     wait_until(lambda: client.status().state is State.STALE)
@@ -68,7 +79,7 @@ def test_the_last_answer_is_given_while_the_server_fails(
     assert client.boolean("plain", "ann", False) is True
     assert client.boolean("plain", "bob", False) is False
     assert client.details("plain", "bob", False).reason == "ERROR"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     server.fault = ""
     wait_until(lambda: client.boolean("plain", "bob", False) is True)
 
@@ -139,11 +150,11 @@ def test_the_first_question_need_not_wait_to_be_asked(server: ScriptedServer) ->
 
 async def test_a_client_that_never_began_gives_defaults_at_once() -> None:
     """There is nothing to wait for."""
-    client = AsyncClient("http://127.0.0.1:9", mode="remote")
+    client = AsyncClient("http://127.0.0.1:9", mode="remote", timeout=100)
     begun = time.monotonic()
     assert await client.boolean("plain", "ann", True) is True
     assert await client.evaluate_all("ann") == {}
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
     await client.close()
 
 
@@ -155,12 +166,46 @@ def test_a_closed_client_gives_the_last_answers(server: ScriptedServer) -> None:
     assert client.boolean("plain", "ann", False) is True
 
 
-def test_an_answer_that_trickles_ends_in_its_time(client: Client, server: ScriptedServer) -> None:
+def test_an_answer_that_trickles_ends_in_its_time(hasty: Client, server: ScriptedServer) -> None:
     """The first one too, with nothing known of the server's trouble: the last answer stands in for it."""
-    assert client.boolean("plain", "ann", False) is True
+    client = hasty
     client._life.remote.turned()  # type: ignore[union-attr]  # as if a change had been missed
     server.fault = "trickle"
     begun = time.monotonic()
     assert client.boolean("plain", "ann", False) is True
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 20, "it would trickle for half an hour"
     server.fault = ""
+
+
+async def test_a_server_that_wants_to_be_left_alone_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it says, also when it is seen to be there; the last answers are given meanwhile."""
+    remote = remote_module.Remote(fresh_seconds=0.0, answer_seconds=1.0, changed=lambda _: None)
+    wire, now = Putting(), 1000.0
+    monkeypatch.setattr("understudy.client.remote.time.monotonic", lambda: now)
+    assert (await remote.evaluate(wire, "plain", b"{}")).value is True  # type: ignore[arg-type]
+    wire.is_busy = True
+    assert (await remote.evaluate(wire, "plain", b"{}")).value is True  # type: ignore[arg-type]
+    now += 29.0
+    await remote.refresh(wire)  # type: ignore[arg-type]
+    assert (await remote.evaluate(wire, "plain", b"{}")).value is True  # type: ignore[arg-type]
+    assert wire.asked == 2
+    now += 2.0
+    await remote.evaluate(wire, "plain", b"{}")  # type: ignore[arg-type]
+    assert wire.asked == 3
+
+
+class Putting:
+    """A wire to a server that answers, or asks for half a minute's rest."""
+
+    is_busy = False
+    asked = 0
+
+    async def look(self) -> None:
+        """It is there."""
+
+    async def evaluate(self, _: str, __: bytes) -> Answer:
+        """Answer, or refuse."""
+        self.asked += 1
+        if self.is_busy:
+            raise Trouble("too many", status=429, retry_after_seconds=30.0)
+        return Answer(status=200, headers={}, body=answer(True))

@@ -112,7 +112,7 @@ def test_no_text_makes_a_pattern_slow(pattern: str, text: str) -> None:
     began = process_time()
     for one in texts:
         expression.matches(one)
-    assert process_time() - began < 0.5
+    assert process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def refusal(cert: Path, key: Path) -> str:
 
 
 def openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=30)
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60)
 
 
 def test_a_pair_makes_a_context(cert: Path) -> None:

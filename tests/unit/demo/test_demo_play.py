@@ -98,7 +98,7 @@ def test_a_demo_that_cannot_start_says_why(
     def failing(folder: Path, children: Any) -> Any:
         child = Child.start("understudy serve", ["-c", "raise SystemExit(3)"], log=folder / "serve.log")
         children.callback(child.stop)
-        child.process.wait(10)
+        child.process.wait(60)
         (folder / "serve.log").write_text("127.0.0.1:1: address in use [sic]\n")
         child.check()
 

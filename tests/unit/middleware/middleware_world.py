@@ -34,16 +34,16 @@ async def served(app: App, *, lifespan: str = "auto") -> AsyncIterator[str]:
         except SystemExit as exit_status:
             raise RuntimeError("the application did not start") from exit_status
 
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(serve())
-        while not (server.started or running.done()):
-            await asyncio.sleep(0.005)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await running
-            listener.close()
+    with contextlib.closing(listener):
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(serve())
+            while not (server.started or running.done()):
+                await asyncio.sleep(0.005)
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                await running
 
 
 def rules(variants: Mapping[str, Any], *, serves: str, **route: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def configured(services: Mapping[str, str], **more: Any) -> dict[str, Any]:
 
 async def until_told(understudy: Understudy, what: str, *, at_least: int = 1) -> dict[str, Any]:
     """The report, once its ``what`` of all endpoints are at least so many. Raises TimeoutError."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             report = await understudy.report()
             if sum(endpoint[what] for endpoint in report["endpoints"]) >= at_least:

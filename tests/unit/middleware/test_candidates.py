@@ -30,7 +30,7 @@ def understudy() -> Iterator[Understudy]:
 
 def told(understudy: Understudy, at_least: int) -> dict[str, Any]:
     """The report, once so many calls are booked and none is under way."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while time.monotonic() < limit:
         report = understudy.background.report()
         if is_booked(report, at_least):
@@ -184,7 +184,7 @@ def test_an_async_candidate_whose_loop_ends_is_late(understudy: Understudy) -> N
 
     async def application() -> None:
         assert await old() == 1
-        await asyncio.to_thread(begun.wait, 5)
+        await asyncio.to_thread(begun.wait, 60)
 
     asyncio.run(application())
 
@@ -212,15 +212,15 @@ async def test_an_async_candidate_runs_in_the_callers_loop() -> None:
     assert await old(1) == {"n": 1, "user": "ann"}
     user.set("bob")
     may_go.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not is_booked(report := await understudy.report(), 1):
             await asyncio.sleep(0.02)
-    handover = understudy.background.handover
+    errands = understudy.background.errands
     await understudy.stop()
 
     assert seen == [("ann", asyncio.get_running_loop())]
     assert report["matched"] == 1
-    assert handover is None
+    assert errands is None
 
 
 async def test_an_async_caller_may_leave_mirroring_to_a_thread(understudy: Understudy) -> None:
@@ -237,7 +237,7 @@ async def test_an_async_caller_may_leave_mirroring_to_a_thread(understudy: Under
 
     assert await old() == 1
     report = await asyncio.to_thread(told, understudy, 0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not is_booked(report, 1):
             report = await understudy.report()
             await asyncio.sleep(0.02)
@@ -321,7 +321,7 @@ def test_a_candidate_that_hangs_is_bounded(understudy: Understudy) -> None:
 
     def new() -> int:
         running.append(1)
-        may_go.wait(20)
+        may_go.wait(60)
         return 1
 
     @understudy.shadow(candidate=new, name="new", timeout=0.2, in_flight=2)
@@ -331,7 +331,7 @@ def test_a_candidate_that_hangs_is_bounded(understudy: Understudy) -> None:
     begun = time.perf_counter()
     for _ in range(50):
         assert old() == 1
-    assert time.perf_counter() - begun < 1
+    assert time.perf_counter() - begun < 5, "half of what it takes to wait for each"
     report = told(understudy, 50)
     begun = time.perf_counter()
     understudy.background.stop()
@@ -340,7 +340,7 @@ def test_a_candidate_that_hangs_is_bounded(understudy: Understudy) -> None:
 
     assert len(running) == 2
     assert (report["mirror"]["failed"], report["mirror"]["dropped"]["in_flight"]) == ({"timeout": 2}, 48)
-    assert stopped_seconds < 4
+    assert stopped_seconds < 20
 
 
 def test_a_candidate_rehearses_nothing_itself(understudy: Understudy) -> None:
@@ -365,11 +365,19 @@ def test_a_share_of_the_calls_rehearses(understudy: Understudy) -> None:
     def half(n: int) -> int:
         return n
 
+    @understudy.shadow(candidate=abs, name="last")
+    def last(n: int) -> int:
+        return n
+
     for n in range(200):
         never(n)
         half(n)
-    eligible = books(told(understudy, 1))["eligible"]
-    assert 60 < eligible < 140
+    last(1)
+    limit = time.monotonic() + 60
+    while not any(e["service"] == "last" for e in told(understudy, 1)["endpoints"]):
+        assert time.monotonic() < limit
+    eligible = books(told(understudy, 1))["eligible"] - 1
+    assert 60 < eligible < 140, "beyond this in one of 60 million runs"
 
 
 def test_what_cannot_be_copied_or_said_is_counted(understudy: Understudy) -> None:

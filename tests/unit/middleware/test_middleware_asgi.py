@@ -269,7 +269,7 @@ def test_a_mistake_fails_the_start(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -282,6 +282,32 @@ def test_a_mistake_is_raised_outside_a_loop() -> None:
     """Where it can be caught."""
     with pytest.raises(ConfigError, match=r"flags.shop.variants.a.mirror\[0\]: app gets no copies"):
         UnderstudyMiddleware(shop(1), configured({}, **rules({"a": {"mirror": ["app"]}}, serves="a")))
+
+
+MISTAKEN: list[tuple[dict[str, Any], str]] = [
+    ({}, "got neither"),
+    ({"config": {}, "understudy": Understudy({})}, "got both"),
+    ({"understudy": Understudy({}), "fail_open": True}, r"Understudy\(config, fail_open="),
+    ({"understudy": Understudy({}), "registry": CollectorRegistry()}, r"Understudy\(config, fail_open="),
+]
+
+
+@pytest.mark.parametrize(("given", "told"), MISTAKEN, ids=[told for _, told in MISTAKEN])
+def test_arguments_that_say_nothing_are_refused(given: dict[str, Any], told: str) -> None:
+    """What would be ignored is an error, which says where it belongs."""
+    with pytest.raises(TypeError, match=told):
+        UnderstudyMiddleware(shop(1), **given)
+
+
+@pytest.mark.parametrize(("given", "told"), MISTAKEN, ids=[told for _, told in MISTAKEN])
+async def test_mistaken_arguments_fail_the_start(given: dict[str, Any], told: str) -> None:
+    """Not each request, where a framework makes the middleware inside the server's event loop."""
+    app = Starlette()
+    app.add_middleware(UnderstudyMiddleware, **given)
+    with pytest.raises(ExceptionGroup) as failed:
+        async with served(app):
+            pass
+    assert failed.group_contains(RuntimeError, match="did not start")
 
 
 async def test_fail_open_passes_everything() -> None:

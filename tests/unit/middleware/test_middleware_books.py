@@ -124,7 +124,7 @@ def test_the_books_balance(
                 raised = error
             stage = understudy.stage
             assert stage is not None
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while stage.mirror.running:  # it is told by nobody
                     await asyncio.sleep(0.01)
             await understudy.stop()

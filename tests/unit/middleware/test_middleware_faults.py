@@ -40,7 +40,7 @@ def dark(url: str, **shadow: Any) -> Understudy:
 
 async def until(is_so: Callable[[], Any]) -> None:
     """Wait for it. Raises TimeoutError."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.01)
 
@@ -94,7 +94,7 @@ async def test_it_stops_in_time_with_a_hung_shadow() -> None:
             assert stage is not None
             began = time.monotonic()
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 15, "half of the copy's time"
     assert stage.mirror.targets["mirror", "v2"].reasons["failed", "shutdown"] == 1
 
 
@@ -193,8 +193,8 @@ async def test_a_client_that_leaves_is_no_evidence() -> None:
         async with served(app) as url:
             async with httpx.AsyncClient(base_url=url) as client, client.stream("GET", "/") as got:
                 await anext(got.aiter_raw())
-            await asyncio.wait_for(left.wait(), 5)
-            async with asyncio.timeout(5):
+            await asyncio.wait_for(left.wait(), 60)
+            async with asyncio.timeout(60):
                 while not (report := await understudy.report())["unpaired"]:
                     await asyncio.sleep(0.02)
 
@@ -300,8 +300,8 @@ async def test_a_streaming_canary_comes_as_it_comes() -> None:
                 received = got.aiter_raw()
                 for piece in (b"data: 1\n\n", b"data: 2\n\n"):
                     pieces.put_nowait(piece)
-                    assert await asyncio.wait_for(anext(received), 5) == piece
-            await asyncio.wait_for(left.wait(), 5)
+                    assert await asyncio.wait_for(anext(received), 60) == piece
+            await asyncio.wait_for(left.wait(), 60)
 
 
 async def test_a_canary_that_breaks_off_cuts_the_client() -> None:
@@ -393,7 +393,7 @@ async def ask(name, *, stops=True):
     async def receive(): return {"type": "http.request", "body": b"", "more_body": False}
     await middleware({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
     target = understudy.stage.mirror.targets["mirror", "v2"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not target.is_settled: await asyncio.sleep(0.01)
     assert sent[1]["body"] == b"v", sent
     print(name, target.sent, flush=True)

@@ -79,7 +79,7 @@ async def asked(app: Any, given: dict[str, Any], *pieces: bytes) -> tuple[int, b
             status = message["status"]
         body += message.get("body", b"")
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await app(given, receive, send)
     is_over.set()
     return status, body
@@ -171,7 +171,7 @@ async def test_a_copy_has_the_length_of_its_body() -> None:
 
 async def until(is_so: Callable[[], Any]) -> None:
     """Wait for it. Raises TimeoutError."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.01)
 
@@ -216,17 +216,17 @@ def test_two_event_loops_serve_at_once() -> None:
     async def serve() -> None:
         seen = set()
         for _ in range(5):
-            await asyncio.to_thread(turns.wait, 10)
+            await asyncio.to_thread(turns.wait, 60)
             assert await asked(app, scope()) == (200, b"ok")
             seen.add(id(understudy.stage))
         stages.append(seen)
-        await asyncio.to_thread(turns.wait, 10)
+        await asyncio.to_thread(turns.wait, 60)
         count = registry.get_sample_value(
             "understudy_requests_total",
             {"route": "/", "flag": "shop", "variant": "on", "service": "app", "code": "2xx"},
         )
         assert count == 10
-        await asyncio.to_thread(turns.wait, 10)
+        await asyncio.to_thread(turns.wait, 60)
         await understudy.stop()
 
     failed: list[BaseException] = []
@@ -242,7 +242,7 @@ def test_two_event_loops_serve_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(200)
     assert failed == []
     assert [len(seen) for seen in stages] == [1, 1]
 
@@ -394,8 +394,11 @@ def test_a_token_with_a_lines_end_is_refused_without_its_text(token: str) -> Non
     assert "secr" not in str(refused.value)
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["answered", "refused"])
 @pytest.mark.parametrize("at", [1, 2, 3])
-async def test_a_server_that_says_that_the_client_is_gone_is_believed(at: int) -> None:
+async def test_a_server_that_says_that_the_client_is_gone_is_believed(
+    at: int, is_there: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """ASGI 2.4 lets ``send`` raise OSError: nothing of it is logged as ours, nor raised."""
     sent = 0
 
@@ -409,14 +412,81 @@ async def test_a_server_that_says_that_the_client_is_gone_is_believed(at: int) -
             raise BrokenPipeError("the client is gone")
 
     async with ScriptedServer(OK, forever=True) as service:
-        understudy = canary(service.url)
+        understudy = canary(service.url if is_there else "http://127.0.0.1:9")
         app = UnderstudyMiddleware(answered, understudy=understudy)
         await app(scope(), receive, send)
         stage = understudy.stage
         assert stage is not None
         await understudy.stop()
-    assert stage.metrics.errors["internal"] == 0
-    assert sent == at
+    assert not [reason for reason in stage.metrics.errors if "internal" in reason]
+    assert not caplog.records
+    assert sent == (at if is_there else min(at, 2))
+
+
+async def test_a_body_that_breaks_off_is_a_client_that_left(caplog: pytest.LogCaptureFixture) -> None:
+    """Servers and outer middleware may raise OSError from ``receive``: no fault of ours."""
+
+    async def receive() -> Any:
+        raise ConnectionResetError("the client is gone")
+
+    async def send(_message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    async with ScriptedServer([End.HANG], forever=True) as service:
+        understudy = canary(service.url)
+        app = UnderstudyMiddleware(answered, understudy=understudy)
+        headers = [(b"host", b"a"), (b"content-length", b"5")]
+        async with asyncio.timeout(10):
+            await app(scope(method="POST", headers=headers), receive, send)
+        await understudy.stop()
+    assert not caplog.records
+
+
+async def test_a_server_that_takes_no_more_is_left_once_the_client_is() -> None:
+    """One that waits in ``send`` for a client that it has called gone: the service is let go all the same."""
+    is_full = asyncio.Event()
+    received = 0
+
+    async def receive() -> Any:
+        nonlocal received
+        received += 1
+        if received == 1:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await is_full.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            is_full.set()
+            await asyncio.Event().wait()
+
+    script: Script = [Receive(), b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000]
+    async with ScriptedServer(script) as service:
+        understudy = canary(service.url)
+        async with asyncio.timeout(5):
+            await UnderstudyMiddleware(answered, understudy=understudy)(scope(), receive, send)
+        stage = understudy.stage
+        assert stage is not None
+        await understudy.stop()
+    assert stage.metrics.errors["cut_client_gone"] == 1
+
+
+@pytest.mark.parametrize(("version", "cookies"), [("2", [b"uid=7; b=2"]), ("1.1", [b"uid=7", b"b=2"])])
+async def test_cookies_that_http2_has_split_go_on_as_one(version: str, cookies: list[bytes]) -> None:
+    """RFC 9113 8.2.3; and what HTTP/1.1 says goes on as it was said."""
+    split = [(b"cookie", b"uid=7"), (b"x-a", b"1"), (b"cookie", b"b=2")]
+    told = rules({"canary": {"serve": "v2", "mirror": ["v3"]}}, serves="canary", mirror_methods=["GET"])
+    async with ScriptedServer(OK, forever=True) as service, ScriptedServer(OK, forever=True) as shadow:
+        config = configured({"v2": service.url, "v3": shadow.url}, **told, shadow={"control": 0})
+        config["services"]["v3"]["forward_credentials"] = ["cookie"]
+        understudy = Understudy(config)
+        given = scope(http_version=version, headers=[(b"host", b"shop.example"), *split])
+        assert await asked(UnderstudyMiddleware(answered, understudy=understudy), given) == (200, b"ok")
+        await until_told(understudy, "exchanges")
+        await understudy.stop()
+        for asked_one in (service, shadow):
+            lines = asked_one.connections[0].taken[0].split(b"\r\n")
+            assert [line[8:] for line in lines if line.startswith(b"cookie: ")] == cookies
 
 
 async def test_an_odd_scope_passes() -> None:

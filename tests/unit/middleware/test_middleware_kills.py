@@ -27,7 +27,7 @@ def found(understudy: Understudy) -> tuple[str | None, str]:
 
 
 async def until(understudy: Understudy, variant: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while found(understudy)[0] != variant:
             await asyncio.sleep(0.01)
 

@@ -66,6 +66,6 @@ async def settled(understudy: Understudy) -> None:
     """Until no copy is under way."""
     stage = understudy.stage
     assert stage is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while stage.mirror.running:
             await asyncio.sleep(0)

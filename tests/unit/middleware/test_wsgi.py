@@ -236,7 +236,7 @@ def test_a_canary_streams_both_ways() -> None:
             [("X-Seen", environ["HTTP_X_UNDERSTUDY_VARIANT"]), ("X-Host", environ["HTTP_HOST"])],
         )
         yield b"first"
-        assert goes_on.wait(5)
+        assert goes_on.wait(60)
         yield str(len(body)).encode()
 
     with served(service) as port:
@@ -267,6 +267,46 @@ def test_a_canary_streams_both_ways() -> None:
     assert status == "201 Created"
     assert {"x-seen": "c", "x-host": "shop.example"}.items() <= dict(fields).items()
     assert dict(fields)["via"].startswith("1.1 understudy")
+
+
+@pytest.mark.parametrize("serves", ["canary", "dark"])
+def test_a_body_that_http2_does_not_announce_goes_along(serves: str) -> None:
+    """Fields need not tell its length there: services get it all the same, and copies do."""
+    got: queue.SimpleQueue[tuple[bytes, str]] = queue.SimpleQueue()
+
+    def service(environ: Environ, start: Start) -> Any:
+        source = environ["wsgi.input"]
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            body = b"".join(source.read(int(source.readline(), 16) + 2)[:-2] for _ in range(2))
+        else:
+            body = source.read(int(environ["CONTENT_LENGTH"]))
+        got.put((body, environ["HTTP_VIA"].partition(" ")[0]))
+        start("200 OK", [("Content-Length", "0")])
+        return []
+
+    def app(environ: Environ, start: Start) -> Any:
+        environ["wsgi.input"].read()
+        start("200 OK", [("Content-Length", "0")])
+        return []
+
+    with served(service) as port:
+        variants = {"canary": {"serve": "v2"}, **DARK}
+        told = rules(variants, serves=serves, mirror_methods=["POST"])
+        config = configured({"v2": f"http://127.0.0.1:{port}"}, **told, shadow={"control": 0})
+        middleware = UnderstudyWSGIMiddleware(app, config)
+        environ: Environ = {
+            "REQUEST_METHOD": "POST",
+            "SERVER_PROTOCOL": "HTTP/2.0",
+            "PATH_INFO": "/up",
+            "HTTP_HOST": "shop.example",
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.input": io.BytesIO(b"abcdef"),
+        }
+        answer = middleware(environ, lambda *_: lambda _: None)
+        assert b"".join(answer) == b""
+        answer.close()  # type: ignore[attr-defined]
+        assert got.get(timeout=5) == (b"abcdef", "2")
+        middleware.stop()
 
 
 def test_a_canary_that_breaks_off_breaks_off() -> None:
@@ -326,22 +366,22 @@ def test_a_mistaken_configuration_fails_at_once_or_lets_pass() -> None:
         UnderstudyWSGIMiddleware(Shop(1), {}, understudy=Understudy({}))
 
 
-def test_a_full_handover_drops_and_counts() -> None:
+def test_errands_without_room_are_dropped_and_counted() -> None:
     """A loop that is busy is not waited for: what finds no room is dropped, and the books still balance."""
     with served(Shop(1)) as shadow:
         middleware = dark(shadow, Shop(1))
         with served(middleware) as port:
             ask(port)
-            handover = middleware.understudy.background.handover
-            assert handover is not None
+            errands = middleware.understudy.background.errands
+            assert errands is not None
             is_stuck, may_go = threading.Event(), threading.Event()
 
             def block() -> None:
                 is_stuck.set()
-                may_go.wait(20)
+                may_go.wait(60)
 
-            handover.stage.loop.call_soon_threadsafe(block)
-            assert is_stuck.wait(5)
+            errands.stage.loop.call_soon_threadsafe(block)
+            assert is_stuck.wait(60)
             environ: Environ = {
                 "REQUEST_METHOD": "GET",
                 "PATH_INFO": "/",
@@ -434,5 +474,5 @@ def test_two_applications_share_one_understudy() -> None:
         answered = app(environ, lambda *_: print)
         assert b"".join(answered) == name
         answered.close()  # type: ignore[attr-defined]
-        assert again.get(timeout=10) == name
+        assert again.get(timeout=60) == name
     understudy.background.stop()

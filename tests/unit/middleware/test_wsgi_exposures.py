@@ -75,9 +75,9 @@ def test_a_fallback_is_met_as_what_it_is(tmp_path: Path) -> None:
     middleware = UnderstudyWSGIMiddleware(app, config)
     with served(middleware) as port:
         assert [ask(port, X_User="carl")[0] for _ in range(4)] == [200] * 4
-        handover = middleware.understudy.background.handover
-        assert handover is not None
-    fallbacks = handover.stage.metrics.snapshot()["fallbacks"]
+        errands = middleware.understudy.background.errands
+        assert errands is not None
+    fallbacks = errands.stage.metrics.snapshot()["fallbacks"]
     assert [(row[1:5], sum(row[5])) for row in fallbacks] == [(["shop", "canary", "stable", "app"], 4)]
     assert asyncio.run(stored(config)) == ({("shop", "stable"): 4}, {})
 
@@ -99,9 +99,9 @@ def test_rules_that_turn_meanwhile_change_nothing_that_was_met(tmp_path: Path, s
         asker.start()
         assert is_asked.wait(10)
         document = {"flags": {}, "routes": [{"path": "/", "serve": "app"}]}
-        handover = understudy.background.handover
-        assert handover is not None
-        turned = understudy.background.run(handover.stage.put_rules(document, author="me", reason=""))
+        errands = understudy.background.errands
+        assert errands is not None
+        turned = understudy.background.run(errands.stage.put_rules(document, author="me", reason=""))
         assert turned.result(10) == 2
         may_answer.set()
         asker.join(10)
@@ -117,15 +117,15 @@ def test_what_finds_no_room_on_its_way_counts_all_the_same(
     middleware = UnderstudyWSGIMiddleware(app, config)
     with served(middleware) as port:
         ask(port, X_User=user)
-        handover = middleware.understudy.background.handover
-        assert handover is not None
+        errands = middleware.understudy.background.errands
+        assert errands is not None
         is_stuck, may_go = threading.Event(), threading.Event()
 
         def block() -> None:
             is_stuck.set()
             may_go.wait(20)
 
-        handover.stage.loop.call_soon_threadsafe(block)
+        errands.stage.loop.call_soon_threadsafe(block)
         assert is_stuck.wait(5)
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": "h", "REMOTE_ADDR": "127.0.0.1"}
         for _ in range(1100):

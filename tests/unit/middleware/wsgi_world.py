@@ -40,7 +40,7 @@ def served(app: Any) -> Iterator[int]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(60)
         if isinstance(app, UnderstudyWSGIMiddleware):
             app.stop()
 
@@ -49,7 +49,7 @@ def ask(
     port: int, path: str = "/", *, method: str = "GET", body: Any = None, **fields: str
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, fields (lower case) and body of one answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         headers = {name.replace("_", "-"): value for name, value in fields.items()}
         connection.request(method, path, body=body, headers=headers)
@@ -61,7 +61,7 @@ def ask(
 
 def until_told(middleware: UnderstudyWSGIMiddleware, what: str, *, at_least: int = 1) -> dict[str, Any]:
     """The report, once its ``what`` of all endpoints are at least so many. Raises TimeoutError."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while time.monotonic() < limit:
         report = middleware.report()
         if sum(endpoint[what] for endpoint in report["endpoints"]) >= at_least:
@@ -72,7 +72,7 @@ def until_told(middleware: UnderstudyWSGIMiddleware, what: str, *, at_least: int
 
 def until_booked(middleware: UnderstudyWSGIMiddleware, at_least: int) -> dict[str, int]:
     """The mirror's books, once so many requests were eligible and none is under way."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while time.monotonic() < limit:
         mirror = middleware.report()["mirror"]
         books = {key: n if isinstance(n, int) else sum(n.values()) for key, n in mirror.items()}

@@ -6,8 +6,8 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar, ParamSpec, cast
 
 import uvloop
@@ -15,7 +15,7 @@ import uvloop
 from understudy.proxy.doors import Doors
 
 P = ParamSpec("P")
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 60.0
 
 
 def on_uvloop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
@@ -140,16 +140,37 @@ async def test_a_full_house_costs_no_time() -> None:
     async with house(most_connections=5) as h:
         await h.call(20)
         await h.until(5)
-        before = time.process_time()
-        await asyncio.sleep(0.3)
-        assert time.process_time() - before < 0.1
+        assert min([await used_asleep() for _ in range(5)]) < 0.03
+
+
+async def used_asleep() -> float:
+    """The processor time of a tenth of a second of sleep; whatever else runs here at times is in it, too."""
+    before = time.process_time()
+    await asyncio.sleep(0.1)
+    return time.process_time() - before
+
+
+@contextmanager
+def every_gap_filled() -> Iterator[int]:
+    """All descriptors below the highest are taken, whatever others have left: the number of the next one."""
+    highest, filling = max(map(int, os.listdir("/proc/self/fd"))), [os.dup(0)]
+    try:
+        while filling[-1] < highest:
+            filling.append(os.dup(0))
+        yield filling[-1] + 1
+    finally:
+        for each in filling:
+            os.close(each)
 
 
 @on_uvloop
 async def test_a_descriptor_among_the_last_shuts_the_doors() -> None:
     """By the number of the newest connection; they open again when a low one is free."""
-    here = os.dup(0)
-    os.close(here)
+    with every_gap_filled() as here:
+        await shuts_at_the_last(here)
+
+
+async def shuts_at_the_last(here: int) -> None:
     async with house(files=(here + 40) * 8 // 7) as h:
         await h.call(12)  # each takes two, since callers live here too
         await h.until(12)

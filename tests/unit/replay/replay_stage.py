@@ -140,7 +140,7 @@ def replay(primary: Stage | str, candidate: Stage | str, requests: Iterable[Reco
         candidate=service(candidate),
         control=service(control) if control else None,
         control_share=1.0,
-        timeout_seconds=5.0,
+        timeout_seconds=60.0,
     )
     return replace(whole, **more)
 

@@ -262,7 +262,7 @@ def browsed(page: str, folder: Path) -> str:
     file = folder / "page.html"
     file.write_text(page)
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=True).stdout
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM: the page's safety was not tried in a browser")

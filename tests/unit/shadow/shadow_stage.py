@@ -20,7 +20,7 @@ from understudy.proxy import Clock, Proxy
 from understudy.shadow import Limits, Mirror, Target
 from understudy.upstream import Outgoing, UpstreamMaker
 
-DEADLINE_SECONDS: Final = 10.0
+DEADLINE_SECONDS: Final = 60.0
 P = ParamSpec("P")
 
 

@@ -369,7 +369,7 @@ def test_no_text_makes_hiding_slow(piece: str) -> None:
     began = process_time()
     for end in ("", "x…", "\n…"):
         redaction.text(piece * (128 * 1024 // len(piece)) + end)
-    assert process_time() - began < 3
+    assert process_time() - began < 15, "a quarter of what quadratic time took"
 
 
 def test_a_cut_run_of_digits_is_hidden_from_its_beginning() -> None:

@@ -115,7 +115,7 @@ async def test_threads_end_at_close(path: Path) -> None:
 
     assert len(inside) == 1
     for thread in inside:
-        thread.join(timeout=5)
+        thread.join(timeout=60)
     assert not any(thread.is_alive() for thread in inside)
 
 

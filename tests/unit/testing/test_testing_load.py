@@ -1,12 +1,12 @@
 """The steady load counts every request that was sent and not answered, and nothing else."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from store_servers import free_port
 
 from understudy.testing import LoadTally, SteadyLoad
 
@@ -116,8 +116,7 @@ async def test_a_request_without_a_whole_200_is_a_failure(said: bytes, failure: 
 
 async def test_refused_connects_are_counted_apart(tmp_path: Path) -> None:
     """Nothing was sent on them, at a port or at a path."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        gone = free.getsockname()
+    gone = ("127.0.0.1", free_port())
     for target in (gone, tmp_path / "gone"):
         with SteadyLoad(target, rate=100, clients=1) as load:
             while not load.tally.refused:

@@ -151,12 +151,12 @@ async def test_a_kill_file_kills_what_is_not_forced(tmp_path: Path, force_varian
     given = understudy.in_force.rules
     force_variant("forced", "on")
     kill_file.write_text("free\nforced\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while _is_on(understudy, "free"):
             await asyncio.sleep(0.01)
     assert _is_on(understudy, "forced")
     kill_file.unlink()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not _is_on(understudy, "free"):
             await asyncio.sleep(0.01)
     force_variant.__self__.end()  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
 
 @asynccontextmanager
 async def connected(server: ScriptedServer) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection(*server.address)
         try:
             yield reader, writer
@@ -103,7 +103,7 @@ async def test_close_ends_in_order_though_the_peer_goes_on() -> None:
 
 async def test_reset_comes_after_the_bytes_before_it() -> None:
     """The peer gets what was sent, then the reset."""
-    async with ScriptedServer([Receive(until=1), b"par", End.RESET]) as server, asyncio.timeout(5):
+    async with ScriptedServer([Receive(until=1), b"par", End.RESET]) as server, asyncio.timeout(60):
         loop = asyncio.get_running_loop()
         with socket.socket() as client:
             client.setblocking(False)
@@ -196,7 +196,7 @@ def test_an_empty_script_cannot_be_played_for_ever() -> None:
 
 async def test_leaving_ends_every_connection() -> None:
     """A hung connection ends with the server."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         async with ScriptedServer([End.HANG]) as server:
             reader, writer = await asyncio.open_connection(*server.address)
             seen = await server.connection()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime
+from time import process_time
 from typing import Any
 
 import pytest
@@ -362,6 +363,6 @@ def test_five_thousand_features_are_read_in_time() -> None:
             {"featureName": f"f{n}", "environment": "e", "enabled": True} for n in range(5000)
         ],
     }
-    started = datetime.now().astimezone()
+    started = process_time()
     assert len(read_unleash(document).flags) == 5000
-    assert (datetime.now().astimezone() - started).total_seconds() < 5
+    assert process_time() - started < 5

@@ -44,6 +44,20 @@ class Reader:
         self.is_held = False
 
 
+class Reading(Reader):
+    """A connection that reads what it was left as soon as it goes on, in so many *turns*."""
+
+    def __init__(self, allowance: Allowance, turns: int) -> None:
+        super().__init__()
+        self._allowance = allowance
+        self.turns = turns
+
+    def go_on(self) -> None:
+        self.is_held = False
+        self.turns -= 1
+        self._allowance.charge(self, BURST_SECONDS / 100, has_more=self.turns > 0)
+
+
 def begun() -> tuple[Allowance, Clock]:
     """An allowance of which nothing is used."""
     clock = Clock()
@@ -78,6 +92,27 @@ def test_the_longest_held_goes_on_first_and_one_at_a_time() -> None:
     assert clock.due == []
 
 
+def test_who_goes_on_may_be_held_again_at_once() -> None:
+    """What waits of its last read is charged then; there is one turn to wait for, not one more each time."""
+    allowance, clock = begun()
+
+    class Again(Reader):
+        left = 20
+
+        def go_on(self) -> None:
+            super().go_on()
+            self.left -= 1
+            if self.left:
+                allowance.charge(self, 0.0, has_more=True)
+
+    reader = Again()
+    allowance.charge(reader, 0.0, has_more=True)
+    while reader.is_held:
+        assert len(clock.due) == 1
+        clock.turn()
+    assert (reader.left, clock.due) == (0, [])
+
+
 def test_an_answer_that_is_over_is_charged_and_not_held() -> None:
     """Its connection serves the next copy; the next that reads pays."""
     allowance, _ = begun()
@@ -87,6 +122,18 @@ def test_an_answer_that_is_over_is_charged_and_not_held() -> None:
     allowance.charge(next_one, 0.0)
     assert (last.is_held, next_one.is_held) == (False, True)
     assert "held=1" in repr(allowance)
+
+
+def test_who_is_held_again_as_it_goes_on_waits_once() -> None:
+    """However often: the loop has one timer for all who are held, and none when nobody is."""
+    allowance, clock = begun()
+    readers = [Reading(allowance, 12), Reading(allowance, 5)]
+    for reader in readers:
+        allowance.charge(reader, BURST_SECONDS / 100, has_more=True)
+    while any(reader.turns for reader in readers):
+        assert len(clock.due) == 1
+        clock.turn()
+    assert clock.due == []
 
 
 @settings(max_examples=50)

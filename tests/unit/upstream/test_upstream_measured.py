@@ -180,10 +180,29 @@ def test_bytes_behind_an_answer_close_the_connection(scene: Scene, size: int) ->
     assert (scene.line.is_open, scene.owner.released) == (False, 0)
 
 
+HUGE = 16 * 1024 * 1024
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [(CLOSING + b"1\r\nx\r\n" * CRUMBS + b"0\r\n\r\n", CRUMBS), (UNTIL_CLOSE + bytes(HUGE), HUGE)],
+    ids=["chunked", "until close"],
+)
+def test_an_end_that_comes_with_the_last_bytes_loses_none(scene: Scene, data: bytes, size: int) -> None:
+    """TLS tells the end of a connection in the same turn as what came before it, also when it is held."""
+    scene.connection.data_received(data)
+    assert scene.told.size < size
+    scene.connection.eof_received()
+    assert (scene.told.size, scene.told.is_whole, scene.line.is_open) == (size, True, False)
+
+
 def test_what_waits_its_turn_is_forgotten_with_the_exchange(scene: Scene) -> None:
     """An answer that was given up tells nobody anything any more."""
     scene.connection.data_received(CHUNKED + b"1\r\nx\r\n" * CRUMBS)
     size = scene.told.size
     scene.connection.abandon()
+    scene.connection.eof_received()
     scene.connection.go_on()
     assert (scene.told.size, scene.line.reads()) == (size, False)

@@ -1,6 +1,6 @@
-"""What threads hand over to the event loop that mirrors: bounded, and never waited for."""
+"""What threads leave to the event loop that mirrors: bounded, and never waited for."""
 
-import asyncio
+import os
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -11,7 +11,7 @@ from understudy.middleware.stage import Stage
 MOST_ITEMS: Final = 1024
 
 GATHERED_SECONDS: Final = 0.005
-"""How long what is handed over may wait, so that a busy application wakes the loop but 200 times a second."""
+"""How long an errand may wait, so that a busy application wakes the loop but 200 times a second."""
 
 PIECE_ITEMS: Final = 16
 """Taken at once: about a millisecond's work, after which the loop looks at its connections."""
@@ -24,15 +24,17 @@ class Refused(Protocol):
         """Book that. Runs in the loop."""
 
 
-class Handover:
-    """To the loop of a stage: at most `MOST_ITEMS` pieces of work, that hold *most_bytes*.
+class Errands:
+    """For the loop of a stage: at most `MOST_ITEMS` pieces of work, that hold *most_bytes*.
 
-    What is offered before there is a stage waits for it.
+    What is offered before there is a stage waits for it. In a forked process nothing is taken: that loop is
+    the parent's.
     """
 
     stage: Stage
 
     def __init__(self, most_bytes: int) -> None:
+        self._process = os.getpid()
         self._most_bytes = most_bytes
         self._lock = new_lock()
         self._items: deque[tuple[int, Callable[[Stage], None]]] = deque()
@@ -42,15 +44,18 @@ class Handover:
         self._is_over = False
 
     def attach(self, stage: Stage) -> None:
-        """Hand over to *stage* from now on, and what waits. In its loop or any other thread."""
+        """Let the loop of *stage* do what waits, and what comes from now on. In it or any other thread."""
         self.stage = stage
         stage.loop.call_soon_threadsafe(self._drain)
 
     def offer(self, size: int, work: Callable[[Stage], None], otherwise: Refused) -> bool:
         """Let the loop do *work*, which holds *size* bytes; False when there is no room: *otherwise* counts.
 
-        May be called in any thread.
+        May be called in any thread, and while it is called, by what interrupts it there: a signal's handler,
+        an object that is collected.
         """
+        if self._process != os.getpid():
+            return False  # the lock may have been held when this process was forked
         with self._lock:
             if self._is_over:
                 return False
@@ -105,10 +110,5 @@ class Handover:
 
 
 def is_alive(stage: Stage) -> bool:
-    """Whether work can be handed to the loop of *stage*."""
+    """Whether the loop of *stage* takes errands."""
     return stage.is_ready and stage.loop.is_running() and not stage.loop.is_closed()
-
-
-def in_loop() -> bool:
-    """Whether the caller runs in an event loop, which must not be waited in."""
-    return asyncio._get_running_loop() is not None
