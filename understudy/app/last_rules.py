@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ class LastRules:
     def __init__(self, file: LastGood | None) -> None:
         self._file = file
         self._wanted: StoredRules | None = None
+        self._read_at = 0.0
         self._kept: StoredRules | None = None
         self._is_due = asyncio.Event()
         self.trouble = ""
@@ -37,7 +39,7 @@ class LastRules:
 
     def keep(self, rules: StoredRules) -> None:
         """These are in force, from the store. Never waits."""
-        self._wanted = rules
+        self._wanted, self._read_at = rules, time.time()
         if self._file is not None and rules != self._kept:
             self._is_due.set()
 
@@ -51,11 +53,11 @@ class LastRules:
                 self._is_due.set()
 
     async def _is_written(self) -> bool:
-        rules, file = self._wanted, self._file
+        rules, file, read_at = self._wanted, self._file, self._read_at
         if rules is None or file is None:
             return True
         try:
-            await asyncio.to_thread(file.write, rules, file.origin)
+            await asyncio.to_thread(file.write, rules, file.origin, read_at=read_at)
         except OSError as error:
             if not self.trouble:
                 log.error(

@@ -27,6 +27,7 @@ class Rulebook:
         self._stored: StoredRules | None = None
         self._is_unsure = False
         self._returns = 0
+        self._yields = False
         self.parsed = seed
         self.trouble = ""
         """Why the stored version is not what is in force; empty when it is."""
@@ -59,6 +60,8 @@ class Rulebook:
         with every kill switch of the stored version. ``trouble`` says so.
         """
         stored = await self._store.rules()
+        if self._yields and stored is not None:
+            self._stored, self._yields = None, False
         if self._stored is not None and (stored is None or stored.version < self.version):
             self._tell_behind(stored.version if stored is not None else 0)
             return self._stored
@@ -74,9 +77,14 @@ class Rulebook:
             )
         return stored
 
-    def begin_with(self, stored: StoredRules) -> None:
-        """Put *stored*, the last good rules of this host, in force until the store can be read."""
+    def begin_with(self, stored: StoredRules, *, yields: bool = False) -> None:
+        """Put *stored*, the last good rules of this host, in force until the store can be read.
+
+        With *yields* what the store has then is taken, be it older: it is a control process, which sees to
+        it by itself that nothing is lost.
+        """
         self._take(stored)
+        self._yields = yields
         log.error(
             "the store does not answer: the last good rules of this host are in force, version %d by %s",
             stored.version,

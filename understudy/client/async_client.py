@@ -64,6 +64,8 @@ class AsyncClient(BaseClient):
             )
         )
         self._stop, self._ready = asyncio.Event(), asyncio.Event()
+        self._waiting = 0
+        """How many wait for ``_ready``, which an event loop must not find taken by another one."""
         self._running: asyncio.Task[None] | None = None
         if self.ready():
             self._ready.set()
@@ -88,7 +90,9 @@ class AsyncClient(BaseClient):
         if _goes_on(self._running):
             return
         self._let_go()
-        self._stop, self._ready = asyncio.Event(), asyncio.Event()
+        self._stop = asyncio.Event()
+        if self._running is not None or not self._waiting:
+            self._ready, self._waiting = asyncio.Event(), 0
         self._life.begin()
         if self.ready():
             self._ready.set()
@@ -98,17 +102,20 @@ class AsyncClient(BaseClient):
 
     async def wait_ready(self, timeout: float = 10.0) -> bool:  # noqa: ASYNC109  # as Client has it
         """Wait until there are flags to answer with, up to *timeout* seconds; whether there are."""
+        ready, self._waiting = self._ready, self._waiting + 1
         try:
             async with asyncio.timeout(timeout):
-                await self._ready.wait()
+                await ready.wait()
         except TimeoutError:
             return False
-        return True
+        finally:
+            self._waiting -= ready is self._ready
+        return self.ready()
 
     async def close(self) -> None:
         """Send what exposures wait, for a moment, and end; what is known goes on answering.
 
-        Safe to call again, on any loop; `start` begins anew.
+        Whoever waits for flags waits no longer. Safe to call again, on any loop; `start` begins anew.
         """
         running = self._running
         if running is None or not _goes_on(running):
@@ -119,6 +126,8 @@ class AsyncClient(BaseClient):
             ending = asyncio.run_coroutine_threadsafe(self._end(running), running.get_loop())
             await asyncio.wrap_future(ending)
         self._life.feed.close()
+        if running is None or running.get_loop() is asyncio.get_running_loop():
+            self._ready.set()
 
     async def boolean(self, flag: str, unit: str | None, default: bool, /, **attributes: Any) -> bool:
         """See `Client.boolean`."""
@@ -173,7 +182,7 @@ class AsyncClient(BaseClient):
         self, unit: str | None, attributes: Mapping[str, Any] | None = None
     ) -> dict[str, Details[Any]]:
         """See `Client.evaluate_all`."""
-        context = self._context("", unit, dict(attributes or {}))
+        context = self._context_of_all(unit, attributes)
         if self._is_remote:
             return self._all(await self._life.evaluate_all_remotely(context_json(context)))
         return self._all_held(context)
@@ -203,8 +212,10 @@ class AsyncClient(BaseClient):
 
     def _renew(self) -> None:
         """Be ready to `start` in a forked process, where the parent's loop does not run."""
-        self._running = None
+        self._running, self._ready, self._waiting = None, asyncio.Event(), 0
         self._life.renew()
+        if self.ready():
+            self._ready.set()
 
 
 def _goes_on(running: asyncio.Task[None] | None) -> bool:

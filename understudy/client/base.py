@@ -75,9 +75,18 @@ class BaseClient:
 
     def _context(self, flag: str, unit: str | None, attributes: dict[str, Any]) -> dict[str, Any]:
         """Raises: TypeError."""
-        if type(flag) is not str:
+        if not isinstance(flag, str):
             raise TypeError(f"a flag is named by text, not {type(flag).__name__}")
         return context_of(unit, attributes)
+
+    def _context_of_all(self, unit: str | None, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+        """As `_context`, where attributes have any name. Raises: TypeError."""
+        given: object = {} if attributes is None else attributes
+        if not isinstance(given, Mapping):
+            raise TypeError(f"attributes are a mapping, not {type(given).__name__}")
+        if not all(isinstance(name, str) for name in given):
+            raise TypeError("the name of an attribute is text")
+        return context_of(unit, dict(given))
 
     def _fitting(
         self, flag: str, unit: str | None, default: Any, found: Evaluation, kinds: tuple[type, ...]

@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from understudy.client.background import Background
 from understudy.client.base import (
     BOOLEAN,
     INTEGER,
@@ -21,10 +22,9 @@ from understudy.client.base import (
     renew_after_fork,
 )
 from understudy.client.details import Details, kind_of
-from understudy.client.executor import LastingExecutor
 from understudy.client.options import TIMEOUT_SECONDS, CachePath, Mode, read_options
 from understudy.client.remote import context_json
-from understudy.client.status import State
+from understudy.client.status import State, StatusListener
 from understudy.client.wire import Token
 from understudy.decide import Evaluation
 
@@ -78,7 +78,7 @@ class Client(BaseClient):
         )
         self._is_closed = False
         self._ready = threading.Event()
-        self._hooks.on_status(self._note)
+        self._hooks.on_status(_noting(weakref.WeakMethod(self._note)))
         self._begin()
         renew_after_fork(self)
 
@@ -107,14 +107,10 @@ class Client(BaseClient):
         Whoever waits for flags waits no longer. Safe to call again; `start` begins anew.
         """
         self._is_closed = True
-        loop, thread, ready = self._loop, self._thread, self._ready
-        try:
-            if loop is not None:
-                loop.call_soon_threadsafe(self._stop.set)
-        except RuntimeError:
-            pass  # it has ended by itself
-        if thread is not threading.current_thread():
-            thread.join(_CLOSE_SECONDS)
+        background, ready = self._background, self._ready
+        background.stop()
+        background.join(_CLOSE_SECONDS)
+        self._dropped.detach()
         self._life.feed.close()
         _open.discard(self)
         ready.set()
@@ -170,7 +166,7 @@ class Client(BaseClient):
         self, unit: str | None, attributes: Mapping[str, Any] | None = None
     ) -> dict[str, Details[Any]]:
         """What all flags say for *unit*; None stands for the value where a flag says nothing."""
-        context = self._context("", unit, dict(attributes or {}))
+        context = self._context_of_all(unit, attributes)
         if not self._is_remote:
             return self._all_held(context)
         asked = context_json(context)
@@ -188,8 +184,8 @@ class Client(BaseClient):
 
     def _wait(self, asked: Coroutine[Any, Any, T]) -> T | None:
         """What *asked* gives, in the thread that has the connection; None when that does not run."""
-        loop = self._loop
-        if loop is None or self._is_closed or self._thread is threading.current_thread():
+        loop = self._background.loop
+        if loop is None or self._is_closed or self._background.is_here:
             asked.close()
             return None
         try:
@@ -204,23 +200,14 @@ class Client(BaseClient):
             return None
 
     def _begin(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop = asyncio.Event()
         self._life.begin()
         if self.ready():
             self._ready.set()
-        self._begun = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="understudy-client", daemon=True)
-        self._thread.start()
-        self._begun.wait(_CLOSE_SECONDS)
+        self._background = Background(self._life.run)
+        # Who drops a client without closing it shall not leave its thread and its connections behind.
+        self._dropped = weakref.finalize(self, self._background.stop)
+        self._dropped.atexit = False  # then it is closed, and waited for
         _open.add(self)
-
-    def _run(self) -> None:
-        with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
-            self._loop.set_default_executor(LastingExecutor(thread_name_prefix="understudy-client"))
-            self._begun.set()
-            runner.run(self._life.run(self._stop))
 
     def _note(self, state: State) -> None:
         if state is State.READY:
@@ -231,8 +218,20 @@ class Client(BaseClient):
         if self._is_closed:
             return
         self._ready = threading.Event()
+        self._dropped.detach()  # that thread is the parent's
         self._life.renew()
         self._begin()
+
+
+def _noting(note: "weakref.WeakMethod[StatusListener]") -> StatusListener:
+    """What calls *note* while its client is there, and does not keep it there."""
+
+    def told(state: State) -> None:
+        living = note()
+        if living is not None:
+            living(state)
+
+    return told
 
 
 _open: "weakref.WeakSet[Client]" = weakref.WeakSet()

@@ -71,8 +71,8 @@ def kind_of(default: object) -> str:
     """What a caller expects; empty for None, who takes any. Raises: TypeError."""
     if default is None:
         return ""
-    kind = KINDS.get(type(default))
-    if kind is None:
+    kind = KINDS.get(type(default)) or next((KINDS[base] for base in KINDS if isinstance(default, base)), "")
+    if not kind:
         raise TypeError(
             f"a default is a boolean, text, number, dict, list or None, not {type(default).__name__}"
         )
@@ -80,7 +80,10 @@ def kind_of(default: object) -> str:
 
 
 def check_default(default: object, kinds: tuple[type, ...]) -> None:
-    """Raises: TypeError unless *default* is exactly of one of *kinds*: true is no number."""
-    if type(default) not in kinds:
+    """Raises: TypeError unless *default* is of one of *kinds*, or of a class of its own of that kind.
+
+    True is no number.
+    """
+    if not isinstance(default, kinds) or (isinstance(default, bool) and bool not in kinds):
         names = " or ".join(kind.__name__ for kind in kinds)
         raise TypeError(f"the default is of the type asked for, {names}, not {type(default).__name__}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -48,7 +49,12 @@ class Kept:
         return origin, body
 
     def write(self, origin: Origin, body: bytes) -> None:
-        """Keep *body*, whole or not at all, readable for the owner alone. Raises: Trouble."""
+        """Keep *body*, whole or not at all, readable for the owner alone. Raises: Trouble.
+
+        Processes may share the file: what one of them kept stays where *origin* is surely older.
+        """
+        if self._has_newer(origin):
+            return
         about = {
             "source": self._source,
             "tag": origin.tag,
@@ -60,6 +66,13 @@ class Kept:
             self._put(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
         except OSError as error:
             raise self._trouble(f"the definition cannot be kept: {error.strerror or error}") from None
+
+    def _has_newer(self, origin: Origin) -> bool:
+        try:
+            found = self.read()
+        except Trouble:
+            return False
+        return found is not None and origin.is_older(found[0])
 
     def _put(self, whole: bytes) -> None:
         # mkstemp makes a file that its owner alone may read.
@@ -81,7 +94,8 @@ class Kept:
 def _origin(found: Mapping[str, Any]) -> Origin:
     """Raises: KeyError, TypeError."""
     tag, version, stored_at = found["tag"], found["version"], found["stored_at"]
-    is_whole = version is None or type(version) is int
-    if not (isinstance(tag, str) and is_whole and isinstance(stored_at, float | int | None)):
+    is_whole = version is None or (type(version) is int and abs(version) < 1 << 63)
+    is_time = stored_at is None or (isinstance(stored_at, float | int) and math.isfinite(stored_at))
+    if not (isinstance(tag, str) and is_whole and is_time):
         raise TypeError("an origin is an entity tag, a version and a time")
     return Origin(tag=tag, version=version, stored_at=stored_at)

@@ -154,9 +154,12 @@ class Life:
     async def _live(self, wire: Wire, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
             feeding = tasks.create_task(self.feed.run(wire))
-            sending = tasks.create_task(self.exposing.run(wire))
+            others = [tasks.create_task(self.exposing.run(wire))]
+            if self.remote is not None:
+                others.append(tasks.create_task(self.remote.recover(wire)))
             await stop.wait()
-            sending.cancel()
+            for other in others:
+                other.cancel()
             try:
                 async with asyncio.timeout(LAST_SECONDS):
                     await self.exposing.send(wire)

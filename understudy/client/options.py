@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ class Options:
     """See Client, whose arguments these are."""
 
     url: str
-    token: Token
+    token: Token = field(repr=False)  # tools that report errors tell what frames hold
     mode: Mode
     flag_set: str
     cache: Path | None

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from understudy.client.definition import missing
 from understudy.client.trouble import MOST_RETRY_SECONDS, Trouble
-from understudy.client.wire import Answer, Wire
+from understudy.client.wire import Wire
 from understudy.decide import Evaluation
 
 MOST_ANSWERS: Final = 10_000
@@ -22,9 +22,12 @@ MOST_ANSWER_BYTES: Final = 32 * 1024 * 1024
 """Of the answers kept of each kind, with their contexts, as JSON."""
 _OF_EACH_BYTES: Final = 1024
 """What an answer takes beside its text."""
-_REST_SECONDS: Final = 1.0
-"""After trouble the server is not asked again for so long: a page with fifty flags waits for it once."""
+REST_SECONDS: Final = 1.0
+"""After trouble the server is left alone for so long, then looked for: a page with fifty flags waits once."""
+MOST_REST_SECONDS: Final = 8.0
+"""The rest is twice as long each time that it is not there."""
 
+A = TypeVar("A")
 V = TypeVar("V")
 
 
@@ -68,6 +71,7 @@ class Remote:
 
     An answer is asked for anew after a change that the server tells of, and after *fresh_seconds* (rules may
     look at the clock; a change may not be told of). *changed* is told of changes: which flags, nobody says.
+    After trouble no question waits for the server until `recover` has seen that it is there again.
     """
 
     version: int | None = None
@@ -80,18 +84,33 @@ class Remote:
         self._answer_seconds = answer_seconds
         self._changed = changed
         self._turn = 0
+        self._rest_seconds, self._put_off_until = REST_SECONDS, 0.0
+        self._troubled = asyncio.Event()
         self.renew()
 
     def renew(self) -> None:
         """Begin anew, in a forked process: a lock may be held there by a thread that is not."""
-        self._rest_until = self._put_off_until = 0.0
         self._one: _Answers[Evaluation] = _Answers(MOST_ANSWERS)
         self._all: _Answers[Mapping[str, Evaluation]] = _Answers(MOST_BULKS)
 
     async def refresh(self, wire: Wire) -> None:
         """See Source.refresh: whether it is there, and lets us ask."""
         await wire.look()
-        self._rest_until = 0.0
+        self._recovered()
+
+    async def recover(self, wire: Wire) -> None:
+        """Look for the server after each trouble until it is there; until this is cancelled."""
+        self._rest_seconds, self._put_off_until = REST_SECONDS, 0.0
+        self._troubled = asyncio.Event()  # of this loop
+        while True:
+            await self._troubled.wait()
+            await asyncio.sleep(max(self._rest_seconds, self._put_off_until - time.monotonic()))
+            try:
+                await self._in_time(wire.look())
+            except Exception:  # noqa: BLE001  # looking is isolated: whatever it is, it is no recovery
+                self._rest_seconds = min(2 * self._rest_seconds, MOST_REST_SECONDS)
+            else:
+                self._recovered()
 
     def turned(self) -> None:
         """See Source.turned: no answer is fresh any more."""
@@ -156,7 +175,7 @@ class Remote:
     def _is_fresh(self, kept: "_Kept[Any]") -> bool:
         return kept.turn == self._turn and time.monotonic() - kept.at < self._fresh_seconds
 
-    async def _in_time(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
+    async def _in_time(self, asked: Coroutine[Any, Any, A]) -> A:
         """Somebody waits for this one: head and body together. Raises: Trouble."""
         try:
             async with asyncio.timeout(self._answer_seconds):
@@ -168,16 +187,21 @@ class Remote:
         """Raises: Trouble, when the server is left alone for now."""
         if wire is None:
             raise Trouble("the client is not connected")
-        if time.monotonic() < max(self._rest_until, self._put_off_until):
-            raise Trouble("the server could not be asked a moment ago, or wants to be left alone")
+        if self._troubled.is_set():
+            raise Trouble("the server was in trouble a moment ago, and is left alone")
         return wire
 
     def _failed(self, trouble: Trouble) -> None:
         # A refusal for this one question says nothing of the next.
         if trouble.status not in (400, 404, 413):
-            now, wanted = time.monotonic(), min(trouble.retry_after_seconds, MOST_RETRY_SECONDS)
-            self._rest_until = max(self._rest_until, now + _REST_SECONDS)
-            self._put_off_until = max(self._put_off_until, now + wanted)
+            wanted = min(trouble.retry_after_seconds, MOST_RETRY_SECONDS)
+            self._put_off_until = max(self._put_off_until, time.monotonic() + wanted)
+            self._troubled.set()
+
+    def _recovered(self) -> None:
+        if time.monotonic() >= self._put_off_until:
+            self._rest_seconds = REST_SECONDS
+            self._troubled.clear()
 
 
 def context_json(context: Mapping[str, Any]) -> bytes:

@@ -4,10 +4,12 @@ import asyncio
 import json
 import math
 import ssl
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -25,6 +27,9 @@ _SYNC: Final = "/api/v1/sync/flags.json?whole=true"
 _EVENTS: Final = "/ofrep/v1/sse"
 _EVALUATE: Final = "/ofrep/v1/evaluate/flags"
 _EXPOSURES: Final = "/api/v1/exposures"
+_KEPT_ALIVE_SECONDS: Final = 4.0
+"""The server closes after 5 s: a question on a connection that is just being closed would be lost."""
+_MOST_TAG_CHARACTERS: Final = 1024
 _CUT_BYTES: Final = 64 * 1024
 
 Token = str | Callable[[], str] | None
@@ -80,7 +85,9 @@ class Wire:
             follow_redirects=False,
             trust_env=False,
             verify=verify,
-            limits=httpx.Limits(max_connections=16, max_keepalive_connections=4, keepalive_expiry=30),
+            limits=httpx.Limits(
+                max_connections=16, max_keepalive_connections=4, keepalive_expiry=_KEPT_ALIVE_SECONDS
+            ),
         )
 
     async def __aenter__(self) -> Self:
@@ -93,8 +100,7 @@ class Wire:
 
     async def definition(self, tag: str) -> Answer:
         """The definition; status 304 when it still is the one with entity tag *tag*. Raises: Trouble."""
-        known = {"If-None-Match": tag} if tag else {}
-        return await self._ask("GET", _SYNC, fields=known, wanted=(200, 304))
+        return await self._ask("GET", _SYNC, fields=_known(tag), wanted=(200, 304))
 
     async def look(self) -> None:
         """Whether flags may be asked here. Raises: Trouble."""
@@ -109,9 +115,8 @@ class Wire:
 
     async def evaluate_all(self, context: bytes, tag: str) -> Answer:
         """What OFREP answers for all flags; status 304 as above. Raises: Trouble."""
-        known = {"If-None-Match": tag} if tag else {}
         body = b'{"context":%b}' % context
-        return await self._ask("POST", _EVALUATE, body=body, fields=known, wanted=(200, 304))
+        return await self._ask("POST", _EVALUATE, body=body, fields=_known(tag), wanted=(200, 304))
 
     async def expose(self, batch: Mapping[str, Any]) -> None:
         """Hand over a batch of exposures. Raises: Trouble."""
@@ -245,6 +250,12 @@ class _Body:
         return bytes(self._content)
 
 
+def _known(tag: str) -> dict[str, str]:
+    """What tells the server that the answer with *tag* is known; one that no field can hold is not said."""
+    is_sayable = tag.isascii() and tag.isprintable() and len(tag) <= _MOST_TAG_CHARACTERS
+    return {"If-None-Match": tag} if tag and is_sayable else {}
+
+
 def wrong_token(token: object) -> str:
     """What is wrong with *token*, without its text: that would stand in logs. Empty when nothing is."""
     if not isinstance(token, str | None):
@@ -266,9 +277,19 @@ def _refusal(answer: httpx.Response, content: bytes) -> Trouble:
     status, after = answer.status_code, answer.headers.get("retry-after", "")
     hint = {401: "the token is missing, revoked or has expired", 403: "the token may not do this"}
     said = hint.get(status) or _detail(content)
-    seconds = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0.0
+    seconds = _retry_seconds(after, time.time())
     message = f"{answer.request.url.copy_with(query=None)}: status {status}{f': {said}' if said else ''}"
     return Trouble(message, status=status, retry_after_seconds=seconds)
+
+
+def _retry_seconds(after: str, now: float) -> float:
+    """What a Retry-After field says: seconds, or a date (RFC 9110, 10.2.3); 0 when it says neither."""
+    if after.isascii() and after.isdigit():
+        return float(after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(after).timestamp() - now)
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _detail(content: bytes) -> str:

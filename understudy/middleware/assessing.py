@@ -1,6 +1,6 @@
 """What an application compares its answers by, and what it redacts of them."""
 
-import random
+from collections.abc import Callable
 
 from understudy.comparators import Comparison
 from understudy.config import Settings, first_origins
@@ -8,7 +8,7 @@ from understudy.shadow import Assessor, Draws, Redaction
 from understudy.store import Bounds
 
 
-def assessor_of(settings: Settings, redaction_key: bytes) -> Assessor:
+def assessor_of(settings: Settings, redaction_key: bytes, chance: Callable[[], float]) -> Assessor:
     """The assessor of *settings*, until other rules come into force."""
     redaction = Redaction(
         key=redaction_key,
@@ -16,7 +16,7 @@ def assessor_of(settings: Settings, redaction_key: bytes) -> Assessor:
         paths=settings.redact.paths,
         detectors=settings.redact.detectors,
     )
-    draws = Draws(chance=random.random, places=Bounds().samples_per_key)
+    draws = Draws(chance=chance, places=Bounds().samples_per_key)
     assessor = Assessor(Comparison(settings.rules.compare), redaction, draws)
     assessor.origins = first_origins(settings.services)
     return assessor

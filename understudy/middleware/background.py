@@ -5,6 +5,7 @@ import atexit
 import concurrent.futures
 import logging
 import os
+import sys
 import weakref
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -26,7 +27,13 @@ START_SECONDS: Final = 10.0
 STOP_MARGIN_SECONDS: Final = 2.0
 """Beside the drain deadline: to cut off what did not end."""
 
+LAST_SECONDS: Final = 1.0
+"""To store evidence, however long canaries took."""
+
 REPORT_SECONDS: Final = 30.0
+
+LAST_OF_A_CHILD: Final = 0
+"""Among what multiprocessing ends at the end of a process: the last, as others may still call functions."""
 
 MOST_THREADS: Final = 8
 """For what blocks in the loop: names to be resolved, files of rules."""
@@ -92,7 +99,7 @@ class Background:
                 if understudy is not None:
                     self._first = Errands(understudy.settings.shadow.budget_bytes)
         if is_first:
-            atexit.register(_stop, weakref.ref(self))
+            _at_exit(weakref.ref(self))
             try:
                 start_thread(self._run)
             except RuntimeError as error:  # no thread is left: who comes now must not wait for one
@@ -177,7 +184,7 @@ class Background:
         with self._lock:
             self._loop = self.errands = self._first = None
             running, self._running = self._running, set()
-        for one in running:
+        for one in list(running):
             one.cancel()
 
     async def _live(self, begun: concurrent.futures.Future[Errands | None]) -> None:
@@ -200,8 +207,16 @@ class Background:
         del understudy
         await self._end.wait()
         self.errands = self._first = None
+        until = stage.loop.time() + seconds
+        await self._carried(seconds)
         errands.end()
-        await stage.end(seconds)
+        await stage.end(max(until - stage.loop.time(), LAST_SECONDS))
+
+    async def _carried(self, seconds: float) -> None:
+        """Let the canaries under way come to their end, for so long: they are answers to clients."""
+        carried = [asyncio.wrap_future(one) for one in list(self._running)]
+        if carried:
+            await asyncio.wait(carried, timeout=seconds)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -212,6 +227,14 @@ def new_loop() -> asyncio.AbstractEventLoop:
     loop = uvloop.new_event_loop()
     loop.set_default_executor(Executor(MOST_THREADS))
     return loop
+
+
+def _at_exit(background: "weakref.ref[Background]") -> None:
+    """Stop it when the process ends; one of multiprocessing's ends without the interpreter's callbacks."""
+    atexit.register(_stop, background)
+    processes, endings = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if processes is not None and endings is not None and processes.parent_process() is not None:
+        endings.Finalize(None, _stop, args=(background,), exitpriority=LAST_OF_A_CHILD)
 
 
 def _stop(background: "weakref.ref[Background]") -> None:

@@ -130,13 +130,15 @@ class Trial:
         self._copies = copies
         self._book = book
         self._own: Errands | None = None
-        self.endpoint = f"/{function.__module__}.{function.__qualname__}"
+        self.endpoint = f"/{label(function)}"
+        # Not the interpreter's own: an application that seeds that one draws what it would draw without us.
+        self._chance = random.Random().random
 
     def is_wanted(self) -> bool:
         """Whether this call rehearses."""
         if rehearsing.get() or self.understudy.failure:
             return False
-        return self._share >= 1 or random.random() < self._share
+        return self._share >= 1 or self._chance() < self._share
 
     def given(self, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Given | None:
         """The call, before the function may change what it was given; None: it cannot be copied."""
@@ -192,8 +194,8 @@ def tried(outcome: Callable[[], Outcome]) -> Outcome | None:
 
 def watched(trial: Trial, function: Callable[P, R]) -> Callable[P, R]:
     """*function*, each call of which *trial* is told of."""
-    if inspect.iscoroutinefunction(function):
-        return cast("Callable[P, R]", _watched_async(trial, function))
+    if is_async(function):
+        return cast("Callable[P, R]", _watched_async(trial, cast("Callable[..., Awaitable[Any]]", function)))
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -234,15 +236,41 @@ def _watched_async(trial: Trial, function: Callable[..., Awaitable[Any]]) -> Cal
     return call
 
 
+def label(function: Callable[..., Any]) -> str:
+    """``module.name`` of a function, of the one in a partial, of the class of another callable."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs when *function* is called: of an object with ``__call__`` that one."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    is_object = not inspect.isroutine(function) and not isinstance(function, type)
+    found: Callable[..., Any] = type(function).__call__ if is_object else function
+    return found
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether a call of *function* is to be awaited."""
+    return inspect.iscoroutinefunction(called(function))
+
+
 def check(function: Any, what: str) -> None:
     """Raise TypeError unless *function* can be rehearsed: it answers once, when it is called."""
     if isinstance(function, classmethod | staticmethod) or not callable(function):
         raise TypeError(f"{what}: a function is needed; put @classmethod and @staticmethod above, not below")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{what}: {function.__qualname__} is a generator function, without one answer")
+    runs = called(function)
+    if inspect.isgeneratorfunction(runs) or inspect.isasyncgenfunction(runs):
+        raise TypeError(f"{what}: {label(function)} is a generator function, without one answer")
 
 
 def has_instance(function: Callable[..., Any]) -> bool:
     """Whether the first argument is a method's, which is not copied."""
-    names = list(inspect.signature(function).parameters)
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return False  # of a builtin, which tells none
     return bool(names) and names[0] in ("self", "cls")

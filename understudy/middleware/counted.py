@@ -37,7 +37,7 @@ class Counted:
         kind = message["type"]
         if kind == "http.response.start":
             self._status = status_of(message)
-        elif kind == "http.response.body" and not message.get("more_body", False):
+        elif kind == "http.response.body" and not (message.get("more_body", False) or self._is_counted):
             self._count()  # background tasks follow, and are no part of it
         return self._send(message)
 
@@ -49,14 +49,13 @@ class Counted:
             self._count()
 
     def _count(self) -> None:
-        if not self._is_counted:
-            self._is_counted = True
-            count(self._plan, self._decision.head, self._status, perf_counter() - self._started_at)
+        self._is_counted = True
+        count(self._plan, self._decision.head, self._status, perf_counter() - self._started_at)
 
 
 def status_of(message: Message) -> int:
     """The status that an answer's start says; 0 for what is none, of which the server may tell."""
-    status = message.get("status")
+    status = message.get("status", 0)
     return status if isinstance(status, int) and status > 0 else 0
 
 

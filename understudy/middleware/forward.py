@@ -60,6 +60,8 @@ class Forward:
         """Whether the server has said that the client is gone."""
         self._has_begun = False
         self._was_asked = False
+        self._paid_at = 0.0
+        """Until when the client has paid for its silence with bytes, by the loop's clock."""
         self._started_at = perf_counter()
 
     async def run(self) -> bool:
@@ -149,6 +151,10 @@ class Forward:
             told.rehearsal.send()
         feeding = self._stage.spawn(self._feed())
         self._feeding = feeding if isinstance(feeding, asyncio.Task) else None
+        if not told.is_whole:
+            if self._feeding is None:
+                raise Lost("pool_closed")  # the middleware ends
+            self._give(None)  # the client has its own time for the body
         while True:
             kind, value = await told.next()
             if kind == "interim":
@@ -201,14 +207,23 @@ class Forward:
 
     # -- the request's body --------------------------------------------------------------------------------
 
+    def _give(self, seconds: float | None) -> None:
+        """The head of the answer may take so long from now on."""
+        deadline = self._deadline
+        if deadline is not None and not (self._has_begun or deadline.expired()):
+            deadline.reschedule(None if seconds is None else self._stage.loop.time() + seconds)
+
     async def _feed(self) -> None:
         """Send the body on as it comes, then see whether the client leaves."""
         told = self._told
         has_ended = False
+        self._paid_at = self._stage.loop.time()
         try:
             while True:
-                async with asyncio.timeout(None if told.is_whole else self._stage.body_idle_seconds):
-                    await told.may_write.wait()
+                if not told.may_write.is_set():
+                    await self._until_writable()
+                until = None if told.is_whole else self._paid_at + self._stage.body_idle_seconds
+                async with asyncio.timeout_at(until):
                     message = await self._receive()
                 if message["type"] == "http.disconnect":
                     raise Lost("client_gone")
@@ -221,6 +236,10 @@ class Forward:
             told.tell("lost", Lost("body_timeout"))
         except Lost as lost:
             self._lose(lost)
+        except asyncio.CancelledError:
+            if self._feeding is asyncio.current_task():
+                told.tell("lost", Lost("pool_closed"))  # not by us: the middleware ends
+            raise
         except OSError:
             self._lose(Lost("client_gone"))
         except Exception:
@@ -234,13 +253,29 @@ class Forward:
         if self._is_left and self._relaying is not None:
             self._relaying.reschedule(self._stage.loop.time() + GONE_SECONDS)
 
+    async def _until_writable(self) -> None:
+        """Wait until the service takes more of the body. Raises `Lost` once an answer would be late."""
+        told = self._told
+        try:
+            async with asyncio.timeout(None if told.is_whole else self._patience()):
+                await told.may_write.wait()
+        except TimeoutError:
+            if told.connection is not None:
+                told.connection.health.failed("answer_timeout")
+            raise Lost("answer_timeout") from None
+        self._paid_at = self._stage.loop.time()
+
+    def _patience(self) -> float:
+        return self.plan.idle_seconds if self._has_begun else self.plan.first_byte_seconds
+
     def _feed_piece(self, message: Message) -> None:
         told, connection = self._told, self._told.connection
         if connection is None or connection.caller is not told:
             return  # answered already: the rest is not wanted
-        if self._deadline is not None and not self._has_begun:
-            self._deadline.reschedule(self._stage.loop.time() + self.plan.first_byte_seconds)
         data = bytes(message.get("body", b""))
+        # Each byte buys its share of a second, so that a trickle holds nothing for ever.
+        paid_at = self._paid_at + len(data) * self._stage.body_byte_seconds
+        self._paid_at = min(paid_at, self._stage.loop.time())
         self._check_length(len(data), is_last=not message.get("more_body", False))
         if data:
             if told.rehearsal is not None:
@@ -248,6 +283,7 @@ class Forward:
             connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
         if not message.get("more_body", False):
             told.is_whole = True
+            self._give(self.plan.first_byte_seconds)
             if self._is_chunked:
                 connection.write(LAST_CHUNK)
             if told.rehearsal is not None:
@@ -268,6 +304,8 @@ class Forward:
         if reason == "client_gone":
             self.status = 499
             self._told.rehearse_no_more("client_aborted")
+            if not self._has_begun:
+                await self._say(499, [(b"content-length", b"0")], b"")  # outer middleware waits for one
         elif self._has_begun:
             self._cut(reason)
         elif reason == "bad_length":
@@ -290,6 +328,10 @@ class Forward:
         ]
         if reason in RETRY_AFTER:
             headers.append((b"retry-after", b"1"))
+        await self._say(status, headers, body)
+
+    async def _say(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer this, if anybody is there."""
         try:
             await self._send({"type": "http.response.start", "status": status, "headers": headers})
             await self._send({"type": "http.response.body", "body": body})

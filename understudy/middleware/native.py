@@ -15,6 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MONKEY: Final = "gevent.monkey"
+EVENTLET: Final = "eventlet.patcher"
 
 
 class Lock(Protocol):
@@ -45,7 +46,11 @@ def new_lock() -> Lock:
 
 
 def start_thread(work: Callable[[], None]) -> None:
-    """Do *work* in a thread that nobody waits for at exit."""
+    """Do *work* in a thread that nobody waits for at exit. Raises RuntimeError where there are none."""
+    patcher = sys.modules.get(EVENTLET)
+    if patcher is not None and patcher.is_monkey_patched("thread"):
+        # A loop among its greenlets would never let the others go on.
+        raise RuntimeError("eventlet has put its own in the place of threads: serve with threads or gevent")
     native("_thread", "start_new_thread")(work, ())
 
 

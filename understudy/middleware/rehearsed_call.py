@@ -1,6 +1,7 @@
 """The loop's side of a candidate: a call is mirrored as a request is, by the same books and bounds."""
 
 import asyncio
+import inspect
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from understudy.config import Ejection, Service
 from understudy.config.app import NOWHERE
 from understudy.histogram import DELTAS, Histogram
-from understudy.middleware.candidate import CallHead, Given, Trial
+from understudy.middleware.candidate import CallHead, Given, Trial, is_async
 from understudy.middleware.native import Hands
 from understudy.middleware.outcome import Outcome, raised, returned
 from understudy.middleware.stage import Stage
@@ -25,8 +26,13 @@ ONCE: Final = "ONCE"
 
 CALLS: Final = frozenset({CALL, ONCE})
 
-Ended: TypeAlias = tuple[Any, BaseException | None, float]
-"""What a function returned, what it raised instead, and the seconds that it took."""
+Ended: TypeAlias = tuple[Outcome | str, float]
+"""What a function came to, or why that is not known, and the seconds that it took."""
+
+
+UNCOPYABLE: Final = "uncopyable"
+UNREADABLE: Final = "unreadable"
+LOOP_CLOSED: Final = "loop_closed"
 
 
 class Called:
@@ -36,8 +42,8 @@ class Called:
         self._function = function
         self._seconds = seconds
         self._keeps_first = keeps_first
-        self._is_async = asyncio.iscoroutinefunction(function)
-        self._hands = Hands(most)
+        self._is_async = is_async(function)
+        self.hands = Hands(most)
 
     async def __call__(self, connection: DelegateConnection, caller: Caller, wire: bytes) -> None:
         del wire
@@ -50,35 +56,36 @@ class Called:
                 outcome, seconds = await self._outcome(head.given)
         except TimeoutError:
             connection.lost("timeout")
-        except (TypeError, ValueError):
-            connection.lost("unreadable")
+            return
+        if isinstance(outcome, str):
+            connection.lost(outcome)
         else:
             caller.took(seconds)
             connection.answer(outcome.status, outcome.headers, len(outcome.body))
             connection.data(outcome.body)
             connection.end()
 
-    async def _outcome(self, given: Given) -> tuple[Outcome, float]:
+    async def _outcome(self, given: Given) -> Ended:
         """What the function comes to, and in how many seconds of its own: threads and copies are ours.
 
-        Raises TypeError or ValueError when that cannot be said.
+        It is read where it was made, for reading it may take long, or hang.
         """
-        context = given.context.copy()  # one context cannot be entered twice at a time
         if self._is_async:
-            result, error, seconds = await self._awaited(given)
-        else:
-            result, error, seconds = await in_thread(self._hands, lambda: context.run(self._tried, given))
-        return returned(result) if error is None else raised(error), seconds
+            return await self._awaited(given)
+        context = given.context.copy()  # one context cannot be entered twice at a time
+        return await in_thread(self.hands, lambda: context.run(self._tried, given))
 
     def _tried(self, given: Given) -> Ended:
-        started_at = perf_counter()
         try:
             arguments, keywords = given.taken(keeps_first=self._keeps_first)
-            started_at = perf_counter()
+        except BaseException:  # noqa: BLE001  of the arguments, so no answer of the function
+            return UNCOPYABLE, 0.0
+        started_at = perf_counter()
+        try:
             result = self._function(*arguments, **keywords)
         except BaseException as error:  # noqa: BLE001  what it raises is its answer, SystemExit too
-            return None, error, perf_counter() - started_at
-        return result, None, perf_counter() - started_at
+            return raised(error), perf_counter() - started_at
+        return read(result), perf_counter() - started_at
 
     async def _awaited(self, given: Given) -> Ended:
         """Run it as a task of the caller's loop, in the caller's context; cancel it when this is."""
@@ -87,32 +94,55 @@ class Called:
         running: list[asyncio.Task[None]] = []
 
         async def run() -> None:
-            result: Any = None
-            failure: BaseException | None = None
-            started_at = perf_counter()
-            try:
-                arguments, keywords = given.taken(keeps_first=self._keeps_first)
-                started_at = perf_counter()
-                result = await self._function(*arguments, **keywords)
-            except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
-                raise  # from outside: it was ended
-            except BaseException as error:  # noqa: BLE001  its answer; SystemExit would end the caller's loop
-                failure = error
-            found = (result, failure, perf_counter() - started_at)
-            home.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(found))
+            found = await self._tried_there(given)
+            with suppress(RuntimeError):  # who waited has ended
+                home.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(found))
 
-        if theirs is None or theirs.is_closed():
-            raise ValueError("the caller's loop is gone")
-        # No group can own it: it belongs to the application's loop, and is held until it has ended here.
-        theirs.call_soon_threadsafe(
-            lambda: running.append(theirs.create_task(run(), context=given.context.copy()))
-        )
+        if theirs is None:
+            return UNREADABLE, 0.0
+        try:
+            # No group can own it: it belongs to the application's loop, and is held until it has ended here.
+            theirs.call_soon_threadsafe(
+                lambda: running.append(theirs.create_task(run(), context=given.context.copy()))
+            )
+        except RuntimeError:
+            return LOOP_CLOSED, 0.0
         try:
             return await ended
         except asyncio.CancelledError:
             with suppress(RuntimeError):  # that loop has ended, and the task with it
                 theirs.call_soon_threadsafe(lambda: [task.cancel() for task in running])
             raise
+
+    async def _tried_there(self, given: Given) -> Ended:
+        """As `_tried`, in a task of the caller's loop. Raises what ends that task from outside."""
+        try:
+            arguments, keywords = given.taken(keeps_first=self._keeps_first)
+        except Exception:  # noqa: BLE001  of the arguments, so no answer of the function
+            return UNCOPYABLE, 0.0
+        started_at = perf_counter()
+        try:
+            result = await self._function(*arguments, **keywords)
+        except (GeneratorExit, KeyboardInterrupt):
+            raise  # from outside: it was ended
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return raised(error), perf_counter() - started_at
+        except BaseException as error:  # noqa: BLE001  its answer; SystemExit would end the caller's loop
+            return raised(error), perf_counter() - started_at
+        return read(result), perf_counter() - started_at
+
+
+def read(result: object) -> Outcome | str:
+    """*result* as an answer, or that it cannot be read, whatever it says to that."""
+    try:
+        if inspect.iscoroutine(result):
+            result.close()  # nobody will await it
+        return returned(result)
+    except Exception:  # noqa: BLE001
+        return UNREADABLE
 
 
 class Rehearsals:
@@ -158,7 +188,7 @@ class Rehearsals:
                 target.count("dropped", "handover")
                 exchange.close()
             elif given is None or outcome is None:
-                mirror.skip(exchange, "uncopyable" if given is None else "unreadable")
+                mirror.skip(exchange, UNCOPYABLE if given is None else UNREADABLE)
             else:
                 exchange.head = CallHead(self._method, trial.endpoint, given)
                 self._send(mirror, exchange, control, outcome, seconds)

@@ -6,6 +6,7 @@ for by a request, except rules that are still being read at the start.
 
 import asyncio
 import logging
+import math
 import os
 import random
 import secrets
@@ -25,13 +26,16 @@ from understudy.errors import StoreError, UnderstudyError
 from understudy.link import Outbox
 from understudy.messages import Head
 from understudy.metrics import WorkerMetrics
+from understudy.middleware.alterations import altered
 from understudy.middleware.assessing import assessor_of
 from understudy.middleware.exposing import Exposing
 from understudy.middleware.in_force import InForce
 from understudy.middleware.kills import HostKills
+from understudy.middleware.last_rules import HostRules
 from understudy.middleware.reporting import Reporting
 from understudy.middleware.request import App
 from understudy.middleware.services import OWN, Services, with_app_service
+from understudy.middleware.work import ended
 from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
 from understudy.shadow import Mirror
@@ -66,7 +70,8 @@ LAST_BATCHES_SECONDS: Final = 2.0
 class Stage:
     """The parts that belong to one event loop. `begin` it in that loop, await `end` in the same.
 
-    *apps* gives the application for control calls; *put_in_force* takes every new version of the rules.
+    *apps* gives the application for control calls; *put_in_force* takes every new version of the rules, and
+    what was altered to it (`altering`).
     """
 
     def __init__(
@@ -74,8 +79,9 @@ class Stage:
         settings: Settings,
         *,
         app: Callable[[], App | None],
-        put_in_force: Callable[[InForce], None],
+        put_in_force: Callable[[InForce, Rules], None],
         redaction_key: bytes,
+        last: HostRules,
         kind: str = "asgi",
         client: str = OWN,
         store: Store | None = None,
@@ -84,10 +90,13 @@ class Stage:
         self.metrics = WorkerMetrics()
         self.outgoing = Outgoing(self.loop)
         self.body_idle_seconds = settings.limits.body_idle_timeout
+        rate = settings.limits.body_rate_bytes
+        self.body_byte_seconds = 1 / rate if rate else math.inf
         self._settings = settings = with_app_service(settings)
         self._put_in_force = put_in_force
         self.in_force = InForce(Rules(), 0)
         """What ``engine`` decides by; `Engine.plan` takes no other's decisions."""
+        self._given = self.in_force.rules
         self.is_ready = False
         """Whether requests need not wait."""
         self._now = time.monotonic()
@@ -100,12 +109,14 @@ class Stage:
         self._has_store = asyncio.Event()
         self.source = f"{kind}-{os.getpid()}-{secrets.token_hex(8)}"
         self._outbox = Outbox()
+        # Not the interpreter's own: an application that seeds that one draws what it would draw without us.
+        chance = random.Random().random
         self.mirror = Mirror(
             recorder=self._outbox,
             metrics=self.metrics,
             now=time.perf_counter,
             wall=time.time,
-            chance=random.random,
+            chance=chance,
             limits=mirror_limits(settings.shadow),
             fullness=self._outbox.fullness,
         )
@@ -115,7 +126,7 @@ class Stage:
             spawn=self.spawn,
             clock=self._clock,
             outgoing=self.outgoing,
-            chance=random.random,
+            chance=chance,
             allowance=Allowance(self.loop),
         )
         self._services = Services(
@@ -124,11 +135,15 @@ class Stage:
         self.engine = Engine(
             settings, mirror=self.mirror, metrics=self.metrics, make_pool=self._services.pool
         )
-        self._store: Store = open_store(settings.store) if store is None else store
+        if store is None:
+            store = open_store(settings.store, environment=settings.environment)
+        self._store: Store = store
+        self._last = last
+        self._followed = (0, "")
         self._kills = HostKills(settings, self._killed)
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
-        self._assessor = assessor_of(settings, redaction_key)
+        self._assessor = assessor_of(settings, redaction_key, chance)
         self.intake = Intake(
             self._store,
             self._assessor,
@@ -159,7 +174,9 @@ class Stage:
         self._root = self.loop.create_task(self._run())
 
     async def ready(self) -> None:
-        """Wait until rules are in force: the store's, or after `RULES_SECONDS` the configured ones."""
+        """Wait until rules are in force: the store's, else the last good ones of this host, or after
+        `RULES_SECONDS` the configured ones.
+        """
         if self._has_rules.is_set():
             return
         try:
@@ -172,7 +189,7 @@ class Stage:
                 RULES_SECONDS,
                 self._trouble.text,
             )
-            self._turn(self._ready_made(self._settings.rules, 0))
+            self._turn(self._settings.rules, 0)
 
     async def end(self, seconds: float) -> None:
         """Let the copies under way come back, store the last evidence, stop: within *seconds*."""
@@ -191,15 +208,18 @@ class Stage:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 background = [
+                    tasks.create_task(self._kept_up("last_rules", self._keep_last)),
                     tasks.create_task(self._kept_up("store", self._keep_store)),
+                    tasks.create_task(self._kept_up("rules", self._follow)),
+                    tasks.create_task(self._kept_up("batches", self._take_batches)),
                     tasks.create_task(self._kept_up("sweep", self._sweep)),
                     tasks.create_task(self._kept_up("evidence", self._flush)),
+                    tasks.create_task(self._kept_up("exposures", self._expose)),
                 ]
                 self._entered.set()
                 await self._stopping.wait()
                 await self._finish()
-                for task in (*background, *self._spawned):
-                    task.cancel()
+                await ended([*background, *self._spawned])
         finally:
             self._tasks = None
             self._kills.end()
@@ -247,11 +267,11 @@ class Stage:
         task = tasks.create_task(self._isolated(work))
         self._spawned.add(task)
 
-        def ended(task: asyncio.Task[None]) -> None:
+        def forget(task: asyncio.Task[None]) -> None:
             self._spawned.discard(task)
             work.close()  # of one that was cancelled before it began
 
-        task.add_done_callback(ended)
+        task.add_done_callback(forget)
         return task
 
     async def _isolated(self, work: Coroutine[Any, Any, None]) -> None:
@@ -268,30 +288,37 @@ class Stage:
     # -- rules -------------------------------------------------------------------------------------------
 
     async def _keep_store(self) -> None:
-        """Open the store, however long it takes; follow its rules, store evidence and exposures in it."""
-        while True:
+        """Open the store, however long it takes."""
+        while not self._has_store.is_set():
             try:
                 await self._store.open()
                 await self._book.load(time.time())
-                self._turn(self._ready_made(self._book.parsed, self._book.version))
+                self._follow_book()
                 await self.intake.load()
                 self._reporting.loaded()
-                break
             except StoreError as error:
+                self._last.tried()
                 self._trouble.met(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
-        self._trouble.opened()
-        self._has_store.set()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.intake.run())
-            tasks.create_task(self._follow())
-            tasks.create_task(self._exposing.run())
+            else:
+                self._trouble.opened()
+                self._has_store.set()
+        await self._stopping.wait()
+
+    async def _take_batches(self) -> None:
+        await self._has_store.wait()
+        await self.intake.run()
+
+    async def _expose(self) -> None:
+        await self._has_store.wait()
+        await self._exposing.run()
 
     async def _follow(self) -> None:
+        await self._has_store.wait()
         while True:
             try:
                 if await self._book.follow(seconds=FOLLOWED_SECONDS):
-                    self._turn(self._ready_made(self._book.parsed, self._book.version))
+                    self._follow_book()
             except StoreError as error:
                 log.debug("rules cannot be followed: %s", error)  # whoever needs the store tells of it
                 await asyncio.sleep(STORE_RETRY_SECONDS)
@@ -311,24 +338,43 @@ class Stage:
         stored = await self._book.put(
             with_rules(document), expected=expected, author=author, reason=reason, at=time.time()
         )
-        self._turn(self._ready_made(self._book.parsed, self._book.version))
+        self._follow_book()
         return stored.version
 
+    async def _keep_last(self) -> None:
+        await self._last.run(self._book, self._turn_to_book)
+
+    def _follow_book(self) -> None:
+        """Put in force what the store has said, and keep it for a start without it."""
+        self._turn_to_book()
+        self._last.keep(self._book.current())
+
+    def _turn_to_book(self) -> None:
+        current = self._book.current()
+        if self._followed != (current.version, current.sha256):
+            self._turn(self._book.parsed, current.version)
+            self._followed = (current.version, current.sha256)
+
     def _killed(self) -> None:
-        """The kill file says something else: the rules in force are laid out anew."""
+        """The kill file says something else."""
         if self._has_rules.is_set():
-            self._turn(self._ready_made(self.in_force.rules, self.in_force.version))
+            self.lay_out()
 
-    def _ready_made(self, rules: Rules, version: int) -> InForce:
-        """*rules* with what this host kills laid over them. Raises `UnderstudyError`."""
-        return InForce(rules, version, self._kills.kills, self.engine.sightings)
+    def lay_out(self) -> None:
+        """Decide anew by the rules in force, as the kill file and who alters them say now. In this loop."""
+        self._turn(self._given, self.in_force.version)
 
-    def _turn(self, in_force: InForce) -> None:
-        """Put *in_force* in force, here and for whoever decides."""
+    def _turn(self, rules: Rules, version: int) -> None:
+        """Put *rules* in force, with what this host kills, here and for whoever decides.
+
+        Raises `UnderstudyError` when they do not compile; then nothing changes.
+        """
+        in_force = InForce(altered(rules), version, self._kills.kills, self.engine.sightings)
+        self._given = rules
         self.engine.swap(in_force.rules, in_force.version, in_force.compiled)
         self.in_force = in_force
         self._assessor.comparison = Comparison(in_force.rules.compare, before=self._assessor.comparison)
-        self._put_in_force(in_force)
+        self._put_in_force(in_force, rules)
         self.is_ready = True
         self._has_rules.set()
 

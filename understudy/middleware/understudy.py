@@ -8,7 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -17,18 +17,24 @@ from understudy.config import Rules, Settings, load, parse_settings
 from understudy.errors import StoreError, UnderstudyError
 from understudy.messages import Head
 from understudy.metrics import WorkersCollector
+from understudy.middleware.alterations import altered
 from understudy.middleware.background import Background
 from understudy.middleware.candidates import rehearse
 from understudy.middleware.decision import Decision
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
 from understudy.middleware.kills import kills_now
+from understudy.middleware.last_rules import Heard, host_rules
 from understudy.middleware.remote import ControlStore, check_admin
 from understudy.middleware.request import App
 from understudy.middleware.services import CLIENTS, OWN
 from understudy.middleware.stage import Stage
+from understudy.middleware.work import in_loop
 
 log = logging.getLogger("understudy.middleware")
+
+LAID_OUT_SECONDS: Final = 5.0
+"""More than a loop that serves requests is ever held up by one of them."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,17 +84,21 @@ class Understudy:
         self._past: list[Stage] = []
         """The parent's, in a forked process: neither used nor closed."""
         self._redaction_key = secrets.token_bytes(32)
+        self._heard = Heard()
+        self._base = (Path(config).parent if isinstance(config, str | Path) else Path()).absolute()
         try:
             self._admin = check_admin(admin, self._token) if admin else ""
             self.settings = _read(config)
-            self.in_force = InForce(self.settings.rules, 0, kills_now(self.settings))
+            self._given = self.settings.rules
+            self.in_force = InForce(altered(self._given), 0, kills_now(self.settings))
         except (UnderstudyError, OSError) as error:
             if not fail_open:
                 raise
             self.failure = str(error)
             log.error("the middleware is off, and every request passes: %s", error)
             self.settings = Settings(services={})
-            self.in_force = InForce(Rules(), 0)
+            self._given = Rules()
+            self.in_force = InForce(self._given, 0)
         self.background = Background(self)
         """The loop for who has none: WSGI, plain functions."""
         self.candidates: set[str] = set()
@@ -165,6 +175,7 @@ class Understudy:
                 app=lambda: self.app,
                 put_in_force=self._put_in_force,
                 redaction_key=self._redaction_key,
+                last=host_rules(self.settings, self._base, self._heard, self._admin),
                 kind=self._kind,
                 client=self._client,
                 store=ControlStore(self._admin, self._token) if self._admin else None,
@@ -202,8 +213,19 @@ class Understudy:
             raise StoreError(f"there is no evidence, because the middleware is off: {self.failure}")
         return await self.stage.report()
 
-    def _put_in_force(self, in_force: InForce) -> None:
-        self.in_force = in_force
+    def lay_out(self) -> None:
+        """Decide anew by the rules in force, in every loop, as the kill file and who alters them say now.
+
+        May be called in any thread. Raises `UnderstudyError` when what they are altered to does not compile,
+        TimeoutError when a loop does not come to it in `LAID_OUT_SECONDS`.
+        """
+        self.in_force = InForce(altered(self._given), self.in_force.version, kills_now(self.settings))
+        for stage in self.stages:
+            if stage.is_ready and not stage.loop.is_closed():
+                in_loop(stage.loop, stage.lay_out, seconds=LAID_OUT_SECONDS)
+
+    def _put_in_force(self, in_force: InForce, given: Rules) -> None:
+        self.in_force, self._given = in_force, given
 
     def forked(self) -> None:
         """This process is a new one: nothing of its parent's is used, or closed."""
@@ -241,8 +263,13 @@ class _Collector:
 _here: "weakref.WeakSet[Understudy]" = weakref.WeakSet()
 
 
+def living() -> list[Understudy]:
+    """Every one that was made in this process, or the one that it was forked from, and is still used."""
+    return list(_here)
+
+
 def _forked() -> None:
-    for understudy in list(_here):
+    for understudy in living():
         understudy.forked()
 
 

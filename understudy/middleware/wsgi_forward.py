@@ -78,9 +78,9 @@ class Carried:
             if kind == "body":
                 piece: bytes = value
                 return piece
+            self._is_ended = kind in ("over", "end")
             if kind == "over":
                 raise broken_off()
-            self._is_ended = kind == "end"
         raise StopIteration
 
     def close(self) -> None:

@@ -97,11 +97,15 @@ class Input:
         return line
 
     def _pass(self, data: bytes, *, is_last: bool) -> None:
-        if self.is_whole or not self._is_in_order:
+        if not self._is_in_order:
+            return
+        if self.is_whole:
+            # Read once more, by who may; of what was not read before, the client's word is not true.
+            self.is_whole = self._length is None or not data
+            self._is_in_order = self.is_whole
             return
         self._pieces.add(data)
-        if is_last or (self._length is not None and self._pieces.length >= self._length):
-            self.is_whole = True
+        self.is_whole = is_last if self._length is None else self._pieces.length == self._length
 
 
 class Witness(Protocol):

@@ -6,7 +6,10 @@ import logging
 import os
 import tempfile
 import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from understudy.errors import StoreError
 from understudy.store.rules import StoredRules, document_text, json_text, row_rules, row_text
@@ -29,10 +32,7 @@ class LastGood:
     def read(self) -> tuple[StoredRules, str] | None:
         """The rules and the mark of their store; None when there are none, or they are damaged (logged)."""
         try:
-            checksum, _, text = self.path.read_text(encoding="ascii").partition("\n")
-            if hashlib.sha256(text.encode()).hexdigest() != checksum:
-                raise ValueError("its checksum is not that of its content")
-            found = json.loads(text)
+            found = self._found()
             if self.origin and found["origin"] != self.origin:
                 log.warning("the last good rules in %s are those of another store; left aside", self.path)
                 return None
@@ -43,19 +43,22 @@ class LastGood:
             log.warning("the last good rules in %s cannot be used: %s", self.path, error)
             return None
 
-    def write(self, rules: StoredRules, origin: str) -> None:
+    def write(self, rules: StoredRules, origin: str, *, read_at: float | None = None) -> None:
         """Put *rules* there, whole or not at all, readable for the owner alone. Raises OSError.
 
-        Of two threads that write rules of one store the higher version stays, whoever comes last.
+        *read_at* is when the store told of them (Unix time), by default now. Of several threads and processes
+        of a host that write rules of one store the higher version stays, whoever comes last, unless the
+        lower one was read later: then the store was put back.
         """
+        read_at = time.time() if read_at is None else read_at
         with self._writing:
             if origin != self._written[0] or rules.version >= self._written[1]:
-                self._write(rules, origin)
+                self._write(rules, origin, read_at)
                 self._written = (origin, rules.version)
 
-    def _write(self, rules: StoredRules, origin: str) -> None:
+    def _write(self, rules: StoredRules, origin: str, read_at: float) -> None:
         row = row_text(rules, document_text(rules.document))
-        text = json_text({"version": rules.version, "origin": origin, "rules": row})
+        text = json_text({"version": rules.version, "origin": origin, "rules": row, "read_at": read_at})
         whole = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
         handle, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
         try:
@@ -63,7 +66,29 @@ class LastGood:
                 file.write(whole)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).replace(self.path)
+            # Looked at last, for another process may have been quicker. What slips through still is put right
+            # by whoever it was: he hears of the newer rules as well.
+            if self._is_behind(rules.version, origin, read_at):
+                Path(name).unlink()
+            else:
+                Path(name).replace(self.path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+    def _is_behind(self, version: int, origin: str, read_at: float) -> bool:
+        """Whether another process has put newer rules of the same store there meanwhile."""
+        try:
+            found = self._found()
+            is_newer: bool = found["version"] > version and found.get("read_at", 0.0) > read_at
+            return found["origin"] == origin and is_newer
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _found(self) -> Mapping[str, Any]:
+        """What the file says. Raises OSError, and ValueError when it is damaged."""
+        checksum, _, text = self.path.read_text(encoding="ascii").partition("\n")
+        if hashlib.sha256(text.encode()).hexdigest() != checksum:
+            raise ValueError("its checksum is not that of its content")
+        found: Mapping[str, Any] = json.loads(text)
+        return found

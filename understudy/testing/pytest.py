@@ -7,8 +7,6 @@ def test_the_new_page(force_variant: ForceVariant, client: TestClient) -> None:
     assert "new" in client.get("/").text
 """
 
-import asyncio
-import concurrent.futures
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
@@ -16,14 +14,8 @@ from typing import Any, Protocol
 import pytest
 
 from understudy.config import Rules
-from understudy.middleware import Understudy
-from understudy.middleware.in_force import InForce
-from understudy.middleware.kills import kills_now
-from understudy.middleware.stage import Stage
-from understudy.middleware.understudy import _here as living
-
-TURN_SECONDS = 5.0
-"""How long an application's event loop may take to put other rules in force."""
+from understudy.middleware.alterations import altering
+from understudy.middleware.understudy import living
 
 
 class ForceVariant(Protocol):
@@ -41,90 +33,49 @@ class ForceVariant(Protocol):
 
 
 @pytest.fixture
-def force_variant(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForceVariant]:
+def force_variant() -> Iterator[ForceVariant]:
     """Put a flag on one variant for everybody until the test ends (`ForceVariant`)."""
     forcing = Forcing()
-    with monkeypatch.context() as patched:
-        forcing.watch(patched)
+    with altering(forcing.altered):
         yield forcing.force
-    forcing.end()
+    lay_out()
     if forcing.slips:
         pytest.fail("\n".join(forcing.slips))
 
 
+def lay_out() -> None:
+    """Put in force, in every application that is there, its rules as they are forced now."""
+    for understudy in living():
+        understudy.lay_out()
+
+
 class Forcing:
-    """The variants that are forced, and the rules that they were forced upon."""
+    """The variants that are forced, and which of them no application has."""
 
     def __init__(self) -> None:
         self._variants: dict[str, str] = {}
-        self._given: dict[int, tuple[Rules, Rules]] = {}
-        """By the identity of altered rules: these, and what they were made of."""
         self._unmet: dict[str, str] = {}
 
     def force(self, flag: str, variant: str) -> None:
         """See `ForceVariant`."""
-        self._variants[flag] = variant
-        self._unmet[flag] = variant
-        self._turn_all()
+        self._variants[flag] = self._unmet[flag] = variant
+        lay_out()
 
-    def watch(self, patched: pytest.MonkeyPatch) -> None:
-        """Alter all rules that come into force while *patched*."""
-        make, ready = Understudy.__init__, Stage._ready_made
-
-        def made(understudy: Understudy, *args: Any, **named: Any) -> None:
-            make(understudy, *args, **named)
-            self._alter(understudy)
-
-        def ready_made(stage: Stage, rules: Rules, version: int) -> InForce:
-            return ready(stage, self._altered(rules), version)
-
-        patched.setattr(Understudy, "__init__", made)
-        patched.setattr(Stage, "_ready_made", ready_made)
-
-    def end(self) -> None:
-        """Put in force again what the rules say."""
-        self._variants.clear()
-        self._turn_all()
-
-    def _altered(self, rules: Rules) -> Rules:
-        """*rules* as they are forced now, whether they were before or not."""
-        origin = self._origin(rules)
-        flags = dict(origin.flags)
-        met = [flag for flag in self._variants if self._variants[flag] in _variants(origin, flag)]
+    def altered(self, rules: Rules) -> Rules:
+        """*rules* as they are forced now."""
+        flags = dict(rules.flags)
+        met = [flag for flag in self._variants if self._variants[flag] in _variants(rules, flag)]
         for flag in met:
             flags[flag] = _always(flags[flag], self._variants[flag])
             self._unmet.pop(flag, None)
         if not met:
-            return origin
-        killed = tuple(flag for flag in origin.killed if flag not in met)
-        altered = replace(origin, flags=flags, killed=killed)
-        self._given[id(altered)] = (altered, origin)
-        return altered
-
-    def _origin(self, rules: Rules) -> Rules:
-        """What *rules* were before they were altered here."""
-        return self._given.get(id(rules), (rules, rules))[1]
-
-    def _alter(self, understudy: Understudy) -> None:
-        """Put in force what *understudy* decides by as long as it has no event loop."""
-        given = understudy.in_force
-        altered = self._altered(given.rules)
-        if altered is not given.rules:
-            understudy.in_force = InForce(altered, given.version, kills_now(understudy.settings))
-
-    def _turn_all(self) -> None:
-        """Put in force, in every application that is there, its rules as they are forced now."""
-        for understudy in list(living):
-            self._alter(understudy)
-            for stage in understudy.stages:
-                if stage.is_ready and not stage.loop.is_closed():
-                    in_force = stage.in_force
-                    _in_loop(stage, self._altered(in_force.rules), in_force.version)
+            return rules
+        return replace(rules, flags=flags, killed=tuple(flag for flag in rules.killed if flag not in met))
 
     @property
     def slips(self) -> list[str]:
         """What was forced upon no application, and what was probably meant."""
-        known = [understudy.in_force.rules for understudy in list(living)]
+        known = [understudy.in_force.rules for understudy in living()]
         flags = {flag for rules in known for flag in rules.flags}
         slips = []
         for flag, variant in self._unmet.items():
@@ -134,32 +85,6 @@ class Forcing:
             names = {name for rules in known for name in _variants(rules, flag)}
             slips.append(f"force_variant: flag {flag!r} has no variant {variant!r}: {_listed(names)}")
         return slips
-
-
-def _in_loop(stage: Stage, rules: Rules, version: int) -> None:
-    """Put *rules* in force in *stage*, in its own event loop. Raises TimeoutError."""
-    if not stage.loop.is_running() or stage.loop is _running_loop():
-        stage._turn(stage._ready_made(rules, version))
-        return
-    done: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-    def turn() -> None:
-        try:
-            stage._turn(stage._ready_made(rules, version))
-        except Exception as error:
-            done.set_exception(error)
-            raise
-        done.set_result(None)
-
-    stage.loop.call_soon_threadsafe(turn)
-    done.result(TURN_SECONDS)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _always(flag: Mapping[str, Any], variant: str) -> dict[str, Any]:

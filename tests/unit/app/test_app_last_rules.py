@@ -85,9 +85,9 @@ class Counted(LastGood):
         super().__init__(path)
         self.asked: list[int] = []
 
-    def write(self, rules: StoredRules, origin: str) -> None:
+    def write(self, rules: StoredRules, origin: str, *, read_at: float | None = None) -> None:
         self.asked.append(rules.version)
-        super().write(rules, origin)
+        super().write(rules, origin, read_at=read_at)
 
 
 async def until(is_so: Callable[[], bool]) -> None:

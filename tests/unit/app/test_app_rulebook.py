@@ -1,5 +1,6 @@
 """The rules in force: loaded, changed, killed, and kept safe when they do not fit any more."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from understudy.app.rulebook import Rulebook
 from understudy.config import parse_rules
 from understudy.errors import ConfigError, FlagNotFound, StoreError, VersionConflict
 from understudy.store import MemoryStore, StoredRules
+from understudy.store.rules import stored_rules
 
 SERVICES = ("old", "new")
 
@@ -38,6 +40,20 @@ async def test_an_empty_store_is_seeded() -> None:
     """The configuration's rules become version 1."""
     book = await opened(MemoryStore())
     assert (book.version, book.trouble, book.parsed.killed) == (1, "", ())
+
+
+async def test_what_a_host_begins_with_may_have_to_yield() -> None:
+    """An older version of the store is taken for one that lost something; of a control process it counts."""
+    store = MemoryStore()
+    await store.open()
+    await store.put_rules(document(killed=["shop"]), expected=0, author="a", reason="r", at=0.0)
+    last = stored_rules(version=9, text=json.dumps(document()), author="a", reason="r", at=0.0)
+    for yields, expected in ((False, (9, ())), (True, (1, ("shop",)))):
+        book = Rulebook(store, seed=parse_rules(document(), services=SERVICES), services=SERVICES)
+        book.begin_with(last, yields=yields)
+        assert book.version == 9
+        await book.load(1.0)
+        assert (book.version, book.parsed.killed) == expected
 
 
 async def test_the_store_wins_over_the_configuration() -> None:

@@ -39,6 +39,8 @@ class Asked:
 class ScriptedServer:
     """Answers with ``document`` at ``version`` while ``fault`` is empty; ``streams`` says if it streams.
 
+    ``tag`` is the entity tag, of the document if it is empty.
+
     Faults: ``500``, ``401``, ``garbage``, ``html``, ``half``, ``loris`` (a head that never ends), ``trickle``
     (a body that never ends), ``bomb`` (gzip that unfolds to far too much), ``redirect``, ``hang``, ``reset``.
     """
@@ -46,7 +48,7 @@ class ScriptedServer:
     def __init__(self, **flags: Any) -> None:
         self.document: dict[str, Any] = {"flags": flags, "$evaluators": {}, "metadata": {}, "killed": []}
         self.version, self.stored_at = 1, 1_767_000_000.0
-        self.fault = ""
+        self.fault, self.tag = "", ""
         self.streams = True
         self.asked: list[Asked] = []
         self.extra: dict[str, tuple[int, bytes]] = {}
@@ -173,7 +175,7 @@ class ScriptedServer:
 
     def _definition(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         body = json.dumps(self.document).encode()
-        tag = f'"{blake2b(body, digest_size=8).hexdigest()}"'
+        tag = self.tag or f'"{blake2b(body, digest_size=8).hexdigest()}"'
         fields = f"etag: {tag}\r\n"
         if self.version:
             about = f"x-understudy-version: {self.version}\r\nx-understudy-stored-at: {self.stored_at}\r\n"

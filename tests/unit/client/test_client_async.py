@@ -194,3 +194,22 @@ def test_a_forked_process_begins_on_a_loop_of_its_own(server: ScriptedServer) ->
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert server.count("/api/v1/sync/flags.json") == 2
+
+
+async def test_who_waits_before_it_starts_is_told(server: ScriptedServer) -> None:
+    """And who waits when it is closed waits no longer."""
+    client = AsyncClient(server.url)
+    async with asyncio.TaskGroup() as tasks:
+        early = tasks.create_task(client.wait_ready())
+        await asyncio.sleep(0)
+        await client.start()
+    assert early.result() is True
+    await client.close()
+    server.fault = "hang"
+    unlucky = AsyncClient(server.url)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(unlucky.wait_ready(60))
+        await unlucky.start()
+        await asyncio.sleep(0)
+        await unlucky.close()
+    assert waiting.result() is False

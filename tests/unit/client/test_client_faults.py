@@ -1,12 +1,15 @@
 """What applications, disks, functions and servers do to a client that nobody would do on purpose."""
 
 import asyncio
+import gc
+import hashlib
 import json
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from understudy.client.definition import Origin, read_definition
 from understudy.client.exposing import Exposing
 from understudy.client.feed import Pace
 from understudy.client.hooks import Hooks
+from understudy.client.kept import Kept
 from understudy.client.openfeature import UnderstudyProvider
 
 FAST = Pace(poll_seconds=0.1, silence_seconds=0.4, first_seconds=0.02, most_seconds=0.1)
@@ -132,7 +136,7 @@ def test_closing_in_a_function_that_is_told_is_for_good(server: ScriptedServer) 
     states: list[State] = []
     client.on_status(states.append)
     server.put({"plain": flag("off")})
-    client._thread.join(60)
+    client._background.join(60)
     assert client.status().state is State.CLOSED
     assert states == [State.CLOSED]
     assert client.boolean("plain", "ann", True) is False
@@ -356,3 +360,100 @@ def test_a_lost_server_is_told_in_the_log_once(
     assert told[1] == "in touch with the server again"
     assert "the last flags known answer" in told[2]
     assert "status 500" in told[2]
+
+
+@pytest.mark.parametrize("tag", ['"caf\u00e9"', '"' + 10_000 * "x" + '"'])
+def test_an_odd_entity_tag_is_not_said_again(server: ScriptedServer, tag: str) -> None:
+    """It might be one that no field can hold, and then nothing could ever be asked again."""
+    server.tag = tag
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        server.wait_for_listener()
+        server.put({"plain": flag("off")})
+        wait_until(lambda: client.boolean("plain", "ann", True) is False)
+        assert "if-none-match" not in server.asked[-1].headers
+
+
+def test_older_rules_are_not_kept_over_newer_ones(server: ScriptedServer, tmp_path: Path) -> None:
+    """Of several processes with one file, one may have asked a host that lags."""
+    path = tmp_path / "flags"
+    server.version = 7
+    with Client(server.url, cache=path) as client:
+        assert client.wait_ready(10)
+        wait_until(path.exists)
+    newest = path.read_bytes()
+    lagging = Kept(path, source=f"{server.url} flag set ''")
+    lagging.write(Origin(version=6, stored_at=server.stored_at - 60), b'{"flags": {}}')
+    assert path.read_bytes() == newest
+    path.write_bytes(b"damaged")
+    lagging.write(Origin(version=6, stored_at=server.stored_at - 60), b'{"flags": {}}')
+    assert lagging.read() is not None
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"tag": 5},
+        {"version": "7"},
+        {"version": 10**30},
+        {"stored_at": float("inf")},
+        {"stored_at": "now"},
+        {"source": None},
+    ],
+)
+def test_a_file_that_says_odd_things_is_left_aside(
+    server: ScriptedServer, tmp_path: Path, about: dict[str, Any]
+) -> None:
+    """Whole though it is: else no answer of the server might ever be newer."""
+    path = tmp_path / "flags"
+    said = {"source": f"{server.url} flag set ''", "tag": "", "version": 1, "stored_at": 1.0, **about}
+    rest = json.dumps(said).encode() + b"\n" + json.dumps({"flags": {"plain": flag("off")}}).encode()
+    path.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+    server.fault = "500"
+    with Client(server.url, cache=path) as client:
+        assert not client.ready()
+        server.fault = ""
+        assert client.wait_ready(10)
+        assert client.boolean("plain", "ann", False) is True
+
+
+class Names(StrEnum):
+    """Flags and defaults of an application, by name."""
+
+    PLAIN = "plain"
+    NOBODY = "nobody"
+
+
+def test_names_and_defaults_may_be_of_an_enumeration(server: ScriptedServer) -> None:
+    """As applications keep them, so that none is misspelt."""
+    with Client(server.url) as client:
+        assert client.wait_ready(10)
+        assert client.boolean(Names.PLAIN, "ann", False) is True
+        assert client.details(Names.PLAIN, "ann", False).value is True
+        assert client.string(Names.NOBODY, "ann", Names.NOBODY) is Names.NOBODY
+        assert client.details(Names.NOBODY, "ann", Names.NOBODY).error_code == "FLAG_NOT_FOUND"
+        with pytest.raises(TypeError):
+            client.number("plain", "ann", True)
+
+
+@pytest.mark.parametrize("attributes", ["pro", [("plan", "pro")], {1: "pro"}])
+def test_attributes_of_all_flags_are_a_mapping(server: ScriptedServer, attributes: Any) -> None:
+    """By name, as those of one flag."""
+    with Client(server.url) as client, pytest.raises(TypeError, match="attribute"):
+        client.evaluate_all("ann", attributes)
+
+
+def test_a_token_stands_in_no_report_of_an_error(server: ScriptedServer) -> None:
+    """Tools that report errors tell what each frame holds."""
+    with Client(server.url, token="us_secret") as client:
+        assert "us_secret" not in repr(client._life.options)
+
+
+def test_a_client_that_is_dropped_ends(server: ScriptedServer) -> None:
+    """Its thread, and its connection: an application that makes one for each request does not run full."""
+    before = set(threading.enumerate())
+    for _ in range(5):
+        assert Client(server.url).wait_ready(10)
+    gc.collect()
+    wait_until(lambda: set(threading.enumerate()) <= before)
+    wait_until(lambda: not server._listeners)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import deque
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,7 @@ from understudy.client.exposing import Exposing
 from understudy.client.feed import Pace
 from understudy.client.kept import Kept
 from understudy.client.trouble import StreamTrouble, Trouble
-from understudy.client.wire import Wire
+from understudy.client.wire import Wire, _retry_seconds
 
 STREAM = (
     b"\xef\xbb\xbfretry: 2000\n\nid: 7\nevent: message\ndata: one\n\n: still here\n\n"
@@ -252,3 +253,23 @@ def test_exposures_wait_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     sent(exposing, wire)
     assert exposing.sent + exposing.dropped == 60
     assert exposing.sent <= 10
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("Thu, 26 Nov 2026 12:00:30 GMT", 30.0),
+        ("Thu, 26 Nov 2026 11:00:00 GMT", 0.0),
+        ("", 0.0),
+        ("soon", 0.0),
+        ("-5", 0.0),
+        ("\u0665", 0.0),
+        ("9" * 30, 999_999_999.0),
+        ("Thu, 99 Nov 9999999 12:00:30 GMT", 0.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(after: str, seconds: float) -> None:
+    """A server gives seconds, a gateway in front of it perhaps a date."""
+    assert _retry_seconds(after, datetime(2026, 11, 26, 12, 0, tzinfo=UTC).timestamp()) == seconds

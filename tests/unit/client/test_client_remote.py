@@ -3,7 +3,8 @@
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from scripted_server import ScriptedServer, wait_until
@@ -12,7 +13,7 @@ from understudy.client import AsyncClient, Client, State
 from understudy.client import remote as remote_module
 from understudy.client.feed import Pace
 from understudy.client.trouble import Trouble
-from understudy.client.wire import Answer
+from understudy.client.wire import Answer, Wire
 
 ONE = "/ofrep/v1/evaluate/flags/plain"
 ALL = "/ofrep/v1/evaluate/flags"
@@ -29,7 +30,7 @@ def answer(value: object, **more: Any) -> bytes:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
     """Answers for the flag `plain`; clients are in a hurry."""
     monkeypatch.setattr("understudy.client.options.Pace", lambda poll_seconds: FAST)
-    monkeypatch.setattr(remote_module, "_REST_SECONDS", 0.05)
+    monkeypatch.setattr(remote_module, "REST_SECONDS", 0.05)
     with ScriptedServer() as scripted:
         scripted.extra[ONE] = (200, answer(True))
         yield scripted
@@ -177,21 +178,38 @@ def test_an_answer_that_trickles_ends_in_its_time(hasty: Client, server: Scripte
     server.fault = ""
 
 
-async def test_a_server_that_wants_to_be_left_alone_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For as long as it says, also when it is seen to be there; the last answers are given meanwhile."""
-    remote = remote_module.Remote(fresh_seconds=0.0, answer_seconds=1.0, changed=lambda _: None)
-    wire, now = Putting(), 1000.0
-    monkeypatch.setattr("understudy.client.remote.time.monotonic", lambda: now)
-    assert (await remote.evaluate(wire, "plain", b"{}")).value is True  # type: ignore[arg-type]
-    wire.is_busy = True
-    assert (await remote.evaluate(wire, "plain", b"{}")).value is True  # type: ignore[arg-type]
-    now += 29.0
-    await remote.refresh(wire)  # type: ignore[arg-type]
-    assert (await remote.evaluate(wire, "plain", b"{}")).value is True  # type: ignore[arg-type]
-    assert wire.asked == 2
-    now += 2.0
-    await remote.evaluate(wire, "plain", b"{}")  # type: ignore[arg-type]
-    assert wire.asked == 3
+def test_one_failure_does_not_cost_the_answers_after_it(server: ScriptedServer) -> None:
+    """However busy the application: those asked meanwhile do not put the server off any further."""
+    server.extra[ONE] = (500, b"{}")
+    with Client(server.url, mode="remote") as client:
+        assert client.wait_ready(10)
+        server.wait_for_listener()
+        assert client.boolean("plain", "ann", False) is False
+        server.extra[ONE] = (200, answer(True))
+        begun = time.monotonic()
+        wait_until(lambda: client.boolean("plain", "ann", False) is True)
+        assert time.monotonic() - begun < 5
+
+
+def test_a_hung_server_is_waited_for_once(client: Client, server: ScriptedServer) -> None:
+    """Not again each second: last answers and defaults are given at once until it is there."""
+    assert client.boolean("plain", "ann", False) is True
+    client._life.remote.turned()  # type: ignore[union-attr]  # as if a change had been missed
+    server.fault = "hang"
+    assert client.boolean("plain", "ann", False) is True
+    begun = time.monotonic()
+    wait_until(lambda: sum(asked.line.startswith("HEAD") for asked in list(server.asked)) > 3)
+    asked = server.count(ONE)
+    slowest = 0.0
+    while time.monotonic() < begun + 0.7:
+        before = time.monotonic()
+        assert client.boolean("plain", "ann", False) is True
+        assert client.boolean("plain", "bob", False) is False
+        slowest = max(slowest, time.monotonic() - before)
+    assert slowest < 0.3
+    assert server.count(ONE) == asked
+    server.fault = ""
+    wait_until(lambda: client.boolean("plain", "bob", False) is True)
 
 
 class Putting:
@@ -209,3 +227,22 @@ class Putting:
         if self.is_busy:
             raise Trouble("too many", status=429, retry_after_seconds=30.0)
         return Answer(status=200, headers={}, body=answer(True))
+
+
+async def test_a_server_that_wants_to_be_left_alone_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it says, though it is seen to be there; the last answers are given meanwhile."""
+    remote = remote_module.Remote(fresh_seconds=0.0, answer_seconds=1.0, changed=lambda _: None)
+    scripted, now = Putting(), 1000.0
+    wire = cast(Wire, scripted)
+    monkeypatch.setattr(remote_module, "time", SimpleNamespace(monotonic=lambda: now))
+    for is_busy in (False, True, True):
+        scripted.is_busy = is_busy
+        assert (await remote.evaluate(wire, "plain", b"{}")).value is True
+    now += 29.0
+    await remote.refresh(wire)
+    assert (await remote.evaluate(wire, "plain", b"{}")).value is True
+    assert scripted.asked == 2
+    now += 2.0
+    await remote.refresh(wire)
+    await remote.evaluate(wire, "plain", b"{}")
+    assert scripted.asked == 3

@@ -125,6 +125,24 @@ def test_a_fault_in_one_piece_of_work_ends_that_one(understudy: Understudy) -> N
     assert stage.metrics.errors["internal_work"] == 1
 
 
+def test_under_eventlet_the_middleware_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its threads are greenlets, of which a loop would hold up all others: that is said, requests pass."""
+
+    class Patcher:
+        @staticmethod
+        def is_monkey_patched(module: str) -> bool:
+            return module == "thread"
+
+    monkeypatch.setitem(sys.modules, "eventlet.patcher", Patcher)
+    middleware = UnderstudyWSGIMiddleware(lambda *_: [b"x"], configured({}, **rules({"a": {}}, serves="a")))
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    assert list(middleware(environ, lambda *_: print)) == [b"x"]
+    assert "serve with threads or gevent" in middleware.understudy.failure
+    with pytest.raises(StoreError, match="gevent"):
+        middleware.report()
+
+
 class Interrupting:
     """Offers more while it is offered itself, as a signal's handler may."""
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from understudy.metrics import WorkerMetrics
 from understudy.middleware import Understudy, UnderstudyMiddleware
-from understudy.testing import Receive, Script, ScriptedServer, answer
+from understudy.testing import End, Receive, Script, ScriptedServer, answer
 
 BODY = b"x" * 5000
 SAME: Script = [Receive(), answer(200, BODY, [("Content-Type", "text/plain; charset=utf-8")])]
@@ -84,6 +84,43 @@ async def test_what_outer_middleware_makes_of_an_answer_is_not_compared(
             report = await until_told(understudy, "exchanges")
     endpoint = report["endpoints"][0]
     assert endpoint["matched"] == 1, json.dumps(endpoint)
+
+
+def canary(url: str) -> Understudy:
+    """Everybody is served by *url*."""
+    return Understudy(configured({"v2": url}, **rules({"canary": {"serve": "v2"}}, serves="canary")))
+
+
+OUTER: list[Any] = [pytest.param([], id="none")] + [
+    pytest.param([outer], id=name)
+    for outer, name in ((GZIP, "gzip"), (SESSION, "session"), ((Outer, {}), "base"))
+]
+
+
+@pytest.mark.parametrize("outer", OUTER)
+async def test_a_client_that_leaves_a_canary_raises_nothing(
+    outer: list[tuple[Any, dict[str, Any]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Middleware that waits for an answer gets one, though nobody will read it."""
+    async with ScriptedServer([Receive(), End.HANG]) as service:
+        understudy = canary(service.url)
+        app = Starlette()
+        app.add_middleware(UnderstudyMiddleware, understudy=understudy)
+        for one, given in outer:
+            app.add_middleware(one, **given)
+        async with served(app) as url:
+            _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            stage = understudy.stage
+            assert stage is not None
+            async with asyncio.timeout(5):
+                while not any(connection.received for connection in service.connections):
+                    await asyncio.sleep(0.005)
+                writer.close()
+                while not codes(stage.metrics):
+                    await asyncio.sleep(0.005)
+    assert codes(stage.metrics) == {4: 1}
+    assert not caplog.records
 
 
 async def test_a_control_has_a_session_of_its_own() -> None:

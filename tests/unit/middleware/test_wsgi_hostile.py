@@ -173,6 +173,14 @@ def test_a_body_that_is_read_twice_is_kept_once() -> None:
     assert not source.is_whole
 
 
+@pytest.mark.parametrize("length", [4, 6])
+def test_a_body_of_another_length_than_was_said_is_not_whole(length: int) -> None:
+    """The client left in the middle of it, or the server gives more: no copy says what the client said."""
+    source = Input(io.BytesIO(b"abcde"), Pieces(100), length=length)
+    assert (source.read(), source.read()) == (b"abcde", b"")
+    assert not source.is_whole
+
+
 def test_a_body_has_the_ways_to_be_read_that_the_server_gave_it() -> None:
     """Who looks for `read1`, or asks for the next line, finds what is there without the middleware."""
 
@@ -218,6 +226,36 @@ def test_a_canary_whose_head_the_server_refuses_is_left() -> None:
             middleware(environ_of(), refuses)
         assert is_gone.wait(10)
         middleware.stop()
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_canary_under_way_is_carried_to_its_end(is_late: bool) -> None:
+    """Whoever stops meanwhile waits for it, for `limits.drain_timeout`; one that is late is cut."""
+    goes_on = threading.Event()
+
+    def service(environ: Environ, start: Start) -> Any:
+        start("200 OK", [])
+        yield b"first"
+        goes_on.wait(20)
+        yield b"last"
+
+    with served(service) as port:
+        services = {"v2": f"http://127.0.0.1:{port}"}
+        limits = {"drain_timeout": "0.3s" if is_late else "10s"}
+        config = configured(services, **rules({"c": {"serve": "v2"}}, serves="c"), limits=limits)
+        middleware = UnderstudyWSGIMiddleware(lambda *_: [b""], config)
+        answer: Any = middleware(environ_of(), lambda *_: lambda _: None)
+        assert next(answer) == b"first"
+        stopping = threading.Thread(target=middleware.stop)
+        stopping.start()
+        if is_late:
+            with pytest.raises(OSError, match="broke off"):
+                list(answer)
+        goes_on.set()
+        assert b"".join(answer) == (b"" if is_late else b"last")
+        answer.close()
+        stopping.join(10)
+        assert not stopping.is_alive()
 
 
 def test_two_hundred_threads_at_once() -> None:

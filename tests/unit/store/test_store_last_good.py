@@ -1,6 +1,7 @@
 """The last good rules on disk: whole, private, and never half of anything."""
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,41 @@ def test_a_thread_that_comes_late_does_not_put_older_rules_back(tmp_path: Path) 
         found = file.read()
         assert found is not None
         assert (found[0].version, found[1]) == kept
+
+
+def test_of_several_processes_the_higher_version_stays(tmp_path: Path) -> None:
+    """Unless the lower one was read later, for then the store was put back; another store's always go."""
+    one, two = LastGood(tmp_path / "rules.json"), LastGood(tmp_path / "rules.json")
+    one.write(version({"n": 5}, 5), "mark", read_at=10.0)
+    two.write(version({"n": 4}, 4), "mark", read_at=9.0)
+    assert one.read() == (version({"n": 5}, 5), "mark")
+    two.write(version({"n": 4}, 4), "mark", read_at=11.0)
+    assert one.read() == (version({"n": 4}, 4), "mark")
+    LastGood(tmp_path / "rules.json").write(version({"n": 6}, 6), "mark", read_at=1.0)
+    assert one.read() == (version({"n": 6}, 6), "mark")
+    LastGood(tmp_path / "rules.json").write(version({"n": 1}, 1), "other", read_at=0.0)
+    assert one.read() == (version({"n": 1}, 1), "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["rules.json"]
+
+
+def test_nobody_reads_half_of_what_others_write(tmp_path: Path) -> None:
+    """Four that write at once, each as a process of its own would; the newest is what is left."""
+    path = tmp_path / "rules.json"
+    LastGood(path).write(version({"n": 1}, 1), "mark", read_at=1.0)
+
+    def write(turn: int) -> None:
+        file = LastGood(path)
+        for number in range(2, 30):
+            rules = version({"n": number, "x": "x" * 20_000}, number)
+            file.write(rules, "mark", read_at=float(number) + turn / 10)
+
+    with ThreadPoolExecutor(4) as threads:
+        writing = [threads.submit(write, turn) for turn in range(4)]
+        found = []
+        while not all(each.done() for each in writing):
+            found.append(LastGood(path).read())
+    assert None not in found
+    last = LastGood(path).read()
+    assert last is not None
+    assert last[0].version == 29
+    assert [each.result() for each in writing] == [None] * 4

@@ -18,8 +18,9 @@ from starlette.testclient import TestClient
 
 import understudy
 from understudy.middleware import Understudy, UnderstudyMiddleware
+from understudy.middleware.alterations import altering
 from understudy.middleware.request import AsgiRequest
-from understudy.testing.pytest import ForceVariant, force_variant
+from understudy.testing.pytest import ForceVariant, Forcing, force_variant, lay_out
 
 __all__ = ["force_variant"]
 
@@ -139,8 +140,9 @@ async def test_it_holds_while_other_rules_come_into_force(
     await app.understudy.stop()
 
 
-async def test_a_kill_file_kills_what_is_not_forced(tmp_path: Path, force_variant: ForceVariant) -> None:
+async def test_a_kill_file_kills_what_is_not_forced(tmp_path: Path) -> None:
     """Rules that are laid out anew meanwhile are forced again, and restored at the end."""
+    forcing = Forcing()
     kill_file = tmp_path / "kill"
     safe = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
     flags = {name: {**safe, "metadata": {"safeVariant": "off"}} for name in ("forced", "free")}
@@ -149,17 +151,18 @@ async def test_a_kill_file_kills_what_is_not_forced(tmp_path: Path, force_varian
     )
     await understudy.start()
     given = understudy.in_force.rules
-    force_variant("forced", "on")
-    kill_file.write_text("free\nforced\n")
-    async with asyncio.timeout(60):
-        while _is_on(understudy, "free"):
-            await asyncio.sleep(0.01)
-    assert _is_on(understudy, "forced")
-    kill_file.unlink()
-    async with asyncio.timeout(60):
-        while not _is_on(understudy, "free"):
-            await asyncio.sleep(0.01)
-    force_variant.__self__.end()  # type: ignore[attr-defined]
+    with altering(forcing.altered):
+        forcing.force("forced", "on")
+        kill_file.write_text("free\nforced\n")
+        async with asyncio.timeout(60):
+            while _is_on(understudy, "free"):
+                await asyncio.sleep(0.01)
+        assert _is_on(understudy, "forced")
+        kill_file.unlink()
+        async with asyncio.timeout(60):
+            while not _is_on(understudy, "free"):
+                await asyncio.sleep(0.01)
+    lay_out()
     assert understudy.in_force.rules is given
     await understudy.stop()
 
@@ -180,12 +183,11 @@ def test_what_no_application_knows_fails_the_test(
     app: UnderstudyMiddleware, flag: str, variant: str, slip: str
 ) -> None:
     """A slip would make a test that shows nothing; until then nothing else is forced."""
-    with pytest.MonkeyPatch.context() as patch:
-        by_hand = force_variant.__wrapped__(patch)  # type: ignore[attr-defined]
-        next(by_hand)(flag, variant)
-        assert told(TestClient(app)) == BOTH
-        with pytest.raises(pytest.fail.Exception, match=slip):
-            next(by_hand)
+    by_hand = force_variant.__wrapped__()  # type: ignore[attr-defined]
+    next(by_hand)(flag, variant)
+    assert told(TestClient(app)) == BOTH
+    with pytest.raises(pytest.fail.Exception, match=slip):
+        next(by_hand)
 
 
 SUITE = """
