@@ -9,12 +9,13 @@ from typing import Any, Final, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.access import Role
 from understudy.admin.control import ControlPlane
 from understudy.admin.decider import in_force
 from understudy.admin.definition import flag_set
 from understudy.admin.payload import JSON, parse_body, read_body
 from understudy.admin.refusal import Refusal
-from understudy.admin.request import author, caller_of, json_answer, origin, within
+from understudy.admin.request import author, caller_of, json_answer, origin, role_of, within
 from understudy.config import Rules
 from understudy.store import FlagUsage
 
@@ -22,7 +23,9 @@ MOST_EXPOSURES: Final = 1000
 MOST_BYTES: Final = 1024 * 1024
 _MOST_BATCH_CHARACTERS: Final = 128
 _MOST_UNIT_CHARACTERS: Final = 512
-_KEYS: Final = ("flag", "variant", "unit", "at")
+MOST_EVALUATIONS: Final = 1_000_000_000
+"""In one row: more than anybody counts in an hour."""
+_KEYS: Final = ("flag", "variant", "unit", "at", "evaluations")
 _EXAMPLE: Final = (
     '{"exposures": [{"flag": "shop", "variant": "canary", "unit": "ann"}], "batch": "a new name"}'
 )
@@ -30,12 +33,16 @@ _EXAMPLE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
-    """*unit*, as it is (empty: none), met *variant* of *flag* at Unix time *at* (0: now)."""
+    """*unit*, as it is (empty: none), met *variant* of *flag* at Unix time *at* (0: now).
+
+    ``evaluations`` are counted for it: 0 for a unit whose evaluations were told without it.
+    """
 
     flag: str
     variant: str
     unit: str = ""
     at: float = 0.0
+    evaluations: int = 1
 
 
 class ExposurePlane(Protocol):
@@ -72,6 +79,7 @@ class ExposureEndpoints:
     async def exposures(self, request: Request) -> Response:
         """POST who met which variant: ``{"exposures": [{"flag", "variant", "unit", "at"}], "batch"}``.
 
+        A row may have ``evaluations``, how many it stands for: 1 if it does not say, more only by operators.
         A ``batch`` that was sent before counts once. What names no variant of the rules in force is not kept,
         and counted as ``unknown``. DELETE ``?unit=`` forgets what one unit met; the counts stay.
         """
@@ -82,6 +90,8 @@ class ExposureEndpoints:
             return json_answer({"deleted": await within(forgetting)})
         body = await read_body(request, most_bytes=MOST_BYTES)
         given, batch = _read(await parse_body(request, body, kinds=(JSON,)))
+        if any(met.evaluations > 1 for met in given) and not role_of(request).may(Role.OPERATOR):
+            raise Refusal(403, "an exposure that stands for several evaluations is an operator's to tell")
         rules, caller = in_force(self._control).rules, caller_of(request)
         known = [met for met in given if _is_known(rules, met, only=caller.flag_set)]
         # A name that another caller has chosen, too, is another batch.
@@ -192,12 +202,19 @@ def _mistakes(row: object) -> list[tuple[str, str]]:
     is_number = isinstance(at, int | float) and not isinstance(at, bool)
     if at is not None and not (is_number and math.isfinite(at) and at >= 0):
         found.append((".at", "must be seconds since 1970"))
+    evaluations = row.get("evaluations", 1)
+    if type(evaluations) is not int or not 0 <= evaluations <= MOST_EVALUATIONS:
+        found.append((".evaluations", f"must be a whole number from 0 to {MOST_EVALUATIONS:,}"))
     return found
 
 
 def _met(row: Mapping[str, Any]) -> Met:
     return Met(
-        flag=row["flag"], variant=row["variant"], unit=row.get("unit") or "", at=float(row.get("at") or 0.0)
+        flag=row["flag"],
+        variant=row["variant"],
+        unit=row.get("unit") or "",
+        at=float(row.get("at") or 0.0),
+        evaluations=row.get("evaluations", 1),
     )
 
 

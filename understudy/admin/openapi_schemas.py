@@ -286,7 +286,11 @@ def _of_evidence() -> dict[str, Schema]:
                             "flag": {"type": "string", "minLength": 1},
                             "variant": {"type": "string", "minLength": 1},
                         },
-                        {"unit": TEXT, "at": {"type": "number", "minimum": 0}},
+                        {
+                            "unit": TEXT,
+                            "at": {"type": "number", "minimum": 0},
+                            "evaluations": {"type": "integer", "minimum": 0, "maximum": 1_000_000_000},
+                        },
                         additionalProperties=False,
                     )
                 ),

@@ -6,10 +6,9 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from understudy.access import Deed
-from understudy.admin import Met
 from understudy.app.intake import UNIT_KEY
 from understudy.config import ExposureSettings
 from understudy.errors import StoreError
@@ -17,6 +16,9 @@ from understudy.exposures import Told, is_sampled
 from understudy.recent import Recent
 from understudy.shadow.units import unit_digest
 from understudy.store import Exposure, Exposures, FlagUsage, Store, is_keepable
+
+if TYPE_CHECKING:
+    from understudy.admin import Met  # an application with the middleware has no admin server
 
 log = logging.getLogger("understudy.control")
 
@@ -34,7 +36,10 @@ _EARLY_SECONDS: Final = 300.0
 
 
 class Exposed:
-    """Who met which variant, since it was last written. Units are hashed before they go to the store."""
+    """Who met which variant, since it was last written.
+
+    Units are hashed before they go to the store: *named* makes of the store's key and a unit what is stored.
+    """
 
     def __init__(
         self,
@@ -42,12 +47,14 @@ class Exposed:
         *,
         settings: Callable[[], ExposureSettings],
         clock: Callable[[], float] = time.time,
+        named: Callable[[bytes, str], str] = unit_digest,
     ) -> None:
         self.dropped: Counter[str] = Counter()
         """What usage does not tell of, by reason."""
         self._store = store
         self._settings = settings
         self._clock = clock
+        self._named = named
         self._counts: Counter[tuple[str, str, int]] = Counter()
         self._units: list[tuple[str, str, str, float]] = []
         self._known = Recent(most=MOST_KNOWN)
@@ -97,7 +104,7 @@ class Exposed:
         elif not self._known.is_known(hash((flag, variant, unit))):
             self._units.append((flag, variant, unit, at))
 
-    async def add(self, met: Sequence[Met], *, batch: str) -> bool:
+    async def add(self, met: "Sequence[Met]", *, batch: str) -> bool:
         """Store what a client tells, at once; False when *batch* was stored before. Raises: StoreError."""
         now, key, share = self._clock(), await self._unit_key(), self.share
         counts: Counter[tuple[str, str, int]] = Counter()
@@ -107,9 +114,9 @@ class Exposed:
                 self.dropped["name_too_long"] += 1
                 continue
             at = min(max(one.at or now, now - self.retention_seconds), now + _EARLY_SECONDS)
-            counts[one.flag, one.variant, int(at) // 3600] += 1
+            counts[one.flag, one.variant, int(at) // 3600] += one.evaluations
             if one.unit and share > 0 and is_sampled(one.unit, share):
-                digest = unit_digest(key, one.unit)
+                digest = self._named(key, one.unit)
                 units.append(Exposure(flag=one.flag, variant=one.variant, unit=digest, at=at))
         return await self._store.add_exposures(Exposures(counts=counts, units=units, at=now), batch=batch)
 
@@ -126,21 +133,34 @@ class Exposed:
                 log.debug("exposures wait: %s", error)  # whoever needs the store tells of it
 
     async def flush(self) -> None:
-        """Write all that waits. Raises: StoreError, and then nothing is lost that there is room for."""
-        while self._under_way is not None or self._counts or self._units:
-            if self._under_way is None:
-                self._under_way = await self._next()
-            name, exposures = self._under_way
-            # Under one name until it is there, so that an attempt that failed late is not counted twice.
-            await self._store.add_exposures(exposures, batch=name)
-            self._under_way = None
+        """Write all that waits. Raises: StoreError, and then nothing is lost that there is room for.
 
-    async def _next(self) -> tuple[str, Exposures]:
+        What no store can take is dropped and counted.
+        """
+        while self._under_way is not None or self._counts or self._units:
+            under_way = await self._batch()
+            name, exposures = under_way
+            # Under one name until it is there, so that an attempt that failed late is not counted twice.
+            try:
+                await self._store.add_exposures(exposures, batch=name)
+            except (ValueError, TypeError) as error:
+                log.error("exposures are dropped, because no store can take them: %s", error)
+                self.dropped["refused"] += sum(exposures.counts.values())
+            if self._under_way is under_way:
+                self._under_way = None
+
+    async def _batch(self) -> tuple[str, Exposures]:
+        """What is under way, else the next; who writes meanwhile sends the same one, which counts once."""
         key = await self._unit_key() if self._units else b""
+        if self._under_way is None:
+            self._under_way = self._next(key)
+        return self._under_way
+
+    def _next(self, key: bytes) -> tuple[str, Exposures]:
         counts, self._counts = self._counts, Counter()
         rows, self._units = self._units[:AT_ONCE], self._units[AT_ONCE:]
         units = [
-            Exposure(flag=flag, variant=variant, unit=unit_digest(key, unit), at=at)
+            Exposure(flag=flag, variant=variant, unit=self._named(key, unit), at=at)
             for flag, variant, unit, at in rows
         ]
         name = f"control {secrets.token_hex(16)}"

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from understudy.config import APP
 from understudy.middleware.counted import Counted
 from understudy.middleware.deciding import decide, leave, rehearsed
+from understudy.middleware.decision import KEY
 from understudy.middleware.forward import Forward
 from understudy.middleware.lifespan import Life
 from understudy.middleware.request import App, Receive, Scope, Send
@@ -63,7 +64,8 @@ class UnderstudyMiddleware:
             return
         plan = decide(stage, self.understudy.hop, scope)
         if plan is not None and plan.decision.serve != APP:
-            forward = Forward(stage, self.understudy.hop, plan, scope, receive, send)
+            request = scope[KEY].head
+            forward = Forward(stage, self.understudy.hop, plan, request, scope, receive, send)
             if await forward.run():
                 return
             plan = forward.plan  # the application stands in for a service that is out
@@ -76,7 +78,7 @@ class UnderstudyMiddleware:
         if dark is not None:
             await dark.run(self.app, scope)
             return
-        counted = Counted(plan, send)
+        counted = Counted(plan, scope, send)
         try:
             await self.app(scope, receive, counted.send)
         except BaseException as error:

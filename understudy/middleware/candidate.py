@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from understudy.messages import Headers
 from understudy.middleware.errands import Errands, is_alive
 from understudy.middleware.outcome import Outcome, raised, returned
+from understudy.middleware.rehearsing import rehearsing
 from understudy.middleware.stage import Stage
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ R = TypeVar("R")
 
 FLAT_BYTES = 4096
 """What a call is booked for beside its result: nobody knows what arguments hold."""
-
-rehearsing: "contextvars.ContextVar[bool]" = contextvars.ContextVar("understudy_rehearsing", default=False)
-"""Whether a candidate or a control runs here: what it calls rehearses nothing."""
 
 
 class Given:

@@ -1,4 +1,4 @@
-"""Requests that the application answers, counted by what they were decided to be."""
+"""Requests that were answered, counted by what they were decided to be, and who met which variant."""
 
 from bisect import bisect_left
 from collections.abc import Awaitable
@@ -7,7 +7,9 @@ from typing import Final
 
 from understudy.engine import Plan
 from understudy.histogram import SECONDS
-from understudy.middleware.request import Message, Send
+from understudy.messages import Head
+from understudy.middleware.decision import KEY, Decision
+from understudy.middleware.request import Message, Scope, Send
 
 RAISED: Final = 500
 """What servers, and the outermost middleware of frameworks, answer when an application raises."""
@@ -16,14 +18,16 @@ RAISED: Final = 500
 class Counted:
     """A server's ``send`` that counts the request by *plan* when its answer is whole.
 
+    *scope* has the decision, which the application may take from it.
     `over`, once the application has returned: whatever has not been counted by then is, with its exception.
     """
 
-    __slots__ = ("_is_counted", "_plan", "_send", "_started_at", "_status")
+    __slots__ = ("_decision", "_is_counted", "_plan", "_send", "_started_at", "_status")
 
-    def __init__(self, plan: Plan, send: Send) -> None:
+    def __init__(self, plan: Plan, scope: Scope, send: Send) -> None:
         self._plan = plan
         self._send = send
+        self._decision: Decision = scope[KEY]
         self._started_at = perf_counter()
         self._status = 0
         self._is_counted = False
@@ -46,7 +50,7 @@ class Counted:
 
     def _count(self) -> None:
         self._is_counted = True
-        count(self._plan, self._status, perf_counter() - self._started_at)
+        count(self._plan, self._decision.head, self._status, perf_counter() - self._started_at)
 
 
 def status_of(message: Message) -> int:
@@ -55,9 +59,11 @@ def status_of(message: Message) -> int:
     return status if isinstance(status, int) and status > 0 else 0
 
 
-def count(plan: Plan, status: int, seconds: float) -> None:
-    """Count a request that was answered by *plan*; *status* 0 when it got no answer."""
+def count(plan: Plan, head: Head, status: int, seconds: float) -> None:
+    """Count the request *head*, which was answered by *plan*; *status* 0 when it got no answer."""
     stats = plan.stats
     stats.codes[min(status // 100, 5)] += 1
     stats.duration.counts[bisect_left(SECONDS, seconds)] += 1
     stats.duration.total += seconds
+    if plan.meetings is not None:
+        plan.meetings.see(plan.decision, head)

@@ -17,7 +17,7 @@ from understudy.proxy.rehearsal import Rehearsal
 
 
 class Dark:
-    """Tells *rehearsal* of one request to the application and of its answer, and counts it as *plan*'s.
+    """Tells *rehearsal* of the request *head* and of the application's answer, and counts it as *plan*'s.
 
     A copy is sent when the application has read the whole body; at once when there is none (*has_body*
     False). What it never reads is not read for it: then no copy is sent (``request_incomplete``).
@@ -38,6 +38,7 @@ class Dark:
         self,
         rehearsal: Rehearsal,
         plan: Plan,
+        scope: Scope,
         receive: Receive,
         send: Send,
         *,
@@ -46,7 +47,7 @@ class Dark:
     ) -> None:
         self._rehearsal = rehearsal
         self._receive = receive
-        self._counted = Counted(plan, send)
+        self._counted = Counted(plan, scope, send)
         self._is_head = is_head
         self._awaits_body = has_body
         self._is_sent = False

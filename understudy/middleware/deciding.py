@@ -104,6 +104,7 @@ def rehearsed(
         return Dark(
             rehearsal,
             plan,
+            scope,
             receive,
             send,
             is_head=request.method == "HEAD",

@@ -6,6 +6,7 @@ from understudy.decide import Decision as Route
 from understudy.decide import Evaluation
 from understudy.messages import Head
 from understudy.middleware.in_force import InForce
+from understudy.middleware.rehearsing import rehearsing
 from understudy.middleware.request import Scope
 
 KEY: Final = "understudy"
@@ -17,14 +18,17 @@ class Decision:
 
     Found in ``scope["understudy"]`` and ``request.state.understudy``. All answers are by one version of the
     rules, ``version``, also while others come into force.
+
+    Who asks for another flag than the route's has met it (an exposure), unless the request only *rehearses*.
     """
 
-    __slots__ = ("_in_force", "_route", "head")
+    __slots__ = ("_in_force", "_rehearses", "_route", "head")
 
-    def __init__(self, in_force: InForce, head: Head, route: Route | None) -> None:
+    def __init__(self, in_force: InForce, head: Head, route: Route | None, rehearses: bool = False) -> None:
         self._in_force = in_force
         self.head = head
         self._route = route
+        self._rehearses = rehearses
 
     def __repr__(self) -> str:
         return f"<Decision flag={self.flag!r} variant={self.variant!r} reason={self.reason}>"
@@ -79,8 +83,15 @@ class Decision:
 
     def evaluate(self, flag: str) -> Evaluation:
         """What *flag* answers for this request, with reason, error code and metadata. Never raises."""
-        unit_at = "" if self._route is None else self._route.unit_at
-        return self._in_force.flags.evaluate(flag, self.head, unit_at)
+        route = self._route
+        in_force = self._in_force
+        found = in_force.flags.evaluate(flag, self.head, "" if route is None else route.unit_at)
+        sightings = in_force.sightings
+        if sightings is None or not found.variant or found.error_code or self._rehearses or rehearsing.get():
+            return found
+        if route is None or route.flag != flag:  # that of the route is counted with the request
+            sightings.meetings(flag, found.variant).see(route, self.head)
+        return found
 
 
 def put(scope: Scope, decision: Decision) -> None:

@@ -28,17 +28,24 @@ GONE_SECONDS: Final = 1.0
 
 
 class Forward:
-    """One request and its answer. ``plan`` is the fallback's once that stands in."""
+    """*request*, which was decided, and its answer. ``plan`` is the fallback's once that stands in."""
 
     def __init__(
-        self, stage: Stage, hop: Hop, plan: Plan, scope: Scope, receive: Receive, send: Send
+        self,
+        stage: Stage,
+        hop: Hop,
+        plan: Plan,
+        request: AsgiRequest,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         self.plan = plan
         self.status = 0
         self._stage = stage
         self._hop = hop
         self._scope = scope
-        self._request = AsgiRequest(scope)
+        self._request = request
         self._receive = receive
         self._send = send
         self._wire = b""
@@ -76,7 +83,7 @@ class Forward:
             self._let_go()
             self._told.rehearse_no_more("client_aborted")
             if is_ours:
-                count(self.plan, self.status, perf_counter() - self._started_at)
+                count(self.plan, self._request, self.status, perf_counter() - self._started_at)
         return is_ours
 
     def _prepare(self) -> None:

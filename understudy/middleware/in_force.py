@@ -7,6 +7,7 @@ from understudy.config import Kills, Rules
 from understudy.decide import AskedFlags, CompiledRules
 from understudy.decide import Decision as Route
 from understudy.engine import compiled_rules
+from understudy.exposures import Sightings
 
 MOST_PLAIN: Final = 4096
 """Bound of the memory of paths that no flag decides, so that a client inventing paths cannot grow it."""
@@ -19,11 +20,15 @@ LONGEST_PLAIN: Final = 256
 class InForce:
     """One version of the rules, compiled, with what this host *kills* laid over it.
 
-    Raises `UnderstudyError` when they do not compile.
+    *sightings* are told who met which variant; None: nobody is. Raises `UnderstudyError` when they do not
+    compile.
     """
 
-    def __init__(self, rules: Rules, version: int, kills: Kills | None = None) -> None:
+    def __init__(
+        self, rules: Rules, version: int, kills: Kills | None = None, sightings: Sightings | None = None
+    ) -> None:
         self.rules = rules
+        self.sightings = sightings
         self.version = version
         self.compiled: CompiledRules = compiled_rules(rules, kills)
         self.flags = AskedFlags(

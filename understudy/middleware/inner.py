@@ -69,7 +69,7 @@ def _given(request: AsgiRequest, kept: Scope) -> Scope:
     state = dict(kept["state"])
     scope = {**kept, "state": state, "headers": [*kept["headers"], MARK], "extensions": {}}
     in_force, found = request.decided
-    put(scope, Decision(in_force, AsgiRequest(scope), found))
+    put(scope, Decision(in_force, AsgiRequest(scope), found, True))
     return scope
 
 

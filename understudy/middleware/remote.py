@@ -1,4 +1,4 @@
-"""The admin API of a control process as a store: its rules are followed, evidence is sent to it."""
+"""The admin API of a control process as a store: its rules are followed, what happened here is sent to it."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ import orjson
 
 from understudy.config.address import is_loopback
 from understudy.errors import ConfigError, Problem, StoreError
-from understudy.store import Key, MemoryStore, Sample, StoredRules
+from understudy.store import Exposures, Key, MemoryStore, Sample, StoredRules
 from understudy.store.rules import stored_rules
 
 CONNECT_SECONDS: Final = 2.0
@@ -21,6 +21,10 @@ EVERY_SECONDS: Final = 1.0
 
 REFUSED: Final = frozenset({400, 413, 415, 422})
 """It will never take this batch."""
+
+ROWS: Final = 1000
+"""Exposures that it takes at once, of a MiB at most."""
+ROWS_BYTES: Final = 512 * 1024
 
 
 class ControlStore(MemoryStore):
@@ -110,6 +114,26 @@ class ControlStore(MemoryStore):
         await super().add_evidence(source=source, sequence=sequence, counts=counts, samples=samples)
         return bool(answer.json().get("added"))
 
+    async def add_exposures(self, exposures: Exposures, *, batch: str) -> bool:
+        """See ExposureStore.add_exposures, but for units, which are named there: as they are, here.
+
+        Raises ValueError when it will never take them.
+        """
+        is_new = False
+        for number, rows in enumerate(pieces(exposure_rows(exposures))):
+            # The same pieces under the same names when it is tried again: those that it has, count once.
+            body = orjson.dumps({"exposures": rows, "batch": f"{batch} {number}"})
+            headers = {"Content-Type": "application/json"}
+            answer = await self._ask("POST", "/api/v1/exposures", content=body, headers=headers)
+            if answer.status_code in REFUSED:
+                raise ValueError(self._said(answer))
+            self._check(answer)
+            is_new = not answer.json().get("repeated") or is_new
+        return is_new
+
+    async def expire_exposures(self, *, before: float, most: int = 0) -> None:
+        """See ExposureStore.expire_exposures: it does so by itself, by its own retention."""
+
     async def secret(self, name: str) -> bytes:
         """See Store.secret: the one that units are named with is the control process's."""
         answer = await self._ask("GET", "/api/v1/evidence")
@@ -187,3 +211,48 @@ def _plain(sample: Sample) -> dict[str, Any]:
         "body": sample.body,
         "whole": sample.whole,
     }
+
+
+def exposure_rows(exposures: Exposures) -> list[dict[str, Any]]:
+    """What the admin API takes: evaluations by hour, and units without any, if JSON can say them.
+
+    A claim of a token may be half a character.
+    """
+    counts = [
+        {
+            "flag": flag,
+            "variant": variant,
+            "at": min((hour + 1) * 3600.0 - 1.0, exposures.at),
+            "evaluations": n,
+        }
+        for (flag, variant, hour), n in exposures.counts.items()
+    ]
+    units = [
+        {"flag": met.flag, "variant": met.variant, "unit": met.unit, "at": met.at, "evaluations": 0}
+        for met in exposures.units
+        if is_sayable(met.unit)
+    ]
+    return counts + units
+
+
+def is_sayable(text: str) -> bool:
+    """Whether *text* can be written as JSON: no half of a surrogate pair stands alone in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def pieces(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """*rows* in lists that it takes at once."""
+    found: list[list[dict[str, Any]]] = []
+    size = ROWS_BYTES
+    for row in rows:
+        row_bytes = len(orjson.dumps(row)) + 1
+        if size + row_bytes > ROWS_BYTES or len(found[-1]) == ROWS:
+            found.append([])
+            size = 0
+        found[-1].append(row)
+        size += row_bytes
+    return found

@@ -19,7 +19,7 @@ from understudy.app.intake import STORE_RETRY_SECONDS, Intake
 from understudy.app.rulebook import Rulebook
 from understudy.app.trouble import Trouble
 from understudy.comparators import Comparison
-from understudy.config import Rules, Settings, first_origins
+from understudy.config import Rules, Settings
 from understudy.config.app import with_rules
 from understudy.engine import Engine, Plan, mirror_limits
 from understudy.errors import StoreError, UnderstudyError
@@ -27,6 +27,8 @@ from understudy.link import Outbox
 from understudy.messages import Head
 from understudy.metrics import WorkerMetrics
 from understudy.middleware.alterations import altered
+from understudy.middleware.assessing import assessor_of
+from understudy.middleware.exposing import Exposing
 from understudy.middleware.in_force import InForce
 from understudy.middleware.kills import HostKills
 from understudy.middleware.last_rules import HostRules
@@ -36,9 +38,9 @@ from understudy.middleware.services import OWN, Services, with_app_service
 from understudy.middleware.work import ended
 from understudy.proxy.heads import Fields
 from understudy.proxy.rehearsal import Rehearsal, rehearse
-from understudy.shadow import Assessor, Draws, Mirror, Redaction
+from understudy.shadow import Mirror
 from understudy.shadow.exchange import NO_FIELDS
-from understudy.store import Bounds, Store, open_store
+from understudy.store import Store, open_store
 from understudy.upstream import Allowance, Outgoing, UpstreamMaker
 
 log = logging.getLogger("understudy.middleware")
@@ -144,17 +146,7 @@ class Stage:
         self._kills = HostKills(settings, self._killed)
         self._trouble = Trouble()
         self._book = Rulebook(self._store, seed=settings.rules, services=settings.services.keys())
-        self._assessor = Assessor(
-            Comparison(settings.rules.compare),
-            Redaction(
-                key=redaction_key,
-                headers=settings.redact.headers,
-                paths=settings.redact.paths,
-                detectors=settings.redact.detectors,
-            ),
-            Draws(chance=chance, places=Bounds().samples_per_key),
-        )
-        self._assessor.origins = first_origins(settings.services)
+        self._assessor = assessor_of(settings, redaction_key, chance)
         self.intake = Intake(
             self._store,
             self._assessor,
@@ -163,6 +155,9 @@ class Stage:
             control_share=settings.shadow.control,
             time_share=COMPARING_SHARE,
             long_share=LONG_SHARE,
+        )
+        self._exposing = Exposing(
+            self._store, self.engine.sightings, settings=settings.exposures, metrics=self.metrics
         )
         self._reporting = Reporting(
             self._store,
@@ -225,6 +220,7 @@ class Stage:
                     tasks.create_task(self._kept_up("batches", self._take_batches)),
                     tasks.create_task(self._kept_up("sweep", self._sweep)),
                     tasks.create_task(self._kept_up("evidence", self._flush)),
+                    tasks.create_task(self._kept_up("exposures", self._expose)),
                 ]
                 self._entered.set()
                 await self._stopping.wait()
@@ -268,6 +264,7 @@ class Stage:
         for _ in range(2):  # one may be under way, with others behind it
             self.offer_evidence()
             await self.intake.finish(LAST_BATCHES_SECONDS)
+        await self._exposing.finish()
 
     async def _close_store(self) -> None:
         try:
@@ -326,6 +323,10 @@ class Stage:
         await self._has_store.wait()
         await self.intake.run()
 
+    async def _expose(self) -> None:
+        await self._has_store.wait()
+        await self._exposing.run()
+
     async def _follow(self) -> None:
         await self._has_store.wait()
         while True:
@@ -382,7 +383,7 @@ class Stage:
 
         Raises `UnderstudyError` when they do not compile; then nothing changes.
         """
-        in_force = InForce(altered(rules), version, self._kills.kills)
+        in_force = InForce(altered(rules), version, self._kills.kills, self.engine.sightings)
         self._given = rules
         self.engine.swap(in_force.rules, in_force.version, in_force.compiled)
         self.in_force = in_force
@@ -435,6 +436,7 @@ class Stage:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             self._contain("evidence", self.offer_evidence)
+            self._contain("exposures", self._exposing.gather)
 
     def offer_evidence(self) -> None:
         """Hand what was counted and what differs to be stored, unless the last batch is still on its way."""

@@ -111,9 +111,15 @@ class Understudy:
     # -- deciding, in any thread -------------------------------------------------------------------------
 
     def decide(self, head: Head) -> Decision:
-        """What the rules in force say of *head*. Never raises, never waits, needs no event loop."""
+        """What the rules in force say of *head*. Never raises, never waits, needs no event loop.
+
+        Once it has started, who asks has met the variant: an exposure.
+        """
         in_force = self.in_force
-        return Decision(in_force, head, in_force.compiled.decide(head))
+        found = in_force.compiled.decide(head)
+        if found is not None and found.flag and in_force.sightings is not None:
+            in_force.sightings.meetings(found.flag, found.variant).see(found, head)
+        return Decision(in_force, head, found)
 
     # -- functions ---------------------------------------------------------------------------------------
 

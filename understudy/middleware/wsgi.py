@@ -136,4 +136,4 @@ class UnderstudyWSGIMiddleware:
         carried = Carried(errands, self.understudy.hop, decided, scope, environ)
         if carried.begin(self.understudy.background.run, start_response):
             return carried
-        return Served(decided, errands).run(self.app, environ, start_response)
+        return Served(decided, errands, carried.plan).run(self.app, environ, start_response)

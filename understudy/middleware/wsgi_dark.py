@@ -50,6 +50,12 @@ class Decided:
         for target in plan.targets if plan is not None else ():
             target.eligible += times
             target.reasons["dropped", "handover"] += times
+        met_unnamed(stage, self.found, times)
+
+    def met(self, stage: Stage) -> None:
+        """The request met its variant, although it means nothing any more."""
+        if self.found.flag:
+            stage.engine.sightings.meetings(self.found.flag, self.found.variant).see(self.found, self.request)
 
     def __hash__(self) -> int:
         return hash((id(self.in_force), self.found.index))
@@ -67,14 +73,24 @@ def _is_same(found: Route, before: Route) -> bool:
     )
 
 
+def met_unnamed(stage: Stage, found: Route, times: int) -> None:
+    """So many requests met what was *found*; nothing else is kept of them."""
+    if found.flag:
+        stage.engine.sightings.meetings(found.flag, found.variant).see_unnamed(times)
+
+
 class Served:
-    """One answer of the application that is only counted. It passes as it is, so it counts when it starts."""
+    """One answer of the application that is only counted. It passes as it is, so it counts when it starts.
 
-    __slots__ = ("_decided", "_errands", "_is_counted", "_started_at")
+    *plan* is what it is counted as, if the loop has said so already.
+    """
 
-    def __init__(self, decided: Decided, errands: Errands) -> None:
+    __slots__ = ("_decided", "_errands", "_is_counted", "_plan", "_started_at")
+
+    def __init__(self, decided: Decided, errands: Errands, plan: Plan | None = None) -> None:
         self._decided = decided
         self._errands = errands
+        self._plan = plan
         self._is_counted = False
         self._started_at = perf_counter()
 
@@ -96,21 +112,34 @@ class Served:
         if self._is_counted:
             return
         self._is_counted = True
-        decided, seconds = self._decided, perf_counter() - self._started_at
+        decided, known, seconds = self._decided, self._plan, perf_counter() - self._started_at
 
         def tell(stage: Stage) -> None:
-            plan = decided.plan(stage)
-            if plan is not None:
-                count(plan, status, seconds)
+            plan = decided.plan(stage) if known is None else known
+            if plan is None:
+                decided.met(stage)
+            else:
+                count(plan, decided.request, status, seconds)
 
-        self._errands.offer(0, tell, NOBODY)
+        self._errands.offer(0, tell, self)
+
+    def refused(self, stage: Stage, times: int) -> None:
+        """There was no room to hand over *times* requests: they are not counted, but for what they met."""
+        stage.metrics.errors["uncounted"] += times
+        met_unnamed(stage, self._decided.found if self._plan is None else self._plan.decision, times)
+
+    def __hash__(self) -> int:
+        return hash(self._decided)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Served) and (self._decided, self._plan) == (other._decided, other._plan)
 
 
 class Nobody:
-    """Whom it does not matter that there was no room."""
+    """Of whom nothing else is known."""
 
     def refused(self, stage: Stage, times: int) -> None:
-        """A request that is only counted was not counted."""
+        """A request that could not be decided was not counted."""
         stage.metrics.errors["uncounted"] += times
 
 
@@ -166,8 +195,9 @@ class Dark:
         assert tee is not None
         if plan is None:
             stage.metrics.errors["unmirrored_turned"] += 1  # the rules that said so are no more
+            self._decided.met(stage)
             return
-        count(plan, tee.status, self._seconds)
+        count(plan, self._decided.request, tee.status, self._seconds)
         try:
             rehearsal = self._rehearsal(stage, plan)
         except Refused as refused:

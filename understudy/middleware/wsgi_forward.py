@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from understudy.config import APP
+from understudy.engine import Plan
 from understudy.middleware.environ import Environ
 from understudy.middleware.errands import Errands
 from understudy.middleware.forward import Forward
@@ -20,7 +21,7 @@ from understudy.middleware.wsgi_tee import StartResponse
 class Carried:
     """The answer of a service, as a server iterates it. Raises OSError where it broke off.
 
-    `begin` first.
+    `begin` first. ``plan`` is what the request came to, for who answers instead; None: nobody has said.
     """
 
     def __init__(self, errands: Errands, hop: Hop, decided: Decided, scope: Scope, environ: Environ) -> None:
@@ -30,6 +31,7 @@ class Carried:
         self._scope = scope
         self._bridge = Bridge(environ, errands.stage.loop)
         self._is_ended = False
+        self.plan: Plan | None = None
 
     def begin(self, run: Any, start_response: StartResponse) -> bool:
         """Wait for the answer's head; False when the application shall answer. *run* does work in the loop.
@@ -58,10 +60,14 @@ class Carried:
         plan = self._decided.plan(stage)
         if plan is None:  # rules that came into force meanwhile: by those before, one more time
             plan = stage.engine.decide(self._decided.request)
+        self.plan = plan
         if plan is None or plan.decision.serve == APP:
             return False
-        forward = Forward(stage, self._hop, plan, self._scope, self._bridge.receive, self._bridge.send)
-        return await forward.run()
+        bridge, request = self._bridge, self._decided.request
+        forward = Forward(stage, self._hop, plan, request, self._scope, bridge.receive, bridge.send)
+        is_ours = await forward.run()
+        self.plan = forward.plan
+        return is_ours
 
     def __iter__(self) -> Iterator[bytes]:
         return self

@@ -128,6 +128,9 @@ async def test_a_batch_is_kept_once(world: World) -> None:
         (batch({"flag": "look", "variant": "on", "at": "now"}), "exposures[0].at"),
         (batch({"flag": "look", "variant": "on", "at": -1}), "exposures[0].at"),
         (batch({"flag": "look", "variant": "on", "at": True}), "exposures[0].at"),
+        (batch({"flag": "look", "variant": "on", "evaluations": -1}), "exposures[0].evaluations"),
+        (batch({"flag": "look", "variant": "on", "evaluations": True}), "exposures[0].evaluations"),
+        (batch({"flag": "look", "variant": "on", "evaluations": 10**9 + 1}), "exposures[0].evaluations"),
         (
             batch({"flag": "look", "variant": "on"}, {"flag": "look", "variant": "on", "user": 1}),
             "exposures[1].user",
@@ -140,6 +143,22 @@ async def test_a_wrong_batch_is_refused_whole(world: World, body: Any, path: str
     assert answer.status_code == 422
     assert path in [error["path"] for error in answer.json()["errors"]]
     assert world.plane.batches == {}
+
+
+async def test_many_evaluations_are_an_operators_to_tell(world: World) -> None:
+    """A page's token counts one at a time, or a unit alone: it cannot make a flag look used by millions."""
+    many = {"flag": "look", "variant": "on", "evaluations": 1200}
+    unit = {"flag": "look", "variant": "on", "unit": "ann", "evaluations": 0}
+    refused = await world.ask("POST", PATH, json=batch(many), token=world.page)
+    assert (refused.status_code, world.plane.batches) == (403, {})
+    assert (await world.ask("POST", PATH, json=batch(unit), token=world.page)).status_code == 200
+    assert (await world.ask("POST", PATH, json=batch(many, unit))).json()["accepted"] == 2
+
+    told = [
+        Met(flag="look", variant="on", evaluations=1200),
+        Met(flag="look", variant="on", unit="ann", evaluations=0),
+    ]
+    assert list(world.plane.batches.values()) == [told[1:], told]
 
 
 async def test_usage_tells_its_share(world: World) -> None:

@@ -1,5 +1,7 @@
 """What was met, on its way to the store: hashed, batched, bounded, never twice."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -19,11 +21,20 @@ class Frail(MemoryStore):
     """Fails while ``is_away``; ``fails_late`` after it has stored."""
 
     is_away = False
+    refuses = False
+    """It says that it will never take this."""
+    turns: list[asyncio.Event] | None = None
+    """What each call waits for, in their order, while there is a list."""
     fails_late = False
 
     async def add_exposures(self, exposures: Exposures, *, batch: str) -> bool:
+        if self.turns is not None:
+            self.turns.append(turn := asyncio.Event())
+            await turn.wait()
         if self.is_away:
             raise StoreError("store: away")
+        if self.refuses:
+            raise ValueError("store: no")
         done = await super().add_exposures(exposures, batch=batch)
         if self.fails_late:
             raise StoreError("store: no answer")
@@ -104,6 +115,61 @@ async def test_what_waits_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPat
 
     assert scene.exposed.dropped == {"full": 1}
     assert await scene.usage() == {"stable": (3, 2)}
+
+
+async def test_what_no_store_takes_is_dropped_and_counted(scene: Scene) -> None:
+    """It does not stand in the way of what comes later."""
+    scene.exposed.heard(told("ann", n=7))
+    scene.store.refuses = True
+    await scene.exposed.flush()
+    scene.store.refuses = False
+    scene.exposed.heard(told("bob", n=2))
+
+    assert await scene.usage() == {"stable": (2, 1)}
+    assert scene.exposed.dropped == {"refused": 7}
+
+
+async def test_two_who_write_at_once_lose_nothing(scene: Scene) -> None:
+    """The periodic writing and a purge send the same batch; the next one fails, and stays for later."""
+    turns = scene.store.turns = []
+    scene.exposed.heard(told("ann"))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        for _ in range(2):
+            tasks.create_task(failing(scene.exposed.flush()))
+        await until(lambda: len(turns) == 2)
+        scene.exposed.heard(told("bob"))
+        turns[0].set()
+        await until(lambda: len(turns) == 3)
+        turns[1].set()
+        await until(lambda: len(turns) == 4)
+        scene.store.is_away = True
+        turns[2].set()
+        turns[3].set()
+    scene.store.is_away, scene.store.turns = False, None
+
+    assert await scene.usage() == {"stable": (2, 2)}
+
+
+async def failing(work: Coroutine[Any, Any, None]) -> None:
+    """Do *work*, which the store does not take."""
+    with pytest.raises(StoreError):
+        await work
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Let others have their turns until it is so."""
+    while not is_so():
+        await asyncio.sleep(0)
+
+
+async def test_a_row_may_stand_for_many_evaluations(scene: Scene) -> None:
+    """And for none: a unit that was counted elsewhere."""
+    many = [
+        Met(flag="shop", variant="stable", evaluations=1000),
+        Met(flag="shop", variant="stable", unit="ann", evaluations=0),
+    ]
+    await scene.exposed.add(many, batch="one")
+    assert await scene.usage() == {"stable": (1000, 1)}
 
 
 async def test_a_name_that_no_store_can_keep_is_counted(scene: Scene) -> None:

@@ -1,5 +1,6 @@
 """Exposures beside the request path: counted all, kept by unit, bounded."""
 
+import threading
 from collections import Counter
 from typing import cast
 
@@ -114,6 +115,47 @@ def test_a_greater_share_keeps_who_was_in(unit: str, shares: tuple[float, float]
     assert is_sampled(unit, min(shares)) <= is_sampled(unit, max(shares))
     assert not is_sampled(unit, 0.0)
     assert is_sampled(unit, 1.0)
+
+
+def test_nothing_is_lost_between_threads(rules: CompiledRules) -> None:
+    """Four threads tell while another takes, a new variant among what they tell: all is counted once."""
+    sightings = Sightings(1.0)
+    decision, _ = asked(rules, "ann")
+    heads = [asked(rules, f"u{number}")[1] for number in range(2000)]
+    started = threading.Barrier(5)
+
+    def tell(number: int) -> None:
+        started.wait()
+        for head in heads[number::4]:
+            sightings.meetings("shop", "stable").see(decision, head)
+            sightings.meetings("shop", f"only {number}").see(None, head)
+
+    threads = [threading.Thread(target=tell, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    counts: Counter[tuple[str, str]] = Counter()
+    units: list[str] = []
+    is_last = False
+    while not is_last:
+        is_last = not any(thread.is_alive() for thread in threads)
+        told = sightings.take(1.0)
+        counts.update(told.counts if told is not None else {})
+        units += [unit for _, _, unit in told.units] if told is not None else []
+
+    assert counts == {("shop", "stable"): 2000} | {("shop", f"only {number}"): 500 for number in range(4)}
+    assert sorted(units) == sorted(f"u{number}" for number in range(2000))
+
+
+def test_a_head_that_cannot_be_read_is_counted_without_its_unit(rules: CompiledRules) -> None:
+    """Whatever an application was handed: telling of it raises nothing."""
+    sightings = Sightings(1.0)
+    decision, _ = asked(rules, "ann")
+    sightings.meetings("shop", "stable").see(decision, cast("Head", None))
+    sightings.meetings("shop", "stable").see_unnamed(4)
+
+    assert sightings.take(1.0) == Told(at=1.0, counts={("shop", "stable"): 5}, units=[])
+    assert sightings.dropped == 1
 
 
 names = st.text(max_size=5)
