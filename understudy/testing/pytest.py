@@ -22,7 +22,7 @@ from understudy.middleware.kills import kills_now
 from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import _here as living
 
-TURN_SECONDS = 5.0
+TURN_SECONDS = 30.0
 """How long an application's event loop may take to put other rules in force."""
 
 
