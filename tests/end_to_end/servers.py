@@ -1,5 +1,6 @@
 """Real servers in child processes: started on free ports, waited for, always ended."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -143,9 +144,9 @@ class Serving:
             time.sleep(POLL_SECONDS)
 
     def is_ready(self) -> bool:
-        """Whether ``/readyz`` says so."""
+        """Whether ``/readyz`` says so, and the API answers: it does not before it has read the tokens."""
         try:
-            return self.admin("/readyz").status == 200
+            return self.admin("/readyz").status == 200 and self.admin("/api/v1/rules").status != 503
         except (OSError, http.client.HTTPException):  # its control process ends while it answers
             return False
 
@@ -165,28 +166,37 @@ class Serving:
             connection.close()
 
     def report(self) -> dict[str, Any]:
-        """The report as it stands."""
+        """The report as it stands. Raises ConnectionError from a control process that has just begun."""
         answer = self.admin("/api/v1/report")
+        if answer.status == 503:
+            raise ConnectionError(answer.body)
         assert answer.status == 200, answer.body
         report: dict[str, Any] = answer.json()
         return report
 
     def settled_report(self, *, eligible: int, seconds: float = READY_SECONDS) -> dict[str, Any]:
         """The report once *eligible* mirrored requests are accounted for: compared, or passed over."""
-        deadline = time.monotonic() + seconds
+        deadline, last = time.monotonic() + seconds, "no report"
         while True:
-            report = self.report()
-            mirror = report["mirror"]
-            gone = sum((*mirror["skipped"].values(), *mirror["dropped"].values(), *mirror["failed"].values()))
-            is_complete = mirror["eligible"] == eligible == mirror["answered"] + gone
-            if is_complete and report["exchanges"] + report["passed_over"] == mirror["answered"]:
-                return report
-            assert time.monotonic() < deadline, f"not settled: {report['exchanges']} exchanges, {mirror}"
+            with contextlib.suppress(ConnectionError):
+                report = self.report()
+                if is_settled(report, eligible):
+                    return report
+                last = f"{report['exchanges']} exchanges, {report['mirror']}"
+            assert time.monotonic() < deadline, f"not settled: {last}"
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> int:
         """End it; the exit status."""
         return self.server.stop()
+
+
+def is_settled(report: Mapping[str, Any], eligible: int) -> bool:
+    """Whether so many mirrored requests are accounted for, and every answer was compared or passed over."""
+    mirror = report["mirror"]
+    gone = sum((*mirror["skipped"].values(), *mirror["dropped"].values(), *mirror["failed"].values()))
+    is_complete: bool = mirror["eligible"] == eligible == mirror["answered"] + gone
+    return is_complete and report["exchanges"] + report["passed_over"] == mirror["answered"]
 
 
 class StartServer(Protocol):

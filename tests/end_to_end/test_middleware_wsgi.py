@@ -256,6 +256,13 @@ def die(connection: socket.socket) -> None:
     """Leave at once."""
 
 
+def is_booked(mirror: dict[str, Any]) -> bool:
+    """Whether 101 requests were eligible, and it is known what became of every one."""
+    books: dict[str, int] = {key: n if isinstance(n, int) else sum(n.values()) for key, n in mirror.items()}
+    is_sent = books["eligible"] == books["sent"] + books["skipped"] + books["dropped"] == 101
+    return is_sent and books["sent"] == books["answered"] + books["failed"]
+
+
 @pytest.mark.parametrize("does", [hang, flood, die])
 def test_a_bad_shadow_is_never_felt(tmp_path: Path, does: Callable[[socket.socket], None]) -> None:
     """Hung, flooding or dead: answers stay whole and quick, the exit is in time, every copy is booked."""
@@ -268,17 +275,15 @@ def test_a_bad_shadow_is_never_felt(tmp_path: Path, does: Callable[[socket.socke
                 begun = time.perf_counter()
                 assert ask(server.port, f"/orders/{number}")[0] == 200
                 took.append(time.perf_counter() - begun)
+            # An exit waits two seconds for what is to be told yet; a busy machine may take longer.
+            until(lambda: is_booked(report(tmp_path)["mirror"]), "every copy is booked")
             begun = time.monotonic()
             assert server.stop() == 0
             stopped_seconds = time.monotonic() - begun
-        mirror = report(tmp_path)["mirror"]
+        assert is_booked(report(tmp_path)["mirror"])
     finally:
         shadow.close()
 
-    books = {key: n if isinstance(n, int) else sum(n.values()) for key, n in mirror.items()}
-    assert books["eligible"] == 101
-    assert books["eligible"] == books["sent"] + books["skipped"] + books["dropped"]
-    assert books["sent"] == books["answered"] + books["failed"]
     assert sorted(took)[50] < 1.0, "half of a copy's life"
     assert stopped_seconds < 20, "before gunicorn loses patience, on any machine"
 

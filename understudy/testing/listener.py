@@ -12,6 +12,8 @@ BACKLOG: Final = 1024
 PIECE_BYTES: Final = 16 * 1024
 LINGER_SECONDS: Final = 1.0
 """How long an orderly close goes on reading: closing on unread bytes would send a reset, not a FIN."""
+PATIENCE_SECONDS: Final = 30.0
+"""How long a test waits for what it expects: nothing that works takes so long, even on a busy machine."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends a reset."""
 

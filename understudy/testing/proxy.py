@@ -17,7 +17,7 @@ from understudy.testing.faults import (
     SlowClose,
     Timeout,
 )
-from understudy.testing.listener import LOOPBACK, PIECE_BYTES, Listener, finish, reset
+from understudy.testing.listener import LOOPBACK, PATIENCE_SECONDS, PIECE_BYTES, Listener, finish, reset
 
 CONNECT_SECONDS: Final = 5.0
 PIECES_AHEAD: Final = 16
@@ -109,7 +109,9 @@ class FaultProxy:
         self.down.set()
         self.resume()
 
-    async def until(self, is_there: Callable[[], object], *, timeout_seconds: float = 5.0) -> None:
+    async def until(
+        self, is_there: Callable[[], object], *, timeout_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         """Wait until *is_there*, asked again whenever a counter changed. Raises TimeoutError."""
         await self._listener.until(is_there, timeout_seconds)
 

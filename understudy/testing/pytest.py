@@ -17,6 +17,9 @@ from understudy.config import Rules
 from understudy.middleware.alterations import altering
 from understudy.middleware.understudy import living
 
+TURN_SECONDS = 30.0
+"""How long an application's event loop may take to put other rules in force."""
+
 
 class ForceVariant(Protocol):
     """What the fixture `force_variant` is."""

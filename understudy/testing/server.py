@@ -11,7 +11,15 @@ from types import TracebackType
 from typing import Final, Self
 
 from understudy.testing.http1 import request_end
-from understudy.testing.listener import LINGER_SECONDS, LOOPBACK, PIECE_BYTES, Listener, reset, until
+from understudy.testing.listener import (
+    LINGER_SECONDS,
+    LOOPBACK,
+    PATIENCE_SECONDS,
+    PIECE_BYTES,
+    Listener,
+    reset,
+    until,
+)
 
 TURNS: Final = 3
 """Turns of the loop after which a peer in the same loop has read what was sent."""
@@ -154,12 +162,14 @@ class ScriptedServer:
         """``http://127.0.0.1:PORT``, without a slash at the end."""
         return f"http://{LOOPBACK}:{self.port}"
 
-    async def connection(self, number: int = 0, *, timeout_seconds: float = 5.0) -> Connection:
+    async def connection(self, number: int = 0, *, timeout_seconds: float = PATIENCE_SECONDS) -> Connection:
         """The connection of that *number*, from 0, once it is accepted. Raises TimeoutError."""
         await self.until(lambda: len(self.connections) > number, timeout_seconds=timeout_seconds)
         return self.connections[number]
 
-    async def until(self, is_there: Callable[[], object], *, timeout_seconds: float = 5.0) -> None:
+    async def until(
+        self, is_there: Callable[[], object], *, timeout_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         """Wait until *is_there*, asked again after each accept, byte and end. Raises TimeoutError."""
         await self._listener.until(is_there, timeout_seconds)
 
