@@ -4,6 +4,8 @@ import asyncio
 import atexit
 import concurrent.futures
 import logging
+import multiprocessing
+import multiprocessing.util
 import os
 import weakref
 from collections.abc import Coroutine
@@ -27,6 +29,9 @@ STOP_MARGIN_SECONDS: Final = 2.0
 """Beside the drain deadline: to cut off what did not end."""
 
 REPORT_SECONDS: Final = 30.0
+
+EXIT_PRIORITY: Final = 0
+"""After whatever else ends with the process, which may ask the application once more."""
 
 T = TypeVar("T")
 
@@ -87,7 +92,7 @@ class Background:
                 if understudy is not None:
                     self._first = Handover(understudy.settings.shadow.budget_bytes)
         if is_first:
-            atexit.register(_stop, weakref.ref(self))
+            _at_exit(weakref.ref(self))
             start_thread(self._run)
         return begun
 
@@ -172,6 +177,16 @@ def new_loop() -> asyncio.AbstractEventLoop:
     """uvloop's; with gevent one that waits by gevent's selector, so that what stores do in threads, which are
     greenlets of this thread then, goes on meanwhile."""
     return asyncio.SelectorEventLoop() if is_patched() else uvloop.new_event_loop()
+
+
+def _at_exit(background: "weakref.ref[Background]") -> None:
+    """Let it stop with the process; one of `multiprocessing`, as granian's workers are, runs no `atexit`.
+
+    See ``multiprocessing.process.BaseProcess._bootstrap``.
+    """
+    atexit.register(_stop, background)
+    if multiprocessing.parent_process() is not None:
+        multiprocessing.util.Finalize(None, _stop, args=(background,), exitpriority=EXIT_PRIORITY)
 
 
 def _stop(background: "weakref.ref[Background]") -> None:

@@ -51,7 +51,8 @@ def scope_of(environ: Environ) -> Scope:
 
 def version_of(environ: Mapping[str, Any]) -> str:
     """The version of HTTP as ASGI names it: 2, where some servers say ``HTTP/2.0``."""
-    _, _, version = environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")
+    told: str = environ.get("SERVER_PROTOCOL", "HTTP/1.1")
+    version = told.partition("/")[2]
     return version if version.startswith("1") else version.partition(".")[0]
 
 
