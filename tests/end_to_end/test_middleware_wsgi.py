@@ -5,6 +5,7 @@ import http.client
 import importlib.metadata
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -185,6 +186,26 @@ def test_all_that_was_answered_is_in_the_store_after_an_exit(
     assert mirror["eligible"] == mirror["sent"] == mirror["answered"] == expected
     paths = {f["path"] for endpoint in found["endpoints"] for f in endpoint["findings"]}
     assert paths == {"/body/price", "/headers/x-variant"}
+
+
+def workers_of(server: Server) -> list[int]:
+    """The processes that gunicorn has forked."""
+    pid = server.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_workers_that_are_forked_later_store_what_they_count(tmp_path: Path) -> None:
+    """By a process that mirrors itself and has its SQLite file open; none loses anything or is locked out."""
+    with other_shop() as v2:
+        with shop(tmp_path, v2, options=("-w", "1", "--preload"), ASK_BEFORE_FORK="1") as server:
+            for turn in range(4):
+                assert {ask(server.port, f"/orders/{turn}{n}")[0] for n in range(5)} == {200}
+                before = workers_of(server)
+                os.kill(before[0], signal.SIGTERM)
+                until(lambda: len(now := workers_of(server)) == 1 and now != before, "another one")  # noqa: B023
+            assert ask(server.port, "/orders/1")[0] == 200
+            assert server.stop() == 0
+        assert report(tmp_path)["mirror"]["answered"] == 1 + 4 * 5 + 1
 
 
 class Listener:
