@@ -56,8 +56,9 @@ def notes_on_tolerance(
     if not overview.is_by_tolerance:
         return []
     text = (
-        "Some endpoints have no control answers (only GET, HEAD and OPTIONS are asked twice): there, a "
-        f"regression means only that a path differs in more than {epsilon:.0%} of exchanges."
+        "Some endpoints have no control answers (only GET, HEAD and OPTIONS are asked twice, and functions "
+        "that are repeatable): there, a regression means only that a path differs in more than "
+        f"{epsilon:.0%} of exchanges."
     )
     return [text]
 

@@ -31,6 +31,9 @@ _WORDS = {
     "body": "sends another body",
 }
 
+_FUNCTIONS = ("CALL ", "ONCE ")
+"""What endpoints of functions begin with: their status is only whether they raised."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -93,6 +96,8 @@ class Finding:
     @property
     def words(self) -> str:
         """What the shadow does, for a reader who does not know the kinds."""
+        if self.kind == "status" and self.endpoint.startswith(_FUNCTIONS):
+            return "raises where the function returns, or returns where it raises"
         return _WORDS.get(self.kind, "differs")
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import io
 import os
 import random
 import subprocess
@@ -14,10 +15,12 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+from rich.console import Console
 from test_candidates import CONFIG, books, found, told
 
 from understudy.middleware import Understudy
 from understudy.middleware.rehearsed_call import Called
+from understudy.report import render_text
 
 FORKS = """
 import os
@@ -404,6 +407,23 @@ def test_a_forked_process_rehearses_by_itself(tmp_path: Path) -> None:
 def test_a_process_of_multiprocessing_keeps_its_evidence(tmp_path: Path) -> None:
     """It ends without the interpreter's exit; what it rehearsed is stored all the same."""
     assert program(POOLED, tmp_path).strip() == "1"
+
+
+def test_the_report_has_words_for_functions(understudy: Understudy) -> None:
+    """A function has no status: it raises, or it returns."""
+
+    def new(n: int) -> int:
+        raise KeyError(n)
+
+    old = understudy.shadow(candidate=new, name="new", in_flight=1024)(lambda n: n)
+    for n in range(200):
+        old(n)
+    shown = io.StringIO()
+    render_text(told(understudy, 200), Console(width=200, file=shown))
+    text = " ".join(shown.getvalue().split())
+    assert "raises where the function returns, or returns where it raises" in text
+    assert "and functions that are repeatable" in text
+    assert "another status" not in text
 
 
 def test_a_fast_caller_is_not_held_up(understudy: Understudy) -> None:
