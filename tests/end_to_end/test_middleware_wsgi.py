@@ -2,9 +2,10 @@
 
 import asyncio
 import http.client
-import importlib.util
+import importlib.metadata
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -139,8 +140,19 @@ def until(told: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-HAS_GEVENT = importlib.util.find_spec("gevent") is not None
-"""It is no development dependency: httpbin, which is one, holds back greenlet on Python 3.11."""
+def has_gevent() -> bool:
+    """Whether there is a gevent of the version that gunicorn's worker asks for.
+
+    It is no development dependency: httpbin, which is one, holds back greenlet on Python 3.11.
+    """
+    try:
+        version = importlib.metadata.version("gevent")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return tuple(int(part) for part in version.split(".")[:2]) >= (24, 10)
+
+
+HAS_GEVENT = has_gevent()
 
 WORKERS = [
     pytest.param(("-w", "2"), id="processes"),
@@ -149,7 +161,7 @@ WORKERS = [
     pytest.param(
         ("-w", "1", "-k", "gevent"),
         id="greenlets",
-        marks=pytest.mark.skipif(not HAS_GEVENT, reason="gevent is not installed"),
+        marks=pytest.mark.skipif(not HAS_GEVENT, reason="there is no gevent of 24.10 or later"),
     ),
 ]
 
@@ -174,6 +186,26 @@ def test_all_that_was_answered_is_in_the_store_after_an_exit(
     assert mirror["eligible"] == mirror["sent"] == mirror["answered"] == expected
     paths = {f["path"] for endpoint in found["endpoints"] for f in endpoint["findings"]}
     assert paths == {"/body/price", "/headers/x-variant"}
+
+
+def workers_of(server: Server) -> list[int]:
+    """The processes that gunicorn has forked."""
+    pid = server.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_workers_that_are_forked_later_store_what_they_count(tmp_path: Path) -> None:
+    """By a process that mirrors itself and has its SQLite file open; none loses anything or is locked out."""
+    with other_shop() as v2:
+        with shop(tmp_path, v2, options=("-w", "1", "--preload"), ASK_BEFORE_FORK="1") as server:
+            for turn in range(4):
+                assert {ask(server.port, f"/orders/{turn}{n}")[0] for n in range(5)} == {200}
+                before = workers_of(server)
+                os.kill(before[0], signal.SIGTERM)
+                until(lambda: len(now := workers_of(server)) == 1 and now != before, "another one")  # noqa: B023
+            assert ask(server.port, "/orders/1")[0] == 200
+            assert server.stop() == 0
+        assert report(tmp_path)["mirror"]["answered"] == 1 + 4 * 5 + 1
 
 
 class Listener:

@@ -15,9 +15,12 @@ class Trouble:
     def __init__(self) -> None:
         self.text = "the store is not opened yet"
         self._is_open = False
+        self.is_met = False
+        """Whether the store has ever failed."""
 
     def met(self, error: StoreError) -> None:
         """The store failed. Logged when it is news."""
+        self.is_met = True
         text = str(error)
         if text != self.text:
             log.error("%s", text)

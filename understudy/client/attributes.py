@@ -15,8 +15,8 @@ _DEEPEST = 32
 def context_of(unit: str | None, attributes: dict[str, Any]) -> dict[str, Any]:
     """The context for *unit*, made in *attributes*. Raises: TypeError for what JSON cannot say.
 
-    A date or time becomes text (ISO 8601), a Decimal a float, an Enum its value, a UUID text, a tuple or set
-    a list.
+    A date or time becomes text (ISO 8601), a Decimal a float, an Enum its value, a UUID text, a tuple a list,
+    a set a list in an order that is the same in every process.
     """
     for value in attributes.values():
         if type(value) not in _PLAIN:
@@ -37,8 +37,11 @@ def plain(value: object, where: str, depth: int = 0) -> Any:
         raise TypeError(f"attribute {where}: more than {_DEEPEST} levels deep")
     if isinstance(value, Mapping):
         return {_name(name, where): plain(inner, where, depth + 1) for name, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return [plain(inner, where, depth + 1) for inner in value]
+    if isinstance(value, set | frozenset):
+        # Python's own order of texts differs from process to process, and so would a hash of them.
+        return sorted((plain(inner, where, depth + 1) for inner in value), key=repr)
     return _scalar(value, where, depth)
 
 

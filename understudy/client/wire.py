@@ -21,6 +21,8 @@ from understudy.client.trouble import StreamTrouble, Trouble
 
 MOST_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of an answer, decoded: ten times the definition of 20,000 flags."""
+MOST_AT_ONCE: Final = 16
+"""Questions under way; others wait for their turn."""
 BODY_TIMES: Final = 6
 """How much longer a whole answer may take than its head, however steadily it trickles: half a minute."""
 _SYNC: Final = "/api/v1/sync/flags.json?whole=true"
@@ -86,9 +88,12 @@ class Wire:
             trust_env=False,
             verify=verify,
             limits=httpx.Limits(
-                max_connections=16, max_keepalive_connections=4, keepalive_expiry=_KEPT_ALIVE_SECONDS
+                max_connections=None, max_keepalive_connections=4, keepalive_expiry=_KEPT_ALIVE_SECONDS
             ),
         )
+        # Not the pool's own limit: whoever gives up while it waits there may take a connection with it,
+        # for good (httpcore 1.0.9), and after as many nothing is ever answered again.
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,18 +160,32 @@ class Wire:
     ) -> Answer:
         own = {"Content-Type": "application/json"} if body is not None else {}
         coding = {"Accept-Encoding": "gzip"}
-        answer = await self._head(method, path, body=body, fields={**coding, **own, **(fields or {})})
-        try:
-            async with asyncio.timeout(BODY_TIMES * self._timeout):
-                content = await self._body(answer)
-        except TimeoutError:
-            raise Trouble(f"{self._url}: the answer did not come whole in time") from None
-        finally:
-            await _closed(answer)
+        async with self._place():
+            answer = await self._head(method, path, body=body, fields={**coding, **own, **(fields or {})})
+            try:
+                async with asyncio.timeout(BODY_TIMES * self._timeout):
+                    content = await self._body(answer)
+            except TimeoutError:
+                raise Trouble(f"{self._url}: the answer did not come whole in time") from None
+            finally:
+                await _closed(answer)
         if answer.status_code not in wanted:
             raise _refusal(answer, content)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(status=answer.status_code, headers=headers, body=content)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the places for questions. Raises: Trouble when none is free in time."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Trouble(f"{self._url}: {MOST_AT_ONCE} questions are not answered yet") from None
+        try:
+            yield
+        finally:
+            self._places.release()
 
     async def _head(
         self, method: str, path: str, *, fields: Mapping[str, str], body: bytes | None = None

@@ -89,7 +89,7 @@ class UnderstudyMiddleware:
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises what failed the start-up."""
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(None)  # else that of each request is added to it
         return await self.understudy.report()
 
     # -- HTTP --------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class UnderstudyMiddleware:
     async def _begin(self) -> Stage | None:
         """The stage of this event loop, once it is ready; None when everything passes."""
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(None)  # else that of each request is added to it
         understudy = self.understudy
         if understudy.failure:
             return None

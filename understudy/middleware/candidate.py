@@ -121,6 +121,7 @@ class Trial:
         share: float,
         copies: bool,
         book: Callable[["Trial", Stage, Given | None, Outcome | None, float], None],
+        refuse: Callable[["Trial", Stage, int], None],
         has_instance: bool,
     ) -> None:
         self.understudy = understudy
@@ -129,6 +130,7 @@ class Trial:
         self._share = share
         self._copies = copies
         self._book = book
+        self._refuse = refuse
         self._own: Errands | None = None
         self.endpoint = f"/{label(function)}"
         # Not the interpreter's own: an application that seeds that one draws what it would draw without us.
@@ -165,8 +167,7 @@ class Trial:
 
     def refused(self, stage: Stage, times: int) -> None:
         """There was no room to hand over so many calls: they are dropped."""
-        for _ in range(times):
-            self._book(self, stage, None, None, -1.0)
+        self._refuse(self, stage, times)
 
     def _errands(self) -> Errands | None:
         """Of the application's own loop, if it mirrors there; else of a thread's."""
@@ -255,7 +256,7 @@ def called(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether a call of *function* is to be awaited."""
-    return inspect.iscoroutinefunction(called(function))
+    return asyncio.iscoroutinefunction(function) or inspect.iscoroutinefunction(called(function))
 
 
 def check(function: Any, what: str) -> None:

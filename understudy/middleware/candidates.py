@@ -56,6 +56,7 @@ def rehearse(
             share=share,
             copies=copies,
             book=rehearsals.book,
+            refuse=rehearsals.refuse,
             has_instance=has_instance(function),
         )
         return watched(trial, function)

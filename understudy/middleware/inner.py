@@ -49,12 +49,13 @@ class Inner:
 
 
 def again(scope: Scope) -> Scope:
-    """A copy of *scope* with its own state and session; raises whatever copying that raises.
+    """A copy of *scope* with its own fields, state and session; raises whatever copying those raises.
 
     It is without the decision, which with its request is a cycle.
     """
     copied = dict(scope)
     copied["state"] = state = dict(scope["state"])
+    copied["headers"] = list(scope["headers"])
     del copied[KEY], state[KEY]
     if "session" in copied:
         copied["session"] = deepcopy(

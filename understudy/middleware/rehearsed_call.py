@@ -167,7 +167,7 @@ class Rehearsals:
     def book(
         self, trial: Trial, stage: Stage, given: Given | None, outcome: Outcome | None, seconds: float
     ) -> None:
-        """Mirror one call, or count why not: no room (*seconds* below 0), not copied, not readable."""
+        """Mirror one call, or count why not: not copied, not readable."""
         target, control = self._of(trial, stage)
         mirror = stage.mirror
         exchange = mirror.begin(
@@ -183,17 +183,19 @@ class Rehearsals:
         if exchange is None:
             return
         try:
-            if seconds < 0:
-                exchange.is_booked = True
-                target.count("dropped", "handover")
-                exchange.close()
-            elif given is None or outcome is None:
+            if given is None or outcome is None:
                 mirror.skip(exchange, UNCOPYABLE if given is None else UNREADABLE)
             else:
                 exchange.head = CallHead(self._method, trial.endpoint, given)
                 self._send(mirror, exchange, control, outcome, seconds)
         except Exception:  # noqa: BLE001  mirroring is isolated: counted, never raised
             mirror.give_up(exchange)
+
+    def refuse(self, trial: Trial, stage: Stage, times: int) -> None:
+        """Count so many calls for which there was no room."""
+        target, _ = self._of(trial, stage)
+        target.eligible += times
+        target.reasons["dropped", "handover"] += times
 
     def _send(
         self, mirror: Mirror, exchange: MirroredExchange, control: Target, outcome: Outcome, seconds: float

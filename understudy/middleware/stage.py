@@ -65,6 +65,8 @@ LONG_SHARE: Final = 0.005
 
 LAST_COPIES_SECONDS: Final = 2.0
 LAST_BATCHES_SECONDS: Final = 2.0
+CUT_SECONDS: Final = 1.0
+"""Of the time that ending may take, at most, for what has to be cut off."""
 
 
 class Stage:
@@ -99,6 +101,7 @@ class Stage:
         self._given = self.in_force.rules
         self.is_ready = False
         """Whether requests need not wait."""
+        self._is_closed = False
         self._now = time.monotonic()
         self._tasks: asyncio.TaskGroup | None = None
         self._root: asyncio.Task[None] | None = None
@@ -197,11 +200,14 @@ class Stage:
         if root is None:
             return
         self._stopping.set()
-        _, late = await asyncio.wait([root], timeout=seconds)
+        last = min(CUT_SECONDS, seconds / 4)
+        _, late = await asyncio.wait([root], timeout=seconds - last)
         if late:
             log.warning("mirroring did not end within %g s: cut off", seconds)
             root.cancel()
-            await asyncio.wait([root], timeout=1.0)
+            _, late = await asyncio.wait([root], timeout=last)
+        if late:
+            await self._close()  # an application that is asked for a control may ignore that it is cancelled
 
     async def _run(self) -> None:
         try:
@@ -221,6 +227,12 @@ class Stage:
                 await self._finish()
                 await ended([*background, *self._spawned])
         finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        """Let go of everything outside of this process. Does nothing twice."""
+        if not self._is_closed:
+            self._is_closed = True
             self._tasks = None
             self._kills.end()
             for pool in self.engine.pools:
@@ -243,8 +255,10 @@ class Stage:
         while self.mirror.running and time.monotonic() < limit:  # noqa: ASYNC110  it is told by nobody
             await asyncio.sleep(0.01)
         self.mirror.cancel_all()
-        with suppress(TimeoutError):  # a short program ends while its store is only being opened
-            await asyncio.wait_for(self._has_store.wait(), LAST_BATCHES_SECONDS)
+        if not self._trouble.is_met:  # a short life: the store is being opened
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_BATCHES_SECONDS):
+                    await self._has_store.wait()
         if self._trouble.text:
             return
         for _ in range(2):  # one may be under way, with others behind it

@@ -105,7 +105,7 @@ class Understudy:
         """The names under which functions rehearse."""
         self.hop = Hop(self.settings, b"understudy-" + secrets.token_hex(4).encode("ascii"))
         if registry is not None:
-            registry.register(_Collector(self))
+            _show(self, registry)
         _here.add(self)
 
     # -- deciding, in any thread -------------------------------------------------------------------------
@@ -243,14 +243,13 @@ def _read(config: Config) -> Settings:
 
 
 class _Collector:
-    """This process's metrics, read at scrape."""
+    """This process's metrics, read at scrape: all ``understudies`` together, as no series comes twice."""
 
-    def __init__(self, understudy: Understudy) -> None:
-        self._understudy = weakref.ref(understudy)
+    def __init__(self) -> None:
+        self.understudies: weakref.WeakSet[Understudy] = weakref.WeakSet()
 
     def collect(self) -> Iterator[Metric]:
-        understudy = self._understudy()
-        stages = understudy.stages if understudy is not None else []
+        stages = [stage for understudy in list(self.understudies) for stage in understudy.stages]
         if not stages:
             return
         compared: Counter[tuple[str, str, str]] = Counter()
@@ -258,6 +257,18 @@ class _Collector:
             compared.update(stage.intake.comparisons)
         snapshots = {stage.source: stage.snapshot() for stage in stages}
         yield from WorkersCollector(snapshots, compared=compared).collect()
+
+
+_collectors: "weakref.WeakKeyDictionary[CollectorRegistry, _Collector]" = weakref.WeakKeyDictionary()
+
+
+def _show(understudy: Understudy, registry: CollectorRegistry) -> None:
+    """Let *registry* show the metrics of *understudy*."""
+    collector = _collectors.get(registry)
+    if collector is None:
+        collector = _collectors[registry] = _Collector()
+        registry.register(collector)
+    collector.understudies.add(understudy)
 
 
 _here: "weakref.WeakSet[Understudy]" = weakref.WeakSet()

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from understudy.errors import StoreError
 from understudy.store.area import Area
+from understudy.store.forks import Grip, check_inherited
 from understudy.store.schema import REVISION, VERSION_TABLE
 from understudy.store.trouble import as_store_errors, is_code
 
@@ -29,7 +30,8 @@ class SqliteDatabase:
     """The file at *path*, over one connection.
 
     One connection, because SQLite has one writer anyway: tasks of this process queue here, in order
-    and with a deadline, instead of polling each other's lock inside SQLite.
+    and with a deadline, instead of polling each other's lock inside SQLite. Nothing is open while the
+    process forks: afterwards this one goes on with a new connection, and its child makes its own store.
     """
 
     def __init__(self, path: Path, *, busy_timeout_seconds: float, deadline_seconds: float) -> None:
@@ -38,7 +40,7 @@ class SqliteDatabase:
         self._deadline_seconds = deadline_seconds
         self._lock = asyncio.Lock()
         self._engine: AsyncEngine | None = None
-        self._identity = (0, 0)
+        self._grip = Grip()
         self._is_frozen = False
         self._trouble = ""
 
@@ -55,16 +57,15 @@ class SqliteDatabase:
 
     async def _open(self) -> None:
         with as_store_errors(self._path, deadline_seconds=_MIGRATION_SECONDS):
-            async with asyncio.timeout(_MIGRATION_SECONDS), self._lock:
+            async with asyncio.timeout(_MIGRATION_SECONDS), self._lock, self._grip.held():
                 if self._engine is None:
                     _prepare(self._path)
                     self._engine = await self._connected()
-                    self._identity = _identity(self._path)
 
     async def close(self) -> None:
         """Wait for the running operation, then close the connection and end its thread."""
         with as_store_errors(self._path, deadline_seconds=self._deadline_seconds):
-            async with asyncio.timeout(self._deadline_seconds), self._lock:
+            async with asyncio.timeout(self._deadline_seconds), self._lock, self._grip.held():
                 engine, self._engine = self._engine, None
                 if engine is not None:
                     await engine.dispose()
@@ -77,14 +78,9 @@ class SqliteDatabase:
         writes. Raises StoreError.
         """
         with as_store_errors(self._path, deadline_seconds=self._deadline_seconds):
-            async with asyncio.timeout(self._deadline_seconds), self._lock:
-                if self._engine is None:
-                    raise StoreError(self._trouble or f"store {self._path}: is not open")
-                self._check_identity()
-                if self._is_frozen and not _is_frozen(self._path):
-                    await self._engine.dispose()
-                    self._engine = await self._connected()
-                async with self._engine.connect() as connection, connection.begin():
+            async with asyncio.timeout(self._deadline_seconds), self._lock, self._grip.held():
+                engine = await self._current()
+                async with engine.connect() as connection, connection.begin():
                     await connection.exec_driver_sql("BEGIN" if writes is None else "BEGIN IMMEDIATE")
                     yield connection
 
@@ -102,15 +98,26 @@ class SqliteDatabase:
         Quietly does less while somebody else reads. Raises StoreError.
         """
         with as_store_errors(self._path, deadline_seconds=self._deadline_seconds):
-            async with asyncio.timeout(self._deadline_seconds), self._lock:
+            async with asyncio.timeout(self._deadline_seconds), self._lock, self._grip.held():
                 if self._engine is not None:
-                    async with self._engine.connect() as connection:
+                    engine = await self._current()
+                    async with engine.connect() as connection:
                         await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def _current(self) -> AsyncEngine:
+        """The engine, on the file as it is now. Raises StoreError when it is not open, or another file."""
+        if self._engine is None:
+            raise StoreError(self._trouble or f"store {self._path}: is not open")
+        self._check_identity()
+        if self._grip.is_let_go or (self._is_frozen and not _is_frozen(self._path)):
+            await self._engine.dispose()
+            self._engine = await self._connected()
+        return self._engine
 
     def _check_identity(self) -> None:
         """Refuse to write into a file that has no name any more: a restart would lose it."""
         try:
-            is_same = _identity(self._path) == self._identity
+            is_same = _identity(self._path) == self._grip.identity
         except FileNotFoundError:
             is_same = False
         if not is_same:
@@ -121,6 +128,10 @@ class SqliteDatabase:
 
     async def _connected(self) -> AsyncEngine:
         """An engine on the file as it is now. Raises what SQLite raises."""
+        identity = _identity(self._path)
+        if trouble := check_inherited(self._path, identity):
+            raise StoreError(trouble)
+        self._grip.identity, self._grip.is_let_go = identity, False
         self._is_frozen = _is_frozen(self._path)
         return await self._checked(self._new_engine())
 
@@ -164,7 +175,11 @@ class SqliteDatabase:
         return ""
 
     def _new_engine(self) -> AsyncEngine:
-        arguments = {"timeout": self._busy_timeout_seconds, "isolation_level": None}
+        arguments = {
+            "timeout": self._busy_timeout_seconds,
+            "isolation_level": None,
+            "factory": self._grip.connect,
+        }
         if self._is_frozen:
             # In WAL mode even a reader makes files beside the database, which the folder may forbid and
             # which would stay, read-only too. So it is read as a file that does not change; a

@@ -27,6 +27,8 @@ from understudy.client.feed import Pace
 from understudy.client.hooks import Hooks
 from understudy.client.kept import Kept
 from understudy.client.openfeature import UnderstudyProvider
+from understudy.client.trouble import Trouble
+from understudy.client.wire import Wire
 
 FAST = Pace(poll_seconds=0.1, silence_seconds=0.4, first_seconds=0.02, most_seconds=0.1)
 SHARED = {"fractional": [["on", 100]]}
@@ -457,3 +459,19 @@ def test_a_client_that_is_dropped_ends(server: ScriptedServer) -> None:
     gc.collect()
     wait_until(lambda: set(threading.enumerate()) <= before)
     wait_until(lambda: not server._listeners)
+
+
+async def test_many_at_once_to_a_hung_server_do_not_use_up_the_connections(server: ScriptedServer) -> None:
+    """However many gave up, also while they waited for their turn: all are answered when it is well again."""
+
+    async def is_answered(wire: Wire) -> bool:
+        try:
+            return (await wire.definition("")).status == 200
+        except Trouble:
+            return False
+
+    server.fault = "hang"
+    async with Wire(server.url, token=None, flag_set="", timeout_seconds=0.2) as wire:
+        assert not any(await asyncio.gather(*[is_answered(wire) for _ in range(60)]))
+        server.fault = ""
+        assert all(await asyncio.gather(*[is_answered(wire) for _ in range(20)]))

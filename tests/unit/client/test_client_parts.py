@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections import deque
 from datetime import UTC, datetime
 from enum import Enum
@@ -273,3 +276,19 @@ def test_exposures_wait_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_retry_after_is_seconds_or_a_date(after: str, seconds: float) -> None:
     """A server gives seconds, a gateway in front of it perhaps a date."""
     assert _retry_seconds(after, datetime(2026, 11, 26, 12, 0, tzinfo=UTC).timestamp()) == seconds
+
+
+SETS = """
+from understudy.client.attributes import context_of
+print(context_of(None, {'tags': set('abcdefgh')}))
+"""
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_a_set_has_one_order(seed: str) -> None:
+    """The same in every process: they shall hash the same."""
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    done = subprocess.run(
+        [sys.executable, "-c", SETS], env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "{'tags': ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']}\n"

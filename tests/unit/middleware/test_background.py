@@ -125,6 +125,36 @@ def test_a_fault_in_one_piece_of_work_ends_that_one(understudy: Understudy) -> N
     assert stage.metrics.errors["internal_work"] == 1
 
 
+def test_a_loop_that_dies_lets_requests_and_calls_pass(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever ends it: it is told, nobody waits, and what it was to do is left."""
+
+    def app(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        start("200 OK", [])
+        return [environ["understudy"].variant.encode() or b"none"]
+
+    config = configured({"v2": "http://127.0.0.1:9"}, **rules({"a": {"mirror": ["v2"]}}, serves="a"))
+    understudy = Understudy(config)
+    middleware = UnderstudyWSGIMiddleware(app, understudy=understudy)
+    old = understudy.shadow(candidate=abs, name="new")(abs)
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    under_way = middleware({**environ}, lambda *_: print)
+    errands = understudy.background.errands
+    assert errands is not None
+    errands.stage.loop.call_soon_threadsafe(sys.exit, 3)
+    until = time.monotonic() + 10
+    while understudy.background.errands is not None and time.monotonic() < until:
+        time.sleep(0.01)
+
+    assert b"".join(under_way) == b"a"
+    assert b"".join(middleware({**environ}, lambda *_: print)) == b"none"
+    assert old(-1) == 1
+    with pytest.raises(StoreError, match="stopped"):
+        middleware.report()
+    understudy.background.stop()
+    assert "what mirrors has ended" in caplog.text
+
+
 def test_under_eventlet_the_middleware_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its threads are greenlets, of which a loop would hold up all others: that is said, requests pass."""
 

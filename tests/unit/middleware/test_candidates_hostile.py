@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from test_candidates import CONFIG, books, found, told
@@ -239,6 +240,14 @@ def test_whatever_can_be_called_can_rehearse(understudy: Understudy, one: Callab
         understudy.shadow(candidate=GeneratorCallable(), name="b")
 
 
+async def test_a_mock_that_is_awaited_rehearses(understudy: Understudy) -> None:
+    """Which says that it is async, though its class does not."""
+    new, old = AsyncMock(return_value=1, __qualname__="new"), AsyncMock(return_value=1, __qualname__="old")
+    assert await understudy.shadow(candidate=new, name="new")(old)(1) == 1
+    assert (await asyncio.to_thread(told, understudy, 1))["matched"] == 1
+    new.assert_awaited_once_with(1)
+
+
 async def test_an_object_that_is_awaited_rehearses(understudy: Understudy) -> None:
     """One with an async ``__call__``."""
     assert await understudy.shadow(candidate=AsyncCallable())(AsyncCallable())(1) == 1
@@ -406,6 +415,7 @@ def test_a_fast_caller_is_not_held_up(understudy: Understudy) -> None:
         old("x" * 100)
     seconds = time.perf_counter() - began
     may_go.set()
-    mirror = books(told(understudy, 20_000))
-    assert mirror["eligible"] == 20_000
+    report = told(understudy, 20_000)
+    assert books(report)["eligible"] == 20_000
+    assert report["mirror"]["dropped"].keys() <= {"handover", "in_flight"}
     assert seconds < 10

@@ -1,6 +1,7 @@
 """Other middleware, exceptions, sessions and odd messages of an application: no difference, and no harm."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -146,6 +147,36 @@ async def test_a_control_has_a_session_of_its_own() -> None:
                 assert (await client.get(url)).json() == {"seen": [1] * visit}
 
 
+async def test_a_control_has_the_fields_that_came_in() -> None:
+    """Inner middleware may add to them in place: the first time is not seen by the second."""
+    seen: list[list[str]] = []
+
+    class Inner:
+        def __init__(self, app: Any) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                scope["headers"].append((b"x-seen", b"once"))
+            await self._app(scope, receive, send)
+
+    async def view(request: Request) -> Response:
+        seen.append(request.headers.getlist("x-seen"))
+        return PlainTextResponse(BODY)
+
+    async with ScriptedServer(SAME, forever=True) as shadow:
+        understudy = dark(shadow.url, control=1)
+        app = Starlette(routes=[Route("/", view)])
+        app.add_middleware(Inner)
+        app.add_middleware(UnderstudyMiddleware, understudy=understudy)
+        async with served(app) as url, httpx.AsyncClient() as client:
+            assert (await client.get(url)).content == BODY
+            async with asyncio.timeout(5):
+                while len(seen) < 2:
+                    await asyncio.sleep(0.01)
+    assert seen == [["once"], ["once"]]
+
+
 async def test_a_session_that_cannot_be_copied_is_asked_no_second_time() -> None:
     """The request is rehearsed all the same."""
 
@@ -206,6 +237,40 @@ async def test_a_control_that_exits_ends_nothing(error: BaseException) -> None:
             assert stage is not None
             stage.offer_evidence()
     assert stage.metrics.control["app", "failed_raised"] == 2
+
+
+async def test_a_control_that_ignores_being_cancelled_holds_up_no_end() -> None:
+    """Within the time that ending may take, connections and store are closed; it is left behind."""
+    goes = asyncio.Event()
+
+    async def stubborn(request: Request) -> Response:
+        while request.headers.get("x-understudy-shadow") == "control" and not goes.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await goes.wait()
+        return PlainTextResponse(BODY)
+
+    async with ScriptedServer(SAME, forever=True) as shadow:
+        told = rules({"dark": {"mirror": ["v2"]}}, serves="dark")
+        limits = {"drain_timeout": "0.4s"}
+        config = configured(
+            {"v2": shadow.url}, **told, shadow={"control": 1, "timeout": "0.1s"}, limits=limits
+        )
+        understudy = Understudy(config)
+        app = Starlette(routes=[Route("/", stubborn)])
+        app.add_middleware(UnderstudyMiddleware, understudy=understudy)
+        async with served(app) as url, httpx.AsyncClient() as client:
+            assert (await client.get(url)).content == BODY
+            stage = understudy.stage
+            assert stage is not None
+            async with asyncio.timeout(5):
+                while stage.mirror.running:
+                    await asyncio.sleep(0.01)
+            async with asyncio.timeout(1):
+                await understudy.stop()
+            async with asyncio.timeout(5):
+                while not shadow.connections[0].ending:
+                    await asyncio.sleep(0.01)
+        goes.set()
 
 
 def codes(metrics: WorkerMetrics) -> dict[int, int]:

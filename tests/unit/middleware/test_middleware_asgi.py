@@ -254,6 +254,26 @@ async def test_metrics_stand_in_the_registry_given() -> None:
     assert row in text
 
 
+async def test_two_stand_in_one_registry() -> None:
+    """Two applications of a process may share it: no series comes twice, and both are counted."""
+    registry = CollectorRegistry()
+    apps = [shop_with(registry), shop_with(registry)]
+    async with served(apps[0]) as one, served(apps[1]) as two, httpx.AsyncClient() as client:
+        for url in (one, two, two):
+            assert (await client.get(url)).status_code == 200
+        shown = generate_latest(registry).decode().splitlines()
+    assert [line for line in shown if line.startswith("understudy_requests_total{")] == [
+        'understudy_requests_total{code="2xx",flag="shop",route="/",service="app",variant="on"} 3.0'
+    ]
+    assert len(set(shown)) == len(shown)
+
+
+def shop_with(registry: CollectorRegistry) -> UnderstudyMiddleware:
+    """An application that answers everybody itself, counted in *registry*."""
+    told = configured({}, **rules({"on": {}}, serves="on"))
+    return UnderstudyMiddleware(shop(1), told, registry=registry)
+
+
 def test_a_mistake_fails_the_start(tmp_path: Path) -> None:
     """With the place and the mend, though uvicorn lets add_middleware make the middleware inside its loop."""
     (tmp_path / "understudy.yaml").write_text("services: {v2: {url: 'http://127.0.0.1:9'}}\nlissten: 1\n")
@@ -308,6 +328,24 @@ async def test_mistaken_arguments_fail_the_start(given: dict[str, Any], told: st
         async with served(app):
             pass
     assert failed.group_contains(RuntimeError, match="did not start")
+
+
+async def test_a_mistake_that_no_start_told_is_told_by_each_request_alike() -> None:
+    """A mounted application has no start-up: its requests fail, and none keeps anything of the others."""
+    app = Starlette()
+    app.add_middleware(UnderstudyMiddleware, config={"services": 3})
+    given = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    depths = []
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="services") as failed:
+            await app(dict(given), never, never)
+        depths.append(len(failed.traceback))
+    assert len(set(depths)) == 1
+
+
+async def never(*_given: Any) -> Any:
+    """A server's side that is not asked."""
+    return {"type": "http.request"}
 
 
 async def test_fail_open_passes_everything() -> None:
