@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -140,16 +141,16 @@ class Client:
         if stream is None:
             return
         if isinstance(event, h2.events.ResponseReceived):
-            stream.fields = dict(event.headers)
+            stream.fields = fields_of(event.headers)
             stream.status = int(stream.fields.pop(":status"))
         elif isinstance(event, h2.events.InformationalResponseReceived):
-            stream.hints.append(dict(event.headers))
+            stream.hints.append(fields_of(event.headers))
         elif isinstance(event, h2.events.DataReceived):
             stream.body += event.data
             if stream.takes:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, stream.number)
         elif isinstance(event, h2.events.TrailersReceived):
-            stream.trailers = dict(event.headers)
+            stream.trailers = fields_of(event.headers)
         elif isinstance(event, h2.events.StreamEnded):
             stream.is_whole = True
         elif isinstance(event, h2.events.StreamReset):
@@ -176,3 +177,8 @@ async def connected(port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIte
         finally:
             running.cancel()
             writer.transport.abort()
+
+
+def fields_of(headers: Iterable[Any]) -> dict[str, str]:
+    """The fields of a head, of which the last of a name counts."""
+    return {name: value for name, value in headers}  # noqa: C416  pairs of several types

@@ -23,7 +23,8 @@ import trustme
 import waitress
 from http2_client import Client, Fields, connected
 from server_shops import LINE, second
-from servers import Server, free_port
+from servers import Server
+from store_servers import free_port
 
 from understudy.config import parse_rules, parse_yaml
 from understudy.decide import compile_rules
