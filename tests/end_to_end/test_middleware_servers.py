@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import os
+import signal
 import socket
 import ssl
 import sys
@@ -314,6 +315,23 @@ def test_a_server_decides_streams_and_tells_all(tmp_path: Path, name: str) -> No
     assert dark - 1 <= told["exchanges"] + told["passed_over"] <= dark, mirror
     found = {found["path"] for endpoint in told["endpoints"] for found in endpoint["findings"]}
     assert found == {"/body/price", "/headers/x-shop"}
+
+
+def test_a_restart_of_the_workers_loses_no_evidence(tmp_path: Path) -> None:
+    """HUP puts new workers in the place of those that answer: nobody fails, and every copy is booked."""
+    requests = [Asked(user=DARK, path="/orders/1")] * 20
+    with other_shop() as v2, shop(tmp_path, v2, SERVERS["gunicorn-django"]) as running:
+        answered = ask(running, requests)
+        for booted in (4, 6):
+            running.server.process.send_signal(signal.SIGHUP)
+            answered += ask(running, requests)
+            until_told(running, "Booting worker", times=booted)
+            answered += ask(running, requests)
+        assert running.server.stop() == 0
+        mirror = report(tmp_path, eligible=100)["mirror"]
+
+    assert [answer.status for answer in answered] == [200] * 100
+    assert mirror["eligible"] == mirror["sent"] == mirror["answered"] == 100
 
 
 def test_a_graceful_stop_ends_what_is_under_way(tmp_path: Path) -> None:

@@ -259,9 +259,10 @@ class Stage:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_BATCHES_SECONDS):
                     await self._has_store.wait()
-        if self._trouble.text:
+        if not self._has_store.is_set():
             return
-        for _ in range(2):  # one may be under way, with others behind it
+        # One may be under way, with others behind it. A store in trouble may only be busy: it gets one chance.
+        for _ in range(1 if self._trouble.text else 2):
             self.offer_evidence()
             await self.intake.finish(LAST_BATCHES_SECONDS)
         await self._exposing.finish()
