@@ -61,6 +61,7 @@ HOT = (
     "understudy/shadow/tally.py",
     "understudy/shadow/target.py",
     "understudy/decide/arrays.py",
+    "understudy/decide/by_rule.py",
     "understudy/decide/coercion.py",
     "understudy/decide/context.py",
     "understudy/decide/definition.py",

@@ -87,16 +87,17 @@ def measure(
     shadow = start_shadow(processes, cores[1:2])
     body = processes.folder / "body"
     body.write_bytes(BODIES["/"])
-    modes = [
-        start(name, processes, shadow=shadow, python=python, body=body, core=cores[:1])
-        for name in ("bare", *AT_MOST_US)
-    ]
-    for mode in modes:
-        ask(mode.port, Load(), times=200)
-    found: dict[str, list[float]] = {mode.name: [] for mode in modes}
+    found: dict[str, list[float]] = {name: [] for name in ("bare", *AT_MOST_US)}
     for _ in range(rounds):
+        # Anew each time: where a process has its memory makes a difference of some µs for its whole life.
+        modes = [
+            start(name, processes, shadow=shadow, python=python, body=body, core=cores[:1]) for name in found
+        ]
+        for mode in modes:
+            ask(mode.port, Load(), times=200)
         for mode in random.sample(modes, len(modes)):
             found[mode.name].append(one(mode, processes, seconds=seconds, cores=cores[1:2]))
+        processes.end([mode.process for mode in modes])
     return found
 
 

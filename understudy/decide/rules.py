@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from understudy.decide.by_rule import ByRule
 from understudy.decide.coercion import Json
 from understudy.decide.context import Field, RequestResolver, unit_field
 from understudy.decide.definition import MATCH, Document, Flag, Outcome, outcome
@@ -172,21 +173,15 @@ class CompiledRules:
             **matches,
             None: self._decision(place, Outcome(flag.default, "DEFAULT")),
         }
-        find = known.get
 
-        def decide(head: Head) -> Decision:
-            try:
-                result = run(head)
-            except Exception as error:  # noqa: BLE001  # a rule's own failure never reaches a request
-                return self._fail(place, flag, _failed(flag, error))
-            if type(result) is str or result is None:
-                decision = find(result)
-                if decision is not None:
-                    return decision
+        def failed(error: Exception) -> Decision:
+            return self._fail(place, flag, _failed(flag, error))
+
+        def other(result: Any) -> Decision:
             found = outcome(flag, result)
             return self._fail(place, flag, found) if found.error else self._decision(place, found)
 
-        return decide
+        return ByRule(run, known, other=other, failed=failed)
 
     def _fail(self, place: int, flag: Flag, found: Outcome) -> Decision:
         self.errors[flag.key] = self.errors.get(flag.key, 0) + 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -42,6 +43,7 @@ class UnderstudyMiddleware:
     ) -> None:
         self.app = app
         self._failure: Exception | None = None
+        self._by_loop: Mapping[asyncio.AbstractEventLoop, Stage] = {}
         try:
             self.understudy = _one_of(config, understudy, fail_open=fail_open, registry=registry)
         except Exception as error:
@@ -50,31 +52,33 @@ class UnderstudyMiddleware:
             self._failure = error
             return
         self.understudy.app = app
+        self._by_loop = self.understudy.by_loop
+        self._hop = self.understudy.hop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
-        stage = self.understudy.stage if self._failure is None else None
+        stage = self._by_loop.get(asyncio.get_running_loop())
         if stage is None or not stage.is_ready:
             stage = await self._begin()
         if stage is None:
             leave(self.understudy.in_force, scope)
             await self.app(scope, receive, send)
             return
-        plan = decide(stage, self.understudy.hop, scope)
-        if plan is not None and plan.decision.serve != APP:
-            request = scope[KEY].head
-            forward = Forward(stage, self.understudy.hop, plan, request, scope, receive, send)
-            if await forward.run():
-                return
-            plan = forward.plan  # the application stands in for a service that is out
+        plan = decide(stage, self._hop, scope)
         if plan is None:
             await self.app(scope, receive, send)
             return
+        if plan.decision.serve != APP:
+            request = scope[KEY].head
+            forward = Forward(stage, self._hop, plan, request, scope, receive, send)
+            if await forward.run():
+                return
+            plan = forward.plan  # the application stands in for a service that is out
         dark = None
         if plan.targets:
-            dark = rehearsed(stage, self.understudy.hop, plan, self.app, scope, receive, send)
+            dark = rehearsed(stage, self._hop, plan, self.app, scope, receive, send)
         if dark is not None:
             await dark.run(self.app, scope)
             return

@@ -261,7 +261,7 @@ class Stage:
                     await self._has_store.wait()
         if not self._has_store.is_set():
             return
-        # One may be under way, with others behind it. A store in trouble may only be busy: it gets one chance.
+        # One may be under way, with others behind it. A store in trouble may only be busy: one chance.
         for _ in range(1 if self._trouble.text else 2):
             self.offer_evidence()
             await self.intake.finish(LAST_BATCHES_SECONDS)

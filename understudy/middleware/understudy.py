@@ -80,7 +80,8 @@ class Understudy:
         self.app: App | None = None
         """The application that is asked once more for controls."""
         self._kind = kind
-        self._stages: dict[asyncio.AbstractEventLoop, Stage] = {}
+        self.by_loop: dict[asyncio.AbstractEventLoop, Stage] = {}
+        """What was started in each event loop."""
         self._past: list[Stage] = []
         """The parent's, in a forked process: neither used nor closed."""
         self._redaction_key = secrets.token_bytes(32)
@@ -166,11 +167,11 @@ class Understudy:
         if self.failure:
             return
         loop = asyncio.get_running_loop()
-        stage = self._stages.get(loop)
+        stage = self.by_loop.get(loop)
         if stage is None:
-            for other in [other for other in self._stages if other.is_closed()]:
-                del self._stages[other]
-            stage = self._stages[loop] = Stage(
+            for other in [other for other in self.by_loop if other.is_closed()]:
+                del self.by_loop[other]
+            stage = self.by_loop[loop] = Stage(
                 self.settings,
                 app=lambda: self.app,
                 put_in_force=self._put_in_force,
@@ -185,7 +186,7 @@ class Understudy:
 
     async def stop(self) -> None:
         """End what runs in this loop, within ``limits.drain_timeout``. May be called twice."""
-        stage = self._stages.pop(asyncio.get_running_loop(), None)
+        stage = self.by_loop.pop(asyncio.get_running_loop(), None)
         if stage is not None:
             await stage.end(self.settings.limits.drain_timeout)
 
@@ -194,13 +195,13 @@ class Understudy:
         """What was started in the event loop that runs here; else what was started last."""
         loop = asyncio._get_running_loop()
         if loop is not None:
-            return self._stages.get(loop)
-        return next(reversed(self._stages.values()), None)
+            return self.by_loop.get(loop)
+        return next(reversed(self.by_loop.values()), None)
 
     @property
     def stages(self) -> list[Stage]:
         """What runs in this process, one for each event loop."""
-        return list(self._stages.values())
+        return list(self.by_loop.values())
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store, which is waited for. Raises `StoreError` when it cannot be
@@ -230,8 +231,8 @@ class Understudy:
     def forked(self) -> None:
         """This process is a new one: nothing of its parent's is used, or closed."""
         self.background.forked()
-        self._past += self._stages.values()
-        self._stages = {}
+        self._past += self.by_loop.values()
+        self.by_loop.clear()
 
 
 def _read(config: Config) -> Settings:
