@@ -181,4 +181,4 @@ async def connected(port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIte
 
 def fields_of(headers: Iterable[Any]) -> dict[str, str]:
     """The fields of a head, of which the last of a name counts."""
-    return {name: value for name, value in headers}  # noqa: C416  pairs of several types
+    return dict(headers)

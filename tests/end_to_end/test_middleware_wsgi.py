@@ -2,7 +2,6 @@
 
 import asyncio
 import http.client
-import importlib.metadata
 import json
 import os
 import signal
@@ -20,7 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from serve_world import PATIENCE_SECONDS
-from servers import Server
+from servers import NEEDS_GEVENT, Server
 from store_servers import free_port
 
 from understudy.middleware import Understudy
@@ -140,20 +139,6 @@ def until(told: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def has_gevent() -> bool:
-    """Whether there is a gevent of the version that gunicorn's worker asks for.
-
-    It is no development dependency: httpbin, which is one, holds back greenlet on Python 3.11.
-    """
-    try:
-        version = importlib.metadata.version("gevent")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return tuple(int(part) for part in version.split(".")[:2]) >= (24, 10)
-
-
-HAS_GEVENT = has_gevent()
-
 WORKERS = [
     pytest.param(("-w", "2"), id="processes"),
     pytest.param(("-w", "1", "--threads", "4"), id="threads"),
@@ -161,7 +146,7 @@ WORKERS = [
     pytest.param(
         ("-w", "1", "-k", "gevent"),
         id="greenlets",
-        marks=pytest.mark.skipif(not HAS_GEVENT, reason="there is no gevent of 24.10 or later"),
+        marks=NEEDS_GEVENT,
     ),
 ]
 
