@@ -58,9 +58,8 @@ def again(scope: Scope) -> Scope:
     copied["headers"] = list(scope["headers"])
     del copied[KEY], state[KEY]
     if "session" in copied:
-        copied["session"] = deepcopy(
-            copied["session"]
-        )  # outer middleware stores what becomes of the first one
+        # Outer middleware stores what becomes of the first one.
+        copied["session"] = deepcopy(copied["session"])
     return copied
 
 
