@@ -31,13 +31,13 @@ def decide(stage: "Stage", hop: Hop, scope: Scope) -> Plan | None:
     in_force: InForce = stage.in_force
     try:
         request = AsgiRequest(scope)
+        if hop.believes:
+            hop.find_client(request, scope)
         place = scope.get("raw_path") or scope["path"]
         plain = in_force.plain
         if place in plain:
             put(scope, Decision(in_force, request, plain[place]))
             return None
-        if hop.believes:
-            hop.find_client(request, scope)
         found = in_force.compiled.decide(request)
         put(scope, Decision(in_force, request, found))
         if found is None or (found.serve == APP and not found.flag):

@@ -100,6 +100,8 @@ class UnderstudyWSGIMiddleware:
             scope = scope_of(environ)
             request = AsgiRequest(scope)
             request.asks = self._again
+            if self.understudy.hop.believes:
+                self.understudy.hop.find_client(request, scope)
             in_force = self.understudy.in_force
             place = scope["raw_path"]
             if errands is None:
@@ -108,8 +110,6 @@ class UnderstudyWSGIMiddleware:
             if place in in_force.plain:
                 environ[KEY] = Decision(in_force, request, in_force.plain[place])
                 return scope, None
-            if self.understudy.hop.believes:
-                self.understudy.hop.find_client(request, scope)
             found = in_force.compiled.decide(request)
             environ[KEY] = Decision(in_force, request, found)
             if found is None or (found.serve == APP and not found.flag):

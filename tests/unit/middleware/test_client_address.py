@@ -1,0 +1,77 @@
+"""The client's own address behind a trusted proxy, also on paths without a flag, which are remembered."""
+
+from typing import Any
+
+import pytest
+
+from understudy.middleware import Understudy, UnderstudyMiddleware, UnderstudyWSGIMiddleware
+from understudy.middleware.environ import Environ
+
+CLIENT = "9.9.9.9"
+BY_ADDRESS: dict[str, Any] = {
+    "trusted_proxies": ["127.0.0.1/32"],
+    "store": "memory://",
+    "flags": {
+        "beta": {
+            "state": "ENABLED",
+            "variants": {"on": True, "off": False},
+            "defaultVariant": "off",
+            "targeting": {"if": [{"==": [{"var": "ip"}, CLIENT]}, "on", "off"]},
+        }
+    },
+    "routes": [{"path": "/", "serve": "app"}],
+}
+
+
+async def test_asgi_knows_it_each_time() -> None:
+    """The second request to a path is told of the same client as the first."""
+    seen: list[tuple[str, str]] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        decision = scope["understudy"]
+        seen.append((decision.head.client_ip, decision.variant_of("beta")))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(_message: Any) -> None: ...
+
+    understudy = Understudy(BY_ADDRESS)
+    middleware = UnderstudyMiddleware(app, understudy=understudy)
+    for _ in range(3):
+        fields = [(b"host", b"a"), (b"x-forwarded-for", CLIENT.encode())]
+        scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/x", "raw_path": b"/x"}
+        await middleware(
+            {**scope, "query_string": b"", "scheme": "http", "client": ("127.0.0.1", 1), "headers": fields},
+            receive,
+            send,
+        )
+    await understudy.stop()
+    assert seen == [(CLIENT, "on")] * 3
+
+
+def test_wsgi_knows_it_each_time(request: pytest.FixtureRequest) -> None:
+    """As above."""
+    seen: list[tuple[str, str]] = []
+
+    def app(environ: Environ, start: Any) -> list[bytes]:
+        decision = environ["understudy"]
+        seen.append((decision.head.client_ip, decision.variant_of("beta")))
+        start("200 OK", [])
+        return [b""]
+
+    middleware = UnderstudyWSGIMiddleware(app, BY_ADDRESS)
+    request.addfinalizer(middleware.stop)
+    for _ in range(3):
+        environ: Environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/x",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": "a",
+            "HTTP_X_FORWARDED_FOR": CLIENT,
+            "REMOTE_ADDR": "127.0.0.1",
+        }
+        assert list(middleware(environ, lambda *_: lambda _: None)) == [b""]
+    assert seen == [(CLIENT, "on")] * 3
