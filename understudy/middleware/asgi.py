@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from asyncio import _get_running_loop
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from understudy.config import APP
+from understudy.engine import Plan
 from understudy.middleware.counted import Counted
-from understudy.middleware.deciding import decide, leave, rehearsed
+from understudy.middleware.deciding import decide, is_plain, leave, rehearsed
 from understudy.middleware.decision import KEY
 from understudy.middleware.forward import Forward
 from understudy.middleware.lifespan import Life
@@ -42,8 +44,11 @@ class UnderstudyMiddleware:
         registry: CollectorRegistry | None = None,
     ) -> None:
         self.app = app
+        # Servers look whether what is called is a coroutine function, and take others for WSGI or ASGI 2.
+        vars(self)["__call__"] = self._called
         self._failure: Exception | None = None
-        self._by_loop: Mapping[asyncio.AbstractEventLoop, Stage] = {}
+        self._rules: Understudy | None = None
+        self._by_loop: Mapping[Any, Stage] = {}
         try:
             self.understudy = _one_of(config, understudy, fail_open=fail_open, registry=registry)
         except Exception as error:
@@ -52,16 +57,43 @@ class UnderstudyMiddleware:
             self._failure = error
             return
         self.understudy.app = app
+        self._rules = self.understudy
         self._by_loop = self.understudy.by_loop
         self._hop = self.understudy.hop
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._other(scope, receive, send)
-            return
-        stage = self._by_loop.get(asyncio.get_running_loop())
-        if stage is None or not stage.is_ready:
-            stage = await self._begin()
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer, as an application does (ASGI 3).
+
+        A request that no flag decides costs no coroutine of ours: what *app* returns is returned.
+        """
+        kind = scope["type"]
+        if kind != "http":
+            return (self._lifespan if kind == "lifespan" else self.app)(scope, receive, send)
+        rules = self._rules
+        if rules is not None and is_plain(rules.in_force, self._hop, scope):
+            return self.app(scope, receive, send)
+        stage = self._by_loop.get(_get_running_loop())
+        if stage is not None and stage.is_ready:
+            plan = decide(stage, self._hop, scope)
+            if plan is None:
+                return self.app(scope, receive, send)
+            return self._answer(stage, plan, scope, receive, send)
+        return self._begun(scope, receive, send)
+
+    async def report(self) -> dict[str, Any]:
+        """The report on all evidence in the store. Raises what failed the start-up."""
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)  # else that of each request is added to it
+        return await self.understudy.report()
+
+    # -- HTTP --------------------------------------------------------------------------------------------
+
+    async def _called(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self(scope, receive, send)
+
+    async def _begun(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer once the event loop has its stage."""
+        stage = await self._begin()
         if stage is None:
             leave(self.understudy.in_force, scope)
             await self.app(scope, receive, send)
@@ -69,7 +101,11 @@ class UnderstudyMiddleware:
         plan = decide(stage, self._hop, scope)
         if plan is None:
             await self.app(scope, receive, send)
-            return
+        else:
+            await self._answer(stage, plan, scope, receive, send)
+
+    async def _answer(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let whom *plan* names answer, and tell who listens."""
         if plan.decision.serve != APP:
             request = scope[KEY].head
             forward = Forward(stage, self._hop, plan, request, scope, receive, send)
@@ -90,14 +126,6 @@ class UnderstudyMiddleware:
             raise
         counted.over()
 
-    async def report(self) -> dict[str, Any]:
-        """The report on all evidence in the store. Raises what failed the start-up."""
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)  # else that of each request is added to it
-        return await self.understudy.report()
-
-    # -- HTTP --------------------------------------------------------------------------------------------
-
     async def _begin(self) -> Stage | None:
         """The stage of this event loop, once it is ready; None when everything passes."""
         if self._failure is not None:
@@ -116,12 +144,6 @@ class UnderstudyMiddleware:
         return understudy.stage
 
     # -- lifespan ----------------------------------------------------------------------------------------
-
-    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the application and stop after it; what it does itself passes."""

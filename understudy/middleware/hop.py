@@ -2,6 +2,7 @@
 
 import random
 import re
+from functools import partial
 from typing import Final
 
 from understudy.config import Settings
@@ -47,15 +48,21 @@ class Hop:
         }
         self._forwarder = self._forwarders["1.1"]
 
-    def find_client(self, request: AsgiRequest, scope: Scope) -> None:
-        """Put the client's own address in *request* when a trusted proxy tells it."""
+    def believe(self, request: AsgiRequest, scope: Scope) -> None:
+        """Let the client's own address be found when it is asked for: what trusted proxies tell."""
+        if self.believes:
+            # Not the scope: see `AsgiRequest`.
+            known = {key: scope[key] for key in ("client", "scheme", "http_version") if key in scope}
+            request.way = partial(self._client_ip, known)
+
+    def _client_ip(self, known: Scope, request: AsgiRequest) -> str:
+        peer = _peer(known)
         try:
-            peer = _peer(scope)
             if self._trusts(peer):
-                fields = self.read(request, scope)
-                request.client_ip = self._forwarder.way(fields, peer, _scheme(scope)).client_ip
+                return self._forwarder.way(self.read(request, known), peer, _scheme(known)).client_ip
         except (Refused, ValueError):
             pass  # nothing that could be believed
+        return peer
 
     def read(self, request: AsgiRequest, scope: Scope) -> Fields:
         """What the fields of *request* say. Raises `Refused` for what the proxy would refuse."""

@@ -20,13 +20,15 @@ class AsgiRequest:
     """The head in an HTTP scope; nothing is made of it before a rule asks.
 
     The path is the client's, as it stood on the wire (``raw_path``), wherever the application is mounted;
-    where a server does not tell it, its ``path`` escaped anew. ``client_ip`` may be set by who knows better.
+    where a server does not tell it, its ``path`` escaped anew. ``client_ip`` is the server's peer, unless
+    ``way`` is set: that finds who asked behind the proxies before this one, and is called once, if at all.
 
     The scope itself is not kept, because it holds the decision, which holds this: a cycle for each request.
     ``again`` is a copy of it without the decision, for who asks the application once more.
     """
 
     __slots__ = (
+        "_client_ip",
         "_given",
         "_headers",
         "_host",
@@ -35,26 +37,37 @@ class AsgiRequest:
         "_raw",
         "again",
         "asks",
-        "client_ip",
         "decided",
         "method",
+        "way",
     )
 
     def __init__(self, scope: Scope) -> None:
-        self.method: str = scope["method"]
-        client = scope.get("client")
-        self.client_ip: str = (client and client[0]) or ""
-        self._raw: bytes | str = scope.get("raw_path") or scope["path"]
-        self._query: bytes = scope.get("query_string", b"")
-        self._given: Any = scope["headers"]
+        # A dict is read without the calls that another mapping needs.
+        given: dict[str, Any] = scope if type(scope) is dict else dict(scope)
+        self.method: str = given["method"]
+        client = given.get("client")
+        self._client_ip: str = (client and client[0]) or ""
+        self._raw: bytes | str = given.get("raw_path") or given["path"]
+        self._query: bytes = given.get("query_string", b"")
+        self._given: Any = given["headers"]
         self._path: str | None = None
         self._host: str | None = None
         self._headers: Headers | None = None
+        self.way: Callable[[AsgiRequest], str] | None = None
         self.again: Scope | None = None
         self.asks: App | None = None
         """Who is asked once more: the application that answered."""
         self.decided: Any = None
         """The rules in force and what they said of this, for the decision in ``again``."""
+
+    @property
+    def client_ip(self) -> str:
+        way = self.way
+        if way is not None:
+            self.way = None
+            self._client_ip = way(self)
+        return self._client_ip
 
     @property
     def path(self) -> str:

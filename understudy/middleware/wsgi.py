@@ -100,8 +100,7 @@ class UnderstudyWSGIMiddleware:
             scope = scope_of(environ)
             request = AsgiRequest(scope)
             request.asks = self._again
-            if self.understudy.hop.believes:
-                self.understudy.hop.find_client(request, scope)
+            self.understudy.hop.believe(request, scope)
             in_force = self.understudy.in_force
             place = scope["raw_path"]
             if errands is None:

@@ -1,0 +1,152 @@
+"""How the middleware is called: a coroutine function to whoever looks, without a coroutine of its own."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+
+import pytest
+from asgiref.compatibility import guarantee_single_callable
+from hypercorn.utils import is_asgi
+from uvicorn import Config
+
+from understudy.middleware import Understudy, UnderstudyMiddleware
+from understudy.middleware.request import App, Receive, Scope, Send
+
+CONFIG: dict[str, Any] = {
+    "store": "memory://",
+    "services": {},
+    "flags": {"shop": {"state": "ENABLED", "variants": {"stable": {}}, "defaultVariant": "stable"}},
+    "routes": [
+        {"path": "/shop", "flag": "shop", "unit": "cookie:uid"},
+        {"path": "/plain", "serve": "app"},
+    ],
+}
+
+
+def scope_of(path: str) -> Scope:
+    """What a server hands over."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "scheme": "http",
+        "client": ("127.0.0.1", 5),
+        "headers": [(b"host", b"shop")],
+        "state": {},
+    }
+
+
+async def receive() -> dict[str, Any]:
+    """A request without a body."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def send(_message: Any) -> None:
+    """A server that takes everything."""
+
+
+async def silent(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Never mind what it would answer."""
+
+
+def test_servers_take_it_for_an_asgi_application() -> None:
+    """Also as the outermost, and whatever way they look: a WSGI or an ASGI 2 application looks otherwise."""
+    app = UnderstudyMiddleware(silent, CONFIG)
+    assert inspect.iscoroutinefunction(app.__call__)
+    assert asyncio.iscoroutinefunction(app.__call__)
+    assert is_asgi(app)
+    single: Any = guarantee_single_callable
+    assert single(app) is app  # an ASGI 2 application would be wrapped
+    config = Config(app, log_config=None, lifespan="off")
+    config.load()
+    assert config.interface == "asgi3"
+
+
+def test_it_answers_from_outside_an_event_loop() -> None:
+    """It may be called before the loop runs that will await what it returns; and as ``__call__`` itself."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["understudy"].variant)
+
+    middleware = UnderstudyMiddleware(app, CONFIG)
+    for path in ("/shop", "/plain", "/plain", "/shop"):
+        waiting = middleware(scope_of(path), receive, send)
+        assert isinstance(waiting, Coroutine)
+        asyncio.run(waiting)
+    async_call: Any = middleware.__call__
+    asyncio.run(async_call(scope_of("/shop"), receive, send))
+    assert seen == ["stable", "", "", "stable", "stable"]
+
+
+@pytest.mark.parametrize("path", ["/plain", "/nowhere"])
+async def test_what_the_application_returns_is_returned(path: str) -> None:
+    """No coroutine of ours stands between, where no flag decides; the decision is there all the same."""
+
+    class Answer(Awaitable[None]):
+        def __await__(self) -> Any:
+            yield from asyncio.sleep(0).__await__()
+
+    answers: list[Answer] = []
+    scopes: list[Scope] = []
+
+    def app(scope: Scope, _receive: Receive, _send: Send) -> Awaitable[None]:
+        scopes.append(scope)
+        answers.append(Answer())
+        return answers[-1]
+
+    understudy = Understudy(CONFIG)
+    middleware = UnderstudyMiddleware(app, understudy=understudy)
+    try:
+        await middleware(scope_of(path), receive, send)  # starts, and is decided in full
+        for _ in range(2):
+            waiting = middleware(scope_of(path), receive, send)
+            assert waiting is answers[-1]
+            await waiting
+        counted = middleware(scope_of("/shop"), receive, send)
+        assert counted is not answers[-1]
+        await counted
+    finally:
+        await understudy.stop()
+    plain = scopes[:3]
+    assert [scope["understudy"].flag for scope in scopes] == ["", "", "", "shop"]
+    assert {scope["understudy"].reason for scope in plain} == {"ROUTE" if path == "/plain" else "NO_ROUTE"}
+    assert all(scope["state"]["understudy"] is scope["understudy"] for scope in scopes)
+
+
+async def test_other_scopes_are_the_applications_own() -> None:
+    """A WebSocket is handed on as it is: what the application returns is returned."""
+    calls: list[Any] = []
+
+    def app(*call: Any) -> Any:
+        calls.append(call)
+        return silent(*call)
+
+    middleware = UnderstudyMiddleware(app, CONFIG)
+    scope: Scope = {"type": "websocket", "path": "/shop", "headers": []}
+    await middleware(scope, receive, send)
+    assert calls == [(scope, receive, send)]
+    assert "understudy" not in scope
+
+
+async def test_subclasses_may_wrap_the_call() -> None:
+    """Whoever overrides ``__call__`` is called, however the server calls."""
+    called: list[str] = []
+
+    class Mine(UnderstudyMiddleware):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            called.append(scope["path"])
+            await super().__call__(scope, receive, send)
+
+    async def run(app: App) -> None:
+        await app(scope_of("/shop"), receive, send)
+
+    middleware = Mine(silent, CONFIG)
+    await run(middleware)
+    await run(middleware.__call__)
+    await middleware.understudy.stop()
+    assert called == ["/shop", "/shop"]
