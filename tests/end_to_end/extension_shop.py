@@ -1,15 +1,18 @@
-"""An ASGI application that uses what its server offers beyond the specification, behind the middleware.
+"""An application that uses what its server offers beyond ASGI or WSGI, behind the middleware.
 
-UNDERSTUDY_CONFIG names the configuration. The first part of a path says how it is decided, the last what is
-done. In the working directory ``file`` is what is sent as a file, and ``notes`` tells what has been met.
+UNDERSTUDY_CONFIG names the configuration, SHOP what it is served as. The first part of a path says how it is
+decided, the last what is done. In the working directory ``file`` is what is sent as a file, and ``notes``
+tells what has been met.
 """
 
 import asyncio
 import json
 import os
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from understudy.middleware import UnderstudyMiddleware
+from understudy.middleware import UnderstudyMiddleware, UnderstudyWSGIMiddleware
 from understudy.middleware.request import Message, Receive, Scope, Send
 
 JSON = (b"content-type", b"application/json")
@@ -100,7 +103,7 @@ async def endless(offers: Any, receive: Receive, send: Send) -> None:
 
 async def held(offers: Any, _receive: Receive, send: Send) -> None:
     """What the process holds now."""
-    await tell(offers, send, {"tasks": len(asyncio.all_tasks()), "files": len(os.listdir("/proc/self/fd"))})
+    await tell(offers, send, holds(tasks=len(asyncio.all_tasks())))
 
 
 def start(offers: Any) -> Message:
@@ -108,6 +111,11 @@ def start(offers: Any) -> Message:
     offered = sorted(offer[14:] for offer in offers if offer.startswith("http.response."))
     told = ",".join(offered).encode()
     return {"type": "http.response.start", "status": 200, "headers": [JSON, (b"x-offers", told)]}
+
+
+def holds(**more: int) -> dict[str, int]:
+    """What a process holds, and what more is told."""
+    return {"threads": threading.active_count(), "files": len(os.listdir("/proc/self/fd")), **more}
 
 
 async def tell(offers: Any, send: Send, told: dict[str, Any]) -> None:
@@ -125,4 +133,47 @@ def note(what: str) -> None:
 
 DOES = {does.__name__: does for does in (trailers, hint, push, pushed, file, read, endless, held)}
 
-app = UnderstudyMiddleware(answer, config=os.environ["UNDERSTUDY_CONFIG"])
+
+def wsgi_answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """The same for WSGI, with what gunicorn offers there: early hints, and trailers by HTTP/2."""
+    what = environ["PATH_INFO"].rpartition("/")[2]
+    told: dict[str, Any] = {"from": "app"}
+    if what == "hint":
+        environ["wsgi.early_hints"]([("Link", LINK.decode())])
+    elif what == "trailers":
+        environ["gunicorn.http2.send_trailers"]([("x-sum", "app")])
+    elif what == "read":
+        told["read"] = wsgi_read(environ["wsgi.input"])
+    elif what == "held":
+        told = holds()
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return wsgi_endless() if what == "endless" else [json.dumps(told).encode()]
+
+
+def wsgi_read(body: Any) -> int:
+    """As `read`; servers of WSGI raise when a client has left."""
+    size = len(body.read(1000))
+    note("begun")
+    try:
+        return size + len(body.read())
+    except BaseException:
+        note("left")
+        raise
+
+
+def wsgi_endless() -> Iterator[bytes]:
+    """As `endless`; servers of WSGI close what they give up."""
+    try:
+        while True:
+            yield PIECE
+    finally:
+        note("left")
+
+
+CONFIG = os.environ["UNDERSTUDY_CONFIG"]
+app = (
+    UnderstudyMiddleware(answer, config=CONFIG)
+    if os.environ["SHOP"] == "starlette"
+    else UnderstudyWSGIMiddleware(wsgi_answer, config=CONFIG)
+)
+"""What servers load."""
