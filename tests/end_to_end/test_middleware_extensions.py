@@ -225,14 +225,14 @@ async def files(asking: Asking, speaks: int) -> dict[str, tuple[str, bytes]]:
 
 
 async def test_what_gunicorn_offers_in_wsgi_passes(tmp_path: Path) -> None:
-    """An application's hints and trailers reach its client; those of a canary's service do not."""
+    """An application's hints and trailers reach its client; of a canary's service the hints do."""
     async with running(tmp_path, "gunicorn-bottle-http2") as asking, asking.connected() as client:
         hinted = {way: await asked(client, f"/{way}/hint") for way in WAYS}
         trailed = {way: await asked(client, f"/{way}/trailers") for way in WAYS}
     found = await told(tmp_path, eligible=2)
 
     links = [[hint["link"] for hint in hinted[way].hints] for way in WAYS]
-    assert links == [["</style.css>; rel=preload"]] * 3 + [[]]
+    assert links == [["</style.css>; rel=preload"]] * 3 + [[LINK]]
     assert [trailed[way].trailers for way in WAYS] == [{"x-sum": "app"}] * 3 + [{}]
     for streams in (hinted, trailed):
         assert [json.loads(streams[way].body)["from"] for way in WAYS] == ["app", "app", "app", "v2"]
