@@ -10,6 +10,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+from servers import ANSWER_SECONDS
 
 Fields = Sequence[tuple[str, str]]
 
@@ -33,11 +34,14 @@ class Stream:
         self.fields: dict[str, str] = {}
         self.hints: list[dict[str, str]] = []
         self.trailers: dict[str, str] = {}
+        self.pushed: list[Stream] = []
         self.body = b""
         self.is_whole = False
         self.gone: Gone | None = None
         self.takes = True
         """Whether the server may send more than the first window."""
+        self.owed = 0
+        """What was not taken, of the window that all streams share."""
         self._news = asyncio.Event()
 
     def tell(self) -> None:
@@ -60,7 +64,7 @@ class Stream:
         return self
 
     async def _until(self, told: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(ANSWER_SECONDS):
             while not told():
                 if self.gone is not None:
                     raise self.gone
@@ -93,7 +97,7 @@ class Client:
 
     async def send(self, stream: Stream, data: bytes, *, is_last: bool = False) -> None:
         """A piece of the request's body, as the server lets it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(ANSWER_SECONDS):
             while data:
                 while not (room := self._h2.local_flow_control_window(stream.number)):
                     self._window.clear()
@@ -112,8 +116,11 @@ class Client:
         self._flush()
 
     def reset(self, stream: Stream) -> None:
-        """Leave one request."""
+        """Leave one request, and give back what it held of the connection's window."""
         self._h2.reset_stream(stream.number, h2.errors.ErrorCodes.CANCEL)
+        if stream.owed:
+            self._h2.acknowledge_received_data(stream.owed, stream.number)
+            stream.owed = 0
         self._flush()
 
     def leave(self) -> None:
@@ -137,7 +144,8 @@ class Client:
     def _take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.WindowUpdated | h2.events.RemoteSettingsChanged):
             self._window.set()
-        stream = self.streams.get(getattr(event, "stream_id", 0) or 0)
+        number = getattr(event, "stream_id", 0) or getattr(event, "parent_stream_id", 0)
+        stream = self.streams.get(number or 0)
         if stream is None:
             return
         if isinstance(event, h2.events.ResponseReceived):
@@ -145,9 +153,15 @@ class Client:
             stream.status = int(stream.fields.pop(":status"))
         elif isinstance(event, h2.events.InformationalResponseReceived):
             stream.hints.append(fields_of(event.headers))
+        elif isinstance(event, h2.events.PushedStreamReceived):
+            pushed = Stream(event.pushed_stream_id or 0)
+            self.streams[pushed.number] = pushed
+            stream.pushed.append(pushed)
         elif isinstance(event, h2.events.DataReceived):
             stream.body += event.data
-            if stream.takes:
+            if not stream.takes:
+                stream.owed += event.flow_controlled_length
+            elif event.flow_controlled_length:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, stream.number)
         elif isinstance(event, h2.events.TrailersReceived):
             stream.trailers = fields_of(event.headers)

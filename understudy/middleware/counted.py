@@ -14,6 +14,9 @@ from understudy.middleware.request import Message, Scope, Send
 RAISED: Final = 500
 """What servers, and the outermost middleware of frameworks, answer when an application raises."""
 
+BODIES: Final = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
+"""What an answer's body comes in: pieces, or files that the server sends (ASGI's extensions)."""
+
 
 class Counted:
     """A server's ``send`` that counts the request by *plan* when its answer is whole.
@@ -37,7 +40,7 @@ class Counted:
         kind = message["type"]
         if kind == "http.response.start":
             self._status = status_of(message)
-        elif kind == "http.response.body" and not (message.get("more_body", False) or self._is_counted):
+        elif kind in BODIES and not (message.get("more_body", False) or self._is_counted):
             self._count()  # background tasks follow, and are no part of it
         return self._send(message)
 

@@ -21,6 +21,7 @@ GIVEN: Final = "understudy.environ"
 MEANS: Final = frozenset(
     {
         KEY,
+        "gunicorn.http2.send_trailers",
         "gunicorn.socket",
         "werkzeug.socket",
         "wsgi.early_hints",

@@ -4,7 +4,7 @@ import concurrent.futures
 import errno
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from understudy.config import APP
 from understudy.engine import Plan
@@ -16,6 +16,10 @@ from understudy.middleware.request import Message, Scope
 from understudy.middleware.wsgi_bridge import Bridge
 from understudy.middleware.wsgi_dark import Decided
 from understudy.middleware.wsgi_tee import StartResponse
+
+HINTS: Final = "wsgi.early_hints"
+"""Gunicorn's, to which fields are told: it sends them as a 103."""
+HINT: Final = "http.response.early_hint"
 
 
 class Carried:
@@ -29,6 +33,9 @@ class Carried:
         self._hop = hop
         self._decided = decided
         self._scope = scope
+        self._hints: Any = environ.get(HINTS)
+        if self._hints is not None:
+            self._scope = {**scope, "extensions": {HINT: {}}}
         self._bridge = Bridge(environ, errands.stage.loop)
         self._is_ended = False
         self.plan: Plan | None = None
@@ -44,6 +51,9 @@ class Carried:
             return False  # it has ended
         carried.add_done_callback(self._bridge.over)
         kind, value = self._bridge.next()
+        while kind == HINT:
+            self._hint(value)
+            kind, value = self._bridge.next()
         if kind == "over":
             if not value.cancelled() and value.exception() is None and not value.result():
                 return False
@@ -54,6 +64,13 @@ class Carried:
             self.close()  # the server will not: it was given no answer
             raise
         return True
+
+    def _hint(self, message: Message) -> None:
+        try:
+            self._hints([("Link", link.decode("latin-1")) for link in message["links"]])
+        except BaseException:
+            self.close()  # the client is gone, and the server was given no answer
+            raise
 
     async def _carry(self) -> bool:
         stage = self._errands.stage

@@ -16,7 +16,7 @@ from wsgi_world import Environ, Start, ask, served, until_booked, until_told
 
 from understudy.errors import ConfigError
 from understudy.middleware import Understudy, UnderstudyWSGIMiddleware
-from understudy.middleware.environ import fields_of, target_of
+from understudy.middleware.environ import fields_of, kept, target_of
 from understudy.middleware.wsgi_tee import Input, Pieces, Tee, teed
 
 DARK = {"dark": {"mirror": ["v2"]}}
@@ -420,6 +420,12 @@ def test_fields_are_read_from_an_environ() -> None:
     """Names in lower case, with the two that WSGI spells otherwise; empty ones of these are none."""
     environ = {"HTTP_X_A": "1", "CONTENT_TYPE": "text/plain", "CONTENT_LENGTH": "", "PATH_INFO": "/"}
     assert fields_of(environ) == [(b"x-a", b"1"), (b"content-type", b"text/plain")]
+
+
+def test_a_copy_has_none_of_its_servers_means() -> None:
+    """What a server gives for one answer alone, its trailers and hints, is not given to the control."""
+    means = {"wsgi.early_hints": print, "gunicorn.http2.send_trailers": print, "wsgi.input": io.BytesIO()}
+    assert kept({**means, "PATH_INFO": "/"}) == {"PATH_INFO": "/"}
 
 
 READS = st.lists(
