@@ -200,9 +200,8 @@ class Engine:
         """Move the rules' run-time errors into the metrics."""
         if self._compiled is None:
             return
-        for flag, n in self._compiled.errors.items():
+        for flag, n in self._compiled.new_errors().items():
             self._metrics.decide_errors[flag] += n
-        self._compiled.errors.clear()
 
     def _plan(self, decision: Decision) -> Plan:
         fallback = self._fallback(decision)
