@@ -318,7 +318,7 @@ async def test_a_read_only_file_can_be_read(written: Path) -> None:
 
 @pytest.mark.usefixtures("unprivileged")
 async def test_a_file_that_may_be_written_again_is_so_although_opening_it_failed_once(written: Path) -> None:
-    """Somebody has it for himself at the first attempt: the next one opens it for writing, without a restart."""
+    """Somebody has it for himself at the first attempt: the next one opens it for writing."""
     with mode(written, 0o444):
         async with opened(written) as store:
             written.chmod(0o600)
