@@ -212,6 +212,7 @@ class Control:
                     await self._exposed.flush()
             for task in background:
                 task.cancel()
+        self._exposed.give_up(self._trouble.text or "the store takes too long")
         try:
             await self._store.close()
         except StoreError as error:
