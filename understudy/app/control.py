@@ -131,6 +131,7 @@ class Control:
             ),
             put_in_force=self._put_in_force,
         )
+        self._plane.succession.history = runtime.history
         self._counts = OfrepCounts()
         self._plane.registry.register(Collected(self._counts.collect))
         self._is_orphan = self._is_yielding = False
