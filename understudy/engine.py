@@ -108,6 +108,8 @@ class Engine:
         self._retired: list[Upstream] = []
         self._rules: Rules | None = None
         self._compiled: CompiledRules | None = None
+        self._former: CompiledRules | None = None
+        """What was in force before, until errors are next collected: a thread may decide by it still."""
         self._kills = Kills()
         self._plans: list[Plan | None] = []
         self.version = 0
@@ -133,6 +135,8 @@ class Engine:
         endpoints = self._endpoints(rules, self._settings)
         self.collect_errors()
         self._rules = rules
+        if compiled is not self._compiled:
+            self._former = self._compiled
         self._compiled = compiled
         self._plans = []
         self._mirror.endpoints = endpoints
@@ -198,11 +202,11 @@ class Engine:
 
     def collect_errors(self) -> None:
         """Move the rules' run-time errors into the metrics."""
-        if self._compiled is None:
-            return
-        for flag, n in self._compiled.errors.items():
-            self._metrics.decide_errors[flag] += n
-        self._compiled.errors.clear()
+        for compiled in (self._former, self._compiled):
+            if compiled is not None:
+                for flag, n in compiled.new_errors().items():
+                    self._metrics.decide_errors[flag] += n
+        self._former = None
 
     def _plan(self, decision: Decision) -> Plan:
         fallback = self._fallback(decision)

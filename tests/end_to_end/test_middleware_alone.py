@@ -5,15 +5,18 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from serve_world import control_of
-from servers import UnderstudyServe
+from servers import Server as Started
+from servers import Serving, UnderstudyServe
 from store_servers import Server, postgres_server, redis_server
 
 from understudy.errors import StoreError
@@ -178,3 +181,53 @@ async def test_a_start_without_its_control_process_changes_nobody(
     (tmp_path / "understudy-admin-rules.json").unlink()
     async with started(config, admin=admin) as (understudy, _):
         assert met(understudy) == "stable"
+
+
+def started_anew(before: Serving) -> Serving:
+    """The program of *before*, once it has ended, with its configuration and its addresses."""
+    before.stop()
+    command = [sys.executable, "-m", "understudy", "serve", "-c", str(before.folder / "understudy.yaml")]
+    server = Started.start(command, port=before.proxy_port, folder=before.folder)
+    again = replace(before, server=server)
+    again.wait_until_ready()
+    return again
+
+
+def history(serving: Serving) -> str:
+    return serving.admin("/api/v1/rules").headers["x-understudy-history"]
+
+
+async def test_a_control_process_that_keeps_nothing_and_began_anew_is_followed(
+    understudy_serve: UnderstudyServe, tmp_path: Path
+) -> None:
+    """Its version 1 comes after version 2 of the one before it, also into the file of last good rules."""
+    told = {key: json.dumps(value) for key, value in document().items()}
+    serving = await asyncio.to_thread(understudy_serve, SERVED.format(**told))
+    admin, file = f"http://127.0.0.1:{serving.admin_port}", tmp_path / "understudy-admin-rules.json"
+    async with started(configured(tmp_path, "memory://"), admin=admin) as (understudy, _):
+        await asyncio.to_thread(serving.admin, "/api/v1/flags/shop/kill", method="POST")
+        await until(lambda: met(understudy) == "stable" and kept(file) == 2, "the kill")
+        again = await asyncio.to_thread(started_anew, serving)
+        try:
+            await until(lambda: met(understudy) == "canary" and kept(file) == 1, "the program after it")
+            assert understudy.in_force.version == 1
+            await asyncio.to_thread(again.admin, "/api/v1/flags/shop/kill", method="POST")
+            await until(lambda: met(understudy) == "stable" and kept(file) == 2, "the kill")
+        finally:
+            await asyncio.to_thread(again.stop)
+
+
+async def test_a_control_process_that_died_alone_is_not_begun_anew(
+    understudy_serve: UnderstudyServe, tmp_path: Path
+) -> None:
+    """The workers bring the rules over, so those that it starts with are nobody's: a kill stays one."""
+    told = {key: json.dumps(value) for key, value in document().items()}
+    serving = await asyncio.to_thread(understudy_serve, SERVED.format(**told))
+    admin, before = f"http://127.0.0.1:{serving.admin_port}", history(serving)
+    async with started(configured(tmp_path, "memory://"), admin=admin) as (understudy, _):
+        await asyncio.to_thread(serving.admin, "/api/v1/flags/shop/kill", method="POST")
+        await until(lambda: met(understudy) == "stable", "the kill")
+        os.kill(control_of(serving.server.process.pid, serving.admin_port), signal.SIGKILL)
+        await until(lambda: understudy.in_force.version == 3, "what the workers brought over")
+        assert met(understudy) == "stable"
+    assert history(serving) == before

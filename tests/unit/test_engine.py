@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from understudy.config import Ejection, Kills, Service, parse_rules, parse_settings
-from understudy.engine import Engine, Plan
+from understudy.engine import Engine, Plan, compiled_rules
 from understudy.errors import UnderstudyError
 from understudy.forwarding import CREDENTIALS
 from understudy.messages import RequestHead
@@ -230,6 +230,20 @@ def test_errors_of_rules_are_counted_over_a_swap() -> None:
     desk.engine.collect_errors()
     desk.engine.collect_errors()
     assert desk.metrics.decide_errors["shop"] == 2
+
+
+def test_errors_of_a_thread_that_decides_by_the_rules_before_are_counted() -> None:
+    """It began before the swap, and fails behind it; once is enough."""
+    desk = Desk()
+    document = rules(targeting={"var": "headers.x-variant"})
+    failing = parse_rules(document, services=SERVICES)
+    before = compiled_rules(failing)
+    desk.engine.swap(failing, 1, before)
+    desk.engine.swap(failing, 2)
+    before.decide(RequestHead(path="/a", headers=[(b"X-Variant", b"nonsense")]))
+    desk.engine.collect_errors()
+    desk.engine.collect_errors()
+    assert desk.metrics.decide_errors["shop"] == 1
 
 
 def test_endpoints_follow_the_compare_rules() -> None:

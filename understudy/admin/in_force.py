@@ -35,6 +35,9 @@ class Succession:
     def __init__(self) -> None:
         self.current: InForce | None = None
         """None until the store was read for the first time."""
+        self.history = ""
+        """Within which versions count up, by a name; empty where a store keeps them, which sees to it
+        that they never begin anew."""
         self._turns: deque[Turn] = deque(maxlen=MOST_TURNS)
         self._turned = asyncio.Event()
 

@@ -15,6 +15,7 @@ from understudy.admin.request import author, json_answer, moment, origin, read_r
 from understudy.admin.rules_plane import RulesPlane
 from understudy.errors import VersionConflict
 from understudy.store import StoredRules
+from understudy.store.condition import HISTORY_FIELD
 
 _MOST_VERSIONS = 200
 _USUAL_VERSIONS = 50
@@ -29,7 +30,8 @@ class RulesEndpoints:
     async def document(self, request: Request) -> Response:
         """GET the document (`?at=`: as it was then), or PUT its next version.
 
-        `?dry_run=true` shows the change and who moves.
+        `?dry_run=true` shows the change and who moves. X-Understudy-History, where `memory://` is the store,
+        is another one once versions have begun anew.
         """
         return await (self._put(request) if request.method == "PUT" else self._get(request))
 
@@ -45,6 +47,9 @@ class RulesEndpoints:
         at = moment(request, "at")
         rules = await (within(self._control.rules()) if at is None else self._then(at))
         headers = {"ETag": etag(rules.version)}
+        succession = self._control.succession
+        if at is None and succession is not None and succession.history:
+            headers[HISTORY_FIELD] = succession.history
         known = request.headers.get("if-none-match")
         if known is not None and (known.strip() == ANY or rules.version in matching(known, weak=True)):
             return Response(status_code=304, headers=headers)

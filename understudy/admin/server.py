@@ -77,7 +77,7 @@ def create_admin(
     """
     keys = keyring or Keyring(MemoryAccess(), tokens=())
     writer = Writer(control)
-    health, rules = HealthEndpoints(control), RulesEndpoints(control)
+    health, rules = HealthEndpoints(control, keys), RulesEndpoints(control)
     flags, report = FlagEndpoints(control), ReportEndpoints(control, keys)
     resources, segments, bulk = FlagResources(writer), SegmentEndpoints(writer), BulkEndpoints(writer)
     described = OpenApiEndpoints()

@@ -131,6 +131,7 @@ class Control:
             ),
             put_in_force=self._put_in_force,
         )
+        self._plane.succession.history = runtime.history
         self._counts = OfrepCounts()
         self._plane.registry.register(Collected(self._counts.collect))
         self._is_orphan = self._is_yielding = False
@@ -212,6 +213,7 @@ class Control:
                     await self._exposed.flush()
             for task in background:
                 task.cancel()
+        self._exposed.give_up(self._trouble.text or "the store takes too long")
         try:
             await self._store.close()
         except StoreError as error:

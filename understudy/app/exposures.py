@@ -149,6 +149,16 @@ class Exposed:
             if self._under_way is under_way:
                 self._under_way = None
 
+    def give_up(self, why: str) -> None:
+        """Let go of all that waits, at the end: counted and told, with *why*."""
+        counts = self._counts.copy()
+        if self._under_way is not None:
+            counts.update(self._under_way[1].counts)
+        self._counts, self._units, self._under_way = Counter(), [], None
+        if n := sum(counts.values()):
+            self.dropped["unstored"] += n
+            log.warning("usage does not tell of the last %d evaluations, which were not stored: %s", n, why)
+
     async def _batch(self) -> tuple[str, Exposures]:
         """What is under way, else the next; who writes meanwhile sends the same one, which counts once."""
         key = await self._unit_key() if self._units else b""

@@ -26,7 +26,7 @@ class Rulebook:
         self._services = services
         self._stored: StoredRules | None = None
         self._is_unsure = False
-        self._returns = 0
+        self._returns = self._histories = 0
         self._yields = False
         self.parsed = seed
         self.trouble = ""
@@ -98,6 +98,8 @@ class Rulebook:
         """
         if self._is_unsure:
             await self._settle_twins()
+        if self._store.condition().histories != self._histories:
+            return await self._begin_anew()
         try:
             newer = await self._store.newer(self.version, seconds=seconds)
         except StoreError:
@@ -105,6 +107,8 @@ class Rulebook:
             raise
         returns = self._store.condition().returns
         self._is_unsure, self._returns = returns != self._returns, returns
+        if self._store.condition().histories != self._histories:
+            return await self._begin_anew()
         if newer is None or newer.version <= self.version:
             version = await self._store.version()
             if version < self.version:
@@ -112,6 +116,19 @@ class Rulebook:
             return False
         self._take(newer)
         log.info("rules version %d by %s is in force, from the store", newer.version, newer.author)
+        return True
+
+    async def _begin_anew(self) -> bool:
+        """Put in force what the store has, be it older: its versions begin anew. Raises `StoreError`."""
+        histories, before = self._store.condition().histories, self.version
+        self._yields = True
+        stored = await self.load(self.stored_at)
+        self._histories = histories
+        log.warning(
+            "versions of the rules begin anew: after version %d now version %d is in force",
+            before,
+            stored.version,
+        )
         return True
 
     async def _settle_twins(self) -> None:
@@ -124,6 +141,8 @@ class Rulebook:
         ours, stored = self.current(), await self._store.rules()
         self._is_unsure = False
         if stored is None or stored.version != ours.version or stored.sha256 == ours.sha256:
+            return
+        if self._store.condition().histories != self._histories:
             return
         log.error(
             "rules version %d is there twice: by %s (%s, sha256 %s) it is in force here, by %s (sha256 %s) it"

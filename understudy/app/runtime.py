@@ -1,5 +1,6 @@
 """What the supervisor makes ready before it forks."""
 
+import hashlib
 import secrets
 import ssl
 from dataclasses import dataclass, field
@@ -42,6 +43,17 @@ class Runtime:
     def base(self) -> Path:
         """Where relative files of the configuration lie."""
         return self.config_path.parent if self.config_path is not None else Path.cwd()
+
+    @property
+    def history(self) -> str:
+        """Names the versions of the rules that count up within this run; empty where a store keeps them.
+
+        It outlives a control process, and a handover, as they do: the workers bring them over.
+        """
+        if self.settings.store != "memory://":
+            return ""
+        run = f"{self.folder} {self.settings.environment}"
+        return hashlib.sha256(run.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     @property
     def link_path(self) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from types import MappingProxyType
 from typing import Any
 
@@ -38,7 +39,8 @@ class Decision:
 
     ``reason``: STATIC, DEFAULT, TARGETINGMATCH, DISABLED, ERROR, KILLED, or ROUTE (no flag).
     ``control`` is the service asked for the second answer of the same version. ``fallback`` is the
-    default variant's decision, None when this is it. ``index`` counts from 0 within one document.
+    default variant's decision, None when this is it. ``index`` counts from 0 within one document, and is
+    no other's there.
     ``unit`` reads the unit from a request, ``unit_at`` says where (the route's ``unit``).
     """
 
@@ -66,8 +68,7 @@ class CompiledRules:
     """A rules document ready to decide; made by `compile_rules`.
 
     ``decide(head)`` gives the decision, None when no route matches; it never raises and never waits.
-    ``decisions[d.index] is d``; the list grows, within bounds, when a new kind of failure is met.
-    ``errors`` counts the evaluations that failed at run time, by flag.
+    It may be called in any thread.
     """
 
     decide: Callable[[Head], Decision | None]
@@ -79,17 +80,32 @@ class CompiledRules:
         routes: Sequence[Route],
         clock: Callable[[], float] | None,
     ) -> None:
-        self.decisions: list[Decision] = []
-        self.errors: dict[str, int] = {}
         self._document = document
         self._routes = tuple(routes)
         routed = {route.flag for route in self._routes if route.flag is not None}
         read = {key: document.flag(key) for key in routed}
         self._flags: dict[str, Flag] = {key: flag for key, flag in read.items() if flag is not None}
+        self.errors: dict[str, int] = dict.fromkeys(self._flags, 0)
+        """How many evaluations failed at run time, by flag. They only grow."""
+        self._told = dict(self.errors)
         self._clock = clock
         self._known: dict[tuple[int, str, str, str], Decision] = {}
+        self._indices = count()
         self._route_of = matcher(self._routes, range(len(self._routes)))
         self.decide = self._decider([self._target(place) for place in range(len(self._routes))])
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """Those made so far, by their index; more, within bounds, once a new kind of failure is met."""
+        return sorted(self._known.copy().values(), key=lambda decision: decision.index)
+
+    def new_errors(self) -> dict[str, int]:
+        """How much `errors` have grown since this was last asked, of those that have. For one thread."""
+        grown = {flag: n - self._told[flag] for flag, n in self.errors.items()}
+        found = {flag: n for flag, n in grown.items() if n}
+        for flag, n in found.items():
+            self._told[flag] += n
+        return found
 
     def explain(self, head: Head, *, now: float | None = None) -> Explanation:
         """Why *head* is decided as it is; *now* stands for the clock. Agrees with ``decide``."""
@@ -184,7 +200,8 @@ class CompiledRules:
         return ByRule(run, known, other=other, failed=failed)
 
     def _fail(self, place: int, flag: Flag, found: Outcome) -> Decision:
-        self.errors[flag.key] = self.errors.get(flag.key, 0) + 1
+        # Without a call, behind which another thread may take its turn: no count is lost.
+        self.errors[flag.key] += 1
         return self._decision(place, found)
 
     def _settled(self, flag: Flag) -> Outcome | None:
@@ -219,13 +236,13 @@ class CompiledRules:
                 control=variant.get("control") or variant["serve"],
                 mirror_methods=frozenset(route.mirror_methods),
                 fallback=fallback,
-                index=len(self.decisions),
+                index=next(self._indices),
                 error=found.error,
                 unit=unit_field(route.unit),
                 unit_at=route.unit or "",
             )
-            self._known[key] = decision
-            self.decisions.append(decision)
+            # Two threads may meet a new kind at once: it is the first one's, and an index stays unused.
+            decision = self._known.setdefault(key, decision)
         return decision
 
 

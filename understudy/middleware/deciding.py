@@ -1,6 +1,5 @@
 """What is done with each request before its application answers: decided, and opened to be mirrored."""
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from understudy.config import APP
@@ -16,8 +15,6 @@ from understudy.shadow.exchange import SAFE
 
 if TYPE_CHECKING:
     from understudy.middleware.stage import Stage
-
-log = logging.getLogger("understudy.middleware")
 
 NO_REQUEST: Final = AsgiRequest({"method": "", "path": "", "headers": []})
 """Stands for one whose head cannot be read, in the decision that its application may ask."""
@@ -59,9 +56,9 @@ def decide(stage: "Stage", hop: Hop, scope: Scope) -> Plan | None:
             return None
         plan: Plan = stage.engine.plan(found)
         return plan
-    except Exception:  # noqa: BLE001  counted and told
+    except Exception as error:  # noqa: BLE001  counted and told
         stage.metrics.errors["internal"] += 1
-        _undecided(in_force, scope)
+        _undecided(in_force, scope, error)
         return None
 
 
@@ -69,13 +66,13 @@ def leave(in_force: InForce, scope: Scope) -> None:
     """Put in *scope* that nothing was decided: the middleware is off."""
     try:
         put(scope, Decision(in_force, AsgiRequest(scope), None))
-    except Exception:  # noqa: BLE001  told by what is called
-        _undecided(in_force, scope)
+    except Exception as error:  # noqa: BLE001  told by what is called
+        _undecided(in_force, scope, error)
 
 
-def _undecided(in_force: InForce, scope: Scope) -> None:
-    """Tell of the exception being handled; the application finds a decision all the same."""
-    log.exception("a request could not be decided, and passes")
+def _undecided(in_force: InForce, scope: Scope, error: Exception) -> None:
+    """Tell of *error*; the application finds a decision all the same."""
+    in_force.faults.tell(error)
     if KEY not in scope:
         put(scope, Decision(in_force, NO_REQUEST, None))
 

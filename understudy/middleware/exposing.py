@@ -1,7 +1,6 @@
 """Who met which variant in an application, on its way to the store: in batches, beside the requests."""
 
 import asyncio
-import logging
 import time
 from typing import Final
 
@@ -13,10 +12,9 @@ from understudy.metrics import WorkerMetrics
 from understudy.middleware.remote import ControlStore
 from understudy.store import Store
 
-log = logging.getLogger("understudy.middleware")
-
 LAST_SECONDS: Final = 2.0
 """For what was met last, at the end."""
+TOO_LONG: Final = "the store takes too long"
 
 
 class Exposing:
@@ -27,6 +25,7 @@ class Exposing:
     ) -> None:
         self._sightings = sightings
         self._metrics = metrics
+        self._why = ""
         if isinstance(store, ControlStore):
             # It has a share of its own, which is one of units as they are: a digest cannot be tried.
             self._exposed = Exposed(store, settings=lambda: settings, named=lambda _key, unit: unit)
@@ -38,6 +37,9 @@ class Exposing:
         told = self._sightings.take(time.time())
         if told is not None:
             self._exposed.heard(told)
+        self._count_dropped()
+
+    def _count_dropped(self) -> None:
         dropped = self._metrics.exposures_dropped
         for reason, n in self._exposed.dropped.items():
             dropped[reason] = n
@@ -54,4 +56,13 @@ class Exposing:
             async with asyncio.timeout(LAST_SECONDS):
                 await self._exposed.flush()
         except (StoreError, TimeoutError) as error:
-            log.warning("the last exposures are lost: %s", str(error) or "the store takes too long")
+            self._why = str(error)
+
+    def end(self, why: str) -> None:
+        """Count and tell what was met and is not stored, because of *why* unless `finish` knows better.
+
+        Nothing may be on its way to the store any more.
+        """
+        self.gather()
+        self._exposed.give_up(self._why or why or TOO_LONG)
+        self._count_dropped()

@@ -1,5 +1,6 @@
 """The rules in force, ready to decide in any thread: they are swapped whole, and need no event loop."""
 
+import logging
 import time
 from typing import Final
 
@@ -8,6 +9,9 @@ from understudy.decide import AskedFlags, CompiledRules
 from understudy.decide import Decision as Route
 from understudy.engine import compiled_rules
 from understudy.exposures import Sightings
+from understudy.proxy.faults import Faults
+
+log = logging.getLogger("understudy.middleware")
 
 MOST_PLAIN: Final = 4096
 """Bound of the memory of paths that no flag decides, so that a client inventing paths cannot grow it."""
@@ -38,6 +42,8 @@ class InForce:
             killed=rules.killed if kills is None else kills.laid_over(rules).killed,
             clock=time.time,
         )
+        self.faults = Faults("a request could not be decided, and passes", log)
+        """What keeps requests from being decided."""
         self.is_by_path = all(route.host is None and not route.methods for route in rules.routes)
         self.plain: dict[object, Route | None] = {}
         """What is decided without a flag, by the path as the server gives it, when paths alone decide."""

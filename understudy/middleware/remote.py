@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ import orjson
 from understudy.config.address import is_loopback
 from understudy.errors import ConfigError, Problem, StoreError
 from understudy.store import Exposures, Key, MemoryStore, Sample, StoredRules
+from understudy.store.condition import HISTORY_FIELD, Condition
 from understudy.store.rules import stored_rules
 
 CONNECT_SECONDS: Final = 2.0
@@ -21,6 +23,9 @@ EVERY_SECONDS: Final = 1.0
 
 REFUSED: Final = frozenset({400, 413, 415, 422})
 """It will never take this batch."""
+
+MOST_LEFT: Final = 64
+"""Control processes before, whose late answers are known as such."""
 
 ROWS: Final = 1000
 """Exposures that it takes at once, of a MiB at most."""
@@ -36,6 +41,13 @@ class ControlStore(MemoryStore):
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http: httpx.AsyncClient | None = None
         self._known: StoredRules | None = None
+        self._history = ""
+        self._left: deque[str] = deque(maxlen=MOST_LEFT)
+        self._histories = 0
+
+    def condition(self) -> Condition:
+        """See Store.condition."""
+        return Condition(histories=self._histories)
 
     async def open(self) -> None:
         """See Store.open."""
@@ -63,18 +75,36 @@ class ControlStore(MemoryStore):
         headers = {} if known is None else {"If-None-Match": f'"{known.version}"'}
         answer = await self._ask("GET", "/api/v1/rules", headers=headers)
         if answer.status_code == 304 and known is not None:
-            return known
+            if not self._is_other(answer):
+                return known
+            answer = await self._ask("GET", "/api/v1/rules")  # it has others under that version
         self._check(answer)
+        return self._taken(answer)
+
+    def _is_other(self, answer: httpx.Response) -> bool:
+        """Whether its versions are none of those known: the control process keeps none, and began anew."""
+        history = answer.headers.get(HISTORY_FIELD, "")
+        return bool(history and self._history) and history != self._history
+
+    def _taken(self, answer: httpx.Response) -> StoredRules:
+        """What is in force by *answer*. Raises StoreError."""
         try:
             version = int(answer.headers["etag"].removeprefix("W/").strip('"'))
         except (KeyError, ValueError):
             raise StoreError(
                 f"{self._url} is no admin API of Understudy: its rules have no version"
             ) from None
-        self._known = stored_rules(
+        told = stored_rules(
             version=version, text=answer.text, author="control process", reason="", at=time.time()
         )
-        return self._known
+        history = answer.headers.get(HISTORY_FIELD, "")
+        if self._known is not None and self._is_other(answer):
+            if history in self._left and version <= self._known.version:
+                return self._known  # of a process that is being replaced, and answers still
+            self._left.append(self._history)
+            self._histories += 1
+        self._known, self._history = told, history or self._history
+        return told
 
     async def version(self) -> int:
         """See Store.version."""
@@ -82,10 +112,10 @@ class ControlStore(MemoryStore):
 
     async def newer(self, than: int, *, seconds: float) -> StoredRules | None:
         """See Store.newer."""
-        until = time.monotonic() + seconds
+        until, histories = time.monotonic() + seconds, self._histories
         while True:
             found = await self.rules()
-            if found.version > than:
+            if found.version > than or self._histories != histories:
                 return found
             if time.monotonic() >= until:
                 return None

@@ -238,6 +238,7 @@ class Stage:
             for pool in self.engine.pools:
                 pool.close()
             await self._services.close()
+            self._exposing.end(self._trouble.text)
             await self._close_store()
 
     async def _kept_up(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

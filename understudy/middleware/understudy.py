@@ -169,8 +169,8 @@ class Understudy:
         loop = asyncio.get_running_loop()
         stage = self.by_loop.get(loop)
         if stage is None:
-            for other in [other for other in self.by_loop if other.is_closed()]:
-                del self.by_loop[other]
+            for other in [other for other in list(self.by_loop) if other.is_closed()]:
+                self.by_loop.pop(other, None)
             stage = self.by_loop[loop] = Stage(
                 self.settings,
                 app=lambda: self.app,
@@ -196,7 +196,9 @@ class Understudy:
         loop = asyncio._get_running_loop()
         if loop is not None:
             return self.by_loop.get(loop)
-        return next(reversed(self.by_loop.values()), None)
+        # At once: another thread may begin one, and a dictionary that grows cannot be gone through.
+        stages = self.stages
+        return stages[-1] if stages else None
 
     @property
     def stages(self) -> list[Stage]:

@@ -115,8 +115,8 @@ class UnderstudyWSGIMiddleware:
                 in_force.remember(place, found)
                 return scope, None
             return scope, Decided(in_force, found, request)
-        except Exception:
-            log.exception("a request could not be decided, and passes")
+        except Exception as error:  # noqa: BLE001  counted and told
+            self.understudy.in_force.faults.tell(error)
             if KEY not in environ:
                 environ[KEY] = Decision(self.understudy.in_force, NO_REQUEST, None)
             if errands is not None:

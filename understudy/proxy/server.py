@@ -20,6 +20,7 @@ from understudy.proxy.connection import ClientConnection
 from understudy.proxy.door import Door, Handshake
 from understudy.proxy.doors import Doors
 from understudy.proxy.exchange import Exchange
+from understudy.proxy.faults import Faults
 from understudy.proxy.forwarded import X_FORWARDED, Forwarder
 from understudy.proxy.heads import Fields, Way
 from understudy.proxy.line import (
@@ -98,6 +99,7 @@ class Proxy:
         self.metrics = metrics
         self.clock = clock
         self.outgoing = outgoing
+        self._faults = Faults("a request could not be handled", log)
         self.via_id = via_id
         self.via_field = b"Via: 1.1 %b\r\n" % via_id
         self.connections: set[ClientConnection] = set()
@@ -273,5 +275,5 @@ class Proxy:
         return way
 
     def log_fault(self, error: BaseException) -> None:
-        """A fault of ours: logged with its trace, never shown to a client."""
-        log.error("a request could not be handled", exc_info=error)
+        """A fault of ours: logged with its trace, within bounds, never shown to a client."""
+        self._faults.tell(error)

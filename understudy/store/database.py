@@ -131,9 +131,12 @@ class SqliteDatabase:
         identity = _identity(self._path)
         if trouble := check_inherited(self._path, identity):
             raise StoreError(trouble)
-        self._grip.identity, self._grip.is_let_go = identity, False
-        self._is_frozen = _is_frozen(self._path)
-        return await self._checked(self._new_engine())
+        self._grip.identity = identity
+        is_frozen = _is_frozen(self._path)
+        engine = await self._checked(self._new_engine(is_frozen=is_frozen))
+        # Not before: what could not be opened is tried again by the next operation.
+        self._grip.is_let_go, self._is_frozen = False, is_frozen
+        return engine
 
     async def _checked(self, engine: AsyncEngine) -> AsyncEngine:
         try:
@@ -174,13 +177,13 @@ class SqliteDatabase:
             )
         return ""
 
-    def _new_engine(self) -> AsyncEngine:
+    def _new_engine(self, *, is_frozen: bool) -> AsyncEngine:
         arguments = {
             "timeout": self._busy_timeout_seconds,
             "isolation_level": None,
             "factory": self._grip.connect,
         }
-        if self._is_frozen:
+        if is_frozen:
             # In WAL mode even a reader makes files beside the database, which the folder may forbid and
             # which would stay, read-only too. So it is read as a file that does not change; a
             # connection each time, as somebody else may change it between two of them.

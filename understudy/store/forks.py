@@ -17,8 +17,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
-FORK_SECONDS: Final = 8.0
-"""How long a fork waits for a transaction: its deadline of 5 s and what undoing it takes; mostly some ms."""
+FORK_SECONDS: Final = 2.0
+"""How long a fork waits for a transaction, which mostly takes some ms. Not for its deadline of 5 s: the loop
+may be waiting for the fork itself, for a lock that another library holds meanwhile."""
 
 LOOK_SECONDS: Final = 0.001
 
@@ -43,6 +44,10 @@ class Grip:
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._holder = 0
         """The thread that works with the file."""
+        self._period = 0
+        """Counts how often one has begun to."""
+        self._given_up = 0
+        """The period for which a fork has waited in vain; no other waits for the same."""
         _grips.add(self)
 
     def connect(self, *given: Any, **named: Any) -> Connection:
@@ -56,7 +61,7 @@ class Grip:
         """No fork happens meanwhile, unless it cannot wait."""
         while True:
             # In this order, as `_before` has the opposite one: one of the two always sees the other.
-            self._holder = threading.get_ident()
+            self._begin(threading.get_ident())
             if not _forking:
                 break
             self._holder = 0
@@ -66,13 +71,21 @@ class Grip:
         finally:
             self._holder = 0
 
+    def _begin(self, thread: int) -> None:
+        self._period += 1
+        self._holder = thread
+
     def let_go(self, until: float) -> None:
         """Close everything, once nobody works with it, at the latest *until*; else nothing.
 
         The thread that works with it cannot wait for itself.
         """
         while self._holder:
-            if self._holder == threading.get_ident() or time.monotonic() > until:
+            period = self._period
+            if self._holder == threading.get_ident() or period == self._given_up:
+                return
+            if time.monotonic() > until:
+                self._given_up = period
                 return
             time.sleep(LOOK_SECONDS)
         for connection in list(self._connections):

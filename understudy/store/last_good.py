@@ -27,7 +27,7 @@ class LastGood:
         self.path = path
         self.origin = origin
         self._writing = threading.Lock()
-        self._written = ("", 0)
+        self._written = ("", 0, 0.0)
 
     def read(self) -> tuple[StoredRules, str] | None:
         """The rules and the mark of their store; None when there are none, or they are damaged (logged)."""
@@ -50,11 +50,14 @@ class LastGood:
         of a host that write rules of one store the higher version stays, whoever comes last, unless the
         lower one was read later: then the store was put back.
         """
-        read_at = time.time() if read_at is None else read_at
+        now = time.time()
         with self._writing:
-            if origin != self._written[0] or rules.version >= self._written[1]:
-                self._write(rules, origin, read_at)
-                self._written = (origin, rules.version)
+            before, version, last_read_at = self._written
+            # A thread that was not told when they were read may have been slow to come here.
+            is_later = read_at is not None and read_at > last_read_at
+            if origin != before or rules.version >= version or is_later:
+                self._write(rules, origin, now if read_at is None else read_at)
+                self._written = (origin, rules.version, now if read_at is None else read_at)
 
     def _write(self, rules: StoredRules, origin: str, read_at: float) -> None:
         row = row_text(rules, document_text(rules.document))

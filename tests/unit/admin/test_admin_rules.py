@@ -39,6 +39,17 @@ async def test_get_gives_the_document_and_its_tag(client: httpx.AsyncClient) -> 
     assert answer.json() == DOCUMENT
 
 
+async def test_get_names_the_history_where_no_store_keeps_it(
+    client: httpx.AsyncClient, control: FakeControl
+) -> None:
+    """With the document and with the word that it is known; not where versions never begin anew."""
+    assert "x-understudy-history" not in (await client.get(RULES)).headers
+    control.succession.history = "0123abcd"
+    for known in ('"6"', '"7"'):
+        answer = await client.get(RULES, headers={"If-None-Match": known})
+        assert answer.headers["x-understudy-history"] == "0123abcd"
+
+
 @pytest.mark.parametrize("known", ['"7"', 'W/"7"', '"3", "7"', "*"])
 async def test_a_known_version_is_not_sent_again(client: httpx.AsyncClient, known: str) -> None:
     """If-None-Match compares weakly, in lists too, and * knows everything."""

@@ -6,7 +6,9 @@ import httpx
 import pytest
 from admin_fakes import REPORT, FakeControl, LockedStore
 
+from understudy.admin import Keyring, create_admin
 from understudy.report import STATIC
+from understudy.store import MemoryAccess
 
 
 class Resources(HTMLParser):
@@ -43,8 +45,27 @@ async def test_readyz_lists_its_checks(
     answer = await client.get("/readyz")
 
     assert answer.status_code == status
-    checks = {"workers": {"ok": is_ready, "detail": "2 of 2 serve"}}
+    checks = {
+        "workers": {"ok": is_ready, "detail": "2 of 2 serve"},
+        "tokens": {"ok": True, "detail": "known"},
+    }
     assert answer.json() == {"ready": is_ready, "checks": checks}
+
+
+async def test_readyz_waits_for_the_tokens(control: FakeControl) -> None:
+    """Whoever comes as soon as it is ready is not answered 503 by the API."""
+    keyring = Keyring(MemoryAccess())
+    transport = httpx.ASGITransport(app=create_admin(control, keyring=keyring), client=("127.0.0.1", 50123))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9090") as client:
+        before = await client.get("/readyz")
+        assert (before.status_code, before.json()["ready"]) == (503, False)
+        assert before.json()["checks"]["tokens"]["ok"] is False
+        assert (await client.get("/api/v1/rules")).status_code == 503
+
+        await keyring.refresh()
+        after = await client.get("/readyz")
+        assert (after.status_code, after.json()["ready"]) == (200, True)
+        assert (await client.get("/api/v1/rules")).status_code == 200
 
 
 async def test_metrics_are_in_the_text_format(client: httpx.AsyncClient) -> None:

@@ -129,6 +129,23 @@ async def test_what_no_store_takes_is_dropped_and_counted(scene: Scene) -> None:
     assert scene.exposed.dropped == {"refused": 7}
 
 
+async def test_what_is_given_up_is_counted_and_told(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """What was under way and what came behind it; nothing of it is left, and nothing makes no noise."""
+    scene.exposed.give_up("why")
+    assert not caplog.text
+    scene.exposed.heard(told("ann", n=7))
+    scene.store.is_away = True
+    with pytest.raises(StoreError):
+        await scene.exposed.flush()
+    scene.exposed.heard(told("bob", n=2))
+    scene.exposed.give_up("the store is away")
+    scene.store.is_away = False
+
+    assert scene.exposed.dropped == {"unstored": 9}
+    assert "the last 9 evaluations, which were not stored: the store is away" in caplog.text
+    assert await scene.usage() == {}
+
+
 async def test_two_who_write_at_once_lose_nothing(scene: Scene) -> None:
     """The periodic writing and a purge send the same batch; the next one fails, and stays for later."""
     turns = scene.store.turns = []

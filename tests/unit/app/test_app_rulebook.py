@@ -9,6 +9,7 @@ from understudy.app.rulebook import Rulebook
 from understudy.config import parse_rules
 from understudy.errors import ConfigError, FlagNotFound, StoreError, VersionConflict
 from understudy.store import MemoryStore, StoredRules
+from understudy.store.condition import Condition
 from understudy.store.rules import stored_rules
 
 SERVICES = ("old", "new")
@@ -318,6 +319,39 @@ async def test_one_version_with_two_documents_becomes_a_new_one(caplog: pytest.L
     assert (newest.document["killed"], len(newest.document["compare"])) == (["shop"], 1)
     assert one.parsed.killed == two.parsed.killed == ("shop",)
     assert caplog.text.count("rules version 2 is there twice") == 1
+
+
+class Anew(FailedOver):
+    """Begins anew, and says so."""
+
+    histories = 0
+
+    def condition(self) -> Condition:
+        return Condition(histories=self.histories)
+
+    async def begin_anew(self, document: dict[str, Any]) -> None:
+        self._versions.clear()
+        await self.put_rules(document, expected=0, author="bob", reason="", at=3.0)
+        self.histories += 1
+
+
+@pytest.mark.parametrize("was_away", [False, True])
+@pytest.mark.parametrize("changes", [0, 1])
+async def test_versions_that_begin_anew_are_followed(changes: int, was_away: bool) -> None:
+    """Lower, or another document under the same number: then on as ever, and nothing is stored for it."""
+    store = Anew()
+    book = await opened(store)
+    for _ in range(changes):
+        await book.kill("shop", author="ann", reason="", at=2.0)
+    if was_away:
+        await missed(book, store)
+    await store.begin_anew(document() | {"compare": [{"endpoint": "*", "ignore": ["/at"]}]})
+
+    assert await book.follow(seconds=0.0) is True
+    assert (book.version, book.parsed.killed, len(book.parsed.compare)) == (1, (), 1)
+    assert await store.version() == 1
+    assert await book.follow(seconds=0.0) is False
+    assert not book.behind
 
 
 async def test_a_store_that_only_was_away_is_left_as_it_is() -> None:

@@ -3,6 +3,10 @@
 # ruff: noqa: E501  # a table reads best with one case a line
 
 import math
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,8 +21,10 @@ from understudy.decide import (
     Route,
     RuleError,
     compile_rules,
+    context,
 )
-from understudy.decide.context import RequestResolver
+from understudy.decide import rules as rules_module
+from understudy.decide.context import Field, RequestResolver
 from understudy.decide.definition import Document, read_flag
 from understudy.decide.flags import compile_flag
 from understudy.decide.operators import OPERATORS
@@ -209,6 +215,78 @@ def test_a_rule_that_raises_is_a_counted_error() -> None:
     assert rules.errors == {"shop": 1}
     assert rules.explain(head("u")).error == decision.error
     assert rules.errors == {"shop": 1}
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_two_threads_that_meet_new_kinds_of_failure_at_once_get_two_indices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While one makes its decision the other makes a whole one: nobody could take the other's plan."""
+    failures = iter([ZeroDivisionError(), ArithmeticError()])
+
+    def explode() -> float:
+        raise next(failures)
+
+    rules = compiled({"if": [{">": [{"var": "$flagd.timestamp"}, 5]}, "canary"]}, clock=explode)
+    found: list[Decision | None] = []
+
+    def unit_field(text: str | None) -> Field | None:
+        monkeypatch.undo()
+        in_thread(lambda: found.append(rules.decide(head("other"))))
+        return context.unit_field(text)
+
+    monkeypatch.setattr(rules_module, "unit_field", unit_field)
+    mine = decided(rules, head("mine"))
+    (other,) = found
+    assert other is not None
+    assert mine.error != other.error
+    assert mine.index != other.index
+
+
+def test_two_threads_that_meet_one_new_kind_of_failure_at_once_get_one_decision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Decisions stay few, and each is one object."""
+    rules = compiled({"var": "headers.x-user-email"})
+    found: list[Decision | None] = []
+
+    def unit_field(text: str | None) -> Field | None:
+        monkeypatch.undo()
+        in_thread(lambda: found.append(rules.decide(head("u", email="other@x"))))
+        return context.unit_field(text)
+
+    monkeypatch.setattr(rules_module, "unit_field", unit_field)
+    assert [rules.decide(head("u", email="mine@x"))] == found
+    assert [made is found[0] for made in rules.decisions].count(True) == 1
+
+
+def test_no_count_of_failures_is_lost_between_threads() -> None:
+    """Wherever another thread may be let go on (before and behind a call), one counts and one collects."""
+    rules = compiled({"var": "headers.x-user-email"})
+    collected: list[int] = []
+    others = 0
+
+    def meanwhile(frame: FrameType, event: str, _: object) -> None:
+        nonlocal others
+        if frame.f_code is Unchecked._fail.__code__:
+            others += 1
+            in_thread(lambda: rules.decide(head("u", email="other@x")))
+            collected.append(rules.new_errors().get("shop", 0))
+
+    sys.setprofile(meanwhile)
+    try:
+        for _ in range(3):
+            rules.decide(head("u", email="mine@x"))
+    finally:
+        sys.setprofile(None)
+    assert others >= 6
+    assert sum(collected) + rules.new_errors().get("shop", 0) == others + 3
+    assert rules.errors == {"shop": others + 3}
 
 
 def test_time_comes_from_the_clock_at_the_time() -> None:

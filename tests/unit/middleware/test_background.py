@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
@@ -188,6 +189,29 @@ class Interrupting:
 
     def refused(self, stage: Stage, times: int) -> None:
         """Not of interest."""
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_a_thread_finds_the_stage_while_loops_begin(begun: int) -> None:
+    """Wherever it may be interrupted (before and behind a call), one more does: no call is lost for it."""
+    understudy = Understudy({"store": "memory://", "services": {}})
+    code = vars(Understudy)["stage"].fget.__code__
+    stages: list[Any] = [object() for _ in range(begun)]
+    understudy.by_loop.update({stage: stage for stage in stages})
+
+    def meanwhile(frame: FrameType, _event: str, _: object) -> None:
+        if frame.f_code is code:
+            stages.append(object())
+            understudy.by_loop[stages[-1]] = stages[-1]
+
+    sys.setprofile(meanwhile)
+    try:
+        found = understudy.stage
+    finally:
+        sys.setprofile(None)
+    understudy.by_loop.clear()
+    assert len(stages) > begun + 2
+    assert found in stages
 
 
 def test_what_interrupts_an_offer_may_offer() -> None:

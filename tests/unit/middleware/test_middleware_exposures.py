@@ -253,6 +253,27 @@ async def test_what_finds_no_room_is_counted(
     assert await stored(config) == ({("shop", "stable"): 5}, {("shop", "stable"): 2})
 
 
+async def test_what_no_store_was_there_for_is_counted_and_told(
+    tmp_path: Path,
+    service: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It was away from the start to the end."""
+    monkeypatch.setattr("understudy.middleware.stage.RULES_SECONDS", 0.3)
+    config = configuration(tmp_path, service.url, store="redis://127.0.0.1:1", exposures={"sample": 1.0})
+    understudy = Understudy(config)
+    await understudy.start()
+    stage = understudy.stage
+    assert stage is not None
+    for user in (b"u1", b"u2", b"u3"):
+        understudy.decide(RequestHead(path="/a", host="h", headers=((b"x-user", user),)))
+    await understudy.stop()
+
+    assert stage.metrics.exposures_dropped == {"full": 0, "unstored": 3}
+    assert "usage does not tell of the last 3 evaluations, which were not stored: store" in caplog.text
+
+
 async def test_a_scope_that_cannot_be_read_does_no_harm(tmp_path: Path, service: ScriptedServer) -> None:
     """Text instead of bytes: the application answers, the request counts, its unit is dropped."""
     config = configuration(tmp_path, service.url, exposures={"sample": 1.0})

@@ -242,6 +242,36 @@ async def test_an_exception_of_ours_never_reaches_an_answer(monkeypatch: pytest.
     assert stage.metrics.errors["internal"] == 1
 
 
+async def test_a_fault_that_every_request_meets_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Counted each time, with one trace in the log for a while; also when the middleware is off."""
+    passed = 0
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        nonlocal passed
+        passed += 1
+
+    understudy = dark("http://127.0.0.1:9")
+    middleware = UnderstudyMiddleware(app, understudy=understudy)
+    await understudy.start()
+    stage = understudy.stage
+    assert stage is not None
+    for _ in range(50):
+        await middleware({"type": "http", "method": "GET"}, nothing, nothing)
+    await understudy.stop()
+    understudy.failure = "off"
+    for _ in range(50):
+        await middleware({"type": "http", "method": "GET"}, nothing, nothing)
+
+    assert (passed, stage.metrics.errors["internal"]) == (100, 50)
+    told = [record for record in caplog.records if "could not be decided" in record.message]
+    assert len(told) == 1
+    assert all(record.exc_info is not None for record in told)
+
+
+async def nothing(*_given: Any) -> Any:
+    """Nobody sends, nobody receives."""
+
+
 async def test_extensions_pass() -> None:
     """Trailers and early hints go through; a file that the server sends is not compared."""
     sent: list[dict[str, Any]] = []

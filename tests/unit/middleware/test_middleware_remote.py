@@ -1,10 +1,19 @@
-"""What is sent to a control process of who met which variant: all of it, in pieces that it takes."""
+"""What is sent to a control process of who met which variant, all of it; and which rules of its are taken."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from middleware_world import served
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from understudy.middleware.remote import ROWS, ROWS_BYTES, exposure_rows, pieces
+from understudy.middleware.remote import ROWS, ROWS_BYTES, ControlStore, exposure_rows, pieces
 from understudy.store import Exposure, Exposures
 
 HOUR = 490_000
@@ -53,3 +62,75 @@ def test_half_a_character_is_no_unit_that_can_be_told() -> None:
     met = [Exposure(flag="shop", variant="on", unit=unit, at=NOW) for unit in ("\ud83d", "ann")]
     rows = exposure_rows(Exposures(counts={("shop", "on", HOUR): 2}, units=met, at=NOW))
     assert [(row.get("unit"), row["evaluations"]) for row in rows] == [(None, 2), ("ann", 0)]
+
+
+class Desk:
+    """Answers as control processes do, one after the other or in turns."""
+
+    def __init__(self) -> None:
+        self.version, self.history, self.word = 5, "a", "first"
+        self.app = Starlette(routes=[Route("/api/v1/rules", self._rules)])
+
+    def say(self, version: int, history: str, word: str) -> None:
+        self.version, self.history, self.word = version, history, word
+
+    async def _rules(self, request: Request) -> Response:
+        headers = {"ETag": f'"{self.version}"'}
+        if self.history:
+            headers["X-Understudy-History"] = self.history
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return JSONResponse({"word": self.word}, headers=headers)
+
+
+@asynccontextmanager
+async def followed(desk: Desk) -> AsyncIterator[ControlStore]:
+    """A store that has read what *desk* says."""
+    async with served(desk.app, lifespan="off") as url:
+        store = ControlStore(url, "")
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+async def heard(store: ControlStore) -> tuple[int, str, int]:
+    found = await store.rules()
+    return found.version, found.document["word"], store.condition().histories
+
+
+@pytest.mark.parametrize("version", [1, 5, 9])
+async def test_a_control_process_that_began_anew_is_followed(version: int) -> None:
+    """Its versions are others, lower ones too, and those of the same number."""
+    desk = Desk()
+    async with followed(desk) as store:
+        assert await heard(store) == (5, "first", 0)
+        desk.say(version, "b", "anew")
+        found = await store.newer(5, seconds=0.0)
+        assert found is not None
+        assert await heard(store) == (version, "anew", 1)
+        assert await store.newer(version, seconds=0.0) is None
+
+
+async def test_one_that_is_replaced_and_answers_still_is_not_followed_back() -> None:
+    """Unless it has something newer than what is known: then nothing else answers, perhaps."""
+    desk = Desk()
+    async with followed(desk) as store:
+        desk.say(5, "b", "anew")
+        assert await heard(store) == (5, "anew", 1)
+        for version in (4, 5):
+            desk.say(version, "a", "first")
+            assert await heard(store) == (5, "anew", 1)
+        desk.say(6, "a", "first")
+        assert await heard(store) == (6, "first", 2)
+
+
+@pytest.mark.parametrize("history", ["", "a"])
+async def test_without_another_history_nothing_begins_anew(history: str) -> None:
+    """A lower version is an old answer, or one of a store that lost some: it is no news."""
+    desk = Desk()
+    async with followed(desk) as store:
+        desk.say(4, history, "old")
+        assert await store.newer(5, seconds=0.0) is None
+        assert store.condition().histories == 0

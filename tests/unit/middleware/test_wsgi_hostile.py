@@ -65,6 +65,25 @@ def test_what_cannot_be_decided_passes_with_a_decision(odd: Environ) -> None:
     assert metrics.errors["internal"] == 1
 
 
+def test_a_fault_that_every_request_meets_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Counted each time, with one trace in the log for a while."""
+
+    def app(_environ: Environ, start: Start) -> list[bytes]:
+        start("200 OK", [])
+        return [b"ok"]
+
+    middleware = dark(app)
+    for _ in range(50):
+        assert answer_of(middleware, environ_of(PATH_INFO=None)) == b"ok"
+    metrics = middleware.understudy.stages[0].metrics
+    middleware.stop()
+
+    assert metrics.errors["internal"] == 50
+    assert [record.message for record in caplog.records].count(
+        "a request could not be decided, and passes"
+    ) == 1
+
+
 @pytest.mark.parametrize(
     ("said", "length"),
     [

@@ -159,10 +159,81 @@ asyncio.run(main())
     assert count == "1"
 
 
+def test_a_fork_does_not_wait_long_nor_twice_for_a_loop_that_waits_for_it(tmp_path: Path) -> None:
+    """Another library's hook comes first and takes a lock that the loop wants, amid a transaction."""
+    script = """
+import time
+
+lock, is_holding, is_over = threading.Lock(), threading.Event(), threading.Event()
+os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+async def hold():
+    store = SqliteStore(PATH)
+    await store.open()
+    async with store._database.transaction():
+        is_holding.set()
+        while not is_over.is_set():
+            with lock:
+                pass
+    await add(store, "parent", 1)
+    await store.close()
+
+class Clock:
+    "How often a fork has looked whether the loop is done."
+    looks, monotonic = 0, staticmethod(time.monotonic)
+
+    def sleep(self, seconds):
+        self.looks += 1
+        time.sleep(seconds)
+
+forks.time = clock = Clock()
+thread = threading.Thread(target=lambda: asyncio.run(hold()))
+thread.start()
+is_holding.wait()
+looks, began = [], time.monotonic()
+for _ in range(3):
+    before = clock.looks
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    ended(pid)
+    looks.append(clock.looks - before)
+is_quick = time.monotonic() - began < 6.0
+is_over.set()
+thread.join()
+print(is_quick, looks[0] > 0, looks[1:], stored())
+"""
+    assert run(tmp_path, script) == "True True [0, 0] 1"
+
+
+def test_a_fork_waits_for_what_begins_after_one_that_gave_up() -> None:
+    """What was waited for in vain is one transaction, not the file."""
+    grip, looks = Grip(), []
+
+    class Looks:
+        """Ends the second transaction at the first look."""
+
+        @staticmethod
+        def monotonic() -> float:
+            return 1.0
+
+        @staticmethod
+        def sleep(_: float) -> None:
+            looks.append(grip._holder)
+            grip._holder = 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forks, "time", Looks)
+        for until in (0.0, 2.0, 2.0):
+            grip._begin(-1)
+            grip.let_go(until)
+    assert looks == [-1, -1]
+
+
 def test_a_fork_gives_up_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody who forks hangs because a disk does."""
     grip = Grip()
-    grip._holder = -1
+    grip._begin(-1)
     grip.let_go(0.0)
     assert not grip.is_let_go
 

@@ -85,6 +85,16 @@ def test_a_thread_that_comes_late_does_not_put_older_rules_back(tmp_path: Path) 
         assert (found[0].version, found[1]) == kept
 
 
+def test_of_one_process_the_lower_version_stays_that_was_read_later(tmp_path: Path) -> None:
+    """It began anew, and its reader knows."""
+    file = LastGood(tmp_path / "rules")
+    file.write(version({"n": 7}, 7), "mark", read_at=10.0)
+    file.write(version({"n": 6}, 6), "mark", read_at=9.0)
+    assert file.read() == (version({"n": 7}, 7), "mark")
+    file.write(version({"n": 1}, 1), "mark", read_at=11.0)
+    assert file.read() == (version({"n": 1}, 1), "mark")
+
+
 def test_of_several_processes_the_higher_version_stays(tmp_path: Path) -> None:
     """Unless the lower one was read later, for then the store was put back; another store's always go."""
     one, two = LastGood(tmp_path / "rules.json"), LastGood(tmp_path / "rules.json")

@@ -317,6 +317,21 @@ async def test_a_read_only_file_can_be_read(written: Path) -> None:
 
 
 @pytest.mark.usefixtures("unprivileged")
+async def test_a_file_that_may_be_written_again_is_so_although_opening_it_failed_once(written: Path) -> None:
+    """Somebody has it for himself at the first attempt: the next one opens it for writing."""
+    with mode(written, 0o444):
+        async with opened(written) as store:
+            written.chmod(0o600)
+            with closing(sqlite3.connect(written, isolation_level=None)) as other:
+                other.execute("PRAGMA locking_mode = EXCLUSIVE")
+                other.execute("BEGIN EXCLUSIVE")
+                with pytest.raises(StoreError, match="is locked"):
+                    await store.rules()
+
+            assert (await put(store, 2, expected=1)).version == 2
+
+
+@pytest.mark.usefixtures("unprivileged")
 async def test_a_reader_sees_what_another_user_writes(written: Path) -> None:
     """Read-only here, written elsewhere: the next read shows the new version, log or no log."""
     with mode(written, 0o444):
