@@ -23,7 +23,7 @@ import trustme
 import waitress
 from http2_client import Client, Fields, connected
 from server_shops import LINE, second
-from servers import NEEDS_GEVENT, Server
+from servers import Server
 from store_servers import free_port
 
 from understudy.config import parse_rules, parse_yaml
@@ -82,11 +82,6 @@ SERVERS = {
     "gevent-bottle": How(shop="bottle", command=(*SERVE, "gevent", "{port}")),
     "granian-django": How(shop="django", command=(*GRANIAN, "wsgi", "server_shops:app")),
 }
-
-
-NEEDS = {"gevent-bottle": NEEDS_GEVENT}
-
-THERE = [pytest.param(name, marks=NEEDS.get(name, ())) for name in SERVERS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +275,7 @@ def until_told(shop: Shop, words: str, *, times: int = 1) -> None:
     until(lambda: shop.server.log.read_text().count(words) >= times, words)
 
 
-@pytest.mark.parametrize("name", THERE)
+@pytest.mark.parametrize("name", SERVERS)
 def test_a_server_decides_streams_and_tells_all(tmp_path: Path, name: str) -> None:
     """Users meet what the rules say; streams come whole and are closed once; the exit loses no evidence."""
     requests = [

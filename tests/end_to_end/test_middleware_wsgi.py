@@ -19,7 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from serve_world import PATIENCE_SECONDS
-from servers import NEEDS_GEVENT, Server
+from servers import Server
 from store_servers import free_port
 
 from understudy.middleware import Understudy
@@ -143,11 +143,7 @@ WORKERS = [
     pytest.param(("-w", "2"), id="processes"),
     pytest.param(("-w", "1", "--threads", "4"), id="threads"),
     pytest.param(("-w", "2", "--preload"), id="preloaded"),
-    pytest.param(
-        ("-w", "1", "-k", "gevent"),
-        id="greenlets",
-        marks=NEEDS_GEVENT,
-    ),
+    pytest.param(("-w", "1", "-k", "gevent"), id="greenlets"),
 ]
 
 
