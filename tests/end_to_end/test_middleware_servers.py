@@ -78,10 +78,14 @@ SERVERS = {
     "granian": How(shop="starlette", command=(*GRANIAN, "asgi", "server_shops:app"), speaks=2),
     "gunicorn-asgi": How(shop="starlette", command=(*GUNICORN, "-k", "asgi", "server_shops:app")),
     "gunicorn-django": How(shop="django", command=THREADS),
+    "gunicorn-gevent": How(shop="django", command=(*GUNICORN, "-w", "2", "-k", "gevent", "server_shops:app")),
     "waitress-django": How(shop="django", command=(*SERVE, "waitress", "{port}")),
     "gevent-bottle": How(shop="bottle", command=(*SERVE, "gevent", "{port}")),
     "granian-django": How(shop="django", command=(*GRANIAN, "wsgi", "server_shops:app")),
 }
+
+REPLACED = ("gunicorn-django", "gunicorn-gevent")
+"""Those with processes that are replaced while they answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,10 +314,11 @@ def test_a_server_decides_streams_and_tells_all(tmp_path: Path, name: str) -> No
     assert found == {"/body/price", "/headers/x-shop"}
 
 
-def test_a_restart_of_the_workers_loses_no_evidence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", REPLACED)
+def test_a_restart_of_the_workers_loses_no_evidence(tmp_path: Path, name: str) -> None:
     """HUP puts new workers in the place of those that answer: nobody fails, and every copy is booked."""
     requests = [Asked(user=DARK, path="/orders/1")] * 20
-    with other_shop() as v2, shop(tmp_path, v2, SERVERS["gunicorn-django"]) as running:
+    with other_shop() as v2, shop(tmp_path, v2, SERVERS[name]) as running:
         answered = ask(running, requests)
         for booted in (4, 6):
             running.server.process.send_signal(signal.SIGHUP)
@@ -327,9 +332,10 @@ def test_a_restart_of_the_workers_loses_no_evidence(tmp_path: Path) -> None:
     assert mirror["eligible"] == mirror["sent"] == mirror["answered"] == 100
 
 
-def test_a_graceful_stop_ends_what_is_under_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", REPLACED)
+def test_a_graceful_stop_ends_what_is_under_way(tmp_path: Path, name: str) -> None:
     """A stream that is half sent when the server is told to stop comes whole, and is booked."""
-    with other_shop() as v2, shop(tmp_path, v2, SERVERS["gunicorn-django"]) as running:
+    with other_shop() as v2, shop(tmp_path, v2, SERVERS[name]) as running:
         client = http.client.HTTPConnection("127.0.0.1", running.server.port, timeout=10)
         client.request("GET", f"/lines/{LEFT}", headers={"X-User": DARK})
         answer = client.getresponse()

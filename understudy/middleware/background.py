@@ -14,7 +14,7 @@ import uvloop
 
 from understudy.errors import StoreError
 from understudy.middleware.errands import Errands
-from understudy.middleware.native import Executor, is_patched, new_lock, start_thread
+from understudy.middleware.native import Executor, catch_up, is_patched, new_lock, start_thread
 
 if TYPE_CHECKING:
     from understudy.middleware.understudy import Understudy
@@ -223,6 +223,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
     """uvloop's; with gevent one that waits by gevent's selector, so that what stores do in threads, which are
     greenlets of this thread then, goes on meanwhile."""
     if is_patched():
+        catch_up()
         return asyncio.SelectorEventLoop()
     loop = uvloop.new_event_loop()
     loop.set_default_executor(Executor(MOST_THREADS))

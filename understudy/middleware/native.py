@@ -5,6 +5,7 @@ What mirrors runs in a real thread: a loop among greenlets would be one more of 
 
 import concurrent.futures
 import os
+import queue
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -36,6 +37,14 @@ def is_patched() -> bool:
     """Whether gevent has put greenlets in the place of threads."""
     monkey = sys.modules.get(MONKEY)
     return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def catch_up() -> None:
+    """Let what SQLite's driver does in threads wait as greenlets do, also when it was imported before gevent
+    patched: by its own queue the first of them would hold up its whole thread, and with it the loop."""
+    driver = sys.modules.get("aiosqlite.core")
+    if driver is not None:
+        driver.__dict__["SimpleQueue"] = queue.SimpleQueue
 
 
 def new_lock() -> Lock:
