@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import uvloop
 
 from understudy.errors import StoreError
 from understudy.middleware.errands import Errands
+from understudy.middleware.home import Home
 from understudy.middleware.native import Executor, catch_up, is_patched, new_lock, start_thread
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Background:
         self._end: asyncio.Event | None = None
         self._is_ending = False
         self._running: set[concurrent.futures.Future[Any]] = set()
+        self._home: Home | None = None
         self.errands: Errands | None = None
         """What the loop is given to do; None until it was begun, and after the end."""
 
@@ -99,6 +101,7 @@ class Background:
                 if understudy is not None:
                     self._first = Errands(understudy.settings.shadow.budget_bytes)
         if is_first:
+            self._home = Home() if is_patched() else None
             _at_exit(weakref.ref(self))
             try:
                 start_thread(self._run)
@@ -118,6 +121,14 @@ class Background:
             self._running.add(running)
         running.add_done_callback(self._running.discard)
         return running
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Do *work*, which is the application's and raises nothing, where that may wait: in a thread, or with
+        gevent in a greenlet beside those of its requests. Raises RuntimeError where there is no thread."""
+        if self._home is None:
+            start_thread(work)
+        else:
+            self._home.start(work)
 
     def report(self) -> dict[str, Any]:
         """The report on all evidence in the store, for who runs in no event loop.

@@ -67,10 +67,12 @@ class Hands:
     """Threads that do what may hang: at most *most* at once, the rest waits; none holds up an exit.
 
     A thread that finds nothing to do ends. In a forked process there are none, and nothing waits.
+    *start* may start something else, which does its work like a thread.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, start: Callable[[Callable[[], None]], None] | None = None) -> None:
         self._most = most
+        self._start = start
         self._reset()
 
     def _reset(self) -> None:
@@ -94,7 +96,7 @@ class Hands:
                 return
             self._busy += 1
         try:
-            start_thread(lambda: self._work(work))
+            (self._start or start_thread)(lambda: self._work(work))
         except BaseException:
             with self._lock:
                 self._busy -= 1
