@@ -23,7 +23,7 @@ import trustme
 import waitress
 from http2_client import Client, Fields, connected
 from server_shops import LINE, second
-from servers import Server
+from servers import ANSWER_SECONDS, Server
 from store_servers import free_port
 
 from understudy.config import parse_rules, parse_yaml
@@ -185,7 +185,7 @@ def ask(shop: Shop, requests: Sequence[Asked]) -> list[Answered]:
 
 
 def _ask_one(port: int, asked: Asked) -> Answered:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
     try:
         connection.request(asked.method, asked.path, asked.body or None, {"X-User": asked.user})
         answer = connection.getresponse()
@@ -213,7 +213,7 @@ def leave(shop: Shop, asked: Asked) -> None:
     if shop.speaks == 2:
         asyncio.run(_reset(shop, asked))
         return
-    with socket.create_connection(("127.0.0.1", shop.server.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", shop.server.port), timeout=ANSWER_SECONDS) as client:
         head = f"GET {asked.path} HTTP/1.1\r\nHost: shop.example\r\nX-User: {asked.user}\r\n\r\n"
         client.sendall(head.encode())
         assert client.recv(100).startswith(b"HTTP/1.1 200")
@@ -254,7 +254,7 @@ def report(folder: Path, *, eligible: int) -> dict[str, Any]:
         services = {"v2": {"url": "http://127.0.0.1:9"}}
         understudy = Understudy({"store": f"sqlite:///{folder}/understudy.db", "services": services})
         try:
-            limit = time.monotonic() + 5
+            limit = time.monotonic() + ANSWER_SECONDS
             while (found := await understudy.report())["mirror"]["eligible"] < eligible:
                 if time.monotonic() > limit:
                     break  # whoever asked sees what is missing
@@ -268,7 +268,7 @@ def report(folder: Path, *, eligible: int) -> dict[str, Any]:
 
 def until(told: Any, what: str) -> None:
     """Wait for *told*. Fails with *what* after a minute."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + ANSWER_SECONDS
     while not told():
         assert time.monotonic() < limit, what
         time.sleep(0.02)
@@ -336,7 +336,7 @@ def test_a_restart_of_the_workers_loses_no_evidence(tmp_path: Path, name: str) -
 def test_a_graceful_stop_ends_what_is_under_way(tmp_path: Path, name: str) -> None:
     """A stream that is half sent when the server is told to stop comes whole, and is booked."""
     with other_shop() as v2, shop(tmp_path, v2, SERVERS[name]) as running:
-        client = http.client.HTTPConnection("127.0.0.1", running.server.port, timeout=10)
+        client = http.client.HTTPConnection("127.0.0.1", running.server.port, timeout=ANSWER_SECONDS)
         client.request("GET", f"/lines/{LEFT}", headers={"X-User": DARK})
         answer = client.getresponse()
         size = len(answer.read(1000))
