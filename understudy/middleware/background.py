@@ -15,6 +15,7 @@ import uvloop
 from understudy.errors import StoreError
 from understudy.middleware.errands import Errands
 from understudy.middleware.home import Home
+from understudy.middleware.mailbox import new_future, waited
 from understudy.middleware.native import Executor, catch_up, is_patched, new_lock, start_thread
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begun: concurrent.futures.Future[Errands | None] | None = None
         self._first: Errands | None = None
-        self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._over: concurrent.futures.Future[None] = new_future()
         self._end: asyncio.Event | None = None
         self._is_ending = False
         self._running: set[concurrent.futures.Future[Any]] = set()
@@ -80,7 +81,7 @@ class Background:
         if self._process != os.getpid():
             self.forked()
         try:
-            return self._started().result(START_SECONDS)
+            return waited(self._started(), START_SECONDS)
         except TimeoutError:
             log.error("mirroring did not start within %g s; requests pass meanwhile", START_SECONDS)
             return None
@@ -96,7 +97,7 @@ class Background:
         with self._lock:
             begun, is_first = self._begun, self._begun is None
             if begun is None:
-                begun = self._begun = concurrent.futures.Future()
+                begun = self._begun = new_future()
                 understudy = self._understudy()
                 if understudy is not None:
                     self._first = Errands(understudy.settings.shadow.budget_bytes)
@@ -139,7 +140,7 @@ class Background:
         if errands is None:
             raise StoreError("there is no evidence, because mirroring is off or has ended")
         try:
-            return self.run(errands.stage.report()).result(REPORT_SECONDS)
+            return waited(self.run(errands.stage.report()), REPORT_SECONDS)
         except (RuntimeError, concurrent.futures.CancelledError):
             raise StoreError("there is no report, because mirroring has ended") from None
         except TimeoutError:
@@ -159,7 +160,7 @@ class Background:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._set_end)
         try:
-            over.result(understudy.settings.limits.drain_timeout + STOP_MARGIN_SECONDS)
+            waited(over, understudy.settings.limits.drain_timeout + STOP_MARGIN_SECONDS)
         except TimeoutError:
             log.warning("mirroring did not end in time, and is left")
 
@@ -186,7 +187,7 @@ class Background:
             else:
                 log.exception("what mirrors has ended")
         finally:
-            self._begun = concurrent.futures.Future()
+            self._begun = new_future()
             self._begun.set_result(None)  # whoever comes now, passes
             over.set_result(None)
 
