@@ -115,8 +115,9 @@ def measure(
 
 def rises(
     processes: Processes, shadow: str, *, rounds: int, python: str, cores: Cores, rate: float, kind: str
-) -> list[float]:
-    """By how much that *shadow* raises the 99th percentile, in ms, for each round.
+) -> tuple[list[float], int]:
+    """By how much that *shadow* raises the 99th percentile, in ms, for each round; and how often it was
+    ejected meanwhile, since nothing is felt of one that is asked nothing.
 
     Raises `BenchError`.
     """
@@ -140,7 +141,7 @@ def rises(
             mode.name: tail(mode, processes, cores[1:2], rate) for mode in random.sample(modes, len(modes))
         }
         found.append(p99["mirrored"] - p99["decided"])
-    return found
+    return found, modes[-1].process.log.read_text(errors="replace").count(" is ejected ")
 
 
 def tail(mode: Mode, processes: Processes, cores: Cores, rate: float) -> float:
@@ -210,8 +211,9 @@ def main() -> int:
         else:
             console.print(f"{WHAT[mode]}: {statistics.median(extra):.1f} µs")
         print(json.dumps({"mode": mode, "extra_us": [round(value, 1) for value in extra]}))
-    for shadow, rise in felt.items():
-        print(json.dumps({"shadow": shadow, "p99_rise_ms": [round(value, 3) for value in rise]}))
+    for shadow, (rise, ejections) in felt.items():
+        rounds = [round(value, 3) for value in rise]
+        print(json.dumps({"shadow": shadow, "p99_rise_ms": rounds, "ejections": ejections}))
         what = RISE.format(shadow)
         goals.append(Goal(what=what, value=statistics.median(rise), at_most=HUNG_MS, unit=" ms"))
     for goal in goals:
