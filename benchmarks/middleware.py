@@ -73,7 +73,8 @@ def start(
     (port,) = free_ports(1)
     environ = {**os.environ, "MODE": name, "SHADOW": str(shadow), "BODY": str(body)}
     environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [python, "-m", *(word.format(port) for word in SERVERS[kind])]
+    # -P: what is installed is measured, not what lies where this is run.
+    command = [python, "-P", "-m", *(word.format(port) for word in SERVERS[kind])]
     process = processes.start(name, command, cores=core, environ=environ)
     process.wait_until(lambda: listens(port))
     return Mode(name=name, port=port, process=process)
