@@ -1,20 +1,22 @@
 """What the applications that `middleware.py` measures answer, and the rules they are behind.
 
-Their environment says how: MODE (bare, plain, decided, mirrored), SHADOW (the port of the service that
-rehearses), BODY (a file with the answer).
+Their environment says how: SHADOW (the port of the service that rehearses), BODY (a file with the answer).
 """
 
 import os
 from pathlib import Path
 from typing import Any
 
-MODE = os.environ["MODE"]
+MODES = ("bare", "idle", "plain", "decided", "mirrored")
+"""Ways to serve, each at a path of its own: without a middleware, behind one that does nothing, and behind
+Understudy's."""
+
 BODY = Path(os.environ["BODY"]).read_bytes()
 
 
-def configuration() -> dict[str, Any]:
-    """Everybody meets the one variant that the mode is about, by a rule that hashes a cookie."""
-    split = [["dark", 100], ["stable", 0]] if MODE == "mirrored" else [["dark", 0], ["stable", 100]]
+def configuration(mode: str) -> dict[str, Any]:
+    """Everybody meets the one variant that *mode* is about, by a rule that hashes a cookie."""
+    split = [["dark", 100], ["stable", 0]] if mode == "mirrored" else [["dark", 0], ["stable", 100]]
     return {
         "store": "memory://",
         "services": {"v2": {"url": f"http://127.0.0.1:{os.environ['SHADOW']}"}},
@@ -26,6 +28,6 @@ def configuration() -> dict[str, Any]:
                 "targeting": {"fractional": split},
             }
         },
-        "routes": [{"path": "/elsewhere" if MODE == "plain" else "/", "flag": "shop", "unit": "cookie:uid"}],
+        "routes": [{"path": "/elsewhere" if mode == "plain" else "/", "flag": "shop", "unit": "cookie:uid"}],
         "shadow": {"control": 0},
     }
