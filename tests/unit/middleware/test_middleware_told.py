@@ -30,7 +30,10 @@ class Client:
         self.body = b""
         self.news = asyncio.Event()
         self._is_told = False
-        self.task = tasks.create_task(app(scope(), self._receive, self._send))
+        self.task = tasks.create_task(self._ask(app))
+
+    async def _ask(self, app: UnderstudyMiddleware) -> None:
+        await app(scope(), self._receive, self._send)
 
     async def _receive(self) -> Message:
         if self._is_told:
