@@ -1,4 +1,6 @@
-"""What the middleware costs an application: CPU per request under uvicorn, beside the bare application.
+"""What the middleware costs an application: CPU per request, beside the bare application.
+
+Starlette's under uvicorn, for which there are goals, or Flask's under waitress (``--wsgi``).
 
 Every round measures all four in another order, and each is compared with the bare one of its own round, so
 that what the machine does meanwhile falls on all. Prints one line of JSON for each and a table.
@@ -29,8 +31,14 @@ HERE = Path(__file__).parent
 AT_MOST_US = {"plain": 2.0, "decided": 12.0, "mirrored": 60.0}
 """CPU per request beyond the bare application; a route without a flag is a look-up in a dictionary."""
 
+SERVERS = {
+    "asgi": ("uvicorn", "--no-access-log", "--app-dir", str(HERE), "--port={}", "middleware_app:app"),
+    "wsgi": ("waitress", "--threads=16", "--listen=127.0.0.1:{}", "middleware_wsgi_app:app"),
+}
+"""Modules of Python with their arguments; the port stands where the braces are."""
+
 CONNECTIONS = 16
-RATE = 2_000.0
+RATES = {"asgi": 2_000.0, "wsgi": 300.0}
 """A quarter of what the bare application answers on a small machine."""
 
 SHADOWS: dict[str, Sequence[str]] = {
@@ -58,12 +66,16 @@ class Mode:
     process: Process
 
 
-def start(name: str, processes: Processes, *, shadow: int, python: str, body: Path, core: Cores) -> Mode:
-    """The application behind uvicorn."""
+def start(
+    name: str, processes: Processes, *, shadow: int, python: str, body: Path, core: Cores, kind: str
+) -> Mode:
+    """The application behind its server."""
     (port,) = free_ports(1)
     environ = {**os.environ, "MODE": name, "SHADOW": str(shadow), "BODY": str(body)}
-    command = [python, "-m", "uvicorn", "middleware_app:app", "--app-dir", str(HERE), "--no-access-log"]
-    process = processes.start(name, [*command, "--port", str(port)], cores=core, environ=environ)
+    environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    # -P: what is installed is measured, not what lies where this is run.
+    command = [python, "-P", "-m", *(word.format(port) for word in SERVERS[kind])]
+    process = processes.start(name, command, cores=core, environ=environ)
     process.wait_until(lambda: listens(port))
     return Mode(name=name, port=port, process=process)
 
@@ -81,7 +93,7 @@ def start_shadow(processes: Processes, core: Cores) -> int:
 
 
 def measure(
-    processes: Processes, *, rounds: int, seconds: int, python: str, cores: Cores
+    processes: Processes, *, rounds: int, seconds: int, python: str, cores: Cores, kind: str
 ) -> dict[str, list[float]]:
     """CPU per request in µs of each mode, one figure for each round. Raises `BenchError`."""
     shadow = start_shadow(processes, cores[1:2])
@@ -91,7 +103,8 @@ def measure(
     for _ in range(rounds):
         # Anew each time: where a process has its memory makes a difference of some µs for its whole life.
         modes = [
-            start(name, processes, shadow=shadow, python=python, body=body, core=cores[:1]) for name in found
+            start(name, processes, shadow=shadow, python=python, body=body, core=cores[:1], kind=kind)
+            for name in found
         ]
         for mode in modes:
             ask(mode.port, Load(), times=200)
@@ -102,9 +115,10 @@ def measure(
 
 
 def rises(
-    processes: Processes, shadow: str, *, rounds: int, python: str, cores: Cores, rate: float
-) -> list[float]:
-    """By how much that *shadow* raises the 99th percentile, in ms, for each round.
+    processes: Processes, shadow: str, *, rounds: int, python: str, cores: Cores, rate: float, kind: str
+) -> tuple[list[float], int]:
+    """By how much that *shadow* raises the 99th percentile, in ms, for each round; and how often it was
+    ejected meanwhile, since nothing is felt of one that is asked nothing.
 
     Raises `BenchError`.
     """
@@ -119,7 +133,7 @@ def rises(
     body = processes.folder / "body"
     body.write_bytes(BODIES["/"])
     modes = [
-        start(name, processes, shadow=port, python=python, body=body, core=cores[:1])
+        start(name, processes, shadow=port, python=python, body=body, core=cores[:1], kind=kind)
         for name in ("decided", "mirrored")
     ]
     found = []
@@ -128,7 +142,7 @@ def rises(
             mode.name: tail(mode, processes, cores[1:2], rate) for mode in random.sample(modes, len(modes))
         }
         found.append(p99["mirrored"] - p99["decided"])
-    return found
+    return found, modes[-1].process.log.read_text(errors="replace").count(" is ejected ")
 
 
 def tail(mode: Mode, processes: Processes, cores: Cores, rate: float) -> float:
@@ -156,7 +170,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=RATE, help="requests a second for the percentiles")
+    parser.add_argument("--rate", type=float, help="requests a second for the percentiles")
+    parser.add_argument("--wsgi", dest="kind", action="store_const", const="wsgi", default="asgi")
     parser.add_argument("--python", default=sys.executable, help="whose understudy is measured")
     chosen = parser.parse_args()
     console = Console()
@@ -165,7 +180,12 @@ def main() -> int:
         processes = Processes(folder=Path(folder))
         try:
             found = measure(
-                processes, rounds=chosen.rounds, seconds=chosen.seconds, python=chosen.python, cores=cores
+                processes,
+                rounds=chosen.rounds,
+                seconds=chosen.seconds,
+                python=chosen.python,
+                cores=cores,
+                kind=chosen.kind,
             )
             processes.stop()
             felt = {}
@@ -176,7 +196,8 @@ def main() -> int:
                     rounds=chosen.rounds,
                     python=chosen.python,
                     cores=cores,
-                    rate=chosen.rate,
+                    rate=chosen.rate or RATES[chosen.kind],
+                    kind=chosen.kind,
                 )
                 processes.stop()
         finally:
@@ -186,10 +207,14 @@ def main() -> int:
     goals = []
     for mode, at_most in AT_MOST_US.items():
         extra = [one - other for one, other in zip(found[mode], found["bare"], strict=True)]
-        goals.append(Goal(what=WHAT[mode], value=statistics.median(extra), at_most=at_most, unit=" µs"))
+        if chosen.kind == "asgi":
+            goals.append(Goal(what=WHAT[mode], value=statistics.median(extra), at_most=at_most, unit=" µs"))
+        else:
+            console.print(f"{WHAT[mode]}: {statistics.median(extra):.1f} µs")
         print(json.dumps({"mode": mode, "extra_us": [round(value, 1) for value in extra]}))
-    for shadow, rise in felt.items():
-        print(json.dumps({"shadow": shadow, "p99_rise_ms": [round(value, 3) for value in rise]}))
+    for shadow, (rise, ejections) in felt.items():
+        rounds = [round(value, 3) for value in rise]
+        print(json.dumps({"shadow": shadow, "p99_rise_ms": rounds, "ejections": ejections}))
         what = RISE.format(shadow)
         goals.append(Goal(what=what, value=statistics.median(rise), at_most=HUNG_MS, unit=" ms"))
     for goal in goals:

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trustme
 import waitress
 from http2_client import Client, Fields, connected
 from server_shops import second
-from servers import ANSWER_SECONDS, NEEDS_GEVENT, Server
+from servers import ANSWER_SECONDS, Server
 from store_servers import free_port
 from waitress import wasyncore
 
@@ -88,14 +87,13 @@ SERVERS = {
     "uvicorn": How(shop="starlette", command=UVICORN, status=-signal.SIGTERM),
     "waitress-django": How(shop="django", command=(*SERVE, "waitress", "{port}")),
     "waitress-bottle": How(shop="bottle", command=(*SERVE, "waitress", "{port}")),
+    "gunicorn-gevent": How(shop="django", command=(*GUNICORN, "-w", "2", "-k", "gevent", "server_shops:app")),
     "gevent-bottle": How(shop="bottle", command=(*SERVE, "gevent", "{port}")),
     "granian-django": How(shop="django", command=(*GRANIAN, "wsgi", "server_shops:app")),
 }
 
-
-NEEDS = {"gevent-bottle": NEEDS_GEVENT}
-
-THERE = [pytest.param(name, marks=NEEDS.get(name, ())) for name in SERVERS]
+REPLACED = ("gunicorn-django", "gunicorn-gevent")
+"""Those with processes that are replaced while they answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

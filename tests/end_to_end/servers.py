@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import importlib.metadata
 import json
 import os
 import signal
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import pytest
 from store_servers import free_port
 
 POLL_SECONDS = 0.02
@@ -25,21 +23,6 @@ STOP_SECONDS = 45.0
 ANSWER_SECONDS = 60.0
 """Nothing that works takes any of these: they are what a busy machine may make of it. How soon things happen
 is for the benchmarks. A stop takes 30 s to drain, and 5 s more before children are ended by force."""
-
-
-def has_gevent() -> bool:
-    """Whether there is a gevent of the version that gunicorn's worker asks for.
-
-    It is no development dependency on Python 3.11: httpbin, which is one, holds greenlet below 3 there.
-    """
-    try:
-        version = importlib.metadata.version("gevent")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return tuple(int(part) for part in version.split(".")[:2]) >= (24, 10)
-
-
-NEEDS_GEVENT = pytest.mark.skipif(not has_gevent(), reason="there is no gevent of 24.10 or later")
 
 
 @dataclass(slots=True, kw_only=True)

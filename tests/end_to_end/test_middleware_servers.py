@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from served_shops import (
     LEFT,
+    REPLACED,
     RULES,
     SERVERS,
-    THERE,
     Asked,
     ask,
     leave,
@@ -23,6 +23,7 @@ from served_shops import (
     until_told,
 )
 from server_shops import LINE
+from servers import ANSWER_SECONDS
 
 from understudy.config import parse_rules, parse_yaml
 from understudy.decide import compile_rules
@@ -45,7 +46,7 @@ USERS = decided([f"user-{number}" for number in range(40)])
 DARK, CANARY = (next(user for user, met in USERS.items() if met == variant) for variant in ("dark", "canary"))
 
 
-@pytest.mark.parametrize("name", THERE)
+@pytest.mark.parametrize("name", SERVERS)
 def test_a_server_decides_streams_and_tells_all(tmp_path: Path, name: str) -> None:
     """Users meet what the rules say; streams come whole and are closed once; the exit loses no evidence."""
     requests = [
@@ -81,10 +82,11 @@ def test_a_server_decides_streams_and_tells_all(tmp_path: Path, name: str) -> No
     assert found == {"/body/price", "/headers/x-shop"}
 
 
-def test_a_restart_of_the_workers_loses_no_evidence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", REPLACED)
+def test_a_restart_of_the_workers_loses_no_evidence(tmp_path: Path, name: str) -> None:
     """HUP puts new workers in the place of those that answer: nobody fails, and every copy is booked."""
     requests = [Asked(user=DARK, path="/orders/1")] * 20
-    with other_shop() as v2, shop(tmp_path, v2, SERVERS["gunicorn-django"]) as running:
+    with other_shop() as v2, shop(tmp_path, v2, SERVERS[name]) as running:
         answered = ask(running, requests)
         for booted in (4, 6):
             running.server.process.send_signal(signal.SIGHUP)
@@ -98,10 +100,11 @@ def test_a_restart_of_the_workers_loses_no_evidence(tmp_path: Path) -> None:
     assert mirror["eligible"] == mirror["sent"] == mirror["answered"] == 100
 
 
-def test_a_graceful_stop_ends_what_is_under_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", REPLACED)
+def test_a_graceful_stop_ends_what_is_under_way(tmp_path: Path, name: str) -> None:
     """A stream that is half sent when the server is told to stop comes whole, and is booked."""
-    with other_shop() as v2, shop(tmp_path, v2, SERVERS["gunicorn-django"]) as running:
-        client = http.client.HTTPConnection("127.0.0.1", running.server.port, timeout=10)
+    with other_shop() as v2, shop(tmp_path, v2, SERVERS[name]) as running:
+        client = http.client.HTTPConnection("127.0.0.1", running.server.port, timeout=ANSWER_SECONDS)
         client.request("GET", f"/lines/{LEFT}", headers={"X-User": DARK})
         answer = client.getresponse()
         size = len(answer.read(1000))

@@ -19,7 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from serve_world import PATIENCE_SECONDS
-from servers import NEEDS_GEVENT, Server
+from servers import Server
 from store_servers import free_port
 
 from understudy.middleware import Understudy
@@ -143,12 +143,15 @@ WORKERS = [
     pytest.param(("-w", "2"), id="processes"),
     pytest.param(("-w", "1", "--threads", "4"), id="threads"),
     pytest.param(("-w", "2", "--preload"), id="preloaded"),
-    pytest.param(
-        ("-w", "1", "-k", "gevent"),
-        id="greenlets",
-        marks=NEEDS_GEVENT,
-    ),
+    pytest.param(("-w", "1", "-k", "gevent"), id="greenlets"),
+    # One: to a second one, which has answered nothing, SIGTERM may come before gunicorn listens for it.
+    pytest.param(("-w", "1", "-k", "gevent", "--preload"), id="preloaded-greenlets"),
 ]
+MANY = [
+    pytest.param(("-w", "2", "--threads", "4"), id="threads"),
+    pytest.param(("-w", "1", "-k", "gevent"), id="greenlets"),
+]
+"""Workers that answer several requests at once."""
 
 
 @pytest.mark.parametrize("options", WORKERS)
@@ -248,12 +251,15 @@ def is_booked(mirror: dict[str, Any]) -> bool:
     return is_sent and books["sent"] == books["answered"] + books["failed"]
 
 
+@pytest.mark.parametrize("options", MANY)
 @pytest.mark.parametrize("does", [hang, flood, die])
-def test_a_bad_shadow_is_never_felt(tmp_path: Path, does: Callable[[socket.socket], None]) -> None:
+def test_a_bad_shadow_is_never_felt(
+    tmp_path: Path, does: Callable[[socket.socket], None], options: tuple[str, ...]
+) -> None:
     """Hung, flooding or dead: answers stay whole and quick, the exit is in time, every copy is booked."""
     shadow = Listener(does)
     try:
-        with shop(tmp_path, shadow.port, timeout="2s", options=("--threads", "4", "-w", "2")) as server:
+        with shop(tmp_path, shadow.port, timeout="2s", options=options) as server:
             ask(server.port, "/orders/0")
             took = []
             for number in range(100):
@@ -273,10 +279,11 @@ def test_a_bad_shadow_is_never_felt(tmp_path: Path, does: Callable[[socket.socke
     assert stopped_seconds < 20, "before gunicorn loses patience, on any machine"
 
 
-def test_a_client_that_leaves_in_the_middle_is_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", MANY)
+def test_a_client_that_leaves_in_the_middle_is_counted(tmp_path: Path, options: tuple[str, ...]) -> None:
     """A streamed answer that nobody waits for any more ends, and says so: no comparison comes of it."""
     with other_shop() as v2:
-        with shop(tmp_path, v2, options=("--threads", "4")) as server:
+        with shop(tmp_path, v2, options=options) as server:
             with socket.create_connection(("127.0.0.1", server.port)) as client:
                 client.sendall(b"GET /stream HTTP/1.1\r\nHost: shop\r\n\r\n")
                 assert client.recv(10)

@@ -228,8 +228,12 @@ class Intake:
                 assessed.append((pair, None))
                 continue
             used = time.thread_time()
-            assessed.append((pair, self._assess(pair)))
+            is_hurried = self._patience.is_spent(time.monotonic()) and not self._finishing.is_set()
+            assessment = self._assess(pair, is_hurried=is_hurried)
+            assessed.append((pair, assessment))
             pause = self._patience.pause_seconds(time.thread_time() - used, time.monotonic())
+            if not is_hurried and assessment is not None and assessment.found:
+                pause = 0.0  # those that follow hurry, so that samples wait and counts do not
             if pause and not self._finishing.is_set():
                 await self._pause(min(pause, pauses_left))
                 pauses_left -= pause
@@ -289,9 +293,9 @@ class Intake:
                 self._trouble.mended()
                 return is_new
 
-    def _assess(self, pair: Pair) -> Assessment | None:
+    def _assess(self, pair: Pair, *, is_hurried: bool) -> Assessment | None:
         try:
-            return self._assessor.assess(pair)
+            return self._assessor.assess(pair, is_hurried=is_hurried)
         except Exception:
             # One pair is isolated from the others: else a worker would send it for ever.
             log.exception("a pair of %s could not be compared", pair.endpoint)

@@ -7,14 +7,16 @@ import logging
 import os
 import sys
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import uvloop
 
 from understudy.errors import StoreError
 from understudy.middleware.errands import Errands
-from understudy.middleware.native import Executor, is_patched, new_lock, start_thread
+from understudy.middleware.home import Home
+from understudy.middleware.mailbox import new_future, waited
+from understudy.middleware.native import Executor, catch_up, is_patched, new_lock, start_thread
 
 if TYPE_CHECKING:
     from understudy.middleware.understudy import Understudy
@@ -58,10 +60,11 @@ class Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begun: concurrent.futures.Future[Errands | None] | None = None
         self._first: Errands | None = None
-        self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._over: concurrent.futures.Future[None] = new_future()
         self._end: asyncio.Event | None = None
         self._is_ending = False
         self._running: set[concurrent.futures.Future[Any]] = set()
+        self._home: Home | None = None
         self.errands: Errands | None = None
         """What the loop is given to do; None until it was begun, and after the end."""
 
@@ -78,7 +81,7 @@ class Background:
         if self._process != os.getpid():
             self.forked()
         try:
-            return self._started().result(START_SECONDS)
+            return waited(self._started(), START_SECONDS)
         except TimeoutError:
             log.error("mirroring did not start within %g s; requests pass meanwhile", START_SECONDS)
             return None
@@ -94,11 +97,12 @@ class Background:
         with self._lock:
             begun, is_first = self._begun, self._begun is None
             if begun is None:
-                begun = self._begun = concurrent.futures.Future()
+                begun = self._begun = new_future()
                 understudy = self._understudy()
                 if understudy is not None:
                     self._first = Errands(understudy.settings.shadow.budget_bytes)
         if is_first:
+            self._home = Home() if is_patched() else None
             _at_exit(weakref.ref(self))
             try:
                 start_thread(self._run)
@@ -119,6 +123,14 @@ class Background:
         running.add_done_callback(self._running.discard)
         return running
 
+    def start(self, work: Callable[[], None]) -> None:
+        """Do *work*, which is the application's and raises nothing, where that may wait: in a thread, or with
+        gevent in a greenlet beside those of its requests. Raises RuntimeError where there is no thread."""
+        if self._home is None:
+            start_thread(work)
+        else:
+            self._home.start(work)
+
     def report(self) -> dict[str, Any]:
         """The report on all evidence in the store, for who runs in no event loop.
 
@@ -128,7 +140,7 @@ class Background:
         if errands is None:
             raise StoreError("there is no evidence, because mirroring is off or has ended")
         try:
-            return self.run(errands.stage.report()).result(REPORT_SECONDS)
+            return waited(self.run(errands.stage.report()), REPORT_SECONDS)
         except (RuntimeError, concurrent.futures.CancelledError):
             raise StoreError("there is no report, because mirroring has ended") from None
         except TimeoutError:
@@ -148,7 +160,7 @@ class Background:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._set_end)
         try:
-            over.result(understudy.settings.limits.drain_timeout + STOP_MARGIN_SECONDS)
+            waited(over, understudy.settings.limits.drain_timeout + STOP_MARGIN_SECONDS)
         except TimeoutError:
             log.warning("mirroring did not end in time, and is left")
 
@@ -175,7 +187,7 @@ class Background:
             else:
                 log.exception("what mirrors has ended")
         finally:
-            self._begun = concurrent.futures.Future()
+            self._begun = new_future()
             self._begun.set_result(None)  # whoever comes now, passes
             over.set_result(None)
 
@@ -223,6 +235,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
     """uvloop's; with gevent one that waits by gevent's selector, so that what stores do in threads, which are
     greenlets of this thread then, goes on meanwhile."""
     if is_patched():
+        catch_up()
         return asyncio.SelectorEventLoop()
     loop = uvloop.new_event_loop()
     loop.set_default_executor(Executor(MOST_THREADS))

@@ -1,10 +1,14 @@
 """From any thread to the one that waits: a queue that also wakes a greenlet of gevent's."""
 
+import concurrent.futures
 import queue
+import threading
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from understudy.middleware.native import is_patched
+from understudy.middleware.native import is_patched, new_lock
+
+T = TypeVar("T")
 
 
 class Mailbox(Protocol):
@@ -18,6 +22,30 @@ class Mailbox(Protocol):
 def mailbox() -> Mailbox:
     """A new one, for this thread."""
     return GeventMailbox() if is_patched() else queue.SimpleQueue()
+
+
+def new_future() -> "concurrent.futures.Future[Any]":
+    """One that another thread may settle: `waited` waits for it. Its lock is the interpreter's."""
+    future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    future._condition = threading.Condition(new_lock())  # type: ignore[arg-type]
+    return future
+
+
+def waited(future: "concurrent.futures.Future[T]", seconds: float) -> T:
+    """What *future* comes to. Raises TimeoutError after so many *seconds*.
+
+    With gevent `result` may wait for ever, whatever its timeout: a greenlet that wakes takes the lock again,
+    and when another thread holds it, gevent can lose that it was let go of.
+    """
+    if is_patched():
+        import gevent
+
+        mail = mailbox()
+        future.add_done_callback(lambda _: mail.put(("over", None)))
+        with gevent.Timeout(seconds, TimeoutError):
+            mail.get()
+        return future.result(0)
+    return future.result(seconds)
 
 
 class GeventMailbox:

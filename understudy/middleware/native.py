@@ -5,6 +5,7 @@ What mirrors runs in a real thread: a loop among greenlets would be one more of 
 
 import concurrent.futures
 import os
+import queue
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -38,6 +39,14 @@ def is_patched() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
+def catch_up() -> None:
+    """Let what SQLite's driver does in threads wait as greenlets do, also when it was imported before gevent
+    patched: by its own queue the first of them would hold up its whole thread, and with it the loop."""
+    driver = sys.modules.get("aiosqlite.core")
+    if driver is not None:
+        driver.__dict__["SimpleQueue"] = queue.SimpleQueue
+
+
 def new_lock() -> Lock:
     """A lock of the interpreter. The thread that holds it may take it again: a signal's handler, or an object
     that is collected, comes between any two instructions."""
@@ -58,10 +67,12 @@ class Hands:
     """Threads that do what may hang: at most *most* at once, the rest waits; none holds up an exit.
 
     A thread that finds nothing to do ends. In a forked process there are none, and nothing waits.
+    *start* may start something else, which does its work like a thread.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, start: Callable[[Callable[[], None]], None] | None = None) -> None:
         self._most = most
+        self._start = start
         self._reset()
 
     def _reset(self) -> None:
@@ -85,7 +96,7 @@ class Hands:
                 return
             self._busy += 1
         try:
-            start_thread(lambda: self._work(work))
+            (self._start or start_thread)(lambda: self._work(work))
         except BaseException:
             with self._lock:
                 self._busy -= 1

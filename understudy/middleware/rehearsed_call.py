@@ -36,14 +36,22 @@ LOOP_CLOSED: Final = "loop_closed"
 
 
 class Called:
-    """A `Delegate` that calls *function*, in threads of its own or, if it is async, in the caller's loop."""
+    """A `Delegate` that calls *function* where *start* lets it or, if it is async, in the caller's loop."""
 
-    def __init__(self, function: Callable[..., Any], *, most: int, seconds: float, keeps_first: bool) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        start: Callable[[Callable[[], None]], None],
+        most: int,
+        seconds: float,
+        keeps_first: bool,
+    ) -> None:
         self._function = function
         self._seconds = seconds
         self._keeps_first = keeps_first
         self._is_async = is_async(function)
-        self.hands = Hands(most)
+        self.hands = Hands(most, start)
 
     async def __call__(self, connection: DelegateConnection, caller: Caller, wire: bytes) -> None:
         del wire
@@ -226,7 +234,13 @@ class Rehearsals:
         pool = delegate_pool(
             name,
             service,
-            Called(function, most=self._in_flight, seconds=self._timeout, keeps_first=trial.has_instance),
+            Called(
+                function,
+                start=trial.understudy.background.start,
+                most=self._in_flight,
+                seconds=self._timeout,
+                keeps_first=trial.has_instance,
+            ),
             limit=self._in_flight,
             loop=stage.loop,
             spawn=stage.spawn,

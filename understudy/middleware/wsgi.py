@@ -54,7 +54,7 @@ class UnderstudyWSGIMiddleware:
             {} if config is None else config, fail_open=fail_open, registry=registry, kind="wsgi"
         )
         self._cap = self.understudy.settings.shadow.body_cap_bytes
-        self._again = self.understudy.app = Again(app, self._cap)
+        self._again = self.understudy.app = Again(app, self._cap, self.understudy.background.start)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         errands = self.understudy.background.errands

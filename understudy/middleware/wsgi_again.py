@@ -1,6 +1,7 @@
 """A WSGI application asked once more in this process: the control of what it answers clients."""
 
 import io
+from collections.abc import Callable
 from typing import Any, Final
 
 from understudy.middleware.environ import GIVEN, KEY, Environ
@@ -14,12 +15,15 @@ MOST_AT_ONCE: Final = 4
 
 
 class Again:
-    """*app* as an ASGI application that reads a whole body and answers in one piece, at most *cap* bytes."""
+    """*app* as an ASGI application that reads a whole body and answers in one piece, at most *cap* bytes.
 
-    def __init__(self, app: App, cap: int) -> None:
+    It answers where *start* lets it.
+    """
+
+    def __init__(self, app: App, cap: int, start: Callable[[Callable[[], None]], None]) -> None:
         self._app = app
         self._cap = cap
-        self._hands = Hands(MOST_AT_ONCE)
+        self._hands = Hands(MOST_AT_ONCE, start)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         environ = again(scope, (await receive())["body"])

@@ -68,8 +68,11 @@ class Assessor:
         self.origins: Mapping[str, str] = {}
         self._counted = CountedUnits()
 
-    def assess(self, pair: Pair) -> Assessment:
-        """Compare *pair*. Never raises on any content (see `Comparison.compare`)."""
+    def assess(self, pair: Pair, *, is_hurried: bool = False) -> Assessment:
+        """Compare *pair*. Never raises on any content (see `Comparison.compare`).
+
+        *is_hurried*: samples, which take most of the time, are made of no more than what has none.
+        """
         differences = self._compare(pair, pair.primary, pair.shadow)
         control = None if pair.control is None else self._compare(pair, pair.primary, pair.control)
         if pair.again is not None:
@@ -94,7 +97,7 @@ class Assessor:
         counted = [d for d in differences if not d.ignored]
         return Assessment(
             counts=dict(counts),
-            found=self._drawn(pair, differences),
+            found=self._drawn(pair, differences, is_hurried=is_hurried),
             result=self._result(pair, counted),
             kinds=[d.kind for d in counted],
         )
@@ -131,10 +134,11 @@ class Assessor:
             return "noise"
         return "mismatch"
 
-    def _drawn(self, pair: Pair, differences: list[Difference]) -> list[Found]:
+    def _drawn(self, pair: Pair, differences: list[Difference], *, is_hurried: bool) -> list[Found]:
         won = []
         for difference in differences:
-            priority = self.draws.draw((pair.service, pair.endpoint, difference.path, difference.kind))
+            key = (pair.service, pair.endpoint, difference.path, difference.kind)
+            priority = self.draws.draw(key, is_hurried=is_hurried)
             if priority is not None:
                 won.append((difference, priority))
         if not won:

@@ -22,14 +22,19 @@ class Draws:
         self._places = places
         self._lowest: dict[Key, list[float]] = {}
 
-    def draw(self, key: Key) -> float | None:
-        """The priority of a sample of *key*; None when no store would keep it."""
+    def draw(self, key: Key, *, is_hurried: bool = False) -> float | None:
+        """The priority of a sample of *key*; None when no store would keep it.
+
+        *is_hurried*: only the first of a key draws, and the others leave their place to a later one.
+        """
         priority = self._chance()
         lowest = self._lowest.get(key)
         if lowest is None:
             if len(self._lowest) >= MOST_KEYS:
                 self._lowest.clear()
             lowest = self._lowest[key] = []
+        elif is_hurried:
+            return None
         elif len(lowest) >= self._places:
             if priority >= lowest[-1]:
                 return None

@@ -176,10 +176,10 @@ async def test_a_pair_that_cannot_be_compared_is_counted_and_harms_no_other(
     """Not compared, skipped, and the process lives: else its worker would send it for ever."""
     assess = Assessor.assess
 
-    def moody(self: Assessor, given: Pair) -> object:
+    def moody(self: Assessor, given: Pair, *, is_hurried: bool) -> object:
         if given.shadow.body == b"poison":
             raise RecursionError("injected")
-        return assess(self, given)
+        return assess(self, given, is_hurried=is_hurried)
 
     async with desk(monkeypatch) as made:
         monkeypatch.setattr(Assessor, "assess", moody)
@@ -316,7 +316,10 @@ def test_trouble_is_told_once_and_mended_by_a_write() -> None:
 
 
 class Impatient:
-    """Says to pause after every comparison."""
+    """Says to hurry, and to pause after every comparison."""
+
+    def is_spent(self, _now: float) -> bool:
+        return True
 
     def pause_seconds(self, _held: float, _now: float) -> float:
         return 0.02
@@ -333,6 +336,40 @@ async def test_long_comparisons_pause_within_bounds(monkeypatch: pytest.MonkeyPa
             while not made.acknowledged:
                 await asyncio.sleep(0.001)
         assert made.intake.evidence["exchange", "v2", "GET /", "not_compared"] == 3
+
+
+class Spent:
+    """Long holds are not paid for after the first."""
+
+    def __init__(self) -> None:
+        self.holds = 0
+
+    def is_spent(self, _now: float) -> bool:
+        return self.holds > 0
+
+    def pause_seconds(self, _held: float, _now: float) -> float:
+        self.holds += 1
+        return 60.0 if self.holds == 1 else 0.0
+
+
+async def test_samples_wait_and_counts_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where long holds are spent every pair is compared, and only what has no sample yet gets one."""
+    async with desk(monkeypatch) as made:
+        made.intake._patience = Spent()  # type: ignore[assignment]
+        counts: dict[tuple[str, ...], int] = {EXCHANGES: 5}
+        pairs = [*(pair() for _ in range(4)), pair(b'{"b": 1}')]
+        made.intake.offer("0-1-a", Batch(sequence=1, counts=counts, pairs=pairs))
+        async with asyncio.timeout(30):
+            while not made.acknowledged:
+                await asyncio.sleep(0.001)
+        assert made.intake.evidence["difference", "v2", "GET /", "/body/a", "value", "differing"] == 4
+        assert ("exchange", "v2", "GET /", "not_compared") not in made.intake.evidence
+        samples = await made.store.samples()
+        assert sorted((s.path, s.kind) for s in samples) == [
+            ("/body/a", "missing"),
+            ("/body/a", "value"),
+            ("/body/b", "extra"),
+        ]
 
 
 async def test_at_the_end_nothing_is_paused_for(monkeypatch: pytest.MonkeyPatch) -> None:

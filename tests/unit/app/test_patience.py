@@ -28,6 +28,18 @@ def test_short_holds_need_no_pause() -> None:
     assert all(patience.pause_seconds(LONG_SECONDS, 1.0 + n) == 0.0 for n in range(1000))
 
 
+def test_who_hurries_needs_no_pause() -> None:
+    """Once long holds are spent it is known, until their share of the time has paid for them."""
+    patience = Patience(0.005)
+    assert not patience.is_spent(1.0)
+    assert patience.pause_seconds(2 * BURST_SECONDS, 1.0) > 0.0
+    assert patience.is_spent(1.0)
+    assert patience.pause_seconds(LONG_SECONDS, 1.0) == 0.0
+    assert not patience.is_spent(1.0 + BURST_SECONDS / 0.005 + 0.1)
+
+
 def test_a_process_of_its_own_does_not_pause() -> None:
     """The control process has no requests that wait."""
-    assert Patience(1.0).pause_seconds(60.0, 1.0) == 0.0
+    patience = Patience(1.0)
+    assert patience.pause_seconds(60.0, 1.0) == 0.0
+    assert not patience.is_spent(1.0)

@@ -8,6 +8,7 @@ from shadow_examples import OK_JSON, Rehearsal, a_copy, primary_says
 from understudy.comparators import Comparison
 from understudy.messages import Answer
 from understudy.shadow import Limits, MirroredExchange
+from understudy.shadow.call import BEGINNING_BYTES, within
 
 JSON = b"Content-Type: application/json\r\n"
 
@@ -112,6 +113,38 @@ def test_head_answers_with_different_lengths_are_not_equal() -> None:
     (difference,) = Comparison().compare(pair.endpoint, pair.primary, pair.shadow, method="HEAD")
     assert difference.path == "/headers/content-length"
     assert rehearse(answer(b"", size=10), answer(b"", size=10), method="HEAD").recorded.pairs == []
+
+
+CAP = 2 * BEGINNING_BYTES
+
+
+@pytest.mark.parametrize("size", [3, BEGINNING_BYTES - 1, BEGINNING_BYTES, BEGINNING_BYTES + 7, CAP - 1])
+def test_of_a_flood_no_more_is_kept_than_tells_it_apart(size: int) -> None:
+    """Beside a whole answer: it differs as it would with everything that was read."""
+    (pair,) = rehearse(answer(b"x" * size), chunked(b"x" * (CAP + 9)), cap=CAP).recorded.pairs
+    assert pair.shadow.is_truncated
+    assert size < len(pair.shadow.body) <= max(BEGINNING_BYTES, size + 1)
+    kept = pair.shadow
+    read = Answer(status=200, headers=kept.headers, body=b"x" * CAP, length_bytes=kept.length_bytes)
+    differences = Comparison().compare(pair.endpoint, pair.primary, pair.shadow)
+    assert differences == Comparison().compare(pair.endpoint, pair.primary, read)
+    assert [(d.path, d.kind) for d in differences] == [("/body", "length")]
+
+
+def test_of_a_coded_flood_all_that_was_read_is_kept() -> None:
+    """Its bytes say nothing of how long it is."""
+    fields = b"Content-Encoding: gzip\r\n"
+    (pair,) = rehearse(
+        answer(fields=fields), chunked(b"x" * (CAP + 9), fields=fields), cap=CAP
+    ).recorded.pairs
+    assert len(pair.shadow.body) == CAP
+
+
+@settings(max_examples=50)
+@given(pieces=st.lists(st.binary(max_size=9), max_size=9), size=st.integers(0, 90))
+def test_the_beginning_of_pieces_is_that_of_the_whole(pieces: list[bytes], size: int) -> None:
+    """Wherever it is cut."""
+    assert b"".join(within(pieces, size)) == b"".join(pieces)[:size]
 
 
 def test_a_control_that_differs_takes_the_pair_along() -> None:
