@@ -131,3 +131,17 @@ def test_threads_that_ask_at_once_know_it() -> None:
 
     request.way = find
     assert (request.client_ip, others) == (CLIENT, [CLIENT])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"scheme": None}, {"headers": [("host", "a")]}, {"headers": None}, {"client": ("testclient", 1)}],
+    ids=["scheme", "text", "none", "name"],
+)
+def test_what_cannot_be_read_is_not_believed(odd: dict[str, Any]) -> None:
+    """Whoever asks for the client of a scope that no server makes is told the peer, as of one not trusted."""
+    understudy = Understudy(BY_ADDRESS)
+    scope = {**scope_of_client(), **odd}
+    request = AsgiRequest(scope)
+    understudy.hop.believe(request, scope)
+    assert [request.client_ip for _ in range(2)] == [scope["client"][0]] * 2
