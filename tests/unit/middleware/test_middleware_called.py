@@ -178,6 +178,19 @@ def test_loops_beside_each_other_decide_each_by_its_own_rules() -> None:
     assert flags == ["", "", "", "shop"]
 
 
+def test_what_ended_in_one_loop_is_no_more_in_force() -> None:
+    """Who asks beside requests is answered by what another loop follows, and counted there."""
+    understudy = Understudy(CONFIG)
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        for runner in (one, other):
+            runner.run(understudy.start())
+        first, _ = understudy.stages
+        other.run(understudy.stop())
+        assert understudy.in_force is first.in_force
+        one.run(understudy.stop())
+        assert understudy.in_force is first.in_force
+
+
 async def test_other_scopes_are_the_applications_own() -> None:
     """A WebSocket is handed on as it is: what the application returns is returned."""
     calls: list[Any] = []
