@@ -47,7 +47,6 @@ class UnderstudyMiddleware:
         # Servers look whether what is called is a coroutine function, and take others for WSGI or ASGI 2.
         vars(self)["__call__"] = self._called
         self._failure: Exception | None = None
-        self._rules: Understudy | None = None
         self._by_loop: Mapping[Any, Stage] = {}
         try:
             self.understudy = _one_of(config, understudy, fail_open=fail_open, registry=registry)
@@ -57,7 +56,6 @@ class UnderstudyMiddleware:
             self._failure = error
             return
         self.understudy.app = app
-        self._rules = self.understudy
         self._by_loop = self.understudy.by_loop
         self._hop = self.understudy.hop
 
@@ -69,16 +67,16 @@ class UnderstudyMiddleware:
         kind = scope["type"]
         if kind != "http":
             return (self._lifespan if kind == "lifespan" else self.app)(scope, receive, send)
-        rules = self._rules
-        if rules is not None and is_plain(rules.in_force, self._hop, scope):
-            return self.app(scope, receive, send)
+        # This loop's own: nothing follows the rules, or sees the kill file, for one that began none.
         stage = self._by_loop.get(_get_running_loop())
-        if stage is not None and stage.is_ready:
-            plan = decide(stage, self._hop, scope)
-            if plan is None:
-                return self.app(scope, receive, send)
-            return self._answer(stage, plan, scope, receive, send)
-        return self._begun(scope, receive, send)
+        if stage is None or not stage.is_ready:
+            return self._begun(scope, receive, send)
+        if is_plain(stage.in_force, self._hop, scope):
+            return self.app(scope, receive, send)
+        plan = decide(stage, self._hop, scope)
+        if plan is None:
+            return self.app(scope, receive, send)
+        return self._answer(stage, plan, scope, receive, send)
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises what failed the start-up."""
@@ -95,7 +93,7 @@ class UnderstudyMiddleware:
         """Answer once the event loop has its stage."""
         stage = await self._begin()
         if stage is None:
-            leave(self.understudy.in_force, scope)
+            leave(self.understudy.in_force, self._hop, scope)
             await self.app(scope, receive, send)
             return
         plan = decide(stage, self._hop, scope)

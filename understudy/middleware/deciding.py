@@ -62,10 +62,12 @@ def decide(stage: "Stage", hop: Hop, scope: Scope) -> Plan | None:
         return None
 
 
-def leave(in_force: InForce, scope: Scope) -> None:
+def leave(in_force: InForce, hop: Hop, scope: Scope) -> None:
     """Put in *scope* that nothing was decided: the middleware is off."""
     try:
-        put(scope, Decision(in_force, AsgiRequest(scope), None))
+        request = AsgiRequest(scope)
+        hop.believe(request, scope)
+        put(scope, Decision(in_force, request, None))
     except Exception as error:  # noqa: BLE001  told by what is called
         _undecided(in_force, scope, error)
 

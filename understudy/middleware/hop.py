@@ -60,9 +60,9 @@ class Hop:
         try:
             if self._trusts(peer):
                 return self._forwarder.way(self.read(request, known), peer, _scheme(known)).client_ip
-        except (Refused, ValueError):
-            pass  # nothing that could be believed
-        return peer
+            return peer
+        except Exception:  # noqa: BLE001  nothing that could be believed, or a scope in a form of its own
+            return peer
 
     def read(self, request: AsgiRequest, scope: Scope) -> Fields:
         """What the fields of *request* say. Raises `Refused` for what the proxy would refuse."""

@@ -68,7 +68,9 @@ def _given(request: AsgiRequest, kept: Scope) -> Scope:
     state = dict(kept["state"])
     scope = {**kept, "state": state, "headers": [*kept["headers"], MARK], "extensions": {}}
     in_force, found = request.decided
-    put(scope, Decision(in_force, AsgiRequest(scope), found, True))
+    head = AsgiRequest(scope)
+    head.way = lambda _head: request.client_ip  # as it was found in the fields that came
+    put(scope, Decision(in_force, head, found, True))
     return scope
 
 

@@ -21,7 +21,10 @@ class AsgiRequest:
 
     The path is the client's, as it stood on the wire (``raw_path``), wherever the application is mounted;
     where a server does not tell it, its ``path`` escaped anew. ``client_ip`` is the server's peer, unless
-    ``way`` is set: that finds who asked behind the proxies before this one, and is called once, if at all.
+    ``way`` is set: that finds who asked behind the proxies before this one, when a rule first asks.
+
+    It stays as it came, whatever the application does to its scope and its list of fields: what is asked of
+    it late is answered as at first.
 
     The scope itself is not kept, because it holds the decision, which holds this: a cycle for each request.
     ``again`` is a copy of it without the decision, for who asks the application once more.
@@ -50,7 +53,8 @@ class AsgiRequest:
         self._client_ip: str = (client and client[0]) or ""
         self._raw: bytes | str = given.get("raw_path") or given["path"]
         self._query: bytes = given.get("query_string", b"")
-        self._given: Any = given["headers"]
+        headers = given["headers"]
+        self._given: Any = headers.copy() if type(headers) is list else headers
         self._path: str | None = None
         self._host: str | None = None
         self._headers: Headers | None = None
@@ -65,8 +69,8 @@ class AsgiRequest:
     def client_ip(self) -> str:
         way = self.way
         if way is not None:
-            self.way = None
             self._client_ip = way(self)
+            self.way = None  # last: another thread of the application's may ask meanwhile
         return self._client_ip
 
     @property

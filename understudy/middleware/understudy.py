@@ -187,8 +187,12 @@ class Understudy:
     async def stop(self) -> None:
         """End what runs in this loop, within ``limits.drain_timeout``. May be called twice."""
         stage = self.by_loop.pop(asyncio.get_running_loop(), None)
-        if stage is not None:
-            await stage.end(self.settings.limits.drain_timeout)
+        if stage is None:
+            return
+        others = [other.in_force for other in self.stages if other.is_ready]
+        if others and self.in_force is stage.in_force:
+            self.in_force = others[-1]  # which are followed, and told of who meets what
+        await stage.end(self.settings.limits.drain_timeout)
 
     @property
     def stage(self) -> Stage | None:

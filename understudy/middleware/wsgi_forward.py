@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import errno
+import logging
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,6 +17,8 @@ from understudy.middleware.request import Message, Scope
 from understudy.middleware.wsgi_bridge import Bridge
 from understudy.middleware.wsgi_dark import Decided
 from understudy.middleware.wsgi_tee import StartResponse
+
+log = logging.getLogger("understudy.middleware")
 
 HINTS: Final = "wsgi.early_hints"
 """Gunicorn's, to which fields are told: it sends them as a 103."""
@@ -68,7 +71,10 @@ class Carried:
     def _hint(self, message: Message) -> None:
         try:
             self._hints([("Link", link.decode("latin-1")) for link in message["links"]])
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, OSError):
+                log.debug("the server takes no hint: %s", error)  # the answer comes all the same
+                return
             self.close()  # the client is gone, and the server was given no answer
             raise
 

@@ -13,8 +13,9 @@ from understudy.middleware.request import App
 
 
 @contextlib.asynccontextmanager
-async def served(app: App, *, lifespan: str = "auto") -> AsyncIterator[str]:
-    """*app* under uvicorn on a free port of 127.0.0.1: its URL."""
+async def served(app: App, *, lifespan: str = "auto", proxy_headers: bool = True) -> AsyncIterator[str]:
+    """*app* under uvicorn, which believes what proxies tell of *proxy_headers*, on a free port of 127.0.0.1:
+    its URL."""
     # As loop.create_server makes its own: without the protocol asyncio leaves Nagle's algorithm on.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
@@ -23,6 +24,7 @@ async def served(app: App, *, lifespan: str = "auto") -> AsyncIterator[str]:
         lifespan=lifespan,  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
+        proxy_headers=proxy_headers,
         timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)

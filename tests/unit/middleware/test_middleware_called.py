@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +117,78 @@ async def test_what_the_application_returns_is_returned(path: str) -> None:
     assert [scope["understudy"].flag for scope in scopes] == ["", "", "", "shop"]
     assert {scope["understudy"].reason for scope in plain} == {"ROUTE" if path == "/plain" else "NO_ROUTE"}
     assert all(scope["state"]["understudy"] is scope["understudy"] for scope in scopes)
+
+
+def test_each_loop_decides_by_what_it_follows(tmp_path: Path) -> None:
+    """What one remembers of a path without a flag is not the next one's, which sees the kill file."""
+    shop = {**CONFIG["flags"]["shop"], "variants": {"stable": {}, "next": {}}, "defaultVariant": "next"}
+    shop["metadata"] = {"safeVariant": "stable"}
+    seen: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["understudy"].variant_of("shop"))
+
+    middleware = UnderstudyMiddleware(
+        app, {**CONFIG, "flags": {"shop": shop}, "kill_file": str(tmp_path / "kill")}
+    )
+
+    async def ask() -> None:
+        await middleware(scope_of("/plain"), receive, send)
+
+    asyncio.run(ask())
+    (tmp_path / "kill").write_text("shop\n")
+    for _ in range(2):
+        asyncio.run(ask())
+    assert seen == ["next", "stable", "stable"]
+
+
+def test_loops_beside_each_other_decide_each_by_its_own_rules() -> None:
+    """Which turn in one before they turn in the other."""
+    flags: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        flags.append(scope["understudy"].flag)
+
+    understudy = Understudy(CONFIG)
+    middleware = UnderstudyMiddleware(app, understudy=understudy)
+
+    async def ask() -> None:
+        await middleware(scope_of("/plain"), receive, send)
+
+    async def turn() -> None:
+        stage = understudy.stage
+        assert stage is not None
+        told = {"flags": CONFIG["flags"], "routes": [{"path": "/", "flag": "shop"}]}
+        await stage.put_rules(told, author="ann", reason="")
+
+    async def lay_out() -> None:
+        stage = understudy.stage
+        assert stage is not None
+        stage.lay_out()
+        await ask()
+
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        one.run(ask())
+        other.run(ask())
+        one.run(turn())
+        other.run(lay_out())
+        one.run(ask())
+        for runner in (one, other):
+            runner.run(understudy.stop())
+    assert flags == ["", "", "", "shop"]
+
+
+def test_what_ended_in_one_loop_is_no_more_in_force() -> None:
+    """Who asks beside requests is answered by what another loop follows, and counted there."""
+    understudy = Understudy(CONFIG)
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        for runner in (one, other):
+            runner.run(understudy.start())
+        first, _ = understudy.stages
+        other.run(understudy.stop())
+        assert understudy.in_force is first.in_force
+        one.run(understudy.stop())
+        assert understudy.in_force is first.in_force
 
 
 async def test_other_scopes_are_the_applications_own() -> None:

@@ -90,11 +90,59 @@ async def test_under_wsgi() -> None:
     check(report)
 
 
-def asked(app: Flask, middleware: Any) -> dict[str, Any]:
+BY_ADDRESS: dict[str, Any] = {
+    "state": "ENABLED",
+    "variants": {"on": True, "off": False},
+    "defaultVariant": "off",
+    "targeting": {"if": [{"==": [{"var": "ip"}, "9.9.9.9"]}, "on", "off"]},
+}
+
+
+def behind_proxy(shadow: str) -> dict[str, Any]:
+    """As `config`, with a flag by the client's address, which a trusted proxy tells."""
+    told = config(shadow)
+    told["flags"]["beta"] = BY_ADDRESS
+    return {**told, "trusted_proxies": ["127.0.0.1/32"]}
+
+
+async def test_under_asgi_behind_a_proxy() -> None:
+    """The control is the same client's."""
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        body = scope["understudy"].variant_of("beta").encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async with served(other, lifespan="off") as shadow:
+        understudy = Understudy(behind_proxy(shadow))
+        # Nobody but the middleware believes the proxy.
+        around_it = UnderstudyMiddleware(app, understudy=understudy)
+        async with served(around_it, proxy_headers=False) as url, httpx.AsyncClient(base_url=url) as client:
+            answers = [await client.get("/", headers={"X-Forwarded-For": "9.9.9.9"}) for _ in range(3)]
+            report = await until_told(understudy, "with_control", at_least=3)
+    assert [answer.text for answer in answers] == ["on"] * 3
+    check(report)
+
+
+async def test_under_wsgi_behind_a_proxy() -> None:
+    """As above."""
+    async with served(other, lifespan="off") as shadow:
+        app = Flask(__name__)
+        middleware = init_app(app, config=behind_proxy(shadow))
+
+        @app.get("/")
+        def home() -> str:
+            return str(g.understudy.variant_of("beta"))
+
+        report = await asyncio.to_thread(asked, app, middleware, X_Forwarded_For="9.9.9.9")
+    check(report)
+
+
+def asked(app: Flask, middleware: Any, **fields: str) -> dict[str, Any]:
     """The report on three users' requests."""
     with wsgi_world.served(app) as port:
         for user in ("ann", "bob", "ann"):
-            assert wsgi_world.ask(port, X_User=user)[0] == 200
+            assert wsgi_world.ask(port, X_User=user, **fields)[0] == 200
         report = wsgi_world.until_told(middleware, "with_control", at_least=3)
     middleware.stop()
     return report

@@ -80,3 +80,14 @@ async def test_a_server_that_takes_no_more_hints_ends_the_request(service: Scrip
         await asyncio.to_thread(asked, service.url, told, **{"wsgi.early_hints": gone})
     await service.until(lambda: service.connections[0].is_closed)
     assert told == []
+
+
+async def test_a_hint_that_the_server_refuses_costs_no_answer(service: ScriptedServer) -> None:
+    """Such as gunicorn's, to which a field has a character that it never sends, or a stream that is reset."""
+
+    def refuse(_hints: Any) -> None:
+        raise ValueError("no such hint")
+
+    told: list[Any] = []
+    assert await asyncio.to_thread(asked, service.url, told, **{"wsgi.early_hints": refuse}) == b"ok"
+    assert told == ["200 OK"]
