@@ -24,7 +24,7 @@ from understudy.middleware import Understudy
 from understudy.middleware.request import AsgiRequest
 
 SERVED = """
-store: memory://
+store: {store}
 services: {{app: {{url: 'http://127.0.0.1:9'}}}}
 flags: {flags}
 routes: {routes}
@@ -160,7 +160,7 @@ async def test_a_start_without_its_control_process_changes_nobody(
 ) -> None:
     """Stopped, it takes connections and answers nothing. What it says later is in force within a second."""
     told = {key: json.dumps(value) for key, value in document().items()}
-    serving = await asyncio.to_thread(understudy_serve, SERVED.format(**told))
+    serving = await asyncio.to_thread(understudy_serve, SERVED.format(store="memory://", **told))
     config = configured(tmp_path, "memory://")
     admin = f"http://127.0.0.1:{serving.admin_port}"
     async with started(config, admin=admin) as (understudy, _):
@@ -202,7 +202,7 @@ async def test_a_control_process_that_keeps_nothing_and_began_anew_is_followed(
 ) -> None:
     """Its version 1 comes after version 2 of the one before it, also into the file of last good rules."""
     told = {key: json.dumps(value) for key, value in document().items()}
-    serving = await asyncio.to_thread(understudy_serve, SERVED.format(**told))
+    serving = await asyncio.to_thread(understudy_serve, SERVED.format(store="memory://", **told))
     admin, file = f"http://127.0.0.1:{serving.admin_port}", tmp_path / "understudy-admin-rules.json"
     async with started(configured(tmp_path, "memory://"), admin=admin) as (understudy, _):
         await asyncio.to_thread(serving.admin, "/api/v1/flags/shop/kill", method="POST")
@@ -217,12 +217,37 @@ async def test_a_control_process_that_keeps_nothing_and_began_anew_is_followed(
             await asyncio.to_thread(again.stop)
 
 
+async def test_a_control_process_whose_file_was_lost_is_followed(
+    understudy_serve: UnderstudyServe, tmp_path: Path
+) -> None:
+    """An application would not hear of a kill there, before as many changes as were lost were made again."""
+    told = {key: json.dumps(value) for key, value in document().items()}
+    serving = await asyncio.to_thread(
+        understudy_serve, SERVED.format(store="sqlite:///understudy.db", **told)
+    )
+    admin = f"http://127.0.0.1:{serving.admin_port}"
+    async with started(configured(tmp_path, "memory://"), admin=admin) as (understudy, _):
+        for action in ("kill", "revive"):
+            await asyncio.to_thread(serving.admin, f"/api/v1/flags/shop/{action}", method="POST")
+        await until(lambda: understudy.in_force.version == 3, "the changes")
+        await asyncio.to_thread(serving.stop)
+        for lost in serving.folder.glob("understudy.db*"):
+            lost.unlink()
+        again = await asyncio.to_thread(started_anew, serving)
+        try:
+            await until(lambda: understudy.in_force.version == 1, "the seed")
+            await asyncio.to_thread(again.admin, "/api/v1/flags/shop/kill", method="POST")
+            await until(lambda: met(understudy) == "stable", "the kill")
+        finally:
+            await asyncio.to_thread(again.stop)
+
+
 async def test_a_control_process_that_died_alone_is_not_begun_anew(
     understudy_serve: UnderstudyServe, tmp_path: Path
 ) -> None:
     """The workers bring the rules over, so those that it starts with are nobody's: a kill stays one."""
     told = {key: json.dumps(value) for key, value in document().items()}
-    serving = await asyncio.to_thread(understudy_serve, SERVED.format(**told))
+    serving = await asyncio.to_thread(understudy_serve, SERVED.format(store="memory://", **told))
     admin, before = f"http://127.0.0.1:{serving.admin_port}", history(serving)
     async with started(configured(tmp_path, "memory://"), admin=admin) as (understudy, _):
         await asyncio.to_thread(serving.admin, "/api/v1/flags/shop/kill", method="POST")

@@ -22,12 +22,13 @@ class HealthEndpoints:
     async def readyz(self, _: Request) -> Response:
         """200 when traffic should be sent here, 503 when not, and every check by name.
 
-        Not before the tokens are read: until then the API answers 503 to everybody.
+        Not before the tokens are read: until then the API answers 503 to everybody. When they cannot be, for
+        some seconds, that is told, and no reason to send the traffic elsewhere.
         """
-        readiness, is_known = self._control.readiness(), self._keys.is_known
-        detail = "known" if is_known else "not read from the store yet: the admin API lets nobody in"
-        checks = {**readiness.checks, "tokens": {"ok": is_known, "detail": detail}}
-        is_ready = readiness.ready and is_known
+        readiness, keys = self._control.readiness(), self._keys
+        detail = "known" if keys.is_known else "not read from the store yet: the admin API lets nobody in"
+        checks = {**readiness.checks, "tokens": {"ok": not keys.is_awaited, "detail": detail}}
+        is_ready = readiness.ready and not keys.is_awaited
         return json_answer({"ready": is_ready, "checks": checks}, status_code=200 if is_ready else 503)
 
     async def metrics(self, _: Request) -> Response:

@@ -36,8 +36,7 @@ class Succession:
         self.current: InForce | None = None
         """None until the store was read for the first time."""
         self.history = ""
-        """Within which versions count up, by a name; empty where a store keeps them, which sees to it
-        that they never begin anew."""
+        """Within which versions count up, by a name; empty where a store that hosts share keeps them."""
         self._turns: deque[Turn] = deque(maxlen=MOST_TURNS)
         self._turned = asyncio.Event()
 

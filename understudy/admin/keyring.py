@@ -45,6 +45,8 @@ LOOKED_SECONDS: Final = 4.0
 """How often an open stream looks whether its token still holds, whatever is heard meanwhile."""
 FIRST_SECONDS: Final = 0.5
 """How soon the tokens are asked for again while none could be read yet, so that nobody gets in."""
+MOST_FAILURES: Final = 10
+"""Attempts to read the tokens for the first time, some 5 s, that are waited for before requests come."""
 SESSION_SECONDS: Final = 12 * 3600.0
 """A working day: nobody logs in twice, and a browser that was left open does not stay logged in."""
 MOST_SESSIONS: Final = 1000
@@ -84,7 +86,7 @@ class Keyring:
         self._clock = clock
         self.issuer = issuer
         self._tokens: dict[str, Token] | None = None
-        self._reads = self._learned = 0
+        self._reads = self._learned = self._failures = 0
         self._used: dict[str, float] = {}
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._turned = asyncio.Event()
@@ -99,6 +101,11 @@ class Keyring:
     def is_known(self) -> bool:
         """Whether the store could be read yet. Before that nobody is let in."""
         return self._tokens is not None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the tokens are about to be read, and not only failing to be: one that is damaged, say."""
+        return not self.is_known and self._failures < MOST_FAILURES
 
     @property
     def is_open(self) -> bool:
@@ -150,6 +157,7 @@ class Keyring:
             async with asyncio.timeout(_BEGIN_SECONDS):
                 await self.refresh()
         except (StoreError, TimeoutError) as error:
+            self._failures += 1
             log.warning("the admin API lets nobody in before the tokens are read: %s", error)
 
     async def run(self) -> None:
@@ -159,6 +167,7 @@ class Keyring:
             try:
                 await self.refresh()
             except StoreError:
+                self._failures += 1
                 log.debug("the tokens could not be read again; those known go on working")
 
     # -- who is asking -------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ class RulesEndpoints:
     async def document(self, request: Request) -> Response:
         """GET the document (`?at=`: as it was then), or PUT its next version.
 
-        `?dry_run=true` shows the change and who moves. X-Understudy-History, where `memory://` is the store,
-        is another one once versions have begun anew.
+        `?dry_run=true` shows the change and who moves. X-Understudy-History, where `memory://` or a file is
+        the store, is another one once versions may have begun anew.
         """
         return await (self._put(request) if request.method == "PUT" else self._get(request))
 

@@ -119,14 +119,19 @@ class Rulebook:
         return True
 
     async def _begin_anew(self) -> bool:
-        """Put in force what the store has, be it older: its versions begin anew. Raises `StoreError`."""
-        histories, before = self._store.condition().histories, self.version
+        """Put in force what the store has, be it older: its versions begin anew. Raises `StoreError`.
+
+        Whether that is anything else.
+        """
+        histories, before = self._store.condition().histories, self.current()
         self._yields = True
         stored = await self.load(self.stored_at)
         self._histories = histories
+        if (stored.version, stored.sha256) == (before.version, before.sha256):
+            return False
         log.warning(
             "versions of the rules begin anew: after version %d now version %d is in force",
-            before,
+            before.version,
             stored.version,
         )
         return True

@@ -9,7 +9,7 @@ from socket import socket
 
 from understudy.app.board import Board
 from understudy.app.sockets import Bound
-from understudy.config import Settings
+from understudy.config import Layers, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +46,16 @@ class Runtime:
 
     @property
     def history(self) -> str:
-        """Names the versions of the rules that count up within this run; empty where a store keeps them.
+        """Names the versions of the rules that count up within this run; empty where a store that hosts share
+        keeps them: there each has a history of its own, and they would differ.
 
-        It outlives a control process, and a handover, as they do: the workers bring them over.
+        A file may be emptied, or put back from a copy, between two runs. It outlives a control process, and
+        a handover, as the versions do: the workers bring them over.
         """
-        if self.settings.store != "memory://":
+        store = self.settings.store
+        if isinstance(store, Layers) or not store.startswith(("memory:", "sqlite:")):
             return ""
-        run = f"{self.folder} {self.settings.environment}"
+        run = f"{self.folder} {store} {self.settings.environment}"
         return hashlib.sha256(run.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     @property

@@ -1,8 +1,8 @@
 """The admin API of a control process as a store: its rules are followed, what happened here is sent to it."""
 
 import asyncio
+import math
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +27,10 @@ REFUSED: Final = frozenset({400, 413, 415, 422})
 MOST_LEFT: Final = 64
 """Control processes before, whose late answers are known as such."""
 
+SILENT_SECONDS: Final = 30.0
+"""Without an answer of the control process that is followed it is gone, and one before it is not late: three
+times as long as an answer may take."""
+
 ROWS: Final = 1000
 """Exposures that it takes at once, of a MiB at most."""
 ROWS_BYTES: Final = 512 * 1024
@@ -42,7 +46,9 @@ class ControlStore(MemoryStore):
         self._http: httpx.AsyncClient | None = None
         self._known: StoredRules | None = None
         self._history = ""
-        self._left: deque[str] = deque(maxlen=MOST_LEFT)
+        self._heard_at = -math.inf
+        self._left: dict[str, int] = {}
+        """Histories that were followed before, with the version that each had then; the last one last."""
         self._histories = 0
 
     def condition(self) -> Condition:
@@ -76,15 +82,15 @@ class ControlStore(MemoryStore):
         answer = await self._ask("GET", "/api/v1/rules", headers=headers)
         if answer.status_code == 304 and known is not None:
             if not self._is_other(answer):
+                self._heard_at = time.monotonic()
                 return known
             answer = await self._ask("GET", "/api/v1/rules")  # it has others under that version
         self._check(answer)
         return self._taken(answer)
 
     def _is_other(self, answer: httpx.Response) -> bool:
-        """Whether its versions are none of those known: the control process keeps none, and began anew."""
-        history = answer.headers.get(HISTORY_FIELD, "")
-        return bool(history and self._history) and history != self._history
+        """Whether its versions are not those known: they began anew with a run, or are another store's."""
+        return self._known is not None and answer.headers.get(HISTORY_FIELD, "") != self._history
 
     def _taken(self, answer: httpx.Response) -> StoredRules:
         """What is in force by *answer*. Raises StoreError."""
@@ -99,12 +105,24 @@ class ControlStore(MemoryStore):
         )
         history = answer.headers.get(HISTORY_FIELD, "")
         if self._known is not None and self._is_other(answer):
-            if history in self._left and version <= self._known.version:
-                return self._known  # of a process that is being replaced, and answers still
-            self._left.append(self._history)
-            self._histories += 1
-        self._known, self._history = told, history or self._history
+            if self._is_late(history, version):
+                return self._known
+            self._leave(self._known.version)
+        self._known, self._history, self._heard_at = told, history, time.monotonic()
         return told
+
+    def _is_late(self, history: str, version: int) -> bool:
+        """Whether a process said this that is being replaced, and answers still."""
+        left_at = self._left.get(history)
+        is_gone = time.monotonic() - self._heard_at > SILENT_SECONDS
+        return left_at is not None and version <= left_at and not is_gone
+
+    def _leave(self, version: int) -> None:
+        self._left.pop(self._history, None)
+        self._left[self._history] = version
+        if len(self._left) > MOST_LEFT:
+            del self._left[next(iter(self._left))]
+        self._histories += 1
 
     async def version(self) -> int:
         """See Store.version."""

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import importlib
+import os
 import sqlite3
 import stat
 import tempfile
@@ -41,7 +42,7 @@ class SqliteDatabase:
         self._lock = asyncio.Lock()
         self._engine: AsyncEngine | None = None
         self._grip = Grip()
-        self._is_frozen = False
+        self._is_frozen = self._is_read_only = False
         self._trouble = ""
 
     async def open(self) -> None:
@@ -109,10 +110,16 @@ class SqliteDatabase:
         if self._engine is None:
             raise StoreError(self._trouble or f"store {self._path}: is not open")
         self._check_identity()
-        if self._grip.is_let_go or (self._is_frozen and not _is_frozen(self._path)):
+        if self._grip.is_let_go or self._has_thawed():
             await self._engine.dispose()
             self._engine = await self._connected()
         return self._engine
+
+    def _has_thawed(self) -> bool:
+        """Whether the file, which was opened as one that may only be read, may be written to."""
+        if self._is_frozen:
+            return not _is_frozen(self._path)
+        return self._is_read_only and _may_write(self._path)
 
     def _check_identity(self) -> None:
         """Refuse to write into a file that has no name any more: a restart would lose it."""
@@ -132,10 +139,11 @@ class SqliteDatabase:
         if trouble := check_inherited(self._path, identity):
             raise StoreError(trouble)
         self._grip.identity = identity
-        is_frozen = _is_frozen(self._path)
+        # SQLite opens it to read where it may not write, and stays with that.
+        is_read_only, is_frozen = not _may_write(self._path), _is_frozen(self._path)
         engine = await self._checked(self._new_engine(is_frozen=is_frozen))
         # Not before: what could not be opened is tried again by the next operation.
-        self._grip.is_let_go, self._is_frozen = False, is_frozen
+        self._grip.is_let_go, self._is_frozen, self._is_read_only = False, is_frozen, is_read_only
         return engine
 
     async def _checked(self, engine: AsyncEngine) -> AsyncEngine:
@@ -262,9 +270,19 @@ def _is_frozen(path: Path) -> bool:
     """
     if path.with_name(path.name + "-wal").exists():
         return False
+    if not _may_write(path):
+        return True
     try:
-        path.open("r+b").close()
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     return False
+
+
+def _may_write(path: Path) -> bool:
+    """Whether this user may write to the file at *path*.
+
+    Asked, not tried: closing a file gives up all locks that SQLite has on it in this process
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)

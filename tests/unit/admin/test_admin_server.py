@@ -1,14 +1,25 @@
 """Probes, metrics, the report, and what there is not."""
 
+import asyncio
 from html.parser import HTMLParser
 
 import httpx
 import pytest
 from admin_fakes import REPORT, FakeControl, LockedStore
 
+from understudy.access import Token
 from understudy.admin import Keyring, create_admin
+from understudy.admin import keyring as keyring_module
+from understudy.errors import StoreError
 from understudy.report import STATIC
 from understudy.store import MemoryAccess
+
+
+class Damaged(MemoryAccess):
+    """Of its tokens one cannot be read."""
+
+    async def tokens(self) -> list[Token]:
+        raise StoreError("tokens: one of them is damaged")
 
 
 class Resources(HTMLParser):
@@ -66,6 +77,26 @@ async def test_readyz_waits_for_the_tokens(control: FakeControl) -> None:
         after = await client.get("/readyz")
         assert (after.status_code, after.json()["ready"]) == (200, True)
         assert (await client.get("/api/v1/rules")).status_code == 200
+
+
+async def test_readyz_does_not_wait_for_tokens_that_cannot_be_read(
+    control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is damaged locks the API, whose callers are told; the traffic of the proxy needs no token."""
+    monkeypatch.setattr(keyring_module, "FIRST_SECONDS", 0.0)
+    keyring = Keyring(Damaged())
+    transport = httpx.ASGITransport(app=create_admin(control, keyring=keyring), client=("127.0.0.1", 50123))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9090") as client:
+        await keyring.begin()
+        assert (await client.get("/readyz")).status_code == 503
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(keyring.run())
+            while (await client.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0)
+            running.cancel()
+        told = (await client.get("/readyz")).json()["checks"]["tokens"]
+        assert "lets nobody in" in told["detail"]
+        assert (await client.get("/api/v1/rules")).status_code == 503
 
 
 async def test_metrics_are_in_the_text_format(client: httpx.AsyncClient) -> None:

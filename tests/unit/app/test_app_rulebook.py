@@ -354,6 +354,19 @@ async def test_versions_that_begin_anew_are_followed(changes: int, was_away: boo
     assert not book.behind
 
 
+async def test_versions_that_begin_anew_as_they_were_are_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    """The program around a file was started again."""
+    store = Anew()
+    book = await opened(store)
+    store.histories += 1
+
+    assert await book.follow(seconds=0.0) is False
+    assert "begin anew" not in caplog.text
+    await book.kill("shop", author="ann", reason="", at=2.0)
+    assert (book.version, book.parsed.killed) == (2, ("shop",))
+    assert await book.follow(seconds=0.0) is False
+
+
 async def test_a_store_that_only_was_away_is_left_as_it_is() -> None:
     """The same document under the same version: nothing is stored, and nothing is told."""
     store = FailedOver()

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from understudy.middleware import remote
 from understudy.middleware.remote import ROWS, ROWS_BYTES, ControlStore, exposure_rows, pieces
 from understudy.store import Exposure, Exposures
 
@@ -113,23 +114,63 @@ async def test_a_control_process_that_began_anew_is_followed(version: int) -> No
         assert await store.newer(version, seconds=0.0) is None
 
 
-async def test_one_that_is_replaced_and_answers_still_is_not_followed_back() -> None:
-    """Unless it has something newer than what is known: then nothing else answers, perhaps."""
+@pytest.mark.parametrize("version", [1, 5, 9])
+async def test_one_that_is_replaced_and_answers_still_is_not_followed_back(version: int) -> None:
+    """Whatever version the one behind it began with; but one that was changed since is: a kill counts."""
     desk = Desk()
     async with followed(desk) as store:
-        desk.say(5, "b", "anew")
-        assert await heard(store) == (5, "anew", 1)
-        for version in (4, 5):
-            desk.say(version, "a", "first")
-            assert await heard(store) == (5, "anew", 1)
-        desk.say(6, "a", "first")
-        assert await heard(store) == (6, "first", 2)
+        desk.say(version, "b", "anew")
+        assert await heard(store) == (version, "anew", 1)
+        for late in (4, 5):
+            desk.say(late, "a", "first")
+            assert await heard(store) == (version, "anew", 1)
+        desk.say(6, "a", "changed")
+        assert await heard(store) == (6, "changed", 2)
+        desk.say(version, "b", "anew")
+        assert await heard(store) == (6, "changed", 2)
+
+
+async def test_one_that_was_left_is_followed_again_once_no_other_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was not the one that was being replaced."""
+    desk = Desk()
+    async with followed(desk) as store:
+        desk.say(1, "b", "anew")
+        assert await heard(store) == (1, "anew", 1)
+        desk.say(5, "a", "first")
+        assert await heard(store) == (1, "anew", 1)
+        monkeypatch.setattr(remote, "SILENT_SECONDS", -1.0)
+        assert await heard(store) == (5, "first", 2)
+
+
+@pytest.mark.parametrize("histories", [("", "b"), ("a", "")])
+async def test_a_control_process_whose_store_is_another_is_followed(histories: tuple[str, str]) -> None:
+    """From one that hosts share to a file or none, and back: each keeps versions of its own."""
+    desk = Desk()
+    before, behind = histories
+    desk.say(5, before, "first")
+    async with followed(desk) as store:
+        desk.say(1, behind, "another")
+        assert await heard(store) == (1, "another", 1)
+
+
+async def test_many_runs_are_left_without_keeping_all() -> None:
+    """A control process that cannot stay alive fills nothing."""
+    desk = Desk()
+    async with followed(desk) as store:
+        for run in range(remote.MOST_LEFT + 3):
+            desk.say(1, f"run {run}", "anew")
+            await store.rules()
+        assert len(store._left) == remote.MOST_LEFT
+        assert "a" not in store._left
 
 
 @pytest.mark.parametrize("history", ["", "a"])
 async def test_without_another_history_nothing_begins_anew(history: str) -> None:
     """A lower version is an old answer, or one of a store that lost some: it is no news."""
     desk = Desk()
+    desk.say(5, history, "first")
     async with followed(desk) as store:
         desk.say(4, history, "old")
         assert await store.newer(5, seconds=0.0) is None

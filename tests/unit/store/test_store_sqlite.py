@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from understudy.errors import StoreError, VersionConflict
-from understudy.store import Sample, StoredRules
+from understudy.store import Sample, StoredRules, database
 from understudy.store.area import Area
 from understudy.store.schema import REVISION
 from understudy.store.sqlite import SqliteStore
@@ -329,6 +329,33 @@ async def test_a_file_that_may_be_written_again_is_so_although_opening_it_failed
                     await store.rules()
 
             assert (await put(store, 2, expected=1)).version == 2
+
+
+@pytest.mark.usefixtures("unprivileged")
+async def test_a_file_with_a_log_that_may_be_written_again_is_so(written: Path) -> None:
+    """Read-only and in use by another user when it was opened: SQLite opens it to read, and stays with it."""
+    async with opened(written) as other:
+        await put(other, 2)
+        with mode(written, 0o444):
+            async with opened(written) as store:
+                with pytest.raises(StoreError, match="is read-only"):
+                    await put(store, 3)
+                written.chmod(0o600)
+                assert (await put(store, 3)).version == 3
+
+
+async def test_looking_whether_a_file_may_be_written_takes_no_lock_from_it(written: Path) -> None:
+    """Another store of this process is amid a transaction, without a log; a third party stays out."""
+    with closing(sqlite3.connect(written, isolation_level=None)) as holder:
+        holder.execute("PRAGMA journal_mode = DELETE")
+        holder.execute("BEGIN IMMEDIATE")
+        database._is_frozen(written)
+        script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+        third = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, str(written), stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await third.communicate()
+        assert b"database is locked" in said
 
 
 @pytest.mark.usefixtures("unprivileged")
