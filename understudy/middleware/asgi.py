@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from understudy.config import APP
 from understudy.engine import Plan
 from understudy.middleware.counted import Counted
-from understudy.middleware.deciding import decide, is_plain, leave, rehearsed
+from understudy.middleware.deciding import decide, leave, rehearsed
 from understudy.middleware.decision import KEY
 from understudy.middleware.forward import Forward
 from understudy.middleware.lifespan import Life
@@ -71,8 +71,6 @@ class UnderstudyMiddleware:
         stage = self._by_loop.get(_get_running_loop())
         if stage is None or not stage.is_ready:
             return self._begun(scope, receive, send)
-        if is_plain(stage.in_force, self._hop, scope):
-            return self.app(scope, receive, send)
         plan = decide(stage, self._hop, scope)
         if plan is None:
             return self.app(scope, receive, send)

@@ -20,25 +20,6 @@ NO_REQUEST: Final = AsgiRequest({"method": "", "path": "", "headers": []})
 """Stands for one whose head cannot be read, in the decision that its application may ask."""
 
 
-def is_plain(in_force: InForce, hop: Hop, scope: Scope) -> bool:
-    """Whether no flag decides requests to the path of *scope*, by a look-up: then the decision is put there.
-
-    Never raises.
-    """
-    try:
-        place = scope.get("raw_path") or scope["path"]
-        plain = in_force.plain
-        if place not in plain:
-            return False
-        request = AsgiRequest(scope)
-        if hop.believes:
-            hop.believe(request, scope)
-        put(scope, Decision(in_force, request, plain[place]))
-        return True
-    except Exception:  # noqa: BLE001  `decide` meets it again, and counts it
-        return False
-
-
 def decide(stage: "Stage", hop: Hop, scope: Scope) -> Plan | None:
     """Put the decision in *scope*; what it means, None when the application shall simply answer.
 
@@ -49,10 +30,15 @@ def decide(stage: "Stage", hop: Hop, scope: Scope) -> Plan | None:
         request = AsgiRequest(scope)
         if hop.believes:
             hop.believe(request, scope)
+        place = scope.get("raw_path") or scope["path"]
+        plain = in_force.plain
+        if place in plain:
+            put(scope, Decision(in_force, request, plain[place]))
+            return None
         found = in_force.compiled.decide(request)
         put(scope, Decision(in_force, request, found))
         if found is None or (found.serve == APP and not found.flag):
-            in_force.remember(scope.get("raw_path") or scope["path"], found)
+            in_force.remember(place, found)
             return None
         plan: Plan = stage.engine.plan(found)
         return plan
