@@ -171,7 +171,7 @@ def test_all_that_was_answered_is_in_the_store_after_an_exit(
     assert all(f'"read":{n}' in body.decode() for n, (_, body) in enumerate(answers))
     expected = 41 if before_fork else 40
     mirror = found["mirror"]
-    assert mirror["eligible"] == mirror["sent"] == mirror["answered"] == expected
+    assert mirror["eligible"] == mirror["sent"] == mirror["answered"] == expected, mirror
     paths = {f["path"] for endpoint in found["endpoints"] for f in endpoint["findings"]}
     assert paths == {"/body/price", "/headers/x-variant"}
 

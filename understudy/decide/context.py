@@ -6,7 +6,7 @@ Fields called `X-Understudy-…` are ours to set: whatever a client sends there 
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from understudy.decide.coercion import Json
@@ -20,6 +20,12 @@ Field = Callable[[Head], str | None]
 
 GROUPS = ("headers", "cookies", "query")
 UNIT_KINDS = ("header", "cookie", "query", "ip")
+SPACE: Final = 0x20
+QUOTE: Final = 0x22
+SEMICOLON: Final = 0x3B
+LETTER_C: Final = 0x63
+CASE: Final = 0x20
+"""What distinguishes a small letter from its capital."""
 
 _OURS = b"x-understudy-"
 
@@ -68,13 +74,19 @@ def cookie(name: str) -> Field | None:
 
     def find(head: Head) -> str | None:
         for key, value in head.headers:
-            if len(key) == 6 and key.lower() == b"cookie":
+            # "accept" has six letters, too.
+            if len(key) == 6 and key[0] | CASE == LETTER_C and key.lower() == b"cookie":
                 # Every byte is looked at once: a client may send 32 KiB of names that are nearly ours.
                 start = 0
                 while (place := value.find(wanted, start)) >= 0:
-                    start = value.rfind(b";", start, place) + 1 or start
                     end = value.find(b";", place)
-                    if not value[start:place].strip(b" \t"):
+                    is_name = place == 0 or (
+                        place > 1 and value[place - 2] == SEMICOLON and value[place - 1] == SPACE
+                    )
+                    if not is_name:  # as clients write it; else whatever white space stands before it
+                        start = value.rfind(b";", start, place) + 1 or start
+                        is_name = not value[start:place].strip(b" \t")
+                    if is_name:
                         return _unquoted(value[place + size :] if end < 0 else value[place + size : end])
                     if end < 0:
                         break
@@ -86,7 +98,7 @@ def cookie(name: str) -> Field | None:
 
 def _unquoted(value: bytes) -> str:
     value = value.strip(b" \t")
-    if len(value) > 1 and value[:1] == value[-1:] == b'"':
+    if len(value) > 1 and value[0] == QUOTE and value[-1] == QUOTE:
         value = value[1:-1]
     return decoded(value)
 
