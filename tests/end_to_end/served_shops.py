@@ -44,14 +44,14 @@ routes: [{path: /, flag: shop, unit: 'header:x-user', mirror_methods: [GET, POST
 """
 CONFIG = (
     "store: sqlite:///{folder}/understudy.db\nservices: {{v2: {{url: 'http://127.0.0.1:{v2}'}}}}\n"
-    "shadow: {{control: 0, confirm: false, timeout: 30s}}\nlimits: {{drain_timeout: 3s}}\n"
+    "shadow: {{control: 0, confirm: false, timeout: 30s}}\nlimits: {{drain_timeout: 30s}}\n"
 )
 
-GUNICORN = (*PYTHON, "gunicorn", "--no-control-socket", "-b", "127.0.0.1:{port}", "--graceful-timeout", "4")
+GUNICORN = (*PYTHON, "gunicorn", "--no-control-socket", "-b", "127.0.0.1:{port}", "--graceful-timeout", "40")
 THREADS = (*GUNICORN, "-w", "2", "-k", "gthread", "--threads", "4", "server_shops:app")
 HTTP2 = ("--http-protocols", "h2", "--http2-cleartext", "prior-knowledge")
 TLS = ("--certfile", "{folder}/cert.pem", "--keyfile", "{folder}/key.pem")
-UVICORN = (*PYTHON, "uvicorn", "server_shops:app", "--port", "{port}", "--timeout-graceful-shutdown", "4")
+UVICORN = (*PYTHON, "uvicorn", "server_shops:app", "--port", "{port}", "--timeout-graceful-shutdown", "40")
 HYPERCORN = (*PYTHON, "hypercorn", "server_shops:app", "-b", "127.0.0.1:{port}")
 GRANIAN = (*PYTHON, "granian", "--host", "127.0.0.1", "--port", "{port}", "--workers", "2", "--interface")
 

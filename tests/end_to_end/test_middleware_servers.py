@@ -74,10 +74,11 @@ def test_a_server_decides_streams_and_tells_all(tmp_path: Path, name: str) -> No
     mirror = told["mirror"]
     books = {key: n if isinstance(n, int) else sum(n.values()) for key, n in mirror.items()}
     assert books["eligible"] == dark == books["sent"] + books["skipped"] + books["dropped"], mirror
-    assert books["sent"] == books["answered"] + books["failed"]
-    # A server may take the whole of an answer that nobody reads any more: then that is compared, too.
+    assert books["sent"] == books["answered"] + books["failed"], mirror
+    # A server may take the whole of an answer that nobody reads any more: then that is compared, too. And it
+    # may take the client who asks last over HTTP/2, and goes, for gone before the end of that answer.
     # On a busy machine a copy may come too late: that is booked.
-    assert dark - 1 <= told["exchanges"] + told["passed_over"] + books["failed"] <= dark, mirror
+    assert dark - running.how.speaks <= told["exchanges"] + told["passed_over"] + books["failed"] <= dark, mirror
     found = {found["path"] for endpoint in told["endpoints"] for found in endpoint["findings"]}
     assert found == {"/body/price", "/headers/x-shop"}
 

@@ -37,7 +37,7 @@ flags:
     defaultVariant: {variant}
 routes: [{{path: /, flag: shop, mirror_methods: [GET, POST]}}]
 shadow: {{control: 0, confirm: false, timeout: {timeout}}}
-limits: {{drain_timeout: 3s}}
+limits: {{drain_timeout: 30s}}
 """
 
 
