@@ -294,7 +294,7 @@ async def test_a_body_that_is_reset_ends_there(tmp_path: Path, name: str) -> Non
         for at, way in enumerate(WAYS * TIMES):
             stream = client.open("POST", f"/{way}/read", [("x-user", "someone")], has_body=True)
             await client.send(stream, PIECE)
-            await until_so(lambda: asking.other.begun + asking.noted("begun") > at, way)  # noqa: B023
+            await until_so(lambda: asking.other.begun + asking.noted("begun") > at, way)  # noqa: B023  over before *at* is another
             client.reset(stream)
         await until_so(lambda: asking.other.ended == TIMES, "the service is left")
         await until_so(lambda: asking.noted("left") == TIMES * 3, "the application is left")

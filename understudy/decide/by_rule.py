@@ -33,7 +33,7 @@ class ByRule:
     def __call__(self, head: Head) -> "Decision":
         try:
             result = self._run(head)
-        except Exception as error:  # noqa: BLE001  # a rule's own failure never reaches a request
+        except Exception as error:  # noqa: BLE001  a rule's own failure never reaches a request
             return self._failed(error)
         if result is None or type(result) is str:
             decision = self._known.get(result)

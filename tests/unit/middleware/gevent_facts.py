@@ -126,7 +126,7 @@ def a_function() -> None:
     @understudy.shadow(candidate=new, name="new", in_flight=TIMES)
     def old(n: int) -> int:
         with lock:
-            time.sleep(0.005)
+            time.sleep(0.005)  # the candidate wants it meanwhile
         return n
 
     with gevent.Timeout(SECONDS):

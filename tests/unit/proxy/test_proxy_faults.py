@@ -19,7 +19,7 @@ def raised(error: Exception) -> Exception:
     """*error*, raised here."""
     try:
         raise error
-    except Exception as caught:  # noqa: BLE001
+    except Exception as caught:  # noqa: BLE001  it is what was asked for
         return caught
 
 
