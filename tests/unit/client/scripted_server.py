@@ -139,7 +139,7 @@ class ScriptedServer:
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
         try:
-            await self._answer(await _read(reader), writer)
+            await self._answer(await _read(reader), reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
@@ -150,7 +150,7 @@ class ScriptedServer:
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def _answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if asked.path == "/last":
             return
         self.asked.append(asked)
@@ -159,7 +159,8 @@ class ScriptedServer:
         elif asked.path == "/ofrep/v1/sse" and asked.line.startswith("GET") and self.streams:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nretry: 2000\n\n")
             self._listeners.add(writer)
-            while not writer.is_closing():
+            # A client that has read all ends with a FIN, which the writer does not show.
+            while not (writer.is_closing() or reader.at_eof()):
                 await asyncio.sleep(0.01)
         elif asked.path in self.extra:
             status, body = self.extra[asked.path]

@@ -455,7 +455,10 @@ def test_a_client_that_is_dropped_ends(server: ScriptedServer) -> None:
     """Its thread, and its connection: an application that makes one for each request does not run full."""
     before = set(threading.enumerate())
     for _ in range(5):
-        assert Client(server.url).wait_ready(10)
+        client = Client(server.url)
+        assert client.wait_ready(10)
+        server.wait_for_listener()
+        del client
     gc.collect()
     wait_until(lambda: set(threading.enumerate()) <= before)
     wait_until(lambda: not server._listeners)
