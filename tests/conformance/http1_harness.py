@@ -18,6 +18,7 @@ from typing import Any, Final, ParamSpec, Self, cast
 
 import orjson
 import uvloop
+from store_servers import free_port
 
 from understudy.config import parse_settings
 from understudy.engine import Engine
@@ -243,8 +244,9 @@ class Upstream:
         self._server: asyncio.Server | None = None
 
     async def listen(self, port: int = 0) -> None:
+        """At a port that refuses, once this is closed: no other test is given it."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, "127.0.0.1", port)
+        self._server = await loop.create_server(self._accept, "127.0.0.1", port or free_port())
         self.port = self._server.sockets[0].getsockname()[1]
 
     def _accept(self) -> Peer:
