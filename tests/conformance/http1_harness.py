@@ -278,6 +278,16 @@ class Upstream:
                 peer.transport.abort()
 
 
+def patient(services: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """*services* with time to connect on a machine that stands still for a while, unless they say how long.
+
+    That time alone is real here, and is over before the loop looks whether a connection was made.
+    """
+    return {
+        name: {"connect_timeout": f"{DEADLINE_SECONDS:g}s", **fields} for name, fields in services.items()
+    }
+
+
 class _Recorder:
     """Unequal pairs, kept."""
 
@@ -420,11 +430,13 @@ class Stage:
             {
                 "store": "memory://",
                 **rest,
-                "services": {
-                    "a": {"url": f"http://127.0.0.1:{self.upstream.port}", **service},
-                    "b": {"url": f"http://127.0.0.1:{self.shadow.port}"},
-                    **services,
-                },
+                "services": patient(
+                    {
+                        "a": {"url": f"http://127.0.0.1:{self.upstream.port}", **service},
+                        "b": {"url": f"http://127.0.0.1:{self.shadow.port}"},
+                        **services,
+                    }
+                ),
             },
             tasks,
         )
