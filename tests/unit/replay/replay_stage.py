@@ -136,7 +136,7 @@ def replay(primary: Stage | str, candidate: Stage | str, requests: Iterable[Reco
     """A replay of *requests*, of which the primary is asked all twice."""
 
     def service(stage: Stage | str) -> Service:
-        return Service(url=stage if isinstance(stage, str) else stage.url)
+        return Service(url=stage if isinstance(stage, str) else stage.url, connect_timeout=60.0)
 
     control = more.pop("control", None)
     whole = Replay(

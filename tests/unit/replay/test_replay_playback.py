@@ -350,7 +350,9 @@ async def test_certificates_are_checked(tmp_path: Path) -> None:
             (OriginTls(), {"tls_failed": 3}),
             (OriginTls(verify=False), {}),
         ):
-            report = await played(replace(asked, candidate=Service(url=candidate.url, tls=trust)))
+            report = await played(
+                replace(asked, candidate=Service(url=candidate.url, tls=trust, connect_timeout=60.0))
+            )
             assert report["mirror"]["failed"] == outcome
 
 
