@@ -189,9 +189,9 @@ class Understudy:
         stage = self.by_loop.pop(asyncio.get_running_loop(), None)
         if stage is None:
             return
-        others = [other.in_force for other in self.stages if other.is_ready]
+        others = [other for other in self.stages if other.is_ready and not other.loop.is_closed()]
         if others and self.in_force is stage.in_force:
-            self.in_force = others[-1]  # which are followed, and told of who meets what
+            self.in_force = others[-1].in_force  # which are followed, and told of who meets what
         await stage.end(self.settings.limits.drain_timeout)
 
     @property

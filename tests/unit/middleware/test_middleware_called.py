@@ -191,6 +191,24 @@ def test_what_ended_in_one_loop_is_no_more_in_force() -> None:
         assert understudy.in_force is first.in_force
 
 
+def test_what_a_closed_loop_had_does_not_come_into_force_again() -> None:
+    """Nobody follows rules there any more, though it was left without being stopped."""
+    understudy = Understudy(CONFIG)
+
+    async def turn() -> None:
+        stage = understudy.stage
+        assert stage is not None
+        await stage.put_rules({"flags": CONFIG["flags"], "routes": []}, author="ann", reason="")
+
+    with asyncio.Runner() as one:
+        one.run(understudy.start())
+        asyncio.run(understudy.start())
+        one.run(turn())
+        version = understudy.in_force.version
+        one.run(understudy.stop())
+    assert understudy.in_force.version == version
+
+
 async def test_other_scopes_are_the_applications_own() -> None:
     """A WebSocket is handed on as it is: what the application returns is returned."""
     calls: list[Any] = []
