@@ -84,6 +84,24 @@ def test_it_answers_from_outside_an_event_loop() -> None:
     assert seen == ["stable", "", "", "stable", "stable"]
 
 
+def test_where_no_loop_of_asyncios_runs_it_says_so() -> None:
+    """Trio's coroutines are run by a loop of its own; with *fail_open* requests pass there."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["understudy"].reason)
+
+    def run(middleware: UnderstudyMiddleware) -> None:
+        answering: Any = middleware(scope_of("/plain"), receive, send)
+        answering.send(None)
+
+    with pytest.raises(RuntimeError, match="not by trio's"):
+        run(UnderstudyMiddleware(app, CONFIG))
+    with pytest.raises(StopIteration):
+        run(UnderstudyMiddleware(app, CONFIG, fail_open=True))
+    assert seen == ["NO_ROUTE"]
+
+
 @pytest.mark.parametrize("path", ["/plain", "/nowhere"])
 async def test_what_the_application_returns_is_returned(path: str) -> None:
     """No coroutine of ours stands between, where no flag decides; the decision is there all the same."""
