@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from servers import AdminAnswer
+
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 60.0
 """What a busy machine may make of anything that happens at all."""
@@ -176,6 +178,23 @@ def wait_until(is_so: Callable[[], object], what: str, *, seconds: float = PATIE
                 return
         assert time.monotonic() < end, f"never came: {what}"
         time.sleep(POLL_SECONDS)
+
+
+def followed(change: Callable[[], AdminAnswer]) -> AdminAnswer:
+    """The answer to a *change* that all workers followed in time; it is made again while they did not.
+
+    The API waits a second or two for the workers, and tells how many were in time: on a busy machine not all.
+    """
+    answers: list[AdminAnswer] = []
+
+    def is_followed() -> bool:
+        answers.append(change())
+        assert answers[-1].status == 200, answers[-1].body
+        told = answers[-1].json()
+        return bool(told["applied"] == told["workers"])
+
+    wait_until(is_followed, "a change that every worker has in time")
+    return answers[-1]
 
 
 # -- processes
