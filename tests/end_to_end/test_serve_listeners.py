@@ -175,8 +175,10 @@ def test_the_file_of_a_unix_socket_comes_and_goes(tmp_path: Path) -> None:
         other = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
         assert other.returncode == 1
         assert f"listen unix:{path}: another process listens there" in other.stderr
+        children = children_of(first.pid)
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
+        all_gone(children)  # else one of them may listen still
     assert path.exists()
     with started() as second:
         wait_until(answers, "an answer")
