@@ -282,6 +282,7 @@ class Load:
         self, port: int, *, clients: int = 4, pause_seconds: float = 0.0, keeps_alive: bool = True
     ) -> None:
         self.tally = Tally()
+        self._answers = [0] * clients
         self._port = port
         self._clients = clients
         self._pause_seconds = pause_seconds
@@ -309,10 +310,19 @@ class Load:
         goal = self.tally.answered + more
         wait_until(lambda: self.tally.answered >= goal, f"{more} more answers; {self.tally.failed[:3]}")
 
-    async def _run(self) -> None:
-        await asyncio.gather(*(self._client() for _ in range(self._clients)))
+    def until_each_answered(self, more: int) -> None:
+        """Wait until each client has *more* answers from now on, from whichever worker serves it."""
+        goals = [count + more for count in self._answers]
 
-    async def _client(self) -> None:
+        def are_met() -> bool:
+            return all(count >= goal for count, goal in zip(self._answers, goals, strict=True))
+
+        wait_until(are_met, f"{more} more answers for each client; {self.tally.failed[:3]}")
+
+    async def _run(self) -> None:
+        await asyncio.gather(*(self._client(number) for number in range(self._clients)))
+
+    async def _client(self, number: int) -> None:
         while not self._is_over.is_set():
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -321,7 +331,7 @@ class Load:
                 await asyncio.sleep(0.01)
                 continue
             try:
-                await self._talk(reader, writer)
+                await self._talk(number, reader, writer)
             except (OSError, EOFError, ValueError) as error:
                 self.tally.failed.append(repr(error))
             finally:
@@ -329,7 +339,7 @@ class Load:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _talk(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         is_first = True
         while not self._is_over.is_set():
             started = time.monotonic()
@@ -344,6 +354,7 @@ class Load:
                 return
             is_last = await self._rest(reader, status)
             self.tally.answered += 1
+            self._answers[number] += 1
             self.tally.slowest_seconds = max(self.tally.slowest_seconds, time.monotonic() - started)
             if is_last:
                 return
