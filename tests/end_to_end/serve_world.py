@@ -130,7 +130,11 @@ def always(said: Says | None = None) -> ThreadedOrigin:
 
 
 def config_text(primary: int, shadow: int, /, **more: Any) -> str:
-    """Everything is answered by *primary*; flag ``shop`` mirrors all to *shadow* unless told otherwise."""
+    """Everything is answered by *primary*; flag ``shop`` mirrors all to *shadow* unless told otherwise.
+
+    Copies have all the time of a busy machine: one that is late would be missing in the figures.
+    """
+    patient = {"timeout": f"{PATIENCE_SECONDS:g}s"}
     document = {
         "store": "sqlite:///understudy.db",
         "services": {
@@ -140,6 +144,7 @@ def config_text(primary: int, shadow: int, /, **more: Any) -> str:
         "flags": {"shop": flag()},
         "routes": [{"path": "/", "flag": "shop", "unit": "cookie:uid"}],
         **more,
+        "shadow": patient | more.get("shadow", {}),
     }
     return "".join(f"{key}: {json.dumps(value)}\n" for key, value in document.items())
 

@@ -111,9 +111,11 @@ def test_out_of_descriptors(understudy_serve: UnderstudyServe) -> None:
         return Says()
 
     with ThreadedOrigin(answer=held).listening() as primary, always().listening() as shadow:
+        patient = {"url": f"http://127.0.0.1:{primary.port}", "first_byte_timeout": "10m"}
         config = config_text(
             primary.port,
             shadow.port,
+            services={"v1": patient},
             flags={},
             routes=[{"path": "/", "serve": "v1"}],
             limits={"client_connections": 1000},

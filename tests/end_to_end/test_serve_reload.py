@@ -130,8 +130,9 @@ def test_limits_shadow_and_trust_change_in_place(understudy_serve: UnderstudySer
 
             assert get("/1") == 200
             rewrite(serving, 'limits: {"target_bytes": 300}', 'limits: {"target_bytes": 256}')
+            rewrite(serving, 'shadow: {"timeout": "60s"}', 'shadow: {"timeout": "60s", "control": 1.0}')
             with (serving.folder / "understudy.yaml").open("a") as file:
-                file.write("trusted_proxies: [127.0.0.0/8]\nshadow: {control: 1.0}\n")
+                file.write("trusted_proxies: [127.0.0.0/8]\n")
             assert reload(serving)["changed"] == ["shadow", "limits", "trusted_proxies"]
             assert get("/2") == 200
             assert get("/" + "x" * 280) == 414
@@ -234,7 +235,7 @@ def test_the_command_reloads(understudy_serve: UnderstudyServe) -> None:
     """`understudy reload` is the API in words."""
     with always().listening() as primary, always().listening() as shadow:
         serving = understudy_serve(config_text(primary.port, shadow.port))
-        rewrite(serving, "services:", "shadow: {timeout: 2s}\nservices:")
+        rewrite(serving, 'shadow: {"timeout": "60s"}', "shadow: {timeout: 2s}")
         admin = f"http://127.0.0.1:{serving.admin_port}"
         done = subprocess.run(
             [sys.executable, "-m", "understudy", "reload", "--admin", admin],
