@@ -28,6 +28,7 @@ HOT = (
     "understudy/middleware/dark.py",
     "understudy/middleware/deciding.py",
     "understudy/middleware/decision.py",
+    "understudy/middleware/environ.py",
     "understudy/middleware/hop.py",
     "understudy/middleware/in_force.py",
     "understudy/middleware/request.py",
