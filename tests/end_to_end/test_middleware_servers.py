@@ -79,7 +79,8 @@ def test_a_server_decides_streams_and_tells_all(tmp_path: Path, name: str) -> No
     # may take the client who asks last over HTTP/2, and goes, for gone before the end of that answer.
     # On a busy machine a copy may come too late: that is booked.
     ended = told["exchanges"] + told["passed_over"] + books["failed"]
-    assert dark - running.how.speaks <= ended <= dark, mirror
+    perhaps = 1 + (running.how.speaks == 2)
+    assert dark - perhaps <= ended <= dark, mirror
     found = {found["path"] for endpoint in told["endpoints"] for found in endpoint["findings"]}
     assert found == {"/body/price", "/headers/x-shop"}
 

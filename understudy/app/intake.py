@@ -96,6 +96,7 @@ class Intake:
         self._trouble = trouble
         self._acknowledge = acknowledge
         self._renewed = renewed
+        self._histories = 0
         self._look_at = 0.0
         self.control_share = control_share
         self._judged_at = 0.0
@@ -218,8 +219,8 @@ class Intake:
 
     async def _take(self, source: str, batch: Batch) -> None:
         self._refresh_noise()
-        if batch.pairs and not self._assessor.unit_key:
-            self._assessor.unit_key = await self._unit_key()
+        if batch.pairs:
+            await self._know_store()
         began = time.monotonic()
         assessed: list[tuple[Pair, Assessment | None]] = []
         pauses_left = PAUSES_SECONDS
@@ -263,6 +264,13 @@ class Intake:
                 await self._finishing.wait()
         except TimeoutError:
             pass
+
+    async def _know_store(self) -> None:
+        """Name units as the store does, and draw for the samples that it has: it may have begun anew."""
+        histories = self._store.condition().histories
+        if not self._assessor.unit_key or histories != self._histories:
+            self._assessor.unit_key, self._histories = await self._unit_key(), histories
+            self._assessor.draws.forget()
 
     async def _unit_key(self) -> bytes:
         """What units are named with in samples: the store's own, so that they are found after a restart."""

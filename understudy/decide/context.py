@@ -66,8 +66,11 @@ def header(name: str) -> Field | None:
 
 
 def cookie(name: str) -> Field | None:
-    """The first cookie called *name* (its case matters), searched in all Cookie fields, unquoted."""
-    if not name:
+    """The first cookie called *name* (its case matters), searched in all Cookie fields, unquoted.
+
+    None when no cookie can be called so.
+    """
+    if not name or name[0] in " \t" or "=" in name or ";" in name:
         return None
     wanted = name.encode("utf-8", "replace") + b"="
     size = len(wanted)

@@ -2,6 +2,7 @@
 
 import random
 import re
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -57,12 +58,10 @@ class Hop:
 
     def _client_ip(self, known: Scope, request: AsgiRequest) -> str:
         peer = _peer(known)
-        try:
+        with suppress(Exception):  # nothing that could be believed, or a scope in a form of its own
             if self._trusts(peer):
                 return self._forwarder.way(self.read(request, known), peer, _scheme(known)).client_ip
-            return peer
-        except Exception:  # noqa: BLE001  nothing that could be believed, or a scope in a form of its own
-            return peer
+        return peer
 
     def read(self, request: AsgiRequest, scope: Scope) -> Fields:
         """What the fields of *request* say. Raises `Refused` for what the proxy would refuse."""

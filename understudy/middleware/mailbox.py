@@ -49,26 +49,43 @@ def waited(future: "concurrent.futures.Future[T]", seconds: float) -> T:
 
 
 class GeventMailbox:
-    """Wakes the greenlet through its own loop, for what a greenlet waits on may not be touched elsewhere."""
+    """Wakes the greenlet through its own loop, for what a greenlet waits on may not be touched elsewhere.
+
+    Of that loop a thread may call no more than ``send`` (libev: ``ev_async_send``), on what is not closed
+    meanwhile. So who waits begins and closes what wakes it: the last to hold this may be another thread.
+    """
 
     def __init__(self) -> None:
-        import gevent
-        import gevent.event
-
         self._items: deque[tuple[str, Any]] = deque()
-        self._event = gevent.event.Event()
-        self._waker = gevent.get_hub().loop.async_()
-        self._waker.start(self._event.set)
+        self._lock = new_lock()
+        self._waker: Any = None
+        """What `put` wakes by; None while nobody waits."""
 
     def put(self, item: tuple[str, Any], /) -> None:
         self._items.append(item)
-        self._waker.send()
+        with self._lock:
+            if self._waker is not None:
+                self._waker.send()
 
     def get(self) -> tuple[str, Any]:
         while not self._items:
-            self._event.wait()
-            self._event.clear()
+            self._wait()
         return self._items.popleft()
 
-    def __del__(self) -> None:
-        self._waker.close()
+    def _wait(self) -> None:
+        """Until something is put."""
+        import gevent
+        import gevent.event
+
+        event = gevent.event.Event()
+        waker = gevent.get_hub().loop.async_()
+        waker.start(event.set)
+        try:
+            with self._lock:
+                self._waker = waker
+            if not self._items:  # it may have come before `put` could wake
+                event.wait()
+        finally:
+            with self._lock:
+                self._waker = None
+            waker.close()

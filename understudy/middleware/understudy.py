@@ -163,10 +163,13 @@ class Understudy:
     # -- an event loop's part ----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin mirroring in this event loop, and wait until rules are in force. Does nothing twice."""
+        """Begin mirroring in this event loop, and wait until rules are in force. Does nothing twice.
+
+        Raises RuntimeError where asyncio's loop does not run.
+        """
         if self.failure:
             return
-        loop = asyncio.get_running_loop()
+        loop = _loop()
         stage = self.by_loop.get(loop)
         if stage is None:
             for other in [other for other in list(self.by_loop) if other.is_closed()]:
@@ -189,9 +192,9 @@ class Understudy:
         stage = self.by_loop.pop(asyncio.get_running_loop(), None)
         if stage is None:
             return
-        others = [other.in_force for other in self.stages if other.is_ready]
+        others = [other for other in self.stages if other.is_ready and not other.loop.is_closed()]
         if others and self.in_force is stage.in_force:
-            self.in_force = others[-1]  # which are followed, and told of who meets what
+            self.in_force = others[-1].in_force  # which are followed, and told of who meets what
         await stage.end(self.settings.limits.drain_timeout)
 
     @property
@@ -239,6 +242,16 @@ class Understudy:
         self.background.forked()
         self._past += self.by_loop.values()
         self.by_loop.clear()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop that runs here."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "no event loop of asyncio's runs here, nor uvloop's; serve by one of these, not by trio's"
+        ) from None
 
 
 def _read(config: Config) -> Settings:

@@ -16,6 +16,7 @@ from understudy.link import Batch
 from understudy.messages import Again, Answer, Asked, Pair
 from understudy.shadow import Assessor, Draws, Redaction
 from understudy.store import MemoryStore, Sample
+from understudy.store.condition import Condition
 
 MATCHED = ("exchange", "v2", "GET /", "matched")
 EXCHANGES = ("exchange", "v2", "GET /", "exchanges")
@@ -291,6 +292,20 @@ async def test_a_store_without_its_secret_is_tried_again(monkeypatch: pytest.Mon
         (kept,) = await made.store.samples()
         assert kept.unit
         assert made.trouble.text == ""
+
+
+async def test_a_store_that_began_anew_names_units_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nobody would find there what is to be forgotten. It has no samples yet: what comes is drawn."""
+    asked = pair()._replace(asked=Asked(unit="alice"))
+    async with desk(monkeypatch) as made:
+        for sequence in range(1, 20):
+            await made.take(batch(sequence, asked))
+        made.store._secrets.clear()
+        assert await made.intake.forget_samples(unit="alice") == 0
+        await made.store.clear_evidence()
+        monkeypatch.setattr(made.store, "condition", lambda: Condition(histories=1))
+        await made.take(batch(20, asked))
+        assert await made.intake.forget_samples(unit="alice") == 1
 
 
 def test_trouble_is_told_once_and_mended_by_a_write() -> None:

@@ -15,10 +15,13 @@ from wsgiref.util import setup_testing_defaults
 
 import gevent
 import gevent.pool
+import pytest
 from middleware_world import configured, rules
 
 from understudy.middleware import Understudy, UnderstudyWSGIMiddleware
 from understudy.middleware.native import native
+
+get_thread = native("_thread", "get_ident")
 
 SECONDS = 60.0
 """What a busy machine may make of anything that happens at all."""
@@ -102,6 +105,53 @@ def a_busy_loop() -> None:
         assert not holding.done()
         held.release()
         until(lambda: eligible(middleware) == TIMES)
+
+
+class Wakers:
+    """Stands for the hub of this thread, and notes in which threads others use what it is waked by."""
+
+    def __init__(self) -> None:
+        self.loop = self
+        self.begun = 0
+        self.ended: list[int] = []
+        self._hub = gevent.get_hub()
+
+    def async_(self) -> "Waker":
+        self.begun += 1
+        return Waker(self, self._hub.loop.async_())
+
+
+class Waker:
+    """One of them; it is *real*."""
+
+    def __init__(self, wakers: Wakers, real: Any) -> None:
+        self._wakers = wakers
+        self._real = real
+        self.start = real.start
+        self.send = real.send
+
+    def close(self) -> None:
+        self._wakers.ended.append(get_thread())
+        self._real.close()
+
+
+def wakers() -> None:
+    """Of gevent's loop other threads use nothing but what is meant for them, and nothing is left in it."""
+    with socket.create_server(("127.0.0.1", 0)) as v2:
+        answering = gevent.spawn(answer_all, v2)
+        middleware = made(v2)
+        ask(middleware, "stable")
+        used = Wakers()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gevent, "get_hub", lambda: used)
+            with gevent.Timeout(SECONDS):
+                assert {ask(middleware, "canary") for _ in range(TIMES)} == {b"canary"}
+                for _ in range(TIMES):
+                    middleware.report()
+            middleware.stop()
+        answering.kill()
+    assert used.begun >= TIMES
+    assert used.ended == [get_thread()] * used.begun
 
 
 def busy_greenlets() -> None:
@@ -189,7 +239,8 @@ def an_end() -> None:
 
 
 FACTS: dict[str, Callable[[], None]] = {
-    fact.__name__: fact for fact in (a_hung_canary, a_busy_loop, busy_greenlets, a_function, controls, an_end)
+    fact.__name__: fact
+    for fact in (a_hung_canary, a_busy_loop, wakers, busy_greenlets, a_function, controls, an_end)
 }
 
 if __name__ == "__main__":

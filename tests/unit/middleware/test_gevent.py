@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FACTS = ("a_hung_canary", "a_busy_loop", "busy_greenlets", "a_function", "controls", "an_end")
+FACTS = ("a_hung_canary", "a_busy_loop", "wakers", "busy_greenlets", "a_function", "controls", "an_end")
 
 
 @pytest.mark.parametrize("fact", FACTS)

@@ -84,6 +84,24 @@ def test_it_answers_from_outside_an_event_loop() -> None:
     assert seen == ["stable", "", "", "stable", "stable"]
 
 
+def test_where_no_loop_of_asyncios_runs_it_says_so() -> None:
+    """Trio's coroutines are run by a loop of its own; with *fail_open* requests pass there."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["understudy"].reason)
+
+    def run(middleware: UnderstudyMiddleware) -> None:
+        answering: Any = middleware(scope_of("/plain"), receive, send)
+        answering.send(None)
+
+    with pytest.raises(RuntimeError, match="not by trio's"):
+        run(UnderstudyMiddleware(app, CONFIG))
+    with pytest.raises(StopIteration):
+        run(UnderstudyMiddleware(app, CONFIG, fail_open=True))
+    assert seen == ["NO_ROUTE"]
+
+
 @pytest.mark.parametrize("path", ["/plain", "/nowhere"])
 async def test_what_the_application_returns_is_returned(path: str) -> None:
     """No coroutine of ours stands between, where no flag decides; the decision is there all the same."""
@@ -189,6 +207,24 @@ def test_what_ended_in_one_loop_is_no_more_in_force() -> None:
         assert understudy.in_force is first.in_force
         one.run(understudy.stop())
         assert understudy.in_force is first.in_force
+
+
+def test_what_a_closed_loop_had_does_not_come_into_force_again() -> None:
+    """Nobody follows rules there any more, though it was left without being stopped."""
+    understudy = Understudy(CONFIG)
+
+    async def turn() -> None:
+        stage = understudy.stage
+        assert stage is not None
+        await stage.put_rules({"flags": CONFIG["flags"], "routes": []}, author="ann", reason="")
+
+    with asyncio.Runner() as one:
+        one.run(understudy.start())
+        asyncio.run(understudy.start())
+        one.run(turn())
+        version = understudy.in_force.version
+        one.run(understudy.stop())
+    assert understudy.in_force.version == version
 
 
 async def test_other_scopes_are_the_applications_own() -> None:
