@@ -28,6 +28,7 @@ HOT = (
     "understudy/middleware/dark.py",
     "understudy/middleware/deciding.py",
     "understudy/middleware/decision.py",
+    "understudy/middleware/environ.py",
     "understudy/middleware/hop.py",
     "understudy/middleware/in_force.py",
     "understudy/middleware/request.py",
@@ -98,6 +99,10 @@ HOT = (
     "understudy/comparators/templates.py",
 )
 
+DIRECT = "-fvisibility=hidden -fno-plt"
+"""For GCC and its like: calls within the library are direct ones. mypyc exports each function, so that each
+call would go by the table in which another library may replace it."""
+
 
 class CompileHotModules(BuildHookInterface[Any]):
     """Adds the compiled modules beside their sources, and tags the wheel for this platform."""
@@ -130,6 +135,7 @@ def compile_into(folder: Path, root: Path) -> list[Path]:
         root / "understudy", folder / "understudy", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
     environ = {**os.environ, "MYPYC_OPT_LEVEL": "2", "MYPYC_DEBUG_LEVEL": "0"}
+    environ["CFLAGS"] = f"{DIRECT} {os.environ.get('CFLAGS', '')}".strip()  # MSVC reads another variable
     # What is compiled is typed against the standard library alone here; `make types` checks the rest.
     # mypy finds no names in an asyncpg that is installed, and would refuse what only refers to a store.
     (folder / "mypy.ini").write_text("[mypy]\n[mypy-asyncpg.*]\nfollow_imports = skip\n")

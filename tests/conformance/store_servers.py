@@ -83,19 +83,36 @@ class Server:
 
     def _tell_all(self, number: signal.Signals) -> None:
         assert self._process is not None
-        pid = self._process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for process in (pid, *map(int, children)):
+        os.kill(self._process.pid, number)
+        for process in self._children():
             with contextlib.suppress(ProcessLookupError):  # the child of a connection that just ended
                 os.kill(process, number)
 
+    def _children(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """End it, and wait until it has."""
+        """End it, and wait until it and its children have: PostgreSQL does not start beside those."""
         if self._process is not None and self._process.poll() is None:
             self.thaw()
+            children = self._children()
             self._process.send_signal(number)
             self._process.wait(START_SECONDS)
+            until = time.monotonic() + START_SECONDS
+            while any(_is_running(child) for child in children):
+                assert time.monotonic() < until, f"children of {self._command[0]} do not end"
+                time.sleep(0.005)
         self._process = None
+
+
+def _is_running(process: int) -> bool:
+    """Whether *process* is there and does not only wait to be waited for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def free_port(ports: range = PORTS) -> int:

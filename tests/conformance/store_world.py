@@ -24,6 +24,8 @@ from understudy.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0
+PATIENCE_SECONDS = 60.0
+"""A server that is there answers, however busy the machine."""
 Make = Callable[..., Store]
 
 
@@ -45,22 +47,23 @@ def clock() -> Clock:
 @pytest.fixture(params=["memory", "sqlite", "postgres", "redis", "layered"])
 async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Make:
     """Makes the store of one back end, always the same one, which is empty before the test."""
+    settings: dict[str, Any] = {"clock": clock, "deadline_seconds": PATIENCE_SECONDS}
     match request.param:
         case "memory":
             return partial(MemoryStore, clock=clock)
         case "sqlite":
-            return partial(SqliteStore, tmp_path / "understudy.db", clock=clock)
+            return partial(SqliteStore, tmp_path / "understudy.db", **settings)
         case "postgres":
-            return partial(PostgresStore, await empty_postgres(), clock=clock)
+            return partial(PostgresStore, await empty_postgres(), **settings)
         case "layered":
             layers = (await empty_postgres(), await empty_redis(), tmp_path / "rules.json")
-            return partial(layered, *layers, clock=clock)
+            return partial(layered, *layers, **settings)
         case _:
-            return partial(RedisStore, await empty_redis(), clock=clock)
+            return partial(RedisStore, await empty_redis(), **settings)
 
 
 def layered(sql: PostgresPlace, redis: RedisPlace, file: Path, **settings: Any) -> LayeredStore:
-    copy = RedisCopy(RedisLink(redis, deadline_seconds=1.0))
+    copy = RedisCopy(RedisLink(redis, deadline_seconds=PATIENCE_SECONDS))
     return LayeredStore(PostgresStore(sql, **settings), copy, LastGood(file))
 
 

@@ -14,11 +14,12 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 from store_servers import Server, postgres_server, redis_server
+from store_world import PATIENCE_SECONDS
 
 from understudy.app.rulebook import Rulebook
 from understudy.config import Layers, parse_rules
 from understudy.errors import StoreError
-from understudy.store import StoredRules, layered, open_store
+from understudy.store import StoredRules, layered, location, open_store
 from understudy.store.layered import LayeredStore
 
 numbers = itertools.count()
@@ -78,6 +79,9 @@ def world(servers: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.Mo
     """Hosts that look every 0.3 s instead of every 5 s, so that nobody has to wait for them."""
     monkeypatch.setattr(layered, "POLL_SECONDS", 0.3)
     monkeypatch.setattr(layered, "AWAY_SECONDS", 0.2)
+    # A server that is there answers, however busy the machine.
+    monkeypatch.setattr(layered, "START_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(location, "COPY_SECONDS", PATIENCE_SECONDS)
     sql, redis = servers
     return World(sql=sql, redis=redis, folder=tmp_path)
 
@@ -119,17 +123,16 @@ async def test_a_change_on_one_host_is_heard_on_the_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the bell: long before the other would look by itself."""
-    monkeypatch.setattr(layered, "POLL_SECONDS", 30.0)
+    monkeypatch.setattr(layered, "POLL_SECONDS", 600.0)
     async with world.host("one") as one, world.host("two") as two:
-        waiting = asyncio.gather(newer(two, 0))
+        waiting = asyncio.gather(two.newer(0, seconds=600))
         async with world.raw_redis() as client:
             while not (await client.pubsub_numsub(f"{{{world.name}}}:bell"))[0][1]:
                 await asyncio.sleep(0.01)
-        started = time.monotonic()
         await put(one, 1)
-        (found,) = await waiting
+        (found,) = await asyncio.wait_for(waiting, 60)
+        assert found is not None
         assert found.document == {"n": 1}
-        assert time.monotonic() - started < 20, "it would have looked by itself"
         assert one.condition().alarms == {}
 
 
@@ -164,8 +167,11 @@ async def test_with_redis_killed_changes_go_on(world: World) -> None:
         await until_healed(world, one, 2)
 
 
-async def test_with_redis_frozen_a_change_does_not_wait_for_it(world: World) -> None:
+async def test_with_redis_frozen_a_change_does_not_wait_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is in SQL by then, and the other host finds it there."""
+    monkeypatch.setattr(location, "COPY_SECONDS", 0.3)
     async with world.host("one") as one, world.host("two") as two:
         await put(one, 1)
         await newer(two, 0)
@@ -173,7 +179,7 @@ async def test_with_redis_frozen_a_change_does_not_wait_for_it(world: World) -> 
         try:
             started = time.monotonic()
             assert await put(one, 2) == 2
-            assert time.monotonic() - started < 20, "it does not wait for the end"
+            assert time.monotonic() - started < 50, "it does not wait for the end"
             assert (await newer(two, 1)).version == 2
             assert "did not answer" in one.condition().alarms["redis_away"]
         finally:
@@ -265,10 +271,14 @@ async def test_without_sql_the_copy_is_followed_and_nothing_changed(world: World
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
-async def test_without_both_a_start_takes_the_last_good_file(world: World, how: str) -> None:
+async def test_without_both_a_start_takes_the_last_good_file(
+    world: World, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The version and the document as they were; afterwards everything goes on."""
     async with world.host("one") as one:
         await put(one, 1)
+    monkeypatch.setattr(layered, "START_SECONDS", 0.3)
+    monkeypatch.setattr(location, "COPY_SECONDS", 0.3)
     for server in (world.sql, world.redis):
         server.freeze() if how == "frozen" else server.end()
     try:
@@ -369,9 +379,8 @@ async def test_sql_that_is_unexpectedly_empty_is_not_seeded_anew(world: World) -
             assert await put(new, 3, expected=2) == 3
 
 
-async def test_the_file_of_another_store_is_left_aside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_file_of_another_store_is_left_aside(world: World) -> None:
     """A new database is a new beginning, however high the versions of the old one were."""
-    monkeypatch.setattr(layered, "START_SECONDS", 60.0)  # it is there, though it may be slow
     async with world.host("one") as one:
         for number in range(3):
             await put(one, number)

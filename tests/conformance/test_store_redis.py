@@ -12,6 +12,7 @@ import pytest
 from certificates import Authority
 from redis.asyncio import Redis
 from store_servers import Server, redis_sentinel, redis_server
+from store_world import PATIENCE_SECONDS
 
 from understudy.config import redis_place
 from understudy.errors import StoreError
@@ -38,7 +39,8 @@ async def raw(server: Server) -> AsyncIterator[Any]:
 async def opened(
     server: Server, url: str = "redis://127.0.0.1:{port}", **settings: Any
 ) -> AsyncIterator[RedisStore]:
-    store = RedisStore(redis_place(url.format(port=server.port)), **settings)
+    patient = {"deadline_seconds": PATIENCE_SECONDS, **settings}
+    store = RedisStore(redis_place(url.format(port=server.port)), **patient)
     await store.open()
     try:
         yield store
@@ -92,16 +94,14 @@ async def test_versions_are_bounded(server: Server, raw: Any, monkeypatch: pytes
 
 async def test_the_bell_is_heard_at_once(server: Server, raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change on one host is known on the other long before it would ask by itself."""
-    monkeypatch.setattr(redis_rules, "POLL_SECONDS", 60.0)
+    monkeypatch.setattr(redis_rules, "POLL_SECONDS", 600.0)
     async with opened(server) as one, opened(server) as other:
-        waiting = asyncio.gather(other.newer(0, seconds=60))
+        waiting = asyncio.gather(other.newer(0, seconds=600))
         while not (await raw.pubsub_numsub("{understudy}:bell"))[0][1]:
             await asyncio.sleep(0.01)
-        started = time.monotonic()
         await put(one, 1)
-        (newer,) = await waiting
+        (newer,) = await asyncio.wait_for(waiting, 60)
         assert newer is not None
-        assert time.monotonic() - started < 30
 
 
 async def test_a_bell_that_rings_for_nothing_is_only_a_hint(server: Server, raw: Any) -> None:
@@ -109,7 +109,7 @@ async def test_a_bell_that_rings_for_nothing_is_only_a_hint(server: Server, raw:
     async with opened(server) as store:
         await put(store, 1)
         waiting = asyncio.gather(store.newer(1, seconds=0.5))
-        while not (await raw.pubsub_numsub("{understudy}:bell"))[0][1]:
+        while not (waiting.done() or (await raw.pubsub_numsub("{understudy}:bell"))[0][1]):
             await asyncio.sleep(0.01)
         await raw.publish("{understudy}:bell", "99")
 
@@ -148,18 +148,20 @@ async def test_a_stopped_server_is_an_error_until_it_is_back(server: Server, raw
 
 async def test_a_frozen_server_costs_no_more_than_the_deadline(server: Server, raw: Any) -> None:
     """Every operation fails in time, and the store works again once the server does."""
-    async with opened(server, deadline_seconds=1.5) as store:
+    async with opened(server) as store:
         await put(store, 1)
         server.freeze()
+        store._link._deadline_seconds = 0.3
         try:
             started = time.monotonic()
-            with pytest.raises(StoreError, match=r"did not answer within 1\.5 s"):
+            with pytest.raises(StoreError, match=r"did not answer within 0\.3 s"):
                 await store.rules()
-            with pytest.raises(StoreError, match=r"did not answer within 1\.5 s"):
+            with pytest.raises(StoreError, match=r"did not answer within 0\.3 s"):
                 await store.newer(0, seconds=60)
-            assert time.monotonic() - started < 30, "half of what it might have waited"
+            assert time.monotonic() - started < 50, "less than what it might have waited"
         finally:
             server.thaw()
+        store._link._deadline_seconds = PATIENCE_SECONDS
         assert await put(store, 2) == 2
 
 

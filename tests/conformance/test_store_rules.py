@@ -208,7 +208,7 @@ async def test_newer_rules_are_told_at_once(store: Store) -> None:
     await put(store, {"n": 1})
     await put(store, {"n": 2})
 
-    newer = await store.newer(1, seconds=5)
+    newer = await store.newer(1, seconds=60)
 
     assert newer == await store.rules()
     assert await store.version() == 2
@@ -219,11 +219,11 @@ async def test_newer_rules_are_waited_for(make: Make, store: Store) -> None:
     """What another process stores meanwhile is seen within little more than a second."""
     other = store if isinstance(store, MemoryStore) else make()
     await other.open()
-    waiting = asyncio.gather(store.newer(0, seconds=10))
+    waiting = asyncio.gather(store.newer(0, seconds=60))
     await asyncio.sleep(0)
     await put(other, {"n": 1})
 
-    (newer,) = await asyncio.wait_for(waiting, 60)
+    (newer,) = await asyncio.wait_for(waiting, 70)
 
     assert newer is not None
     assert newer.document == {"n": 1}

@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from servers import AdminAnswer
+
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 60.0
 """What a busy machine may make of anything that happens at all."""
@@ -128,7 +130,11 @@ def always(said: Says | None = None) -> ThreadedOrigin:
 
 
 def config_text(primary: int, shadow: int, /, **more: Any) -> str:
-    """Everything is answered by *primary*; flag ``shop`` mirrors all to *shadow* unless told otherwise."""
+    """Everything is answered by *primary*; flag ``shop`` mirrors all to *shadow* unless told otherwise.
+
+    Copies have all the time of a busy machine: one that is late would be missing in the figures.
+    """
+    patient = {"timeout": f"{PATIENCE_SECONDS:g}s"}
     document = {
         "store": "sqlite:///understudy.db",
         "services": {
@@ -138,6 +144,7 @@ def config_text(primary: int, shadow: int, /, **more: Any) -> str:
         "flags": {"shop": flag()},
         "routes": [{"path": "/", "flag": "shop", "unit": "cookie:uid"}],
         **more,
+        "shadow": patient | more.get("shadow", {}),
     }
     return "".join(f"{key}: {json.dumps(value)}\n" for key, value in document.items())
 
@@ -176,6 +183,23 @@ def wait_until(is_so: Callable[[], object], what: str, *, seconds: float = PATIE
                 return
         assert time.monotonic() < end, f"never came: {what}"
         time.sleep(POLL_SECONDS)
+
+
+def followed(change: Callable[[], AdminAnswer]) -> AdminAnswer:
+    """The answer to a *change* that all workers followed in time; it is made again while they did not.
+
+    The API waits a second or two for the workers, and tells how many were in time: on a busy machine not all.
+    """
+    answers: list[AdminAnswer] = []
+
+    def is_followed() -> bool:
+        answers.append(change())
+        assert answers[-1].status == 200, answers[-1].body
+        told = answers[-1].json()
+        return bool(told["applied"] == told["workers"])
+
+    wait_until(is_followed, "a change that every worker has in time")
+    return answers[-1]
 
 
 # -- processes
@@ -263,6 +287,7 @@ class Load:
         self, port: int, *, clients: int = 4, pause_seconds: float = 0.0, keeps_alive: bool = True
     ) -> None:
         self.tally = Tally()
+        self._answers = [0] * clients
         self._port = port
         self._clients = clients
         self._pause_seconds = pause_seconds
@@ -290,10 +315,19 @@ class Load:
         goal = self.tally.answered + more
         wait_until(lambda: self.tally.answered >= goal, f"{more} more answers; {self.tally.failed[:3]}")
 
-    async def _run(self) -> None:
-        await asyncio.gather(*(self._client() for _ in range(self._clients)))
+    def until_each_answered(self, more: int) -> None:
+        """Wait until each client has *more* answers from now on, from whichever worker serves it."""
+        goals = [count + more for count in self._answers]
 
-    async def _client(self) -> None:
+        def are_met() -> bool:
+            return all(count >= goal for count, goal in zip(self._answers, goals, strict=True))
+
+        wait_until(are_met, f"{more} more answers for each client; {self.tally.failed[:3]}")
+
+    async def _run(self) -> None:
+        await asyncio.gather(*(self._client(number) for number in range(self._clients)))
+
+    async def _client(self, number: int) -> None:
         while not self._is_over.is_set():
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -302,7 +336,7 @@ class Load:
                 await asyncio.sleep(0.01)
                 continue
             try:
-                await self._talk(reader, writer)
+                await self._talk(number, reader, writer)
             except (OSError, EOFError, ValueError) as error:
                 self.tally.failed.append(repr(error))
             finally:
@@ -310,7 +344,7 @@ class Load:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _talk(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         is_first = True
         while not self._is_over.is_set():
             started = time.monotonic()
@@ -325,6 +359,7 @@ class Load:
                 return
             is_last = await self._rest(reader, status)
             self.tally.answered += 1
+            self._answers[number] += 1
             self.tally.slowest_seconds = max(self.tally.slowest_seconds, time.monotonic() - started)
             if is_last:
                 return

@@ -14,6 +14,7 @@ from serve_world import (
     config_text,
     control_of,
     end_by_force,
+    followed,
     rules,
     says_json,
     wait_until,
@@ -105,8 +106,8 @@ def test_rules_in_memory_outlive_the_control_process(understudy_serve: Understud
         serving = understudy_serve(config_text(primary.port, shadow.port, store="memory://", workers=2))
         for wanted in ("stable", "canary", "dark"):
             serving.admin("/api/v1/rules", method="PUT", body=rules(wanted), headers={"If-Match": "*"})
-        killed = serving.admin("/api/v1/flags/shop/kill", method="POST")
-        assert (killed.json()["version"], killed.json()["applied"]) == (5, 2)
+        killed = followed(lambda: serving.admin("/api/v1/flags/shop/kill", method="POST")).json()
+        assert (killed["version"], killed["applied"]) == (5, 2)
         kill_control(serving)
         assert ask(serving.proxy_port)[0] == 200
 
@@ -116,7 +117,7 @@ def test_rules_in_memory_outlive_the_control_process(understudy_serve: Understud
         wait_until(is_back, "the rules that the workers have")
         version = int(serving.admin("/api/v1/rules").headers["etag"].strip('"'))
         assert version == 6
-        change = serving.admin("/api/v1/flags/shop/revive", method="POST").json()
+        change = followed(lambda: serving.admin("/api/v1/flags/shop/revive", method="POST")).json()
         assert (change["version"], change["applied"], change["workers"]) == (7, 2, 2)
 
 

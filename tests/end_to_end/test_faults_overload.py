@@ -80,7 +80,9 @@ def status_of(client: socket.socket) -> int:
 def test_at_the_cap_clients_wait_and_idle_ones_make_room(understudy_serve: UnderstudyServe) -> None:
     """The 21st waits in the kernel, at no cost, and is served once an idle one was closed."""
     with always().listening() as primary, always().listening() as shadow, ExitStack() as stack:
-        config = config_text(primary.port, shadow.port, limits={"client_connections": 20})
+        # What has connected and not asked yet is closed after the time of a head.
+        limits = {"client_connections": 20, "head_timeout": f"{PATIENCE_SECONDS:g}s"}
+        config = config_text(primary.port, shadow.port, limits=limits)
         serving = understudy_serve(config)
         (worker,) = workers_of(serving.server.process.pid, serving.admin_port)
         clients = connected(serving.proxy_port, 60, stack)
@@ -105,13 +107,15 @@ def test_out_of_descriptors(understudy_serve: UnderstudyServe) -> None:
 
     def held(asked: Asked) -> Says:
         if asked.path == "/held":
-            release.wait(PATIENCE_SECONDS)
+            release.wait(5 * PATIENCE_SECONDS)
         return Says()
 
     with ThreadedOrigin(answer=held).listening() as primary, always().listening() as shadow:
+        patient = {"url": f"http://127.0.0.1:{primary.port}", "first_byte_timeout": "10m"}
         config = config_text(
             primary.port,
             shadow.port,
+            services={"v1": patient},
             flags={},
             routes=[{"path": "/", "serve": "v1"}],
             limits={"client_connections": 1000},
@@ -173,7 +177,7 @@ def test_short_of_memory_copies_go_first(understudy_serve: UnderstudyServe) -> N
     release = threading.Event()
 
     def hangs(asked: Asked) -> Says:
-        release.wait(PATIENCE_SECONDS)
+        release.wait(5 * PATIENCE_SECONDS)
         return Says()
 
     with always().listening() as primary, ThreadedOrigin(answer=hangs).listening() as shadow:

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from serve_world import always, ask, config_text, rules, says_json, wait_until
+from serve_world import PATIENCE_SECONDS, always, ask, config_text, rules, says_json, wait_until
 from servers import Server, Serving, UnderstudyServe
 from store_servers import free_port
 
@@ -19,7 +19,7 @@ RULES = "/api/v1/rules"
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Another process holds SQLite's write lock."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=PATIENCE_SECONDS)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")

@@ -27,8 +27,8 @@ from typer.testing import CliRunner
 
 from understudy.cli import app
 
-QUIET_REQUESTS = 100
-"""So many in a row that avoid the killed variant, of twelve clients to two workers: both follow."""
+QUIET_REQUESTS = 5
+"""So many in a row of each client that avoid the killed variant: every worker that has a client follows."""
 
 
 def text(primary: ThreadedOrigin, canary: ThreadedOrigin, **more: Any) -> str:
@@ -52,7 +52,7 @@ def wait_until_left(canary: ThreadedOrigin, load: Load) -> None:
 
     def is_left() -> bool:
         before = len(canary.asked)
-        load.until_answered(QUIET_REQUESTS)
+        load.until_each_answered(QUIET_REQUESTS)
         return len(canary.asked) == before
 
     wait_until(is_left, "the end of the killed variant")

@@ -72,7 +72,7 @@ def test_a_kill_is_told_over_the_websocket(understudy_serve: UnderstudyServe) ->
 
         async def listen() -> tuple[Any, int]:
             url = f"ws://127.0.0.1:{serving.admin_port}/api/v1/stream?last_event_id=1"
-            async with connect(url, proxy=None) as client:
+            async with connect(url, proxy=None, open_timeout=PATIENCE_SECONDS) as client:
                 await asyncio.to_thread(serving.admin, "/api/v1/flags/shop/kill", method="POST")
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     event = json.loads(await client.recv())

@@ -170,7 +170,7 @@ def test_a_host_that_starts_without_any_store_has_its_last_good_rules(
                 server.start()
             wait_until(again.is_ready, "the stores")
             told(again, "dark")
-            assert variant_of(again, origin) == "dark"
+            wait_until(lambda: variant_of(again, origin) == "dark", "the change")
     finally:
         for server in stores:
             if not server.is_running:

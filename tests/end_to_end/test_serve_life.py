@@ -107,11 +107,11 @@ def test_sigterm_answers_everybody_who_had_connected(understudy_serve: Understud
 
 def test_a_long_request_is_finished_within_the_drain_time(understudy_serve: UnderstudyServe) -> None:
     """The answer that began before SIGTERM comes whole, and its connection is closed after it."""
-    asked_for = threading.Event()
+    asked_for, go_on = threading.Event(), threading.Event()
 
     def late(asked: Asked) -> Says:
         asked_for.set()
-        time.sleep(1.0)
+        go_on.wait(PATIENCE_SECONDS)
         return Says(body=b"late but whole")
 
     with ThreadedOrigin(answer=late).listening() as primary, always().listening() as shadow:
@@ -120,6 +120,10 @@ def test_a_long_request_is_finished_within_the_drain_time(understudy_serve: Unde
             client.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
             assert asked_for.wait(PATIENCE_SECONDS)
             serving.server.process.terminate()
+            try:
+                wait_until(lambda: not accepts(serving.proxy_port), "the beginning of the drain")
+            finally:
+                go_on.set()
             answer = b""
             while piece := client.recv(65536):
                 answer += piece

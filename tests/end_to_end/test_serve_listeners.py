@@ -175,8 +175,10 @@ def test_the_file_of_a_unix_socket_comes_and_goes(tmp_path: Path) -> None:
         other = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
         assert other.returncode == 1
         assert f"listen unix:{path}: another process listens there" in other.stderr
+        children = children_of(first.pid)
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
+        all_gone(children)  # else one of them may listen still
     assert path.exists()
     with started() as second:
         wait_until(answers, "an answer")
@@ -237,19 +239,19 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
             if how == "reload":
                 assert serving.admin("/api/v1/reload", method="POST").status in (200, 422)
 
-        key = (tmp_path / "key.pem").read_bytes()
         if how == "files":
             put(tmp_path / "key.pem", b"broken")
             wait_until(lambda: certificates(serving, "refused") == 1, "the refusal")
             wait_until(lambda: "tls.key:" in serving.server.log.read_text(), "its reason in the log")
             assert ask_securely(serving.proxy_port, authority)[0] == 200
-            put(tmp_path / "key.pem", key)
-            wait_until(lambda: certificates(serving, "applied") == 1, "the mended pair")
+            assert certificates(serving, "applied") == 0
         new = trustme.CA()
         issue(tmp_path, new)
         look()
         wait_until(lambda: shows(serving.proxy_port, new), "the new certificate")
         assert not shows(serving.proxy_port, authority)
+        if how == "files":
+            wait_until(lambda: certificates(serving, "applied") >= 1, "the count of it")
         old.request("GET", "/")
         assert old.getresponse().status == 200
         old.close()

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
 from serve_world import PATIENCE_SECONDS, wait_until
 from servers import Serving, StartServer, UnderstudyServe
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -52,10 +53,21 @@ def serving(
     return understudy_serve(CONFIG.format(port=port))
 
 
+def connected(serving: Serving, **more: Any) -> ClientConnection:
+    """A client of the echo, with the time of a busy machine to open and to close, and no pings of its own."""
+    client: ClientConnection = connect(
+        f"ws://127.0.0.1:{serving.proxy_port}/echo",
+        open_timeout=PATIENCE_SECONDS,
+        close_timeout=PATIENCE_SECONDS,
+        ping_interval=None,
+        **more,
+    )
+    return client
+
+
 def test_a_library_talks_through_it(serving: Serving) -> None:
     """Text, two mebibytes, fragments, a ping and the closing handshake."""
-    address = f"ws://127.0.0.1:{serving.proxy_port}"
-    with connect(f"{address}/echo", max_size=None) as client:
+    with connected(serving, max_size=None) as client:
         client.send("hello")
         assert client.recv(timeout=PATIENCE_SECONDS) == "hello"
         large = bytes(range(256)) * 8192
@@ -69,9 +81,8 @@ def test_a_library_talks_through_it(serving: Serving) -> None:
 
 def test_many_at_once(serving: Serving) -> None:
     """Each of a hundred tunnels carries its own."""
-    address = f"ws://127.0.0.1:{serving.proxy_port}"
     with ExitStack() as opened:
-        clients = [opened.enter_context(connect(f"{address}/echo")) for _ in range(100)]
+        clients = [opened.enter_context(connected(serving)) for _ in range(100)]
         for number, client in enumerate(clients):
             client.send(f"number {number}")
         assert [client.recv(timeout=PATIENCE_SECONDS) for client in clients] == [
@@ -91,14 +102,14 @@ def test_a_browser_talks_through_it(serving: Serving, tmp_path: Path) -> None:
     options.add_argument(f"--user-data-dir={tmp_path}")
     with webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER))) as browser:
         browser.get(f"http://127.0.0.1:{serving.proxy_port}/")
-        WebDriverWait(browser, 30).until(lambda page: page.title.startswith("closed"))
+        WebDriverWait(browser, PATIENCE_SECONDS).until(lambda page: page.title.startswith("closed"))
         assert browser.title == "closed 1000 done"
         assert "from the browser and 3 bytes" in browser.page_source
 
 
 def test_no_copy_is_made_of_a_tunnel(serving: Serving) -> None:
     """Counted as skipped; the tunnel itself is a request answered with a 101."""
-    with connect(f"ws://127.0.0.1:{serving.proxy_port}/echo"):
+    with connected(serving):
         wait_until(lambda: "understudy_tunnels 1.0" in serving.admin("/metrics").body.decode(), "the tunnel")
     wait_until(lambda: serving.report()["mirror"]["skipped"]["upgrade"] >= 1, "the copy that was not made")
     metrics = serving.admin("/metrics").body.decode()

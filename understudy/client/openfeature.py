@@ -44,6 +44,8 @@ class UnderstudyProvider(AbstractProvider):
         self._hooks = list(hooks)
         self._removes: list[Callable[[], None]] = []
         self._is_initialized = False
+        self._said = State.STARTING
+        """What the SDK has been told of; of READY it tells itself, when `initialize` returns."""
         self._lock = threading.Lock()
         """The SDK shuts down in a thread of its own, perhaps while it initializes anew."""
 
@@ -61,12 +63,13 @@ class UnderstudyProvider(AbstractProvider):
             self._leave()
             self.client.start()
             self._removes = [self.client.on_status(self._came_to), self.client.on_change(self._changed)]
-        self.client.wait_ready(self._ready_seconds)
+        self._said = State.READY if self.client.wait_ready(self._ready_seconds) else State.STARTING
         self._is_initialized = True  # a provider that was shut down meanwhile hears of nothing
         if not self.client.ready():
             raise ProviderNotReadyError(self.client.status().error or "there are no flags yet")
         if self.client.status().state is State.STALE:
             # The SDK will say READY now; that the server is away it hears when that shows again.
+            self._said = State.READY
             self.client.tell_again()
 
     def shutdown(self) -> None:
@@ -160,8 +163,9 @@ class UnderstudyProvider(AbstractProvider):
         self._removes, self._is_initialized = [], False
 
     def _came_to(self, state: State) -> None:
-        if not self._is_initialized:
+        if not self._is_initialized or state is self._said:
             return  # the SDK tells of that itself
+        self._said = state
         details = ProviderEventDetails(message=self.client.status().error or None)
         if state is State.READY:
             self.emit_provider_ready(ProviderEventDetails())

@@ -30,7 +30,7 @@ def decide(stage: "Stage", hop: Hop, scope: Scope) -> Plan | None:
         request = AsgiRequest(scope)
         if hop.believes:
             hop.believe(request, scope)
-        place = scope.get("raw_path") or scope["path"]
+        place = request.raw
         plain = in_force.plain
         if place in plain:
             put(scope, Decision(in_force, request, plain[place]))

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -151,6 +152,10 @@ class Theatre:
         self._port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not self._server.started:
+            assert time.monotonic() < until, "the admin server does not listen"
+            time.sleep(0.002)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

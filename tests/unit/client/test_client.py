@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from understudy.errors import ConfigError
 
 DUTCH = {"if": [{"==": [{"var": "country"}, "NL"]}, "on", None]}
 FAULTS = ["500", "401", "garbage", "html", "half", "loris", "trickle", "bomb", "redirect", "hang", "reset"]
-FAST = Pace(poll_seconds=0.3, silence_seconds=0.4, first_seconds=0.02, most_seconds=0.1)
+FAST = Pace(poll_seconds=0.3, silence_seconds=60.0, first_seconds=0.02, most_seconds=0.1)
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_no_fault_of_the_server_changes_an_answer(server: ScriptedServer, fault:
         answers = {client.boolean("plain", "ann", False) for _ in range(1000)}
         assert time.monotonic() - begun < 30, "a tenth of what it takes to ask each time"
         assert answers == {True}
-        assert client.status().error
+        wait_until(lambda: bool(client.status().error))
         server.fault = ""
         server.version += 1
         wait_until(lambda: client.boolean("plain", "ann", True) is False)
@@ -203,9 +204,10 @@ def test_without_a_stream_it_asks_now_and_then(server: ScriptedServer) -> None:
     assert "if-none-match" in last.headers
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_silent_stream_is_left(server: ScriptedServer) -> None:
+def test_a_silent_stream_is_left(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is frozen sends no heartbeat either."""
+    pace = replace(FAST, silence_seconds=0.05)
+    monkeypatch.setattr("understudy.client.options.Pace", lambda poll_seconds: pace)
     with made(server):
         wait_until(lambda: server.count("/ofrep/v1/sse") >= 2)
 
@@ -271,6 +273,7 @@ def test_it_starts_from_the_file_when_the_server_is_away(server: ScriptedServer,
     assert [path.name for path in tmp_path.iterdir()] == ["flags.kept"]
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("place", [0, 70, -2])
 def test_a_damaged_file_is_told_and_left_aside(server: ScriptedServer, tmp_path: Path, place: int) -> None:
     """Wherever the damage is; the server's answer takes its place."""
@@ -337,9 +340,10 @@ def test_exposures_are_sent_in_a_batch_on_closing(server: ScriptedServer) -> Non
 
 
 LEFT_OPEN = """
-import sys, understudy
-client = understudy.Client(sys.argv[1], exposures=True)
-client.wait_ready()
+import sys, understudy, understudy.client.client, understudy.client.life
+understudy.client.client._CLOSE_SECONDS = understudy.client.life.LAST_SECONDS = 50.0
+client = understudy.Client(sys.argv[1], exposures=True, timeout=50.0)
+client.wait_ready(50.0)
 client.boolean("plain", "ann", False)
 """
 

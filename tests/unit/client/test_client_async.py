@@ -71,7 +71,7 @@ async def test_without_a_server_defaults_are_given(server: ScriptedServer) -> No
 async def test_exposures_are_sent_on_closing(server: ScriptedServer) -> None:
     """Also when it was started and closed by hand, in different tasks."""
     server.extra["/api/v1/exposures"] = (200, b"{}")
-    client = AsyncClient(server.url, exposures=True)
+    client = AsyncClient(server.url, exposures=True, timeout=60)
     await asyncio.wait_for(client.start(), 60)
     await client.start()
     assert await client.wait_ready(60)
@@ -107,7 +107,7 @@ async def test_it_begins_anew_after_closing(server: ScriptedServer) -> None:
     client = AsyncClient(server.url)
     for turn in range(2):
         async with client:
-            assert await client.wait_ready()
+            assert await client.wait_ready(60)
             await until(lambda: client.status().is_connected)
             server.put({"plain": flag("off" if turn else "on")})
             await until(lambda: client.status().version == server.version)
@@ -121,7 +121,7 @@ def test_it_outlives_event_loops(server: ScriptedServer) -> None:
 
     async def follow() -> None:
         await client.start()
-        assert await client.wait_ready()
+        assert await client.wait_ready(60)
         await until(lambda: client.status().is_connected)
         server.put({"plain": flag()})
         await until(lambda: client.status().version == server.version)
@@ -143,10 +143,10 @@ def test_a_loop_that_stands_still_is_left(server: ScriptedServer) -> None:
 
     async def use() -> bool:
         async with client:
-            return await client.wait_ready()
+            return await client.wait_ready(60)
 
     assert asyncio.run(use())
-    loop.run_until_complete(asyncio.wait({first}, timeout=10))
+    loop.run_until_complete(asyncio.wait({first}, timeout=60))
     assert first.done()
     loop.close()
 
@@ -154,9 +154,9 @@ def test_a_loop_that_stands_still_is_left(server: ScriptedServer) -> None:
 async def test_another_loop_closes_it(server: ScriptedServer) -> None:
     """In the way it closes on its own: what waits is sent, the task has ended."""
     server.extra["/api/v1/exposures"] = (200, b"{}")
-    client = AsyncClient(server.url, exposures=True)
+    client = AsyncClient(server.url, exposures=True, timeout=60)
     await client.start()
-    assert await client.wait_ready()
+    assert await client.wait_ready(60)
     await client.boolean("plain", "ann", False)
     await asyncio.to_thread(asyncio.run, client.close())
     assert client.status().exposures_sent == 1
@@ -177,7 +177,7 @@ async def ask(client):
 
 async def main():
     async with understudy.AsyncClient(sys.argv[1]) as client:
-        await client.wait_ready()
+        await client.wait_ready(60)
         child = os.fork()
         if child == 0:
             os._exit(0 if asyncio.run(ask(client)) else 1)
@@ -191,7 +191,7 @@ sys.exit(asyncio.run(main()))
 def test_a_forked_process_begins_on_a_loop_of_its_own(server: ScriptedServer) -> None:
     """It answers with what was known at once, and says that nobody keeps it up to date until it starts."""
     command = [sys.executable, "-c", FORKED, server.url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert server.count("/api/v1/sync/flags.json") == 2
 
@@ -200,15 +200,15 @@ async def test_who_waits_before_it_starts_is_told(server: ScriptedServer) -> Non
     """And who waits when it is closed waits no longer."""
     client = AsyncClient(server.url)
     async with asyncio.TaskGroup() as tasks:
-        early = tasks.create_task(client.wait_ready())
+        early = tasks.create_task(client.wait_ready(60))
         await asyncio.sleep(0)
         await client.start()
     assert early.result() is True
     await client.close()
     server.fault = "hang"
     unlucky = AsyncClient(server.url)
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(unlucky.wait_ready(60))
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(unlucky.wait_ready(600))
         await unlucky.start()
         await asyncio.sleep(0)
         await unlucky.close()

@@ -30,7 +30,7 @@ from understudy.client.openfeature import UnderstudyProvider
 from understudy.client.trouble import Trouble
 from understudy.client.wire import Wire
 
-FAST = Pace(poll_seconds=0.1, silence_seconds=0.4, first_seconds=0.02, most_seconds=0.1)
+FAST = Pace(poll_seconds=0.1, silence_seconds=60.0, first_seconds=0.02, most_seconds=0.1)
 SHARED = {"fractional": [["on", 100]]}
 DUTCH = {"if": [{"in": [{"var": "country"}, ["NL"]]}, "on", "off"]}
 
@@ -171,7 +171,7 @@ def test_a_closed_client_gives_the_last_answer_for_all_flags(server: ScriptedSer
     """As for one."""
     entry = {"key": "plain", "reason": "STATIC", "variant": "on", "value": True}
     server.extra["/ofrep/v1/evaluate/flags"] = (200, json.dumps({"flags": [entry]}).encode())
-    with Client(server.url, mode="remote") as client:
+    with Client(server.url, mode="remote", timeout=60) as client:
         assert client.evaluate_all("ann")["plain"].value is True
     assert client.evaluate_all("ann")["plain"].value is True
     assert client.evaluate_all("bob") == {}
@@ -198,7 +198,7 @@ def test_another_event_loop_gets_defaults(server: ScriptedServer) -> None:
         return known, await client.boolean("plain", "bob", False)
 
     async def both() -> tuple[bool, bool]:
-        async with AsyncClient(server.url, mode="remote", poll=60) as client:
+        async with AsyncClient(server.url, mode="remote", timeout=60) as client:
             assert await client.boolean("plain", "ann", False) is True
             return await asyncio.to_thread(asyncio.run, ask(client))
 
@@ -214,7 +214,7 @@ def test_an_odd_event_id_is_not_said_again(server: ScriptedServer) -> None:
         wait_until(lambda: server.count("/api/v1/sync/flags.json") > 1)
         server.cut()
         wait_until(lambda: server.count("/ofrep/v1/sse") > 1)
-        assert "last-event-id" not in server.asked[-1].headers
+        assert not any("last-event-id" in asked.headers for asked in server.asked)
 
 
 def test_openfeature_hears_of_a_server_that_was_lost_before(server: ScriptedServer, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_whatever_a_listener_raises_the_client_stays_in_touch(
         raise raised
 
     with Client(server.url) as client:
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         server.wait_for_listener()
         client.on_change(fail)
         for default in ("off", "on"):
@@ -311,14 +311,14 @@ def test_nothing_has_changed_is_no_answer_at_first(server: ScriptedServer) -> No
         wait_until(lambda: "knows nothing yet" in client.status().error)
         assert not client.ready()
         del server.extra["/api/v1/sync/flags.json"]
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
 
 
 def test_one_odd_unit_does_not_cost_the_others(server: ScriptedServer) -> None:
     """What no server can read, and what it would refuse, is left out of the batch and counted."""
     server.extra["/api/v1/exposures"] = (202, b"{}")
-    with Client(server.url, exposures=True) as client:
-        assert client.wait_ready(10)
+    with Client(server.url, exposures=True, timeout=60) as client:
+        assert client.wait_ready(60)
         for unit in ("ann", "b\ud800b", "c" * 513):
             assert client.boolean("plain", unit, False) is True
     units = [each["unit"] for each in json.loads(server.asked[-1].body)["exposures"]]
@@ -329,10 +329,11 @@ def test_one_odd_unit_does_not_cost_the_others(server: ScriptedServer) -> None:
 def test_a_flood_of_changes_is_not_answered_by_a_flood_of_questions(server: ScriptedServer) -> None:
     """However often the server tells of the same change, or of none."""
     with Client(server.url) as client:
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         server.wait_for_listener()
         before, begun = server.count("/api/v1/sync/flags.json"), time.monotonic()
-        while time.monotonic() < begun + 0.5:
+        while time.monotonic() < begun + 0.5 or server.count("/api/v1/sync/flags.json") < before + 2:
+            assert time.monotonic() < begun + 60
             server.tell()
             time.sleep(0.001)
         asked, seconds = server.count("/api/v1/sync/flags.json") - before, time.monotonic() - begun
@@ -350,10 +351,12 @@ def test_a_lost_server_is_told_in_the_log_once(
     with caplog.at_level("INFO", "understudy.client"), Client(server.url) as client:
         wait_until(lambda: client.status().troubles > 2)
         server.fault = ""
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         server.fault = "500"
         server.cut()
-        wait_until(lambda: client.status().troubles > 5)
+        wait_until(lambda: client.status().state is State.STALE)
+        before = client.status().troubles
+        wait_until(lambda: client.status().troubles > before + 2)
         assert client.status().state is State.STALE
     told = [record.getMessage() for record in caplog.records if record.name == "understudy.client"]
     assert len(told) == 3
@@ -369,7 +372,7 @@ def test_an_odd_entity_tag_is_not_said_again(server: ScriptedServer, tag: str) -
     """It might be one that no field can hold, and then nothing could ever be asked again."""
     server.tag = tag
     with Client(server.url) as client:
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         server.wait_for_listener()
         server.put({"plain": flag("off")})
         wait_until(lambda: client.boolean("plain", "ann", True) is False)
@@ -381,7 +384,7 @@ def test_older_rules_are_not_kept_over_newer_ones(server: ScriptedServer, tmp_pa
     path = tmp_path / "flags"
     server.version = 7
     with Client(server.url, cache=path) as client:
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         wait_until(path.exists)
     newest = path.read_bytes()
     lagging = Kept(path, source=f"{server.url} flag set ''")
@@ -415,7 +418,7 @@ def test_a_file_that_says_odd_things_is_left_aside(
     with Client(server.url, cache=path) as client:
         assert not client.ready()
         server.fault = ""
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         assert client.boolean("plain", "ann", False) is True
 
 
@@ -429,7 +432,7 @@ class Names(StrEnum):
 def test_names_and_defaults_may_be_of_an_enumeration(server: ScriptedServer) -> None:
     """As applications keep them, so that none is misspelt."""
     with Client(server.url) as client:
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         assert client.boolean(Names.PLAIN, "ann", False) is True
         assert client.details(Names.PLAIN, "ann", False).value is True
         assert client.string(Names.NOBODY, "ann", Names.NOBODY) is Names.NOBODY
@@ -456,7 +459,7 @@ def test_a_client_that_is_dropped_ends(server: ScriptedServer) -> None:
     before = set(threading.enumerate())
     for _ in range(5):
         client = Client(server.url)
-        assert client.wait_ready(10)
+        assert client.wait_ready(60)
         server.wait_for_listener()
         del client
     gc.collect()
@@ -477,4 +480,6 @@ async def test_many_at_once_to_a_hung_server_do_not_use_up_the_connections(serve
     async with Wire(server.url, token=None, flag_set="", timeout_seconds=0.2) as wire:
         assert not any(await asyncio.gather(*[is_answered(wire) for _ in range(60)]))
         server.fault = ""
-        assert all(await asyncio.gather(*[is_answered(wire) for _ in range(20)]))
+        async with asyncio.timeout(60):
+            while not all(await asyncio.gather(*[is_answered(wire) for _ in range(20)])):
+                pass  # a slow machine takes another try; a place that was lost is lost for every one

@@ -289,6 +289,6 @@ def test_a_set_has_one_order(seed: str) -> None:
     """The same in every process: they shall hash the same."""
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     done = subprocess.run(
-        [sys.executable, "-c", SETS], env=environment, capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", SETS], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "{'tags': ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']}\n"
