@@ -136,8 +136,8 @@ def compile_into(folder: Path, root: Path) -> list[Path]:
         root / "understudy", folder / "understudy", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
     environ = {**os.environ, "MYPYC_OPT_LEVEL": "2", "MYPYC_DEBUG_LEVEL": "0"}
-    # What is set there replaces what this Python was compiled with, -DNDEBUG and -fwrapv among it (setuptools
-    # since 73). MSVC reads another variable.
+    # What is set there replaces what this Python was compiled with, -DNDEBUG and -fwrapv among it (by
+    # setuptools). MSVC reads another variable.
     own = os.environ.get("CFLAGS") or sysconfig.get_config_var("CFLAGS") or ""
     environ["CFLAGS"] = f"{own} {DIRECT}".strip()
     # What is compiled is typed against the standard library alone here; `make types` checks the rest.
