@@ -23,7 +23,6 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy tests/unit/admin/conftest.py
-	$(BIN)/mypy tests/unit/client/conftest.py
 
 docs: $(READY)
 	$(BIN)/python docs/build.py

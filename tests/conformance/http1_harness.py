@@ -18,6 +18,7 @@ from typing import Any, Final, ParamSpec, Self, cast
 
 import orjson
 import uvloop
+from store_servers import free_port
 
 from understudy.config import parse_settings
 from understudy.engine import Engine
@@ -243,8 +244,9 @@ class Upstream:
         self._server: asyncio.Server | None = None
 
     async def listen(self, port: int = 0) -> None:
+        """At a port that refuses, once this is closed: no other test is given it."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, "127.0.0.1", port)
+        self._server = await loop.create_server(self._accept, "127.0.0.1", port or free_port())
         self.port = self._server.sockets[0].getsockname()[1]
 
     def _accept(self) -> Peer:
@@ -274,6 +276,16 @@ class Upstream:
         for peer in self.connections:
             if peer._transport is not None and not peer.is_lost:
                 peer.transport.abort()
+
+
+def patient(services: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """*services* with time to connect on a machine that stands still for a while, unless they say how long.
+
+    That time alone is real here, and is over before the loop looks whether a connection was made.
+    """
+    return {
+        name: {"connect_timeout": f"{DEADLINE_SECONDS:g}s", **fields} for name, fields in services.items()
+    }
 
 
 class _Recorder:
@@ -418,11 +430,13 @@ class Stage:
             {
                 "store": "memory://",
                 **rest,
-                "services": {
-                    "a": {"url": f"http://127.0.0.1:{self.upstream.port}", **service},
-                    "b": {"url": f"http://127.0.0.1:{self.shadow.port}"},
-                    **services,
-                },
+                "services": patient(
+                    {
+                        "a": {"url": f"http://127.0.0.1:{self.upstream.port}", **service},
+                        "b": {"url": f"http://127.0.0.1:{self.shadow.port}"},
+                        **services,
+                    }
+                ),
             },
             tasks,
         )

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from http1_harness import DEADLINE_SECONDS, Message, Peer, Stage, ok, settle
+from store_servers import free_port
 
 HEAD_END: Final = b"\r\n\r\n"
 
@@ -73,7 +74,8 @@ class Server:
             self._server = await loop.create_unix_server(lambda: Asked(self), path)
             self.url = f"unix:{path}"
             return
-        self._server = await loop.create_server(lambda: Asked(self), host, port, ssl=tls)
+        # No other test is given the port, so that it refuses when this has stopped.
+        self._server = await loop.create_server(lambda: Asked(self), host, port or free_port(), ssl=tls)
         bound = self._server.sockets[0].getsockname()[1]
         name = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if tls else 'http'}://{name}:{bound}"

@@ -10,7 +10,7 @@ from certificates import Authority
 from http1_harness import Stage, get, ok, scripted, settle, stage
 from origins_harness import Asked, Server, bodies, reset, servers, spread, until
 
-CHECK = {"path": "/healthz", "interval": "5s", "timeout": "2s", "healthy": 2, "unhealthy": 3}
+CHECK = {"path": "/healthz", "interval": "5s", "timeout": "60s", "healthy": 2, "unhealthy": 3}
 
 
 def is_check(request: bytes) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http1_harness import PLAIN, Stage, get, post, scripted, settle, stage
+from http1_harness import PLAIN, Stage, get, patient, post, scripted, settle, stage
 from origins_harness import Server, answered, bodies, servers, until
 
 from understudy.config import Settings, parse_settings
@@ -13,7 +13,7 @@ from understudy.errors import UnderstudyError
 
 def settings(*, a: dict[str, Any] | None = None, **services: Any) -> Settings:
     """A configuration with these services."""
-    known = {**({"a": a} if a else {}), **services}
+    known = patient({**({"a": a} if a else {}), **services})
     return parse_settings({"store": "memory://", "services": known}, base=Path(), environ={})
 
 

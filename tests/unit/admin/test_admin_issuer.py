@@ -16,6 +16,7 @@ from jwt.algorithms import ECAlgorithm
 from understudy.access import Role
 from understudy.access.trust import Trust
 from understudy.admin import Issuer, Keyring, create_admin
+from understudy.admin import issuer as issuer_module
 from understudy.admin.issuer import AGAIN_SECONDS, KEPT_SECONDS
 from understudy.store import MemoryAccess
 
@@ -79,8 +80,10 @@ class World:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """With the keys fetched once."""
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """With the keys fetched once; nobody waits long for another fetch where none is running."""
+    monkeypatch.setattr(issuer_module, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(issuer_module, "FETCH_SECONDS", 60.0)
     login = Login()
     server = await asyncio.start_server(login.serve, "127.0.0.1", 0)
     made = World(login, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks.json")
@@ -120,8 +123,9 @@ async def test_forged_tokens_wait_and_a_right_one_does_not(world: World) -> None
     assert (await world.ask(world.login.token())).status_code == 200
 
 
-async def test_a_new_key_is_fetched_when_it_is_met(world: World) -> None:
+async def test_a_new_key_is_fetched_when_it_is_met(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the request waits; but a name that nobody knows causes one fetch in ten seconds at most."""
+    monkeypatch.setattr(issuer_module, "WAIT_SECONDS", 60.0)
     running = asyncio.get_running_loop().create_task(world.issuer.run())
     try:
         world.login.keys["2"] = ec.generate_private_key(ec.SECP256R1())

@@ -150,7 +150,7 @@ async def test_two_who_write_at_once_lose_nothing(scene: Scene) -> None:
     """The periodic writing and a purge send the same batch; the next one fails, and stays for later."""
     turns = scene.store.turns = []
     scene.exposed.heard(told("ann"))
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         for _ in range(2):
             tasks.create_task(failing(scene.exposed.flush()))
         await until(lambda: len(turns) == 2)

@@ -76,7 +76,8 @@ def test_a_slow_reader_costs_lines_not_time(tmp_path: Path) -> None:
         for _ in range(400):
             file.offer(line)
             file.flush()
-        assert file.counts["dropped"] >= 200
+        # Of what the buffer holds the thread may have brought into the pipe what that takes, 64 KiB.
+        assert file.counts["dropped"] >= 400 - 200 - 66
         got = b""
         while len(got) < (400 - file.counts["dropped"]) * 1000:
             file.flush()

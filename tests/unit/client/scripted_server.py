@@ -12,6 +12,8 @@ from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 BOTH = {"on": True, "off": False}
 WAIT_SECONDS = 60.0
 
@@ -231,6 +233,12 @@ def _whole(status: int, body: bytes, fields: str = "") -> bytes:
     head = f"HTTP/1.1 {status} X\r\nconnection: close\r\n{kind}{fields}"
     length = "" if status == 304 else f"content-length: {len(body)}\r\n"
     return f"{head}{length}\r\n".encode() + body
+
+
+def give_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients that end wait until what they send then is there, however slow the machine."""
+    monkeypatch.setattr("understudy.client.life.LAST_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr("understudy.client.client._CLOSE_SECONDS", WAIT_SECONDS)
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_server import ScriptedServer, flag, wait_until
+from scripted_server import ScriptedServer, flag, give_patience, wait_until
 
 import understudy
 from understudy.client import Client, Exposure, State
@@ -26,8 +26,9 @@ FAST = Pace(poll_seconds=0.3, silence_seconds=60.0, first_seconds=0.02, most_sec
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
     """Flags of every type."""
+    give_patience(monkeypatch)
     flags = {
         "plain": flag(),
         "dutch": flag("off", DUTCH),

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from scripted_server import ScriptedServer, flag
+from scripted_server import ScriptedServer, flag, give_patience
 
 from understudy.client import AsyncClient, State
 from understudy.client.feed import Pace
@@ -18,7 +18,8 @@ FAST = Pace(poll_seconds=0.3, silence_seconds=5.0, first_seconds=0.02, most_seco
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    """One flag; clients are in a hurry."""
+    """One flag; clients are in a hurry until they end."""
+    give_patience(monkeypatch)
     monkeypatch.setattr("understudy.client.options.Pace", lambda poll_seconds: FAST)
     with ScriptedServer(plain=flag()) as made:
         yield made

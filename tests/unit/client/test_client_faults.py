@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from openfeature import api
 from openfeature.provider import ProviderStatus
-from scripted_server import ScriptedServer, flag, wait_until
+from scripted_server import ScriptedServer, flag, give_patience, wait_until
 
 from understudy.client import AsyncClient, Client, State
 from understudy.client import exposing as exposing_module
@@ -46,7 +46,8 @@ class Marked(str):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    """A server whose clients are in a hurry."""
+    """A server whose clients are in a hurry until they end."""
+    give_patience(monkeypatch)
     monkeypatch.setattr("understudy.client.options.Pace", lambda poll_seconds: FAST)
     flags = {"plain": flag(), "half": flag("off", SHARED), "dutch": flag("off", DUTCH)}
     with ScriptedServer(**flags) as scripted:

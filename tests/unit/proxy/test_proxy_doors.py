@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar, ParamSpec, cast
 
 import uvloop
+from store_servers import free_port
 
 from understudy.proxy.doors import Doors
 
@@ -35,7 +36,7 @@ class House:
         self.guests: list[Guest] = []
         self.shut: Counter[str] = Counter()
         self.doors = Doors(loop=asyncio.get_running_loop(), shut=self.shut, **bounds)
-        self.bound = socket.create_server(("127.0.0.1", 0))
+        self.bound = socket.create_server(("127.0.0.1", free_port()))
         self.bound.setblocking(False)
         self.port = self.bound.getsockname()[1]
         self.callers: list[socket.socket] = []

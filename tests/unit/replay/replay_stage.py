@@ -8,6 +8,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from store_servers import free_port
+
 from understudy.config import Service
 from understudy.replay import Playback, Recorded, Recording, Replay
 from understudy.testing import answer
@@ -24,7 +26,10 @@ def json_answer(document: object, *, status: int = 200, **fields: str) -> bytes:
 
 
 class Stage:
-    """One service; ``asked`` has every request whole, as it came. While it is ``shut`` nobody is answered."""
+    """One service; ``asked`` has every request whole, as it came. While it is ``shut`` nobody is answered.
+
+    Once it has left, its port refuses: no other test is given it.
+    """
 
     def __init__(self, reply: Reply, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[bytes] = []
@@ -37,7 +42,7 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Peer(self), "127.0.0.1", 0, ssl=self._tls
+            lambda: _Peer(self), "127.0.0.1", free_port(), ssl=self._tls
         )
         scheme = "http" if self._tls is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
@@ -131,7 +136,7 @@ def replay(primary: Stage | str, candidate: Stage | str, requests: Iterable[Reco
     """A replay of *requests*, of which the primary is asked all twice."""
 
     def service(stage: Stage | str) -> Service:
-        return Service(url=stage if isinstance(stage, str) else stage.url)
+        return Service(url=stage if isinstance(stage, str) else stage.url, connect_timeout=60.0)
 
     control = more.pop("control", None)
     whole = Replay(

@@ -149,11 +149,11 @@ async def test_a_silent_side_is_given_up() -> None:
     """A candidate that hangs costs its time-out for a while, not for every request of a long file."""
     async with Stage(steady) as primary, Stage(steady) as candidate:
         candidate.shut = True
-        asked = replay(primary, candidate, [recorded()] * 10_000, timeout_seconds=0.5, give_up_seconds=2.0)
+        asked = replay(primary, candidate, [recorded()] * 10_000, timeout_seconds=0.3, give_up_seconds=1.0)
         report = await played(asked)
     assert_balanced(report)
     assert report["replay"]["ended"] == "gave_up"
-    assert report["mirror"]["failed"]["timeout"] >= 10
+    assert report["mirror"]["failed"]["timeout"] >= 8
     assert report["mirror"]["skipped"]["gave_up"] > 9000
     assert any(note.startswith("Given up after") and "candidate" in note for note in report["notes"])
 
@@ -350,7 +350,9 @@ async def test_certificates_are_checked(tmp_path: Path) -> None:
             (OriginTls(), {"tls_failed": 3}),
             (OriginTls(verify=False), {}),
         ):
-            report = await played(replace(asked, candidate=Service(url=candidate.url, tls=trust)))
+            report = await played(
+                replace(asked, candidate=Service(url=candidate.url, tls=trust, connect_timeout=60.0))
+            )
             assert report["mirror"]["failed"] == outcome
 
 

@@ -21,6 +21,8 @@ from understudy.shadow import Limits, Mirror, Target
 from understudy.upstream import Outgoing, UpstreamMaker
 
 DEADLINE_SECONDS: Final = 60.0
+PATIENT: Final = {"connect_timeout": f"{DEADLINE_SECONDS:g}s"}
+"""A machine that stands still for a while has its connections before it looks for them."""
 P = ParamSpec("P")
 
 
@@ -163,8 +165,8 @@ def document(primary: Origin, shadow_port: int, **settings: Any) -> dict[str, An
         "listen": "127.0.0.1:0",
         "store": "memory://",
         "services": {
-            "v1": {"url": f"http://127.0.0.1:{primary.port}"},
-            "v2": {"url": f"http://127.0.0.1:{shadow_port}", **settings.pop("shadow_service", {})},
+            "v1": {"url": f"http://127.0.0.1:{primary.port}", **PATIENT},
+            "v2": {"url": f"http://127.0.0.1:{shadow_port}", **PATIENT, **settings.pop("shadow_service", {})},
         },
         "flags": {
             "shop": {

@@ -29,7 +29,8 @@ NOW = 1_700_000_000.0
 @asynccontextmanager
 async def opened(path: Path, **settings: Any) -> AsyncIterator[SqliteStore]:
     """A store on *path* that waits 50 ms for locks, closed at the end."""
-    store = SqliteStore(path, **{"busy_timeout_seconds": 0.05, "clock": lambda: NOW, **settings})
+    patient = {"busy_timeout_seconds": 0.05, "deadline_seconds": 60.0, "clock": lambda: NOW}
+    store = SqliteStore(path, **{**patient, **settings})
     await store.open()
     try:
         yield store
@@ -549,7 +550,7 @@ from pathlib import Path
 from understudy.store.sqlite import SqliteStore
 
 async def main(path: str, source: str, rounds: int) -> None:
-    store = SqliteStore(Path(path), busy_timeout_seconds=20, deadline_seconds=30)
+    store = SqliteStore(Path(path), busy_timeout_seconds=100, deadline_seconds=120)
     await store.open()
     for number in range(1, rounds + 1):
         await store.put_rules({"n": "x" * 10_000}, expected=None, author=source, reason="", at=0.0)
