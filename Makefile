@@ -22,7 +22,7 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
-	$(BIN)/mypy tests/unit/admin/conftest.py
+	set -e; for conftest in tests/unit/*/conftest.py; do $(BIN)/mypy $$conftest; done
 
 docs: $(READY)
 	$(BIN)/python docs/build.py

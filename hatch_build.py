@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,10 @@ def compile_into(folder: Path, root: Path) -> list[Path]:
         root / "understudy", folder / "understudy", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
     environ = {**os.environ, "MYPYC_OPT_LEVEL": "2", "MYPYC_DEBUG_LEVEL": "0"}
-    environ["CFLAGS"] = f"{DIRECT} {os.environ.get('CFLAGS', '')}".strip()  # MSVC reads another variable
+    # What is set there replaces what this Python was compiled with, -DNDEBUG and -fwrapv among it (by
+    # setuptools). MSVC reads another variable.
+    own = os.environ.get("CFLAGS") or sysconfig.get_config_var("CFLAGS") or ""
+    environ["CFLAGS"] = f"{own} {DIRECT}".strip()
     # What is compiled is typed against the standard library alone here; `make types` checks the rest.
     # mypy finds no names in an asyncpg that is installed, and would refuse what only refers to a store.
     (folder / "mypy.ini").write_text("[mypy]\n[mypy-asyncpg.*]\nfollow_imports = skip\n")

@@ -182,62 +182,64 @@ def one(served: Served, mode: str, processes: Processes, *, seconds: int, cores:
     return cpu_seconds(pids) - before, answers.requests
 
 
-def main() -> int:
-    """Raises:
-    BenchError: something that is needed failed.
-    """
+def arguments() -> argparse.Namespace:
+    """What is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=1)
     parser.add_argument("--rate", type=float, help="requests a second for the percentiles")
     parser.add_argument("--wsgi", dest="kind", action="store_const", const="wsgi", default="asgi")
     parser.add_argument("--python", default=sys.executable, help="whose understudy is measured")
-    chosen = parser.parse_args()
-    console = Console()
-    cores = all_cores()
-    with tempfile.TemporaryDirectory() as folder:
-        processes = Processes(folder=Path(folder))
-        try:
-            found = measure(
-                processes,
-                rounds=chosen.rounds,
-                seconds=chosen.seconds,
-                python=chosen.python,
-                cores=cores,
-                kind=chosen.kind,
-            )
-            processes.stop()
-            felt = {}
-            for shadow in SHADOWS:
-                felt[shadow] = rises(
-                    processes,
-                    shadow,
-                    rounds=chosen.rounds,
-                    python=chosen.python,
-                    cores=cores,
-                    rate=chosen.rate or RATES[chosen.kind],
-                    kind=chosen.kind,
-                )
-                processes.stop()
-        finally:
-            processes.stop()
-    bare = statistics.median(found["bare"])
-    print(json.dumps({"bare_us": round(bare, 1)}))
+    return parser.parse_args()
+
+
+def told_costs(console: Console, found: dict[str, list[float]], kind: str) -> list[Goal]:
+    """Print what each mode costs beyond the bare application; the goals that there are for it."""
+    print(json.dumps({"bare_us": round(statistics.median(found["bare"]), 1)}))
     goals = []
     for mode, what in WHAT.items():
         extra = [one - other for one, other in zip(found[mode], found["bare"], strict=True)]
-        if chosen.kind == "asgi" and mode in AT_MOST_US:
-            goals.append(
-                Goal(what=what, value=statistics.median(extra), at_most=AT_MOST_US[mode], unit=" µs")
-            )
+        value = statistics.median(extra)
+        if kind == "asgi" and mode in AT_MOST_US:
+            goals.append(Goal(what=what, value=value, at_most=AT_MOST_US[mode], unit=" µs"))
         else:
-            console.print(f"{what}: {statistics.median(extra):.1f} µs")
+            console.print(f"{what}: {value:.1f} µs")
         print(json.dumps({"mode": mode, "extra_us": [round(value, 1) for value in extra]}))
+    return goals
+
+
+def told_rises(felt: dict[str, tuple[list[float], int]]) -> list[Goal]:
+    """Print what is felt of each shadow; the goals for it."""
+    goals = []
     for shadow, (rise, ejections) in felt.items():
         rounds = [round(value, 3) for value in rise]
         print(json.dumps({"shadow": shadow, "p99_rise_ms": rounds, "ejections": ejections}))
         what = RISE.format(shadow)
         goals.append(Goal(what=what, value=statistics.median(rise), at_most=HUNG_MS, unit=" ms"))
+    return goals
+
+
+def main() -> int:
+    """Raises:
+    BenchError: something that is needed failed.
+    """
+    chosen, cores, console = arguments(), all_cores(), Console()
+    rounds, python, kind = chosen.rounds, chosen.python, chosen.kind
+    rate, felt = chosen.rate or RATES[kind], {}
+    with tempfile.TemporaryDirectory() as folder:
+        processes = Processes(folder=Path(folder))
+        try:
+            found = measure(
+                processes, rounds=rounds, seconds=chosen.seconds, python=python, cores=cores, kind=kind
+            )
+            for shadow in SHADOWS:
+                processes.stop()
+                felt[shadow] = rises(
+                    processes, shadow, rounds=rounds, python=python, cores=cores, rate=rate, kind=kind
+                )
+        finally:
+            processes.stop()
+    goals = [*told_costs(console, found, kind), *told_rises(felt)]
     for goal in goals:
         console.print(f"{goal.what}: {goal.value:.2f}{goal.unit}, at most {goal.at_most:g}: {goal.verdict}")
     return 1 if any(goal.verdict == "missed" for goal in goals) else 0

@@ -1,5 +1,6 @@
 """The wheel is what users get: its data, its compiled request path, the behaviour of the tree."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sysconfig
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +65,19 @@ def run(installed: Path, *args: str, cwd: Path) -> subprocess.CompletedProcess[s
         text=True,
         timeout=1500,
     )
+
+
+@pytest.mark.parametrize("given", ["", "-DMINE"])
+def test_it_is_compiled_as_python_is(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without checks for debugging, and with numbers that wrap: what we add takes nothing away."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    build: Any = importlib.import_module("hatch_build")
+    told: list[str] = []
+    monkeypatch.setattr(build.subprocess, "run", lambda *_, env, **__: told.append(env["CFLAGS"]))
+    monkeypatch.setenv("CFLAGS", given)
+    build.compile_into(tmp_path / "built", ROOT)
+    (flags,) = told
+    assert flags == f"{given or sysconfig.get_config_var('CFLAGS')} {build.DIRECT}"
 
 
 def test_it_carries_its_data_files(wheel: Path) -> None:

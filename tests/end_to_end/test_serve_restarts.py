@@ -164,7 +164,8 @@ def test_a_handover_takes_a_new_configuration(origin: int, understudy_serve: Und
         hand_over(first.replace(listen, both).replace("workers: 2", "workers: 1"), 1)
         assert all(ask(second)[0] == 200 for _ in range(10))
         hand_over(first, 2)
-        with pytest.raises(OSError, match=r"refused|timed out"):
+        # No process of the new generation holds it open, to drop who connects.
+        with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", second), timeout=PATIENCE_SECONDS)
         assert nobody_failed(load.stop())
 

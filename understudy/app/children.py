@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from understudy.app.inheritance import Given
 from understudy.app.runtime import Runtime
 
 log = logging.getLogger("understudy")
@@ -48,8 +49,8 @@ class Child:
     def name(self) -> str:
         return self.role if self.role == "control" else f"{self.role} {self.index}"
 
-    def start(self, runtime: Runtime) -> None:
-        """Fork it; when that fails, it is due again after a while."""
+    def start(self, runtime: Runtime, dropped: Iterable[Given] = ()) -> None:
+        """Fork it, without the *dropped* listeners; when that fails, it is due again after a while."""
         self.started_at = time.monotonic()
         self.is_ready = False
         flush()
@@ -60,7 +61,7 @@ class Child:
             log.error("%s cannot be started: %s", self.name, error)
             return
         if pid == 0:
-            _become(lambda: _run(self, runtime))
+            _become(lambda: _run(self, runtime, dropped))
         self.pid = pid
 
     def died(self, now: float) -> None:
@@ -82,14 +83,14 @@ def ending(code: int) -> str:
     return f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"status {code}"
 
 
-def _run(child: Child, runtime: Runtime) -> int:
+def _run(child: Child, runtime: Runtime, dropped: Iterable[Given]) -> int:
     """In the child: keep what is its own, do its work."""
     os.close(runtime.held)
     os.close(runtime.hearing)
     own = {runtime.admin.socket, runtime.link_socket} if child.role == "control" else set()
     if child.role == "worker":
         own = {bound.socket for bound in runtime.worker_sockets[child.index]}
-    listening = {bound.socket for bound in runtime.listeners()}
+    listening = {bound.socket for bound in runtime.listeners()} | {given.socket for given in dropped}
     for bound in {*listening, runtime.admin.socket, runtime.link_socket} - own:
         bound.close()  # a listener that any process holds open is not closed
     if child.role == "control":

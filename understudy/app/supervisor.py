@@ -174,7 +174,7 @@ class Supervisor:
     # -- births and deaths ----------------------------------------------------------------------------------
 
     def start(self, child: Child) -> None:
-        child.start(self.runtime)
+        child.start(self.runtime, self._dropped)
 
     def replaced(self, child: Child) -> None:
         self.runtime.board.count(RESTARTS, child.role, "asked")

@@ -20,6 +20,7 @@ Field = Callable[[Head], str | None]
 
 GROUPS = ("headers", "cookies", "query")
 UNIT_KINDS = ("header", "cookie", "query", "ip")
+TAB: Final = 0x09
 SPACE: Final = 0x20
 QUOTE: Final = 0x22
 SEMICOLON: Final = 0x3B
@@ -83,13 +84,7 @@ def cookie(name: str) -> Field | None:
                 start = 0
                 while (place := value.find(wanted, start)) >= 0:
                     end = value.find(b";", place)
-                    is_name = place == 0 or (
-                        place > 1 and value[place - 2] == SEMICOLON and value[place - 1] == SPACE
-                    )
-                    if not is_name:  # as clients write it; else whatever white space stands before it
-                        start = value.rfind(b";", start, place) + 1 or start
-                        is_name = not value[start:place].strip(b" \t")
-                    if is_name:
+                    if _begins_pair(value, start, place):
                         return _unquoted(value[place + size :] if end < 0 else value[place + size : end])
                     if end < 0:
                         break
@@ -97,6 +92,18 @@ def cookie(name: str) -> Field | None:
         return None
 
     return find
+
+
+def _begins_pair(value: bytes, start: int, place: int) -> bool:
+    """Whether nothing but white space stands before *place*, back to a semicolon or *start*."""
+    before = value[place - 1] if place else SEMICOLON
+    if before == SEMICOLON:
+        return True
+    if before != SPACE and before != TAB:
+        return False
+    if place > 1 and value[place - 2] == SEMICOLON:  # as clients write it
+        return True
+    return not value[value.rfind(b";", start, place) + 1 or start : place].strip(b" \t")
 
 
 def _unquoted(value: bytes) -> str:

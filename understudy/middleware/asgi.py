@@ -11,9 +11,10 @@ from prometheus_client import CollectorRegistry
 from understudy.config import APP
 from understudy.engine import Plan
 from understudy.middleware.counted import Counted
-from understudy.middleware.deciding import decide, leave, rehearsed
+from understudy.middleware.deciding import decide, leave, passes, rehearsed
 from understudy.middleware.decision import KEY
 from understudy.middleware.forward import Forward
+from understudy.middleware.in_force import Ready
 from understudy.middleware.lifespan import Life
 from understudy.middleware.request import App, Receive, Scope, Send
 from understudy.middleware.stage import Stage
@@ -47,7 +48,7 @@ class UnderstudyMiddleware:
         # Servers look whether what is called is a coroutine function, and take others for WSGI or ASGI 2.
         vars(self)["__call__"] = self._called
         self._failure: Exception | None = None
-        self._by_loop: Mapping[Any, Stage] = {}
+        self._ready: Mapping[Any, Ready] = {}
         try:
             self.understudy = _one_of(config, understudy, fail_open=fail_open, registry=registry)
         except Exception as error:
@@ -56,7 +57,7 @@ class UnderstudyMiddleware:
             self._failure = error
             return
         self.understudy.app = app
-        self._by_loop = self.understudy.by_loop
+        self._ready = self.understudy.ready
         self._hop = self.understudy.hop
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -68,13 +69,16 @@ class UnderstudyMiddleware:
         if kind != "http":
             return (self._lifespan if kind == "lifespan" else self.app)(scope, receive, send)
         # This loop's own: nothing follows the rules, or sees the kill file, for one that began none.
-        stage = self._by_loop.get(_get_running_loop())
-        if stage is None or not stage.is_ready:
+        ready = self._ready.get(_get_running_loop())
+        if ready is None:
             return self._begun(scope, receive, send)
-        plan = decide(stage, self._hop, scope)
+        hop = self._hop
+        if passes(ready, hop, scope):
+            return self.app(scope, receive, send)
+        plan = decide(ready, hop, scope)
         if plan is None:
             return self.app(scope, receive, send)
-        return self._answer(stage, plan, scope, receive, send)
+        return self._answer(ready.stage, plan, scope, receive, send)
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises what failed the start-up."""
@@ -89,16 +93,16 @@ class UnderstudyMiddleware:
 
     async def _begun(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer once the event loop has its stage."""
-        stage = await self._begin()
-        if stage is None:
+        ready = await self._begin()
+        if ready is None:
             leave(self.understudy.in_force, self._hop, scope)
             await self.app(scope, receive, send)
             return
-        plan = decide(stage, self._hop, scope)
+        plan = decide(ready, self._hop, scope)
         if plan is None:
             await self.app(scope, receive, send)
         else:
-            await self._answer(stage, plan, scope, receive, send)
+            await self._answer(ready.stage, plan, scope, receive, send)
 
     async def _answer(self, stage: Stage, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
         """Let whom *plan* names answer, and tell who listens."""
@@ -122,8 +126,8 @@ class UnderstudyMiddleware:
             raise
         counted.over()
 
-    async def _begin(self) -> Stage | None:
-        """The stage of this event loop, once it is ready; None when everything passes."""
+    async def _begin(self) -> Ready | None:
+        """What this event loop decides by, once it may; None when everything passes."""
         if self._failure is not None:
             raise self._failure.with_traceback(None)  # else that of each request is added to it
         understudy = self.understudy
@@ -137,7 +141,7 @@ class UnderstudyMiddleware:
             understudy.failure = f"the middleware could not start: {error}"
             log.exception("the middleware is off, and every request passes")
             return None
-        return understudy.stage
+        return self._ready.get(asyncio.get_running_loop())
 
     # -- lifespan ----------------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
 """What is done with each request before its application answers: decided, and opened to be mirrored."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy.config import APP
 from understudy.engine import Plan
 from understudy.middleware.dark import Dark
-from understudy.middleware.decision import KEY, Decision, put
+from understudy.middleware.decision import KEY, Decision, Undecided, put
 from understudy.middleware.hop import Hop
-from understudy.middleware.in_force import InForce
+from understudy.middleware.in_force import InForce, Ready
 from understudy.middleware.inner import UNSEEN, again
 from understudy.middleware.request import App, AsgiRequest, Receive, Scope, Send
 from understudy.proxy.heads import UNSIZED, Refused
@@ -20,25 +20,39 @@ NO_REQUEST: Final = AsgiRequest({"method": "", "path": "", "headers": []})
 """Stands for one whose head cannot be read, in the decision that its application may ask."""
 
 
-def decide(stage: "Stage", hop: Hop, scope: Scope) -> Plan | None:
+def passes(ready: Ready, hop: Hop, scope: Scope) -> bool:
+    """Whether it is known that no flag decides such a request; if so, the decision is in *scope*.
+
+    What most requests of most applications meet: a look-up, and one object.
+    """
+    in_force = ready.in_force
+    plain = in_force.plain
+    try:
+        given: dict[str, Any] = scope if type(scope) is dict else dict(scope)
+        raw = given.get("raw_path") or given["path"]
+        if raw not in plain:
+            return False
+        put(scope, Undecided(in_force, plain[raw], hop, raw, given))
+    except Exception:  # noqa: BLE001  `decide` meets it again, and tells of it
+        return False
+    return True
+
+
+def decide(ready: Ready, hop: Hop, scope: Scope) -> Plan | None:
     """Put the decision in *scope*; what it means, None when the application shall simply answer.
 
     Never raises: what cannot be decided passes, and is counted.
     """
-    in_force: InForce = stage.in_force
+    in_force = ready.in_force
+    stage = ready.stage
     try:
         request = AsgiRequest(scope)
         if hop.believes:
             hop.believe(request, scope)
-        place = request.raw
-        plain = in_force.plain
-        if place in plain:
-            put(scope, Decision(in_force, request, plain[place]))
-            return None
         found = in_force.compiled.decide(request)
         put(scope, Decision(in_force, request, found))
         if found is None or (found.serve == APP and not found.flag):
-            in_force.remember(place, found)
+            in_force.remember(request.raw, found)
             return None
         plan: Plan = stage.engine.plan(found)
         return plan

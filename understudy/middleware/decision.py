@@ -5,9 +5,10 @@ from typing import Any, Final
 from understudy.decide import Decision as Route
 from understudy.decide import Evaluation
 from understudy.messages import Head
+from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
 from understudy.middleware.rehearsing import rehearsing
-from understudy.middleware.request import Scope
+from understudy.middleware.request import AsgiRequest, Scope
 
 KEY: Final = "understudy"
 """Where the decision stands in a scope, and in its state."""
@@ -22,16 +23,29 @@ class Decision:
     Who asks for another flag than the route's has met it (an exposure), unless the request only *rehearses*.
     """
 
-    __slots__ = ("_in_force", "_rehearses", "_route", "head")
+    __slots__ = ("_head", "_in_force", "_rehearses", "_route")
 
-    def __init__(self, in_force: InForce, head: Head, route: Route | None, rehearses: bool = False) -> None:
+    def __init__(
+        self, in_force: InForce, head: Head | None, route: Route | None, rehearses: bool = False
+    ) -> None:
         self._in_force = in_force
-        self.head = head
+        self._head = head
         self._route = route
         self._rehearses = rehearses
 
     def __repr__(self) -> str:
         return f"<Decision flag={self.flag!r} variant={self.variant!r} reason={self.reason}>"
+
+    @property
+    def head(self) -> Head:
+        """The request, as it came."""
+        head = self._head
+        if head is None:
+            head = self._head = self._made()
+        return head
+
+    def _made(self) -> Head:
+        raise NotImplementedError
 
     @property
     def flag(self) -> str:
@@ -92,6 +106,43 @@ class Decision:
         if route is None or route.flag != flag:  # that of the route is counted with the request
             sightings.meetings(flag, found.variant).see(route, self.head)
         return found
+
+
+class Undecided(Decision):
+    """Of a request that no flag decides, with *raw* as its path.
+
+    Few are asked anything, so what was given is kept as it came, and the head is made of it when it is asked
+    for.
+    """
+
+    __slots__ = ("_client", "_fields", "_hop", "_known", "_method", "_query", "_raw")
+
+    def __init__(
+        self, in_force: InForce, route: Route | None, hop: Hop, raw: bytes | str, given: dict[str, Any]
+    ) -> None:
+        super().__init__(in_force, None, route)
+        self._hop = hop
+        self._raw = raw
+        self._method: Any = given["method"]
+        self._client: Any = given.get("client")
+        self._query: Any = given.get("query_string", b"")
+        fields = given["headers"]
+        self._fields: Any = fields.copy() if type(fields) is list else fields
+        self._known: Scope | None = hop.known(given) if hop.believes else None
+
+    def _made(self) -> Head:
+        head = AsgiRequest(
+            {
+                "method": self._method,
+                "client": self._client,
+                "path": self._raw,
+                "query_string": self._query,
+                "headers": self._fields,
+            }
+        )
+        if self._known is not None:
+            self._hop.believe(head, self._known)
+        return head
 
 
 def put(scope: Scope, decision: Decision) -> None:

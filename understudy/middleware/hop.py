@@ -52,9 +52,11 @@ class Hop:
     def believe(self, request: AsgiRequest, scope: Scope) -> None:
         """Let the client's own address be found when it is asked for: what trusted proxies tell."""
         if self.believes:
-            # Not the scope: see `AsgiRequest`.
-            known = {key: scope[key] for key in ("client", "scheme", "http_version") if key in scope}
-            request.way = partial(self._client_ip, known)
+            request.way = partial(self._client_ip, self.known(scope))
+
+    def known(self, scope: Scope) -> Scope:
+        """What `believe` needs of *scope*, which itself is not kept: see `AsgiRequest`."""
+        return {key: scope[key] for key in ("client", "scheme", "http_version") if key in scope}
 
     def _client_ip(self, known: Scope, request: AsgiRequest) -> str:
         peer = _peer(known)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from understudy.config import Kills, Rules
 from understudy.decide import AskedFlags, CompiledRules
@@ -10,6 +10,9 @@ from understudy.decide import Decision as Route
 from understudy.engine import compiled_rules
 from understudy.exposures import Sightings
 from understudy.proxy.faults import Faults
+
+if TYPE_CHECKING:
+    from understudy.middleware.stage import Stage
 
 log = logging.getLogger("understudy.middleware")
 
@@ -52,3 +55,13 @@ class InForce:
         """That *path* is decided as *found*, which asks no flag."""
         if self.is_by_path and len(path) <= LONGEST_PLAIN and len(self.plain) < MOST_PLAIN:
             self.plain[path] = found
+
+
+class Ready:
+    """What the requests of one event loop are decided by, and the stage that does what follows from it."""
+
+    __slots__ = ("in_force", "stage")
+
+    def __init__(self, in_force: InForce, stage: "Stage") -> None:
+        self.in_force = in_force
+        self.stage = stage

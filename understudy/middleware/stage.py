@@ -81,7 +81,7 @@ class Stage:
         settings: Settings,
         *,
         app: Callable[[], App | None],
-        put_in_force: Callable[[InForce, Rules], None],
+        put_in_force: "Callable[[Stage, InForce, Rules], None]",
         redaction_key: bytes,
         last: HostRules,
         kind: str = "asgi",
@@ -390,7 +390,7 @@ class Stage:
         self.engine.swap(in_force.rules, in_force.version, in_force.compiled)
         self.in_force = in_force
         self._assessor.comparison = Comparison(in_force.rules.compare, before=self._assessor.comparison)
-        self._put_in_force(in_force, rules)
+        self._put_in_force(self, in_force, rules)
         self.is_ready = True
         self._has_rules.set()
 

@@ -22,7 +22,7 @@ from understudy.middleware.background import Background
 from understudy.middleware.candidates import rehearse
 from understudy.middleware.decision import Decision
 from understudy.middleware.hop import Hop
-from understudy.middleware.in_force import InForce
+from understudy.middleware.in_force import InForce, Ready
 from understudy.middleware.kills import kills_now
 from understudy.middleware.last_rules import Heard, host_rules
 from understudy.middleware.remote import ControlStore, check_admin
@@ -82,6 +82,8 @@ class Understudy:
         self._kind = kind
         self.by_loop: dict[asyncio.AbstractEventLoop, Stage] = {}
         """What was started in each event loop."""
+        self.ready: dict[asyncio.AbstractEventLoop, Ready] = {}
+        """Of these, those whose requests need not wait, and what they are decided by."""
         self._past: list[Stage] = []
         """The parent's, in a forked process: neither used nor closed."""
         self._redaction_key = secrets.token_bytes(32)
@@ -174,6 +176,7 @@ class Understudy:
         if stage is None:
             for other in [other for other in list(self.by_loop) if other.is_closed()]:
                 self.by_loop.pop(other, None)
+                self.ready.pop(other, None)
             stage = self.by_loop[loop] = Stage(
                 self.settings,
                 app=lambda: self.app,
@@ -189,9 +192,11 @@ class Understudy:
 
     async def stop(self) -> None:
         """End what runs in this loop, within ``limits.drain_timeout``. May be called twice."""
-        stage = self.by_loop.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        stage = self.by_loop.pop(loop, None)
         if stage is None:
             return
+        self.ready.pop(loop, None)
         others = [other for other in self.stages if other.is_ready and not other.loop.is_closed()]
         if others and self.in_force is stage.in_force:
             self.in_force = others[-1].in_force  # which are followed, and told of who meets what
@@ -234,14 +239,17 @@ class Understudy:
             if stage.is_ready and not stage.loop.is_closed():
                 in_loop(stage.loop, stage.lay_out, seconds=LAID_OUT_SECONDS)
 
-    def _put_in_force(self, in_force: InForce, given: Rules) -> None:
+    def _put_in_force(self, stage: Stage, in_force: InForce, given: Rules) -> None:
         self.in_force, self._given = in_force, given
+        if self.by_loop.get(stage.loop) is stage:  # one that is ending may turn once more
+            self.ready[stage.loop] = Ready(in_force, stage)
 
     def forked(self) -> None:
         """This process is a new one: nothing of its parent's is used, or closed."""
         self.background.forked()
         self._past += self.by_loop.values()
         self.by_loop.clear()
+        self.ready.clear()
 
 
 def _loop() -> asyncio.AbstractEventLoop:

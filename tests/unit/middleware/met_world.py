@@ -91,7 +91,7 @@ async def forget(config: dict[str, Any], unit: str) -> int:
 async def until_stored(config: dict[str, Any], counts: Counts) -> None:
     """Wait until the store has *counts* while the application runs. Raises TimeoutError."""
     store = await opened(config)
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     try:
         while (found := (await usage(store))[0]) != counts:
             if time.monotonic() > limit:

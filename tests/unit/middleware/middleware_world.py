@@ -26,6 +26,7 @@ async def served(app: App, *, lifespan: str = "auto", proxy_headers: bool = True
         access_log=False,
         proxy_headers=proxy_headers,
         timeout_graceful_shutdown=2,
+        timeout_keep_alive=60,
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]

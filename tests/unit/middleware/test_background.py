@@ -85,6 +85,7 @@ def test_without_a_thread_requests_pass_at_once(monkeypatch: pytest.MonkeyPatch)
         start("200 OK", [])
         return [environ["understudy"].variant.encode() or b"none"]
 
+    monkeypatch.setattr(background, "START_SECONDS", 300.0)
     understudy = Understudy(configured({}, **rules({"a": {}}, serves="a")))
     middleware = UnderstudyWSGIMiddleware(app, understudy=understudy)
     began = time.monotonic()
@@ -112,7 +113,7 @@ def test_a_fault_in_one_piece_of_work_ends_that_one(understudy: Understudy) -> N
         assert isinstance(task, asyncio.Task)
         await task
 
-    understudy.background.run(spawn()).result(5)
+    understudy.background.run(spawn()).result(60)
 
     @understudy.shadow(candidate=abs, name="new")
     def old(n: int) -> int:
@@ -230,7 +231,7 @@ def test_a_forked_process_leaves_the_errands_of_its_parent(monkeypatch: pytest.M
 def test_an_executor_tells_what_came_of_its_work() -> None:
     """Results, and exceptions as they were raised, also after it was shut down, as its loop ends last."""
     executor = Executor(1)
-    assert executor.submit(divmod, 7, 2).result(5) == (3, 1)
+    assert executor.submit(divmod, 7, 2).result(60) == (3, 1)
     executor.shutdown()
     with pytest.raises(ZeroDivisionError):
-        executor.submit(divmod, 7, 0).result(5)
+        executor.submit(divmod, 7, 0).result(60)

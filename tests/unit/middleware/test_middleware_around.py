@@ -80,7 +80,7 @@ async def test_what_outer_middleware_makes_of_an_answer_is_not_compared(
         app = Starlette(routes=[Route("/", view)])
         app.add_middleware(UnderstudyMiddleware, understudy=understudy)
         app.add_middleware(outer[0], **outer[1])
-        async with served(app) as url, httpx.AsyncClient() as client:
+        async with served(app) as url, httpx.AsyncClient(timeout=60) as client:
             assert (await client.get(url)).content == BODY
             report = await until_told(understudy, "exchanges")
     endpoint = report["endpoints"][0]
@@ -115,7 +115,7 @@ async def test_a_client_that_leaves_a_canary_raises_nothing(
             writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             stage = understudy.stage
             assert stage is not None
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not any(connection.received for connection in service.connections):
                     await asyncio.sleep(0.005)
                 writer.close()
@@ -134,7 +134,7 @@ async def test_a_control_has_a_session_of_its_own() -> None:
         if request.headers.get("x-understudy-shadow") == "control":
             again.set()
         else:
-            await asyncio.wait_for(again.wait(), 5)
+            await asyncio.wait_for(again.wait(), 60)
         return JSONResponse(request.session)
 
     async with ScriptedServer(SAME, forever=True) as shadow:
@@ -142,7 +142,7 @@ async def test_a_control_has_a_session_of_its_own() -> None:
         app = Starlette(routes=[Route("/", visits)])
         app.add_middleware(UnderstudyMiddleware, understudy=understudy)
         app.add_middleware(SessionMiddleware, secret_key="a")
-        async with served(app) as url, httpx.AsyncClient() as client:
+        async with served(app) as url, httpx.AsyncClient(timeout=60) as client:
             for visit in (1, 2):
                 again.clear()
                 assert (await client.get(url)).json() == {"seen": [1] * visit}
@@ -170,9 +170,9 @@ async def test_a_control_has_the_fields_that_came_in() -> None:
         app = Starlette(routes=[Route("/", view)])
         app.add_middleware(Inner)
         app.add_middleware(UnderstudyMiddleware, understudy=understudy)
-        async with served(app) as url, httpx.AsyncClient() as client:
+        async with served(app) as url, httpx.AsyncClient(timeout=60) as client:
             assert (await client.get(url)).content == BODY
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while len(seen) < 2:
                     await asyncio.sleep(0.01)
     assert seen == [["once"], ["once"]]
@@ -203,7 +203,7 @@ async def test_a_session_that_cannot_be_copied_is_asked_no_second_time() -> None
         app = Starlette(routes=[Route("/", view)])
         app.add_middleware(UnderstudyMiddleware, understudy=understudy)
         app.add_middleware(Sessions)
-        async with served(app) as url, httpx.AsyncClient() as client:
+        async with served(app) as url, httpx.AsyncClient(timeout=60) as client:
             assert (await client.get(url)).content == BODY
             report = await until_told(understudy, "exchanges")
             stage = understudy.stage
@@ -230,7 +230,7 @@ async def test_a_control_that_exits_ends_nothing(error: BaseException) -> None:
         understudy = dark(shadow.url, control=1)
         app = Starlette(routes=[Route("/", exits)])
         app.add_middleware(UnderstudyMiddleware, understudy=understudy)
-        async with served(app) as url, httpx.AsyncClient() as client:
+        async with served(app) as url, httpx.AsyncClient(timeout=60) as client:
             for count in (1, 2):
                 assert (await client.get(url)).content == BODY
                 await until_told(understudy, "exchanges", at_least=count)
@@ -259,16 +259,16 @@ async def test_a_control_that_ignores_being_cancelled_holds_up_no_end() -> None:
         understudy = Understudy(config)
         app = Starlette(routes=[Route("/", stubborn)])
         app.add_middleware(UnderstudyMiddleware, understudy=understudy)
-        async with served(app) as url, httpx.AsyncClient() as client:
+        async with served(app) as url, httpx.AsyncClient(timeout=60) as client:
             assert (await client.get(url)).content == BODY
             stage = understudy.stage
             assert stage is not None
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while stage.mirror.running:
                     await asyncio.sleep(0.01)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(60):
                 await understudy.stop()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not shadow.connections[0].ending:
                     await asyncio.sleep(0.01)
         goes.set()
@@ -291,7 +291,7 @@ async def test_a_request_is_counted_when_its_answer_is_whole(make: Callable[[], 
     understudy = make()
     app = Starlette(routes=[Route("/", view)])
     app.add_middleware(UnderstudyMiddleware, understudy=understudy)
-    async with served(app) as url, httpx.AsyncClient() as client:
+    async with served(app) as url, httpx.AsyncClient(timeout=60) as client:
         assert (await client.get(url)).text == "ok"
         stage = understudy.stage
         assert stage is not None
@@ -314,7 +314,7 @@ async def test_an_exception_of_the_application_is_counted_as_what_is_answered(
     understudy = make()
     app = Starlette(routes=[Route("/", breaks)])
     app.add_middleware(UnderstudyMiddleware, understudy=understudy)
-    async with served(app) as url, httpx.AsyncClient() as client:
+    async with served(app) as url, httpx.AsyncClient(timeout=60) as client:
         assert (await client.get(url)).status_code == 500
         stage = understudy.stage
         assert stage is not None

@@ -71,7 +71,7 @@ async def test_the_application_sees_its_decision() -> None:
     async def who(request: Request) -> dict[str, Any]:
         return told(request)
 
-    async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
+    async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         ann = (await client.get("/who", headers={"X-User": "ann"})).json()
         nobody = (await client.get("/who")).json()
 
@@ -97,7 +97,7 @@ async def test_a_dark_variant_is_rehearsed() -> None:
             configured({"v2": shadow}, **rules(variants, serves="dark"), shadow={"control": 0})
         )
         middleware = UnderstudyMiddleware(shop(1), understudy=understudy)
-        async with served(middleware) as url, httpx.AsyncClient(base_url=url) as client:
+        async with served(middleware) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
             for _ in range(5):
                 assert (await client.get("/same?a=%20b")).json() == {"total": 1, "read": 0}
                 assert (await client.get("/price")).json() == {"total": 1, "read": 0}
@@ -134,7 +134,7 @@ async def test_the_control_is_the_application_once_more() -> None:
         understudy = Understudy(config)
         async with (
             served(Outer(UnderstudyMiddleware(app, understudy=understudy))) as url,
-            httpx.AsyncClient(base_url=url) as client,
+            httpx.AsyncClient(base_url=url, timeout=60) as client,
         ):
             for _ in range(10):
                 await client.get("/n")
@@ -153,7 +153,7 @@ async def test_a_canary_is_served_by_the_service() -> None:
     async with ScriptedServer(script) as service:
         config = configured({"v2": service.url}, **rules({"canary": {"serve": "v2"}}, serves="canary"))
         app = UnderstudyMiddleware(shop(1), config)
-        async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
+        async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
             given = {"X-Understudy-Variant": "mine", "Te": "gzip"}
             got = await client.post("/a%2Fb/ä?q=%41", content=b"x" * 10_000, headers=given)
         seen = bytes(service.connections[0].received)
@@ -177,7 +177,7 @@ async def test_the_application_stands_in_for_a_dead_service() -> None:
     config = configured({"v2": dead}, **rules(variants, serves="stable"))
     config["flags"]["shop"]["targeting"] = {"if": [True, "canary"]}
     app = UnderstudyMiddleware(shop(1), config)
-    async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
+    async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         got = await client.post("/x", content=b"12345")
 
     assert got.json() == {"total": 1, "read": 5}
@@ -188,7 +188,7 @@ async def test_a_dead_service_without_fallback_is_a_502() -> None:
     config = configured({"v2": "http://127.0.0.1:9"}, **rules({"canary": {"serve": "v2"}}, serves="canary"))
     async with (
         served(UnderstudyMiddleware(shop(1), config)) as url,
-        httpx.AsyncClient(base_url=url) as client,
+        httpx.AsyncClient(base_url=url, timeout=60) as client,
     ):
         got = await client.get("/x")
 
@@ -203,7 +203,7 @@ async def test_a_hung_service_is_a_504() -> None:
         config["services"] = {"v2": {"url": service.url, "first_byte_timeout": "0.2s"}}
         async with (
             served(UnderstudyMiddleware(shop(1), config)) as url,
-            httpx.AsyncClient(base_url=url) as client,
+            httpx.AsyncClient(base_url=url, timeout=60) as client,
         ):
             got = await client.get("/x")
 
@@ -234,7 +234,7 @@ async def test_other_scopes_pass() -> None:
         async with websockets.connect(url.replace("http", "ws") + "/ws") as socket:
             await socket.send("hello")
             assert await socket.recv() == "hello"
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             for _ in range(2):  # the second from memory
                 assert (await client.get("/deep/plain")).json() == ["", "NO_ROUTE", "#f00"]
 
@@ -245,7 +245,7 @@ async def test_metrics_stand_in_the_registry_given() -> None:
     understudy = Understudy(configured({}, **rules({"stable": {}}, serves="stable")), registry=registry)
     async with (
         served(UnderstudyMiddleware(shop(1), understudy=understudy)) as url,
-        httpx.AsyncClient(base_url=url) as client,
+        httpx.AsyncClient(base_url=url, timeout=60) as client,
     ):
         await client.get("/x")
         text = generate_latest(registry).decode()
@@ -258,7 +258,7 @@ async def test_two_stand_in_one_registry() -> None:
     """Two applications of a process may share it: no series comes twice, and both are counted."""
     registry = CollectorRegistry()
     apps = [shop_with(registry), shop_with(registry)]
-    async with served(apps[0]) as one, served(apps[1]) as two, httpx.AsyncClient() as client:
+    async with served(apps[0]) as one, served(apps[1]) as two, httpx.AsyncClient(timeout=60) as client:
         for url in (one, two, two):
             assert (await client.get(url)).status_code == 200
         shown = generate_latest(registry).decode().splitlines()
@@ -357,7 +357,7 @@ async def test_fail_open_passes_everything() -> None:
 
     inner = Starlette(routes=[Route("/", ask)])
     app = UnderstudyMiddleware(inner, {"services": 3}, fail_open=True)
-    async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
+    async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         got = await client.get("/")
 
     assert got.json() == ["", True]
@@ -370,7 +370,10 @@ async def test_without_lifespan_it_starts_with_a_request() -> None:
         config = configured({"v2": shadow}, **rules({"dark": {"mirror": ["v2"]}}, serves="dark"))
         understudy = Understudy(config)
         outer = Starlette(routes=[Mount("/in", UnderstudyMiddleware(shop(1), understudy=understudy))])
-        async with served(outer, lifespan="off") as url, httpx.AsyncClient(base_url=url) as client:
+        async with (
+            served(outer, lifespan="off") as url,
+            httpx.AsyncClient(base_url=url, timeout=60) as client,
+        ):
             await asyncio.gather(*(client.get("/in/same") for _ in range(5)))
             report = await until_told(understudy, "matched", at_least=5)
         await understudy.stop()

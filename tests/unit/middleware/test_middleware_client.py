@@ -91,7 +91,7 @@ async def test_what_fails_is_counted(script: Script, reason: str) -> None:
     async with ScriptedServer(script) as shadow:
         understudy = Understudy(dark(shadow.url, shadow={"timeout": "0.3s", "control": 0}), client="aiohttp")
         app = UnderstudyMiddleware(APP, understudy=understudy)
-        async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
+        async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
             assert (await client.get("/x")).text == "5"
             async with asyncio.timeout(60):
                 while not (mirror := (await understudy.report())["mirror"])[reason]:
@@ -108,7 +108,7 @@ async def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -
     async with ScriptedServer(script, forever=True) as shadow:
         understudy = Understudy(dark(shadow.url), client="aiohttp")
         app = UnderstudyMiddleware(APP, understudy=understudy)
-        async with served(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with served(app) as url, httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
             await client.get("/x")
             await until_told(understudy, "exchanges")
 

@@ -63,7 +63,7 @@ async def test_under_asgi(framework: str) -> None:
             if framework == "fastapi"
             else around(Litestar([home]), understudy=understudy)
         )
-        async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
+        async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
             for user in ("ann", "bob", "ann"):
                 (await client.get("/", headers={"X-User": user})).raise_for_status()
             report = await until_told(understudy, "with_control", at_least=3)
@@ -117,7 +117,10 @@ async def test_under_asgi_behind_a_proxy() -> None:
         understudy = Understudy(behind_proxy(shadow))
         # Nobody but the middleware believes the proxy.
         around_it = UnderstudyMiddleware(app, understudy=understudy)
-        async with served(around_it, proxy_headers=False) as url, httpx.AsyncClient(base_url=url) as client:
+        async with (
+            served(around_it, proxy_headers=False) as url,
+            httpx.AsyncClient(base_url=url, timeout=60) as client,
+        ):
             answers = [await client.get("/", headers={"X-Forwarded-For": "9.9.9.9"}) for _ in range(3)]
             report = await until_told(understudy, "with_control", at_least=3)
     assert [answer.text for answer in answers] == ["on"] * 3

@@ -65,7 +65,7 @@ async def service() -> AsyncIterator[ScriptedServer]:
 
 async def ask(url: str, users: Sequence[str], path: str = "/a") -> list[int]:
     """The statuses that *users* get."""
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         return [(await client.get(path, headers={"X-User": user})).status_code for user in users]
 
 
@@ -152,7 +152,10 @@ async def test_the_unit_of_a_canary_is_the_one_that_was_decided_by(
     config = configuration(tmp_path, service.url, exposures={"sample": 1.0}, trusted_proxies=["127.0.0.1"])
     config["routes"] = [{"path": "/", "flag": "shop", "unit": "ip"}]
     config["flags"]["shop"] |= {"defaultVariant": "canary", "targeting": None}
-    async with served(UnderstudyMiddleware(app(), config)) as url, httpx.AsyncClient(base_url=url) as client:
+    async with (
+        served(UnderstudyMiddleware(app(), config)) as url,
+        httpx.AsyncClient(base_url=url, timeout=60) as client,
+    ):
         for number in range(3):
             await client.get("/a", headers={"X-Forwarded-For": f"203.0.113.{number}"})
     assert await stored(config) == ({("shop", "canary"): 3}, {("shop", "canary"): 3})
@@ -246,7 +249,7 @@ async def test_what_finds_no_room_is_counted(
     for number in range(5):
         head = RequestHead(path="/a", host="h", headers=((b"x-user", b"u%d" % number),))
         understudy.decide(head)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while registry.get_sample_value("understudy_exposures_dropped_total", {"reason": "full"}) != 3.0:
             await asyncio.sleep(0.02)
     await understudy.stop()

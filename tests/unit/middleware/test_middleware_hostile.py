@@ -268,7 +268,7 @@ async def test_an_application_without_lifespan_ends_well(application: Any, lifes
     async with served(UnderstudyMiddleware(application, understudy=understudy), lifespan=lifespan) as url:
         stage = understudy.stage
         assert stage is not None
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             assert (await client.get(url)).text == "ok"
     assert understudy.stages == []
     assert stage.loop is not None
@@ -328,7 +328,7 @@ async def test_fields_that_can_be_read_once_reach_both() -> None:
     async with ScriptedServer([Receive(), same], forever=True) as service:
         understudy = dark(service.url)
         app = UnderstudyMiddleware(application, understudy=understudy)
-        async with served(app) as url, httpx.AsyncClient() as client:
+        async with served(app) as url, httpx.AsyncClient(timeout=60) as client:
             assert (await client.get(url)).headers["x-kind"] == "a"
             report = await until_told(understudy, "exchanges")
     assert report["endpoints"][0]["matched"] == 1, json.dumps(report["endpoints"])
@@ -436,7 +436,7 @@ async def test_a_body_that_breaks_off_is_a_client_that_left(caplog: pytest.LogCa
         understudy = canary(service.url)
         app = UnderstudyMiddleware(answered, understudy=understudy)
         headers = [(b"host", b"a"), (b"content-length", b"5")]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await app(scope(method="POST", headers=headers), receive, send)
         await understudy.stop()
     assert not caplog.records
@@ -463,7 +463,7 @@ async def test_a_server_that_takes_no_more_is_left_once_the_client_is() -> None:
     script: Script = [Receive(), b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000]
     async with ScriptedServer(script) as service:
         understudy = canary(service.url)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await UnderstudyMiddleware(answered, understudy=understudy)(scope(), receive, send)
         stage = understudy.stage
         assert stage is not None

@@ -58,8 +58,9 @@ async def test_a_line_kills_and_its_absence_revives(tmp_path: Path, line: str) -
     await understudy.stop()
 
 
-async def test_it_kills_while_the_store_is_away(tmp_path: Path) -> None:
+async def test_it_kills_while_the_store_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The configured rules decide then."""
+    monkeypatch.setattr("understudy.middleware.stage.RULES_SECONDS", 0.3)
     understudy = Understudy(config(tmp_path) | {"store": "redis://127.0.0.1:1"})
     (tmp_path / "kill").write_text("shop\n")
     starting = asyncio.get_running_loop().create_task(understudy.start())
@@ -76,5 +77,5 @@ async def test_nobody_looks_after_the_end(tmp_path: Path) -> None:
     watching = [each for each in threading.enumerate() if each not in before and each.name == "kill file"]
     assert len(watching) == 1
     await understudy.stop()
-    await asyncio.to_thread(watching[0].join, 10)
+    await asyncio.to_thread(watching[0].join, 60)
     assert not watching[0].is_alive()

@@ -136,7 +136,7 @@ async def test_a_folder_that_takes_nothing_is_told_and_harmless(
     await understudy.start()
     assert understudy.stage is not None
     version = await understudy.stage.put_rules(document("canary"), author="ann", reason="")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "the last good rules cannot be kept" not in caplog.text:
             await asyncio.sleep(0.01)
     assert met(understudy) == ("canary", version)
@@ -168,7 +168,7 @@ class Book:
 async def run(last: HostRules, book: Any, turn: Any = lambda: None) -> None:
     """Let *last* begin, and not go on."""
     task = asyncio.get_running_loop().create_task(last.run(book, turn))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not book.begun:
             await asyncio.sleep(0.005)
     task.cancel()
@@ -196,7 +196,7 @@ async def test_those_of_control_processes_are_apart(tmp_path: Path) -> None:
     first = host_rules(settings, tmp_path, heard, "http://127.0.0.1:1")
     writing = asyncio.get_running_loop().create_task(first.run(book, lambda: None))  # type: ignore[arg-type]
     first.keep(stored_rules(version=3, text="{}", author="", reason="", at=1.0))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (tmp_path / "understudy-admin-rules.json").exists():
             await asyncio.sleep(0.005)
     writing.cancel()

@@ -54,7 +54,7 @@ async def left(tmp_path: Path) -> dict[str, Any]:
         config |= {**rules({"dark": {"mirror": ["v2"]}}, serves="dark"), "store": url}
         understudy = Understudy(config)
         app = UnderstudyMiddleware(APP, understudy=understudy)
-        async with served(app) as at, httpx.AsyncClient(base_url=at) as client:
+        async with served(app) as at, httpx.AsyncClient(base_url=at, timeout=60) as client:
             for _ in range(3):
                 assert (await client.get("/a")).text == "hi"
             await until_told(understudy, "exchanges", at_least=3)
@@ -87,6 +87,7 @@ async def test_evidence_that_does_not_come_is_an_error(
     """No report on nothing: it says that the evidence could not be read."""
     Gate(monkeypatch)
     monkeypatch.setattr("understudy.middleware.reporting.EVIDENCE_SECONDS", 0.05)
+    monkeypatch.setattr("understudy.middleware.stage.LAST_BATCHES_SECONDS", 0.1)  # what hangs is cut off
     understudy = Understudy(left)
     await understudy.start()
     try:

@@ -58,7 +58,7 @@ async def test_who_gives_up_leaves_the_queue() -> None:
         understudy = Understudy(config)
         app = UnderstudyMiddleware(cast(Any, None), understudy=understudy)
         await understudy.start()
-        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             first = Client(app, tasks)
             while first.body != b"half":
                 first.news.clear()

@@ -305,7 +305,7 @@ def test_a_body_that_http2_does_not_announce_goes_along(serves: str) -> None:
         answer = middleware(environ, lambda *_: lambda _: None)
         assert b"".join(answer) == b""
         answer.close()  # type: ignore[attr-defined]
-        assert got.get(timeout=5) == (b"abcdef", "2")
+        assert got.get(timeout=60) == (b"abcdef", "2")
         middleware.stop()
 
 

@@ -89,7 +89,7 @@ def test_rules_that_turn_meanwhile_change_nothing_that_was_met(tmp_path: Path, s
 
     def slow(environ: Environ, start: Start) -> Any:
         is_asked.set()
-        may_answer.wait(10)
+        may_answer.wait(120)
         return app(environ, start)
 
     understudy = Understudy(config, kind="wsgi")
@@ -97,14 +97,14 @@ def test_rules_that_turn_meanwhile_change_nothing_that_was_met(tmp_path: Path, s
     with served(middleware) as port:
         asker = threading.Thread(target=ask, args=(port, "/a"), kwargs={"X_User": "dan"})
         asker.start()
-        assert is_asked.wait(10)
+        assert is_asked.wait(60)
         document = {"flags": {}, "routes": [{"path": "/", "serve": "app"}]}
         errands = understudy.background.errands
         assert errands is not None
         turned = understudy.background.run(errands.stage.put_rules(document, author="me", reason=""))
-        assert turned.result(10) == 2
+        assert turned.result(60) == 2
         may_answer.set()
-        asker.join(10)
+        asker.join(60)
     assert asyncio.run(stored(config)) == ({("shop", "dark"): 1}, {})
 
 
@@ -123,10 +123,10 @@ def test_what_finds_no_room_on_its_way_counts_all_the_same(
 
         def block() -> None:
             is_stuck.set()
-            may_go.wait(20)
+            may_go.wait(120)
 
         errands.stage.loop.call_soon_threadsafe(block)
-        assert is_stuck.wait(5)
+        assert is_stuck.wait(60)
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": "h", "REMOTE_ADDR": "127.0.0.1"}
         for _ in range(1100):
             given = {**environ, "HTTP_X_USER": user, "wsgi.input": io.BytesIO()}

@@ -17,6 +17,7 @@ Start = Callable[..., Any]
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 512
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients of tests leave as they like."""

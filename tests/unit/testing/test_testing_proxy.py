@@ -112,7 +112,7 @@ async def test_an_http_client_is_served_through_the_proxy() -> None:
     async with (
         ScriptedServer([Receive(), answer(200, b"hello")], forever=True) as upstream,
         FaultProxy(upstream=upstream.address) as proxy,
-        httpx.AsyncClient(base_url=proxy.url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=proxy.url, trust_env=False, timeout=60) as client,
     ):
         answers = [await client.post("/", content=b"x" * 100_000), await client.get("/")]
 
