@@ -53,7 +53,9 @@ class AsgiRequest:
         client = given.get("client")
         self._client_ip: str = (client and client[0]) or ""
         self.raw: bytes | str = given.get("raw_path") or given["path"]
-        self._query: bytes = given.get("query_string", b"")
+        query = given.get("query_string", b"")
+        # Text in the scopes of Django's test client.
+        self._query: bytes = query if isinstance(query, bytes) else (query or "").encode("latin-1", "replace")
         headers = given["headers"]
         self._given: Any = headers.copy() if type(headers) is list else headers
         self._path: str | None = None
