@@ -112,12 +112,40 @@ def test_it_plays_the_demo(installed: Path, tmp_path: Path) -> None:
     assert played.returncode == 0, played.stdout[-3000:] + played.stderr[-3000:]
 
 
+def check(installed: Path, suite: list[str], *, cwd: Path) -> None:
+    """Run *suite* against the wheel."""
+    options = ["-q", "-p", "no:cacheprovider", "-m", "not patched"]
+    passed = run(installed, "-m", "pytest", *options, *suite, cwd=cwd)
+    assert passed.returncode == 0, passed.stdout[-5000:] + passed.stderr[-2000:]
+    assert " passed" in passed.stdout or "[100%]" in passed.stdout
+
+
 def test_it_passes_the_http_suite(installed: Path, tmp_path: Path) -> None:
     """The suites of raw HTTP and of origins hold for the compiled request path as for the source."""
     folder = ROOT / "tests" / "conformance"
     suite = sorted(str(path) for kind in ("http1", "origins") for path in folder.glob(f"test_{kind}_*.py"))
-    passed = run(
-        installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not patched", *suite, cwd=tmp_path
-    )
-    assert passed.returncode == 0, passed.stdout[-5000:] + passed.stderr[-2000:]
-    assert " passed" in passed.stdout or "[100%]" in passed.stdout
+    check(installed, suite, cwd=tmp_path)
+
+
+MIDDLEWARE = (
+    "undecided",
+    "client_address",
+    "middleware_asgi",
+    "middleware_bodies",
+    "middleware_called",
+    "middleware_django",
+    "middleware_exposures",
+    "middleware_fastapi",
+    "middleware_flask",
+    "middleware_hostile",
+    "middleware_litestar",
+    "wsgi",
+    "wsgi_forward",
+    "wsgi_hostile",
+)
+
+
+def test_it_decides_in_applications(installed: Path, tmp_path: Path) -> None:
+    """What is compiled takes what applications and their test clients hand it, as the source does."""
+    folder = ROOT / "tests" / "unit" / "middleware"
+    check(installed, [str(folder / f"test_{name}.py") for name in MIDDLEWARE], cwd=tmp_path)
