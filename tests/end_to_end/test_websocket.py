@@ -55,13 +55,14 @@ def serving(
 
 def connected(serving: Serving, **more: Any) -> ClientConnection:
     """A client of the echo, with the time of a busy machine to open and to close, and no pings of its own."""
-    return connect(
+    client: ClientConnection = connect(
         f"ws://127.0.0.1:{serving.proxy_port}/echo",
         open_timeout=PATIENCE_SECONDS,
         close_timeout=PATIENCE_SECONDS,
         ping_interval=None,
         **more,
     )
+    return client
 
 
 def test_a_library_talks_through_it(serving: Serving) -> None:
