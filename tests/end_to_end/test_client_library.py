@@ -48,8 +48,8 @@ CASES = 120
 
 PATIENCE_SECONDS = 60.0
 TIMEOUT_SECONDS = 0.5
-SOON_SECONDS = 20.0
-"""Before a client would ask by itself (30 s), so that it was told; no machine is so busy."""
+SELDOM_SECONDS = 600.0
+"""When a client would ask by itself: what it hears in time, it was told."""
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
@@ -140,8 +140,11 @@ def test_provider_ofrep_and_decide_agree(
     assert len(document["flags"]) > CASES // 2
 
     assert sdk_answers(UnderstudyProvider(Client(url(serving))), asked) == expected
-    assert sdk_answers(UnderstudyProvider(Client(url(serving), mode="remote")), asked) == expected
-    assert sdk_answers(OFREPProvider(url(serving)), asked) == expected
+    assert (
+        sdk_answers(UnderstudyProvider(Client(url(serving), mode="remote", timeout=PATIENCE_SECONDS)), asked)
+        == expected
+    )
+    assert sdk_answers(OFREPProvider(url(serving), timeout=PATIENCE_SECONDS), asked) == expected
 
 
 def _config(document: dict[str, Any]) -> str:
@@ -154,16 +157,17 @@ def test_a_kill_switch_reaches_every_client(serving: Serving) -> None:
     """Local and remote, threads and loop, without asking; prerequisites follow."""
     with ExitStack() as open_clients:
         clients = [
-            open_clients.enter_context(Client(url(serving), mode=mode)) for mode in ("local", "remote")
+            open_clients.enter_context(
+                Client(url(serving), mode=mode, poll=SELDOM_SECONDS, timeout=PATIENCE_SECONDS)
+            )
+            for mode in ("local", "remote")
         ]
         for client in clients:
             assert client.wait_ready(PATIENCE_SECONDS)
             assert client.boolean("asks", "ann", False, plan="pro") is True
         wait_until(lambda: all(client.status().is_connected for client in clients))
         assert serving.admin("/api/v1/flags/base/kill", method="POST").status == 200
-        begun = time.monotonic()
         wait_until(lambda: not any(client.boolean("asks", "ann", True, plan="pro") for client in clients))
-        assert time.monotonic() - begun < SOON_SECONDS
         assert {client.details("base", "ann", False).reason for client in clients} == {"KILLED"}
         assert serving.admin("/api/v1/flags/base/revive", method="POST").status == 200
         wait_until(lambda: all(client.boolean("asks", "ann", False, plan="pro") for client in clients))
@@ -172,7 +176,9 @@ def test_a_kill_switch_reaches_every_client(serving: Serving) -> None:
 async def test_the_client_of_an_event_loop_answers_alike(serving: Serving) -> None:
     """In both modes, with every getter; a change reaches it on its own loop."""
     for mode in ("local", "remote"):
-        async with AsyncClient(url(serving), mode=mode) as client:
+        async with AsyncClient(
+            url(serving), mode=mode, poll=SELDOM_SECONDS, timeout=PATIENCE_SECONDS
+        ) as client:
             assert await client.wait_ready(PATIENCE_SECONDS)
             assert await client.boolean("asks", "ann", False, plan="pro") is True
             assert await client.string("split", "ann", "") == "B"
@@ -266,7 +272,7 @@ def test_a_revoked_token_leaves_the_rules_that_are_known(understudy_serve: Under
     admin = command(serving, "token", "create", "boss", "--role", "admin")
     token = command(serving, "token", "create", "shop", "--role", "viewer", token=admin)
     with Client(url(serving), token=token, timeout=2, poll=1.0) as client:
-        with Client(url(serving), token=token, exposures=True) as telling:
+        with Client(url(serving), token=token, exposures=True, timeout=PATIENCE_SECONDS) as telling:
             assert telling.wait_ready(PATIENCE_SECONDS)
             assert [telling.string("split", unit, "") for unit in ("ann", "dan", "ann")] == ["B", "A", "B"]
         assert telling.status().exposures_sent == 2
@@ -285,8 +291,8 @@ FORKING = """
 import os, sys
 from understudy import Client
 
-with Client(sys.argv[1], mode=sys.argv[2]) as client:
-    assert client.boolean("ready", "ann", False) or client.wait_ready(10)
+with Client(sys.argv[1], mode=sys.argv[2], timeout=60.0) as client:
+    assert client.boolean("ready", "ann", False) or client.wait_ready(60)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:

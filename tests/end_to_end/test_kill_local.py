@@ -95,7 +95,13 @@ def host(scene: tuple[Serving, ThreadedOrigin, Load]) -> Iterator[tuple[Serving,
 def test_a_line_in_the_file_kills(host: tuple[Serving, ThreadedOrigin, Load]) -> None:
     """At the upstream, with nobody asked but the disk; taking it out revives; the audit has both."""
     serving, canary, load = host
-    kill_path(serving).write_text("shop\n")
+
+    def deeds() -> list[tuple[str, str]]:
+        entries = serving.admin("/api/v1/audit").json()["entries"]
+        return [(entry["action"], entry["target"]) for entry in entries if entry["action"].startswith("host")]
+
+    before = deeds()
+    written(kill_path(serving), b"shop\n")
     wait_until_left(canary, load)
     told = f"shop killed on this host by {kill_path(serving)}"
     wait_until(lambda: serving.admin("/readyz").json()["checks"]["kill_file"]["detail"] == told, "the kill")
@@ -103,12 +109,8 @@ def test_a_line_in_the_file_kills(host: tuple[Serving, ThreadedOrigin, Load]) ->
     kill_path(serving).unlink()
     wait_until(lambda: is_asked(canary), "the canary again")
     wait_until(lambda: "kill_file" not in serving.admin("/readyz").json()["checks"], "silence")
-
-    def deeds() -> list[tuple[str, str]]:
-        entries = serving.admin("/api/v1/audit").json()["entries"]
-        return [(entry["action"], entry["target"]) for entry in entries if entry["action"].startswith("host")]
-
-    wait_until(lambda: deeds() == [("host.kill", "shop"), ("host.revive", "")], "both entries")
+    both = [("host.kill", "shop"), ("host.revive", "")]
+    wait_until(lambda: deeds() == [*before, *both], "both entries")
 
 
 def test_the_host_answers_sdks_with_the_safe_variant(host: tuple[Serving, ThreadedOrigin, Load]) -> None:

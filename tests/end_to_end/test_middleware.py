@@ -46,6 +46,12 @@ FOUND = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Applications that are configured in place leave the last good rules in the present folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def shop(version: int) -> Starlette:
     """Every version has its own price at /price, and its name in a field."""
 
@@ -87,8 +93,8 @@ async def test_proxy_and_middleware_decide_alike(understudy_serve: UnderstudySer
         understudy = Understudy({**configuration_of(serving), "store": "memory://"})
         async with served(UnderstudyMiddleware(shop(1), understudy=understudy)) as url:
             async with (
-                httpx.AsyncClient(base_url=f"http://127.0.0.1:{serving.proxy_port}") as proxied,
-                httpx.AsyncClient(base_url=url) as inside,
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{serving.proxy_port}", timeout=60) as proxied,
+                httpx.AsyncClient(base_url=url, timeout=60) as inside,
             ):
                 assert await answers(inside, 200) == await answers(proxied, 200)
             copies = sum(is_rehearsed(user, understudy) for user in range(200))
@@ -190,7 +196,7 @@ async def test_a_control_process_is_followed_and_told(understudy_serve: Understu
         understudy = Understudy(config, admin=admin)
         async with (
             served(UnderstudyMiddleware(shop(1), understudy=understudy)) as url,
-            httpx.AsyncClient(base_url=url) as client,
+            httpx.AsyncClient(base_url=url, timeout=60) as client,
         ):
             assert {served_by for _, served_by, _ in await answers(client, 100)} == {"v1", "v2"}
             async with asyncio.timeout(PATIENCE_SECONDS):

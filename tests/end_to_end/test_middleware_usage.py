@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from serve_world import always, control_of, wait_until
 from servers import Serving, UnderstudyServe
 from starlette.applications import Starlette
@@ -51,6 +52,12 @@ shadow: {{control: 0}}
 """
 
 
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Applications that are configured in place leave the last good rules in the present folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 async def hello(request: Request) -> PlainTextResponse:
     """Asks for another flag at /colour."""
     if request.url.path == "/colour":
@@ -71,7 +78,7 @@ def hello_wsgi(environ: Environ, start: Start) -> list[bytes]:
 
 async def ask(url: str, times: int) -> None:
     """Let everybody ask so many times."""
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         for _ in range(times):
             for user in USERS:
                 assert (await client.get("/a", headers={"X-User": user})).status_code == 200
@@ -112,7 +119,7 @@ def stale(serving: Serving) -> list[str]:
         database.execute("UPDATE rules SET at = at - 40 * 86400")
     admin = f"http://127.0.0.1:{serving.admin_port}"
     command = [sys.executable, "-m", "understudy", "flags", "stale", "--days", "30", "--format", "json"]
-    done = subprocess.run([*command, "--admin", admin], capture_output=True, timeout=30, check=True)
+    done = subprocess.run([*command, "--admin", admin], capture_output=True, timeout=60, check=True)
     flags = json.loads(done.stdout)["flags"]
     return [one["flag"] for one in flags if "unused" in {why["kind"] for why in one["reasons"]}]
 
@@ -124,7 +131,7 @@ async def test_a_control_process_tells_what_an_application_met(understudy_serve:
         understudy = followed(serving, v2.port)
         async with served(UnderstudyMiddleware(APP, understudy=understudy)) as url:
             await ask(url, 3)
-            async with httpx.AsyncClient(base_url=url) as client:
+            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
                 assert (await client.get("/colour")).text == "#00f"
             wanted = expected(understudy, 3)
             wanted["stable"] = (wanted["stable"][0] + 1, wanted["stable"][1])  # who asked for the colour

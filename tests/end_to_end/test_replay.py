@@ -62,8 +62,11 @@ def serving(answer: Answer) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 512
+
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -149,22 +152,23 @@ def test_a_cut_file_is_told(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_with_the_report_so_far(tmp_path: Path) -> None:
     """Status 130, whatever the verdict so far is."""
-    asked = threading.Event()
+    asked = threading.Semaphore(0)
 
     def telling(path: str) -> dict[str, Any] | None:
-        asked.set()
+        asked.release()
         return released(path)
 
     with serving(released) as first, serving(telling) as second:
         sides = ["--primary", first, "--candidate", second]
         command = ["replay", str(har(tmp_path, requests=1000)), *sides, "--rate", "20", "--format", "json"]
+        command += ["--concurrency", "1"]  # so that the first is over once the second is asked
         process = subprocess.Popen(
             [sys.executable, "-m", "understudy", *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert asked.wait(DEADLINE_SECONDS)
+        assert all(asked.acquire(timeout=DEADLINE_SECONDS) for _ in range(2))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 130, err

@@ -20,6 +20,7 @@ from serve_world import (
     Says,
     ThreadedOrigin,
     always,
+    answer_on,
     ask,
     children_of,
     config_text,
@@ -110,18 +111,25 @@ def test_a_long_request_is_finished_within_the_drain_time(understudy_serve: Unde
     asked_for, go_on = threading.Event(), threading.Event()
 
     def late(asked: Asked) -> Says:
-        asked_for.set()
-        go_on.wait(PATIENCE_SECONDS)
+        if asked.path == "/late":
+            asked_for.set()
+            go_on.wait(PATIENCE_SECONDS)
         return Says(body=b"late but whole")
 
     with ThreadedOrigin(answer=late).listening() as primary, always().listening() as shadow:
         serving = understudy_serve(config_text(primary.port, shadow.port))
-        with socket.create_connection(("127.0.0.1", serving.proxy_port), timeout=PATIENCE_SECONDS) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+        address = ("127.0.0.1", serving.proxy_port)
+        with (
+            socket.create_connection(address, timeout=PATIENCE_SECONDS) as idle,
+            socket.create_connection(address, timeout=PATIENCE_SECONDS) as client,
+        ):
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+            assert answer_on(idle)[0] == 200
+            client.sendall(b"GET /late HTTP/1.1\r\nHost: shop\r\n\r\n")
             assert asked_for.wait(PATIENCE_SECONDS)
             serving.server.process.terminate()
             try:
-                wait_until(lambda: not accepts(serving.proxy_port), "the beginning of the drain")
+                assert idle.recv(1) == b"", "the drain has not begun"
             finally:
                 go_on.set()
             answer = b""

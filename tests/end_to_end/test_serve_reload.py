@@ -158,8 +158,8 @@ def test_a_wrong_file_changes_nothing(understudy_serve: UnderstudyServe) -> None
         rewrite(serving, "soon", "5s")
         serving.server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: reloads(serving, "applied") == 1, "the reload")
-        done = re.compile("reloaded: changed limits; [01] of 1 workers follow")  # a busy one is late
-        wait_until(lambda: done.search(serving.server.log.read_text()), "its line in the log")
+        line = re.compile("reloaded: changed limits; [01] of 1 workers follow")  # a busy one is late
+        wait_until(lambda: line.search(serving.server.log.read_text()), "its line in the log")
 
 
 def test_a_service_that_the_rules_need_cannot_go(understudy_serve: UnderstudyServe) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-PATIENCE_SECONDS: Final = 20.0
-"""A connect or an answer that takes longer is a failure."""
+PATIENCE_SECONDS: Final = 60.0
+"""A connect or an answer that takes longer is a failure: a busy machine may hold up both for a while."""
 
 RETRY_SECONDS: Final = 0.01
 

@@ -5,7 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from understudy.app.intake import UNIT_KEY
+from understudy.middleware import exposing, stage
 from understudy.shadow import unit_digest
 from understudy.store import Store, open_store
 
@@ -31,6 +34,13 @@ TARGETED = {
     ]
 }
 """Carl and Cora meet the canary, Dan is mirrored."""
+
+
+@pytest.fixture(autouse=True)
+def patient_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an application loses after two seconds, as it ends on a busy machine, would be missing here."""
+    monkeypatch.setattr(stage, "LAST_BATCHES_SECONDS", 25.0)
+    monkeypatch.setattr(exposing, "LAST_SECONDS", 25.0)
 
 
 def configuration(folder: Path, service: str, **more: Any) -> dict[str, Any]:

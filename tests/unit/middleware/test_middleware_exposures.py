@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from met_world import configuration, forget, stored, until_stored
+from met_world import configuration, forget, patient_ends, stored, until_stored
 from middleware_world import served, until_told
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -22,6 +22,8 @@ from understudy.middleware.rehearsing import rehearsing
 from understudy.store import Exposures
 from understudy.store.sqlite import SqliteStore
 from understudy.testing import Receive, Script, ScriptedServer, answer
+
+__all__ = ["patient_ends"]
 
 SAME: Script = [Receive(), answer(200, b"hi", [("Content-Type", "text/plain; charset=utf-8")])]
 EVERYBODY = ("ann", "zelda-4711", "carl", "cora", "dan", "dan", "ann")

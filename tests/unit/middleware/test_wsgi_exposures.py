@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from met_world import configuration, stored
+from met_world import configuration, patient_ends, stored
 from wsgi_world import Environ, Start, ask, served
 
 from understudy.middleware import Understudy, UnderstudyWSGIMiddleware
+
+__all__ = ["patient_ends"]
 
 EVERYBODY = ("ann", "bob", "carl", "cora", "dan", "dan", "ann")
 MET = {("shop", "stable"): 3, ("shop", "canary"): 2, ("shop", "dark"): 2}
