@@ -52,7 +52,7 @@ def outcome(flag: Flag, result: Json) -> Outcome:
     """flagd's resolution of a targeting *result*: null is the default, the rest must name a variant."""
     if result is None:
         return Outcome(flag.default, "DEFAULT")
-    if isinstance(result, str | bool | int | float):
+    if isinstance(result, (str, bool, int, float)):  # not a union, which mypyc makes anew each time
         name = joined(result)
         if name in flag.variants:
             return Outcome(name, MATCH)
