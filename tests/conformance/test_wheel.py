@@ -129,7 +129,7 @@ def test_it_passes_the_http_suite(installed: Path, tmp_path: Path) -> None:
 
 MIDDLEWARE = (
     "request",
-    "undecided",
+    "plain_decisions",
     "client_address",
     "middleware_asgi",
     "middleware_bodies",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.config import APP
 from understudy.engine import Plan
 from understudy.middleware.dark import Dark
-from understudy.middleware.decision import KEY, Decision, Undecided, put
+from understudy.middleware.decision import KEY, Decision, PlainDecision, put
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce, Ready
 from understudy.middleware.inner import UNSEEN, again
@@ -29,7 +29,7 @@ def passes(ready: Ready, hop: Hop, scope: Scope) -> bool:
         raw = given.get("raw_path") or given["path"]
         if raw not in plain:
             return False
-        put(scope, Undecided(in_force, plain[raw], hop, raw, given))
+        put(scope, PlainDecision(in_force, plain[raw], hop, raw, given))
     except Exception:  # noqa: BLE001  `decide` meets it again, and tells of it
         return False
     return True

@@ -100,7 +100,7 @@ class Decision:
         return found
 
 
-class Undecided(Decision):
+class PlainDecision(Decision):
     """Of a request that no flag decides, with *raw* as its path.
 
     Few are asked anything, so what was given is kept as it came, and the head is made of it when it is asked

@@ -44,7 +44,7 @@ def told_of(variant: dict[str, Any]) -> dict[str, Any]:
 RULES = {
     "decided": told_of({}),
     "mirrored": told_of({"mirror": ["v2"]}),
-    "undecided": {**told_of({}), "routes": [{"path": "/", "serve": "app"}]},
+    "plain": {**told_of({}), "routes": [{"path": "/", "serve": "app"}]},
 }
 
 

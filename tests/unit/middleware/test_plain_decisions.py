@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from understudy.middleware import Understudy, UnderstudyMiddleware
-from understudy.middleware.decision import Undecided
+from understudy.middleware.decision import PlainDecision
 from understudy.middleware.request import Scope
 
 RULES: dict[str, Any] = {
@@ -110,8 +110,8 @@ async def test_what_is_known_of_a_path_is_what_was_found(kind: str) -> None:
     await understudy.stop()
     assert asking.told == [asking.told[0]] * 3
     assert asking.told[0][0] == "on"
-    assert Undecided not in asking.kinds[:1]
-    assert asking.kinds[1:] == [Undecided] * 2
+    assert PlainDecision not in asking.kinds[:1]
+    assert asking.kinds[1:] == [PlainDecision] * 2
 
 
 @pytest.mark.parametrize("key", ["raw_path", "client"])
@@ -123,7 +123,7 @@ async def test_what_a_server_does_not_tell_is_not_needed(key: str) -> None:
         await middleware(without(key), receive, send)
     await understudy.stop()
     assert asking.told[0] == asking.told[1]
-    assert asking.kinds[1] is Undecided
+    assert asking.kinds[1] is PlainDecision
 
 
 async def test_a_scope_that_is_none_passes_and_is_told_of_each_time() -> None:
