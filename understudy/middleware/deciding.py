@@ -1,6 +1,6 @@
 """What is done with each request before its application answers: decided, and opened to be mirrored."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from understudy.config import APP
 from understudy.engine import Plan
@@ -9,15 +9,12 @@ from understudy.middleware.decision import KEY, Decision, Undecided, put
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce, Ready
 from understudy.middleware.inner import UNSEEN, again
-from understudy.middleware.request import App, AsgiRequest, Receive, Scope, Send
+from understudy.middleware.request import NO_REQUEST, App, AsgiRequest, Receive, Scope, Send
 from understudy.proxy.heads import UNSIZED, Refused
 from understudy.shadow.exchange import SAFE
 
 if TYPE_CHECKING:
     from understudy.middleware.stage import Stage
-
-NO_REQUEST: Final = AsgiRequest({"method": "", "path": "", "headers": []})
-"""Stands for one whose head cannot be read, in the decision that its application may ask."""
 
 
 def decide(ready: Ready, hop: Hop, scope: Scope) -> Plan | None:

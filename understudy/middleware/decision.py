@@ -8,7 +8,7 @@ from understudy.messages import Head
 from understudy.middleware.hop import Hop
 from understudy.middleware.in_force import InForce
 from understudy.middleware.rehearsing import rehearsing
-from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.request import NO_REQUEST, AsgiRequest, Scope
 
 KEY: Final = "understudy"
 """Where the decision stands in a scope, and in its state."""
@@ -25,9 +25,7 @@ class Decision:
 
     __slots__ = ("_head", "_in_force", "_rehearses", "_route")
 
-    def __init__(
-        self, in_force: InForce, head: Head | None, route: Route | None, rehearses: bool = False
-    ) -> None:
+    def __init__(self, in_force: InForce, head: Head, route: Route | None, rehearses: bool = False) -> None:
         self._in_force = in_force
         self._head = head
         self._route = route
@@ -39,13 +37,7 @@ class Decision:
     @property
     def head(self) -> Head:
         """The request, as it came."""
-        head = self._head
-        if head is None:
-            head = self._head = self._made()
-        return head
-
-    def _made(self) -> Head:
-        raise NotImplementedError
+        return self._head
 
     @property
     def flag(self) -> str:
@@ -120,15 +112,22 @@ class Undecided(Decision):
     def __init__(
         self, in_force: InForce, route: Route | None, hop: Hop, raw: bytes | str, given: dict[str, Any]
     ) -> None:
-        super().__init__(in_force, None, route)
+        super().__init__(in_force, NO_REQUEST, route)
         self._hop = hop
         self._raw = raw
-        self._method: Any = given["method"]
+        self._method: str = given["method"]
         self._client: Any = given.get("client")
         self._query: Any = given.get("query_string", b"")
         fields = given["headers"]
         self._fields: Any = fields.copy() if type(fields) is list else fields
         self._known: Scope | None = hop.known(given) if hop.believes else None
+
+    @property
+    def head(self) -> Head:
+        head = self._head
+        if head is NO_REQUEST:
+            head = self._head = self._made()
+        return head
 
     def _made(self) -> Head:
         head = AsgiRequest(

@@ -118,3 +118,7 @@ class AsgiRequest:
         """Path and query as they go on in a request line."""
         path = self.path.encode("latin-1")
         return b"%b?%b" % (path, self._query) if self._query else path
+
+
+NO_REQUEST: Final = AsgiRequest({"method": "", "path": "", "headers": []})
+"""Stands for one whose head cannot be read, or has not been."""

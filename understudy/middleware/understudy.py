@@ -192,9 +192,9 @@ class Understudy:
 
     async def stop(self) -> None:
         """End what runs in this loop, within ``limits.drain_timeout``. May be called twice."""
-        loop = asyncio.get_running_loop()
-        stage = self.by_loop.pop(loop, None)
-        if stage is None:
+        loop = asyncio._get_running_loop()
+        stage = None if loop is None else self.by_loop.pop(loop, None)
+        if loop is None or stage is None:
             return
         self.ready.pop(loop, None)
         others = [other for other in self.stages if other.is_ready and not other.loop.is_closed()]

@@ -8,11 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from understudy.config import APP
 from understudy.errors import StoreError
-from understudy.middleware.deciding import NO_REQUEST
 from understudy.middleware.decision import Decision
 from understudy.middleware.environ import KEY, Environ, scope_of
 from understudy.middleware.errands import Errands, is_alive
-from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.request import NO_REQUEST, AsgiRequest, Scope
 from understudy.middleware.stage import Stage
 from understudy.middleware.understudy import Config, Understudy
 from understudy.middleware.wsgi_again import Again

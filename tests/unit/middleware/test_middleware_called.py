@@ -12,7 +12,7 @@ from hypercorn.utils import is_asgi
 from uvicorn import Config
 
 from understudy.middleware import Understudy, UnderstudyMiddleware
-from understudy.middleware.request import App, Receive, Scope, Send
+from understudy.middleware.request import App, Message, Receive, Scope, Send
 
 CONFIG: dict[str, Any] = {
     "store": "memory://",
@@ -100,6 +100,33 @@ def test_where_no_loop_of_asyncios_runs_it_says_so() -> None:
     with pytest.raises(StopIteration):
         run(UnderstudyMiddleware(app, CONFIG, fail_open=True))
     assert seen == ["NO_ROUTE"]
+
+
+def test_where_no_loop_of_asyncios_runs_the_lifespan_says_so() -> None:
+    """And nothing else; with *fail_open* it begins and ends as ever."""
+    told: list[str] = []
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Has no lifespan."""
+
+    def run(middleware: UnderstudyMiddleware) -> None:
+        heard: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+        async def receive() -> Message:
+            return heard.pop(0)
+
+        async def send(message: Message) -> None:
+            told.append(message["type"])
+
+        living: Any = middleware({"type": "lifespan"}, receive, send)
+        living.send(None)
+
+    with pytest.raises(RuntimeError, match="not by trio's"):
+        run(UnderstudyMiddleware(app, CONFIG))
+    assert not told
+    with pytest.raises(StopIteration):
+        run(UnderstudyMiddleware(app, CONFIG, fail_open=True))
+    assert told == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
 @pytest.mark.parametrize("path", ["/plain", "/nowhere"])

@@ -14,8 +14,9 @@ START = {"type": "http.response.start", "status": 200, "headers": [(b"content-ty
 BODY = {"type": "http.response.body", "body": b"ok"}
 
 
-async def application(_scope: Any, _receive: Any, send: Any) -> None:
-    """Always answers alike."""
+async def application(scope: Any, _receive: Any, send: Any) -> None:
+    """Always answers alike, and asks for the flag."""
+    assert scope["understudy"].variant_of("shop") == "v"
     await send(START)
     await send(BODY)
 
@@ -35,13 +36,24 @@ async def send(_message: Any) -> None:
     """A client that takes everything."""
 
 
-@pytest.mark.parametrize("variant", [{}, {"mirror": ["v2"]}], ids=["decided", "mirrored"])
-async def test_requests_leave_nothing(variant: dict[str, Any]) -> None:
+def told_of(variant: dict[str, Any]) -> dict[str, Any]:
+    """Rules by which everybody meets *variant*."""
+    return rules({"v": variant}, serves="v", unit="cookie:uid")
+
+
+RULES = {
+    "decided": told_of({}),
+    "mirrored": told_of({"mirror": ["v2"]}),
+    "undecided": {**told_of({}), "routes": [{"path": "/", "serve": "app"}]},
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+async def test_requests_leave_nothing(kind: str) -> None:
     """Nor do their decisions: a cycle in each would be collected all day."""
     reply = answer(200, b"ok", [("Content-Type", "text/plain")])
     async with ScriptedServer([Receive(), reply], forever=True) as shadow:
-        told = rules({"v": variant}, serves="v", unit="cookie:uid")
-        understudy = Understudy(configured({"v2": shadow.url}, **told, shadow={"control": 0}))
+        understudy = Understudy(configured({"v2": shadow.url}, **RULES[kind], shadow={"control": 0}))
         middleware = UnderstudyMiddleware(application, understudy=understudy)
 
         async def ask(times: int) -> None:
