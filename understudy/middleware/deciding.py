@@ -24,7 +24,6 @@ def decide(ready: Ready, hop: Hop, scope: Scope) -> Plan | None:
     is counted.
     """
     in_force = ready.in_force
-    stage = ready.stage
     try:
         given: dict[str, Any] = scope if type(scope) is dict else dict(scope)
         raw = given.get("raw_path") or given["path"]
@@ -40,10 +39,9 @@ def decide(ready: Ready, hop: Hop, scope: Scope) -> Plan | None:
         if found is None or (found.serve == APP and not found.flag):
             in_force.remember(raw, found)
             return None
-        plan: Plan = stage.engine.plan(found)
-        return plan
+        return ready.engine.plan(found)
     except Exception as error:  # noqa: BLE001  counted and told
-        stage.metrics.errors["internal"] += 1
+        ready.stage.metrics.errors["internal"] += 1
         _undecided(in_force, scope, error)
         return None
 
