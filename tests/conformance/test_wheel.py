@@ -128,6 +128,7 @@ def test_it_passes_the_http_suite(installed: Path, tmp_path: Path) -> None:
 
 
 MIDDLEWARE = (
+    "request",
     "undecided",
     "client_address",
     "middleware_asgi",

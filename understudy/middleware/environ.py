@@ -89,7 +89,8 @@ def fields_of(environ: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
             name = key
         else:
             continue
-        fields.append((name.replace("_", "-").lower().encode("latin-1"), value.encode("latin-1", "replace")))
+        told = str(value).encode("latin-1", "replace")  # a number where Django's test client was given one
+        fields.append((name.replace("_", "-").lower().encode("latin-1"), told))
     return fields
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from understudy.config import Settings
 from understudy.forwarding import MOST_SPELLINGS, RequestSpellings
 from understudy.messages import Headers
-from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.request import AsgiRequest, Scope, peer_of
 from understudy.proxy.forwarded import Forwarder
 from understudy.proxy.heads import CHUNKED, UNSIZED, Fields, Refused, read_fields, valid_host
 from understudy.tracing import RequestIds
@@ -154,8 +154,7 @@ def _are_lengths(headers: Headers) -> bool:
 
 def _peer(scope: Scope) -> str:
     """The address at the other end of the connection."""
-    client = scope.get("client")
-    return (client and client[0]) or ""
+    return peer_of(scope.get("client"))
 
 
 def _scheme(scope: Scope) -> bytes:

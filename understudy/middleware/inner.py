@@ -10,7 +10,7 @@ from typing import Final
 
 from understudy.forwarding import HOP_BY_HOP
 from understudy.middleware.decision import KEY, Decision, put
-from understudy.middleware.request import App, AsgiRequest, Message, Scope
+from understudy.middleware.request import App, AsgiRequest, Message, Scope, are_fields, octets
 from understudy.shadow import ShadowCall
 from understudy.upstream import Caller, DelegateConnection
 
@@ -99,5 +99,10 @@ class _Answer:
 
 
 def end_to_end(message: Message) -> list[tuple[bytes, bytes]]:
-    """The fields of an answer's start that are compared: not those of this hop, nor what servers add."""
-    return [(name, value) for name, value in message.get("headers", ()) if name not in DROPPED]
+    """The fields of an answer's start that are compared: not those of this hop, nor what servers add.
+
+    Raises TypeError or ValueError for what is no field; some servers take text.
+    """
+    given = message.get("headers", ())
+    fields = given if are_fields(given) else [(octets(name), octets(value)) for name, value in given]
+    return [field for field in fields if field[0] not in DROPPED]

@@ -1,6 +1,7 @@
 """One request as an application is handed it (ASGI), readable as the head that rules decide by."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -49,12 +50,10 @@ class AsgiRequest:
         # A dict is read without the calls that another mapping needs.
         given: dict[str, Any] = scope if type(scope) is dict else dict(scope)
         self.method: str = given["method"]
-        client = given.get("client")
-        self._client_ip: str = (client and client[0]) or ""
+        self._client_ip: str = peer_of(given.get("client"))
         self._raw: bytes | str = given.get("raw_path") or given["path"]
         query = given.get("query_string", b"")
-        # Text in the scopes of Django's test client.
-        self._query: bytes = query if isinstance(query, bytes) else (query or "").encode("latin-1", "replace")
+        self._query: bytes = query if isinstance(query, bytes) else _query_of(query)
         headers = given["headers"]
         self._given: Any = headers.copy() if type(headers) is list else headers
         self._path: str | None = None
@@ -96,9 +95,7 @@ class AsgiRequest:
         headers = self._headers
         if headers is None:
             given = self._given
-            if not (type(given) is list and (not given or type(given[0]) is tuple)):
-                given = [(bytes(name), bytes(value)) for name, value in given]
-            self._headers = headers = given
+            self._headers = headers = given if are_fields(given) else _readable(given)
         return headers
 
     @property
@@ -118,6 +115,49 @@ class AsgiRequest:
         """Path and query as they go on in a request line."""
         path = self.path.encode("latin-1")
         return b"%b?%b" % (path, self._query) if self._query else path
+
+
+def peer_of(client: Any) -> str:
+    """The address in a scope's ``client``; empty where that names none."""
+    # Not a union, which mypyc makes anew each time.
+    if isinstance(client, (tuple, list)) and client and isinstance(client[0], str):
+        return client[0]
+    return ""
+
+
+def octets(given: Any) -> bytes:
+    """*given* as the bytes that ASGI asks for, text in UTF-8. Raises TypeError for what is neither."""
+    return given.encode("utf-8", "replace") if isinstance(given, str) else bytes(memoryview(given))
+
+
+def _query_of(given: Any) -> bytes:
+    """Text in the scopes of Django's test client; what cannot be read asks for nothing."""
+    try:
+        return octets(given)
+    except TypeError:
+        return b""
+
+
+def are_fields(given: Any) -> bool:
+    """Whether *given* is as ASGI has it, and can be kept; what is compiled refuses each field that is not."""
+    if type(given) is not list:
+        return False
+    for field in given:
+        if not (isinstance(field, tuple) and len(field) == 2):
+            return False
+        if not (isinstance(field[0], bytes) and isinstance(field[1], bytes)):
+            return False
+    return True
+
+
+def _readable(given: Any) -> Headers:
+    """Those of *given* that can be read: what other middleware adds may be in a form of its own."""
+    found = []
+    for field in given:
+        with suppress(TypeError, ValueError):
+            name, value = field
+            found.append((octets(name), octets(value)))
+    return found
 
 
 NO_REQUEST: Final = AsgiRequest({"method": "", "path": "", "headers": []})

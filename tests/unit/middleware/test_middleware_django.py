@@ -67,6 +67,23 @@ async def test_the_test_client_of_django_is_decided_too(force_variant: ForceVari
         assert await asyncio.to_thread(asked, "/", "ann") == b"red warm named!"
 
 
+async def test_whatever_the_test_clients_of_django_are_given_is_decided() -> None:
+    """A query in any letters, a header that is a number."""
+    targeting = {
+        "if": [
+            {"or": [{"==": [{"var": "query.city"}, "東京"]}, {"==": [{"var": "headers.x-n"}, "7"]}]},
+            "blue",
+            "red",
+        ]
+    }
+    flags = {**CONFIG["flags"], "colour": {**CONFIG["flags"]["colour"], "targeting": targeting}}
+    with override_settings(UNDERSTUDY=Understudy({**CONFIG, "flags": flags})):
+        assert (await AsyncClient().get("/colours/7?city=東京")).content == b"blue 7"
+        assert (await AsyncClient().get("/colours/7?city=京")).content == b"not blue 7 but red"
+        odd = RequestFactory().get("/colours/7", headers={"X-N": 7})
+        assert colours(odd, 7).content == b"blue 7"
+
+
 def asked(path: str, user: str) -> bytes:
     """What Django's other test client is answered."""
     body: bytes = Client().get(path, headers={"X-User": user}).content

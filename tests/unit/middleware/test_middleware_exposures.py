@@ -280,7 +280,7 @@ async def test_what_no_store_was_there_for_is_counted_and_told(
 
 
 async def test_a_scope_that_cannot_be_read_does_no_harm(tmp_path: Path, service: ScriptedServer) -> None:
-    """Text instead of bytes: the application answers, the request counts, its unit is dropped."""
+    """Without fields: the application answers, the request counts, its unit is dropped."""
     config = configuration(tmp_path, service.url, exposures={"sample": 1.0})
     config["flags"]["shop"] |= {"targeting": None}
     understudy = Understudy(config)
@@ -299,7 +299,7 @@ async def test_a_scope_that_cannot_be_read_does_no_harm(tmp_path: Path, service:
         "method": "GET",
         "path": "/a",
         "query_string": b"",
-        "headers": [("x-user", "ann")],
+        "headers": None,
     }
     await middleware(scope, receive, send)
     await understudy.stop()

@@ -334,17 +334,46 @@ async def test_fields_that_can_be_read_once_reach_both() -> None:
     assert report["endpoints"][0]["matched"] == 1, json.dumps(report["endpoints"])
 
 
-async def test_what_only_the_server_can_read_is_no_evidence() -> None:
-    """An answer's fields may be of any bytes-like kind: it goes out as it is, and is counted."""
-    fields = [[bytearray(b"content-type"), bytearray(b"text/plain")]]
+def answering(*fields: Any) -> Any:
+    """An application that answers with these."""
 
     async def application(_scope: Any, _receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.start", "status": 200, "headers": list(fields)})
         await send({"type": "http.response.body", "body": bytearray(b"ok")})
 
+    return application
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        [b"content-type", b"text/plain"],
+        (bytearray(b"content-type"), memoryview(b"text/plain")),
+        ("content-type", "text/plain"),
+        (b"content-type", "text/plain"),
+    ],
+    ids=["list", "buffers", "text", "half"],
+)
+async def test_what_a_server_reads_is_compared(field: Any) -> None:
+    """Some servers take an answer's fields as text, and of any bytes-like kind."""
     async with ScriptedServer(OK, forever=True) as service:
         understudy = dark(service.url)
-        app = UnderstudyMiddleware(application, understudy=understudy)
+        app = UnderstudyMiddleware(answering(field), understudy=understudy)
+        assert await asked(app, scope()) == (200, b"ok")
+        report = await until_told(understudy, "exchanges")
+        stage = understudy.stage
+        assert stage is not None
+        await understudy.stop()
+    assert report["endpoints"][0]["matched"] == 1, json.dumps(report["endpoints"])
+    assert not stage.metrics.mirror_errors
+
+
+@pytest.mark.parametrize("field", [(b"x-a", 1), (b"x-a", None), (b"x-a",), 5], ids=repr)
+async def test_what_only_the_server_can_read_is_no_evidence(field: Any) -> None:
+    """It goes out as it is, and is counted."""
+    async with ScriptedServer(OK, forever=True) as service:
+        understudy = dark(service.url)
+        app = UnderstudyMiddleware(answering((b"content-type", b"text/plain"), field), understudy=understudy)
         assert await asked(app, scope()) == (200, b"ok")
         stage = understudy.stage
         assert stage is not None
@@ -352,6 +381,8 @@ async def test_what_only_the_server_can_read_is_no_evidence() -> None:
         await until(lambda: target.is_settled)
         await understudy.stop()
     assert target.eligible == 1
+    assert dict(target.reasons) == {("skipped", "unreadable_answer"): 1}
+    assert not stage.metrics.mirror_errors
 
 
 @pytest.mark.parametrize(

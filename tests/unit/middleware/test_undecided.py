@@ -8,7 +8,7 @@ import pytest
 
 from understudy.middleware import Understudy, UnderstudyMiddleware
 from understudy.middleware.decision import Undecided
-from understudy.middleware.request import AsgiRequest, Scope
+from understudy.middleware.request import Scope
 
 RULES: dict[str, Any] = {
     "store": "memory://",
@@ -112,13 +112,6 @@ async def test_what_is_known_of_a_path_is_what_was_found(kind: str) -> None:
     assert asking.told[0][0] == "on"
     assert Undecided not in asking.kinds[:1]
     assert asking.kinds[1:] == [Undecided] * 2
-
-
-def test_a_query_may_be_text() -> None:
-    """As Django's test client has it."""
-    request = AsgiRequest(scope_with(query_string="q=%C3%A4+b"))
-    assert (request.query, request.target) == ("q=%C3%A4+b", b"/a%2Fb?q=%C3%A4+b")
-    assert AsgiRequest(scope_with(query_string=None)).target == b"/a%2Fb"
 
 
 @pytest.mark.parametrize("key", ["raw_path", "client"])
