@@ -113,8 +113,8 @@ def test_it_plays_the_demo(installed: Path, tmp_path: Path) -> None:
 
 
 def check(installed: Path, suite: list[str], *, cwd: Path) -> None:
-    """Run *suite* against the wheel."""
-    options = ["-q", "-p", "no:cacheprovider", "-m", "not patched"]
+    """Run *suite* against the wheel: by two, as this is what ends last in a run of all tests."""
+    options = ["-q", "-p", "no:cacheprovider", "-m", "not patched", "-n", "2", "--dist", "loadfile"]
     passed = run(installed, "-m", "pytest", *options, *suite, cwd=cwd)
     assert passed.returncode == 0, passed.stdout[-5000:] + passed.stderr[-2000:]
     assert " passed" in passed.stdout or "[100%]" in passed.stdout

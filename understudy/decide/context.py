@@ -50,8 +50,8 @@ def _is_ours(name: bytes) -> bool:
     return name.replace(b"_", b"-").startswith(_OURS)
 
 
-def header(name: str) -> Field | None:
-    """The first field called *name*, in any case; None when no rule may see it."""
+def header(name: str, empty: str | None = "") -> Field | None:
+    """The first field called *name*, in any case; None when no rule may see it. An empty one is *empty*."""
     wanted = name.lower().encode("utf-8", "replace")
     if not wanted or _is_ours(wanted):
         return None
@@ -60,16 +60,17 @@ def header(name: str) -> Field | None:
     def find(head: Head) -> str | None:
         for key, value in head.headers:
             if len(key) == size and key.lower() == wanted:
-                return decoded(value.strip(b" \t"))  # RFC 9110 5.5: outer space is no part of a value
+                # RFC 9110 5.5: outer space is no part of a value.
+                return decoded(value.strip(b" \t")) or empty
         return None
 
     return find
 
 
-def cookie(name: str) -> Field | None:
+def cookie(name: str, empty: str | None = "") -> Field | None:
     """The first cookie called *name* (its case matters), searched in all Cookie fields, unquoted.
 
-    None when no cookie can be called so.
+    An empty one is *empty*. None when no cookie can be called so.
     """
     if not name or name[0] in " \t" or "=" in name or ";" in name:
         return None
@@ -85,7 +86,8 @@ def cookie(name: str) -> Field | None:
                 while (place := value.find(wanted, start)) >= 0:
                     end = value.find(b";", place)
                     if _begins_pair(value, start, place):
-                        return _unquoted(value[place + size :] if end < 0 else value[place + size : end])
+                        found = value[place + size :] if end < 0 else value[place + size : end]
+                        return _unquoted(found) or empty
                     if end < 0:
                         break
                     start = end + 1
@@ -113,8 +115,8 @@ def _unquoted(value: bytes) -> str:
     return decoded(value)
 
 
-def query(name: str) -> Field | None:
-    """The first query value called *name*, percent-decoded, ``+`` as a space."""
+def query(name: str, empty: str | None = "") -> Field | None:
+    """The first query value called *name*, percent-decoded, ``+`` as a space. An empty one is *empty*."""
 
     def find(head: Head) -> str | None:
         given = head.query
@@ -123,7 +125,7 @@ def query(name: str) -> Field | None:
         for part in given.split("&"):
             key, _, value = part.partition("=")
             if part and _unescaped(key) == name:
-                return _unescaped(value)
+                return _unescaped(value) or empty
         return None
 
     return find
@@ -172,12 +174,11 @@ def unit_field(unit: str | None) -> Field | None:
     """
     if not unit:
         return None
+    if unit == "ip":
+        return ip
     kind, _, name = unit.partition(":")
-    makers: dict[str, Callable[[str], Field | None]] = {"header": header, "cookie": cookie, "query": query}
-    field = ip if unit == "ip" else makers[kind](name) if kind in makers else None
-    if field is None:
-        return None
-    return lambda head: field(head) or None
+    makers = {"header": header, "cookie": cookie, "query": query}
+    return makers[kind](name, None) if kind in makers else None
 
 
 def check_unit(unit: str, path: str = "unit") -> list[Problem]:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from understudy.config import APP
 from understudy.engine import Plan
 from understudy.middleware.counted import Counted
-from understudy.middleware.deciding import decide, leave, passes, rehearsed
+from understudy.middleware.deciding import decide, leave, rehearsed
 from understudy.middleware.decision import KEY
 from understudy.middleware.forward import Forward
 from understudy.middleware.in_force import Ready
@@ -72,10 +72,7 @@ class UnderstudyMiddleware:
         ready = self._ready.get(_get_running_loop())
         if ready is None:
             return self._begun(scope, receive, send)
-        hop = self._hop
-        if passes(ready, hop, scope):
-            return self.app(scope, receive, send)
-        plan = decide(ready, hop, scope)
+        plan = decide(ready, self._hop, scope)
         if plan is None:
             return self.app(scope, receive, send)
         return self._answer(ready.stage, plan, scope, receive, send)

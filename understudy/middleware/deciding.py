@@ -17,44 +17,31 @@ if TYPE_CHECKING:
     from understudy.middleware.stage import Stage
 
 
-def passes(ready: Ready, hop: Hop, scope: Scope) -> bool:
-    """Whether it is known that no flag decides such a request; if so, the decision is in *scope*.
-
-    What most requests of most applications meet: a look-up, and one object.
-    """
-    in_force = ready.in_force
-    plain = in_force.plain
-    try:
-        given: dict[str, Any] = scope if type(scope) is dict else dict(scope)
-        raw = given.get("raw_path") or given["path"]
-        if raw not in plain:
-            return False
-        put(scope, PlainDecision(in_force, plain[raw], hop, raw, given))
-    except Exception:  # noqa: BLE001  `decide` meets it again, and tells of it
-        return False
-    return True
-
-
 def decide(ready: Ready, hop: Hop, scope: Scope) -> Plan | None:
     """Put the decision in *scope*; what it means, None when the application shall simply answer.
 
-    Never raises: what cannot be decided passes, and is counted.
+    What is known to ask no flag is a look-up and one object. Never raises: what cannot be decided passes, and
+    is counted.
     """
     in_force = ready.in_force
-    stage = ready.stage
     try:
-        request = AsgiRequest(scope)
+        given: dict[str, Any] = scope if type(scope) is dict else dict(scope)
+        raw = given.get("raw_path") or given["path"]
+        plain = in_force.plain
+        if raw in plain:
+            put(scope, PlainDecision(in_force, plain[raw], hop, raw, given))
+            return None
+        request = AsgiRequest(given)
         if hop.believes:
             hop.believe(request, scope)
         found = in_force.compiled.decide(request)
         put(scope, Decision(in_force, request, found))
         if found is None or (found.serve == APP and not found.flag):
-            in_force.remember(request.raw, found)
+            in_force.remember(raw, found)
             return None
-        plan: Plan = stage.engine.plan(found)
-        return plan
+        return ready.engine.plan(found)
     except Exception as error:  # noqa: BLE001  counted and told
-        stage.metrics.errors["internal"] += 1
+        ready.stage.metrics.errors["internal"] += 1
         _undecided(in_force, scope, error)
         return None
 

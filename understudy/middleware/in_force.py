@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from understudy.config import Kills, Rules
 from understudy.decide import AskedFlags, CompiledRules
 from understudy.decide import Decision as Route
-from understudy.engine import compiled_rules
+from understudy.engine import Engine, compiled_rules
 from understudy.exposures import Sightings
 from understudy.proxy.faults import Faults
 
@@ -60,8 +60,9 @@ class InForce:
 class Ready:
     """What the requests of one event loop are decided by, and the stage that does what follows from it."""
 
-    __slots__ = ("in_force", "stage")
+    __slots__ = ("engine", "in_force", "stage")
 
     def __init__(self, in_force: InForce, stage: "Stage") -> None:
         self.in_force = in_force
         self.stage = stage
+        self.engine: Engine = stage.engine

@@ -21,9 +21,8 @@ class AsgiRequest:
     """The head in an HTTP scope; nothing is made of it before a rule asks.
 
     The path is the client's, as it stood on the wire (``raw_path``), wherever the application is mounted;
-    where a server does not tell it, its ``path`` escaped anew; ``raw`` is what it told. ``client_ip`` is the
-    server's peer, unless ``way`` is set: that finds who asked behind the proxies before this one, when a rule
-    first asks.
+    where a server does not tell it, its ``path`` escaped anew. ``client_ip`` is the server's peer, unless
+    ``way`` is set: that finds who asked behind the proxies before this one, when a rule first asks.
 
     It stays as it came, whatever the application does to its scope and its list of fields: what is asked of
     it late is answered as at first.
@@ -39,11 +38,11 @@ class AsgiRequest:
         "_host",
         "_path",
         "_query",
+        "_raw",
         "again",
         "asks",
         "decided",
         "method",
-        "raw",
         "way",
     )
 
@@ -52,7 +51,7 @@ class AsgiRequest:
         given: dict[str, Any] = scope if type(scope) is dict else dict(scope)
         self.method: str = given["method"]
         self._client_ip: str = peer_of(given.get("client"))
-        self.raw: bytes | str = given.get("raw_path") or given["path"]
+        self._raw: bytes | str = given.get("raw_path") or given["path"]
         query = given.get("query_string", b"")
         self._query: bytes = query if isinstance(query, bytes) else _query_of(query)
         headers = given["headers"]
@@ -79,7 +78,7 @@ class AsgiRequest:
     def path(self) -> str:
         path = self._path
         if path is None:
-            raw = self.raw
+            raw = self._raw
             if isinstance(raw, bytes):
                 path = raw.decode("latin-1").partition("?")[0]
             else:
