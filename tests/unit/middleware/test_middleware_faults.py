@@ -259,11 +259,11 @@ async def test_a_fault_that_every_request_meets_is_told_once(caplog: pytest.LogC
     stage = understudy.stage
     assert stage is not None
     for _ in range(50):
-        await middleware({"type": "http", "method": "GET"}, nothing, nothing)
+        await middleware({"type": "http", "method": "GET", "path": "/"}, nothing, nothing)
     await understudy.stop()
     understudy.failure = "off"
     for _ in range(50):
-        await middleware({"type": "http", "method": "GET"}, nothing, nothing)
+        await middleware({"type": "http", "method": "GET", "path": "/"}, nothing, nothing)
 
     assert (passed, stage.metrics.errors["internal"]) == (100, 50)
     told = [record for record in caplog.records if "could not be decided" in record.message]
