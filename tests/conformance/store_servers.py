@@ -101,6 +101,7 @@ class Server:
             self._process.send_signal(number)
             self._process.wait(START_SECONDS)
             until = time.monotonic() + START_SECONDS
+            # They are not ours to wait for: their parent was, and nobody tells of them any more.
             while any(_is_running(child) for child in children):
                 assert time.monotonic() < until, f"children of {self._command[0]} do not end"
                 time.sleep(0.005)

@@ -45,7 +45,7 @@ def test_a_change_is_in_force_everywhere_when_the_api_answers(understudy_serve: 
         serving = understudy_serve(config_text(primary.port, shadow.port, workers=2))
         for turn in range(8):
             wanted = "stable" if turn % 2 == 0 else "dark"
-            answer = followed(lambda: put(serving, rules(wanted))).json()  # noqa: B023
+            answer = followed(lambda: put(serving, rules(wanted))).json()  # noqa: B023  over before the next turn
             assert (answer["applied"], answer["workers"]) == (2, 2)
             assert variants_seen(serving, primary, 12) == {wanted}
 

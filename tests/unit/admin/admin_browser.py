@@ -153,7 +153,7 @@ class Theatre:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
         until = time.monotonic() + PATIENCE_SECONDS
-        while not self._server.started:
+        while not self._server.started:  # uvicorn tells nobody
             assert time.monotonic() < until, "the admin server does not listen"
             time.sleep(0.002)
 

@@ -58,6 +58,7 @@ async def after_minutes(*pieces: bytes, seconds: float) -> AsyncIterator[bytes]:
     """*pieces*, for each of which the clock of the loop is moved on: a busy machine makes nothing late."""
     loop, ahead = asyncio.get_running_loop(), 0.0
     real = loop.time
+    # The loop reads its clock by this name, and so do its timers.
     loop.time = lambda: real() + ahead  # type: ignore[method-assign]
     for piece in pieces:
         ahead += seconds
