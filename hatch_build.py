@@ -30,6 +30,7 @@ HOT = (
     "understudy/middleware/deciding.py",
     "understudy/middleware/decision.py",
     "understudy/middleware/environ.py",
+    "understudy/middleware/front.py",
     "understudy/middleware/hop.py",
     "understudy/middleware/in_force.py",
     "understudy/middleware/request.py",

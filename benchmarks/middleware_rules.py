@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-MODES = ("bare", "idle", "plain", "decided", "mirrored")
-"""Ways to serve, each at a path of its own: without a middleware, behind one that does nothing, and behind
-Understudy's."""
+MODES = ("bare", "idle", "looked_up", "plain", "decided", "mirrored")
+"""Ways to serve, each at a path of its own: without a middleware, behind one that does nothing, behind one
+that looks up what it knows of the path, and behind Understudy's."""
 
 BODY = Path(os.environ["BODY"]).read_bytes()
 

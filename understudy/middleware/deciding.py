@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from understudy.middleware.stage import Stage
 
 
-def decide(ready: Ready, hop: Hop, scope: Scope) -> Plan | None:
+def decide(ready: Ready, scope: Scope) -> Plan | None:
     """Put the decision in *scope*; what it means, None when the application shall simply answer.
 
     What is known to ask no flag is a look-up and one object. Never raises: what cannot be decided passes, and
@@ -29,9 +29,10 @@ def decide(ready: Ready, hop: Hop, scope: Scope) -> Plan | None:
         raw = given.get("raw_path") or given["path"]
         plain = in_force.plain
         if raw in plain:
-            put(scope, PlainDecision(in_force, plain[raw], hop, raw, given))
+            put(scope, PlainDecision(in_force, plain[raw], ready.hop, raw, given))
             return None
         request = AsgiRequest(given)
+        hop = ready.hop
         if hop.believes:
             hop.believe(request, scope)
         found = in_force.compiled.decide(request)

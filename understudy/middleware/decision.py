@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
+
 from understudy.decide import Decision as Route
 from understudy.decide import Evaluation
 from understudy.messages import Head
@@ -100,6 +102,7 @@ class Decision:
         return found
 
 
+@mypyc_attr(free_list_len=1)
 class PlainDecision(Decision):
     """Of a request that no flag decides, with *raw* as its path.
 
@@ -147,7 +150,7 @@ class PlainDecision(Decision):
 def put(scope: Scope, decision: Decision) -> None:
     """Let the application see *decision*."""
     scope[KEY] = decision
-    state = scope.get("state")
+    state = scope["state"] if "state" in scope else None  # noqa: SIM401  no method is called for it
     if state is None:
         scope["state"] = {KEY: decision}
     else:

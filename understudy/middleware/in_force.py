@@ -12,6 +12,7 @@ from understudy.exposures import Sightings
 from understudy.proxy.faults import Faults
 
 if TYPE_CHECKING:
+    from understudy.middleware.hop import Hop
     from understudy.middleware.stage import Stage
 
 log = logging.getLogger("understudy.middleware")
@@ -60,9 +61,10 @@ class InForce:
 class Ready:
     """What the requests of one event loop are decided by, and the stage that does what follows from it."""
 
-    __slots__ = ("engine", "in_force", "stage")
+    __slots__ = ("engine", "hop", "in_force", "stage")
 
-    def __init__(self, in_force: InForce, stage: "Stage") -> None:
+    def __init__(self, in_force: InForce, hop: "Hop", stage: "Stage") -> None:
+        self.hop = hop
         self.in_force = in_force
         self.stage = stage
         self.engine: Engine = stage.engine

@@ -242,7 +242,7 @@ class Understudy:
     def _put_in_force(self, stage: Stage, in_force: InForce, given: Rules) -> None:
         self.in_force, self._given = in_force, given
         if self.by_loop.get(stage.loop) is stage:  # one that is ending may turn once more
-            self.ready[stage.loop] = Ready(in_force, stage)
+            self.ready[stage.loop] = Ready(in_force, self.hop, stage)
 
     def forked(self) -> None:
         """This process is a new one: nothing of its parent's is used, or closed."""
