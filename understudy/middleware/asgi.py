@@ -5,6 +5,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from understudy.middleware.beginning import Beginning
 from understudy.middleware.front import Front
 from understudy.middleware.request import App, Receive, Scope, Send
 from understudy.middleware.understudy import Config, Understudy
@@ -31,22 +32,22 @@ class UnderstudyMiddleware(Front):
         fail_open: bool = False,
         registry: CollectorRegistry | None = None,
     ) -> None:
-        made, failure = None, None
         try:
             made = _one_of(config, understudy, fail_open=fail_open, registry=registry)
         except Exception as error:
             if not _is_in_loop():
                 raise
-            failure = error
-        super().__init__(app, made, failure)
+            super().__init__(app, Beginning(error), {})
+        else:
+            made.app = app
+            self.understudy = made
+            super().__init__(app, Beginning(made), made.ready)
         # Servers look whether what is called is a coroutine function, and take others for WSGI or ASGI 2.
         vars(self)["__call__"] = self._called
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises what failed the start-up."""
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)  # else that of each request is added to it
-        return await self.understudy.report()
+        return await self._beginning.understudy().report()
 
     async def _called(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self(scope, receive, send)

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Awaitable, Coroutine
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from asgiref.compatibility import guarantee_single_callable
@@ -16,10 +17,16 @@ from understudy.middleware.request import App, Message, Receive, Scope, Send
 
 CONFIG: dict[str, Any] = {
     "store": "memory://",
-    "services": {},
-    "flags": {"shop": {"state": "ENABLED", "variants": {"stable": {}}, "defaultVariant": "stable"}},
+    "services": {"next": {"url": "http://127.0.0.1:9"}},  # where nothing listens
+    "flags": {
+        "shop": {"state": "ENABLED", "variants": {"stable": {}}, "defaultVariant": "stable"},
+        "dark": {"state": "ENABLED", "variants": {"dark": {"mirror": ["next"]}}, "defaultVariant": "dark"},
+        "away": {"state": "ENABLED", "variants": {"next": {"serve": "next"}}, "defaultVariant": "next"},
+    },
     "routes": [
         {"path": "/shop", "flag": "shop", "unit": "cookie:uid"},
+        {"path": "/dark", "flag": "dark", "unit": "cookie:uid"},
+        {"path": "/away", "flag": "away", "unit": "cookie:uid"},
         {"path": "/plain", "serve": "app"},
     ],
 }
@@ -65,6 +72,57 @@ def test_servers_take_it_for_an_asgi_application() -> None:
     config = Config(app, log_config=None, lifespan="off")
     config.load()
     assert config.interface == "asgi3"
+
+
+async def test_what_it_returns_is_a_coroutine_to_whoever_looks() -> None:
+    """Task groups of anyio start nothing else, and debuggers show its frame; also when compiled."""
+
+    async def answering(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        await asyncio.sleep(0)
+
+    middleware = UnderstudyMiddleware(answering, CONFIG)
+    lifespan = {"type": "lifespan"}
+    try:
+        for scope in (scope_of("/shop"), scope_of("/shop"), scope_of("/dark"), scope_of("/away"), lifespan):
+            waiting = middleware(scope, receive, send)
+            assert inspect.iscoroutine(waiting)
+            assert inspect.getcoroutinestate(waiting) == inspect.CORO_CREATED
+            await waiting
+            assert inspect.getcoroutinestate(waiting) == inspect.CORO_CLOSED
+            waiting.close()  # is done already
+    finally:
+        await middleware.understudy.stop()
+
+
+async def test_its_application_may_be_another_for_a_while() -> None:
+    """As whoever tests one patches what is around it."""
+    answered: list[str] = []
+
+    async def one(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        answered.append("one")
+
+    async def other(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        answered.append("other")
+
+    middleware = UnderstudyMiddleware(one, CONFIG)
+    with mock.patch.object(middleware, "app", other):
+        await middleware(scope_of("/shop"), receive, send)
+        await middleware(scope_of("/plain"), receive, send)
+    await middleware(scope_of("/shop"), receive, send)
+    await middleware.understudy.stop()
+    assert answered == ["other", "other", "one"]
+
+
+@pytest.mark.parametrize("kind", [None, 5, b"http", "websocket"])
+async def test_what_is_no_request_passes(kind: object) -> None:
+    """Whatever it is: the application says what it makes of it."""
+    seen: list[Scope] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope)
+
+    await UnderstudyMiddleware(app, CONFIG)({"type": kind}, receive, send)
+    assert seen == [{"type": kind}]
 
 
 def test_it_answers_from_outside_an_event_loop() -> None:
@@ -174,7 +232,7 @@ def test_each_loop_decides_by_what_it_follows(tmp_path: Path) -> None:
         seen.append(scope["understudy"].variant_of("shop"))
 
     middleware = UnderstudyMiddleware(
-        app, {**CONFIG, "flags": {"shop": shop}, "kill_file": str(tmp_path / "kill")}
+        app, {**CONFIG, "flags": {**CONFIG["flags"], "shop": shop}, "kill_file": str(tmp_path / "kill")}
     )
 
     async def ask() -> None:
