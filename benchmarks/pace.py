@@ -1,8 +1,4 @@
-"""The client at a fixed rate: pace.c, whose latencies count from the time a request was due.
-
-It goes before everything else on its cores, where that is allowed: services and shadows run there too, and
-that it waits for them is nothing that a client feels of what is measured.
-"""
+"""The client at a fixed rate: pace.c, whose latencies count from the time a request was due."""
 
 import os
 from array import array
@@ -44,8 +40,12 @@ def pace(
     seconds: float,
     connections: int,
     cores: Cores,
+    is_first: bool = False,
 ) -> Paced:
     """Send *rate* requests a second, whatever becomes of them.
+
+    One that *is_first* goes before everything else on its cores, where that is allowed: that it waits for a
+    shadow which is never idle there is nothing that a client feels of what is measured.
 
     Raises:
         BenchError: the client failed.
@@ -56,8 +56,9 @@ def pace(
     numbers = [port, rate, whole, SKIP_SECONDS, PATIENCE_SECONDS, connections]
     command = [str(PACE), *map(str, numbers), str(request), str(latencies)]
     process = processes.start("pace", command, cores=cores)
-    with suppress(PermissionError, ProcessLookupError):  # what failed at once is told below
-        os.sched_setscheduler(process.popen.pid, os.SCHED_FIFO, os.sched_param(1))
+    if is_first:
+        with suppress(PermissionError, ProcessLookupError):  # what failed at once is told below
+            os.sched_setscheduler(process.popen.pid, os.SCHED_FIFO, os.sched_param(1))
     said = processes.finish(process, seconds=whole + PATIENCE_SECONDS + 10.0).split()
     if len(said) != 4:
         raise BenchError(f"pace printed no result: {said}")

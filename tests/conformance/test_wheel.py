@@ -128,17 +128,22 @@ def test_it_passes_the_http_suite(installed: Path, tmp_path: Path) -> None:
 
 
 MIDDLEWARE = (
+    "counted",
     "request",
     "plain_decisions",
     "client_address",
+    "middleware_around",
     "middleware_asgi",
     "middleware_bodies",
+    "middleware_books",
     "middleware_called",
     "middleware_django",
     "middleware_exposures",
     "middleware_fastapi",
+    "middleware_faults",
     "middleware_flask",
     "middleware_hostile",
+    "middleware_leaks",
     "middleware_litestar",
     "wsgi",
     "wsgi_forward",

@@ -8,6 +8,7 @@ never awaited.
 from understudy.config import APP
 from understudy.engine import Plan
 from understudy.middleware.counted import Counted
+from understudy.middleware.dark import Dark
 from understudy.middleware.deciding import rehearsed
 from understudy.middleware.decision import KEY
 from understudy.middleware.forward import Forward
@@ -24,20 +25,19 @@ async def answer(app: App, ready: Ready, plan: Plan, scope: Scope, receive: Rece
         if await forward.run():
             return
         plan = forward.plan  # the application stands in for a service that is out
-    dark = None
-    if plan.targets:
-        dark = rehearsed(stage, hop, plan, app, scope, receive, send)
-    if dark is not None:
-        await dark.run(app, scope)
-        return
-    await let_answer(app, scope, receive, Counted(plan, scope, send))
+    dark = rehearsed(stage, hop, plan, app, scope, receive, send) if plan.targets else None
+    if dark is None:
+        await let_answer(app, scope, receive, Counted(plan, scope, send))
+    else:
+        dark.begin()
+        await let_answer(app, scope, dark.receive, dark)
 
 
-async def let_answer(app: App, scope: Scope, receive: Receive, counted: Counted) -> None:
-    """Let *app* answer to *counted*, which is told when that is over."""
+async def let_answer(app: App, scope: Scope, receive: Receive, told: Counted | Dark) -> None:
+    """Let *app* answer by way of who is *told* of it, also when that is over."""
     try:
-        await app(scope, receive, counted.send)
+        await app(scope, receive, told.send)
     except BaseException as error:
-        counted.over(error)
+        told.over(error)
         raise
-    counted.over()
+    told.over()

@@ -1,6 +1,7 @@
 """The middleware for ASGI applications: who gets which variant, in one line of theirs."""
 
 import asyncio
+import inspect
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -44,6 +45,8 @@ class UnderstudyMiddleware(Front):
             super().__init__(app, Beginning(made), made.ready)
         # Servers look whether what is called is a coroutine function, and take others for WSGI or ASGI 2.
         vars(self)["__call__"] = self._called
+        # Litestar mounts what has one; a compiled call has none.
+        vars(self)["__signature__"] = inspect.signature(self._called)
 
     async def report(self) -> dict[str, Any]:
         """The report on all evidence in the store. Raises what failed the start-up."""

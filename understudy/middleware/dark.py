@@ -12,7 +12,7 @@ from typing import Any
 from understudy.engine import Plan
 from understudy.middleware.counted import Counted, status_of
 from understudy.middleware.inner import end_to_end
-from understudy.middleware.request import App, Message, Receive, Scope, Send
+from understudy.middleware.request import Message, Receive, Scope, Send
 from understudy.proxy.rehearsal import Rehearsal
 
 
@@ -54,21 +54,17 @@ class Dark:
         self._is_answered = False
         self._started_at = perf_counter()
 
-    async def run(self, app: App, scope: Scope) -> None:
-        """Let *app* answer."""
+    def begin(self) -> None:
+        """The application is about to be asked."""
         if not self._awaits_body:
             # When the application first waits for something; else just before its answer is settled.
             asyncio.get_running_loop().call_soon(self._copy)
-        try:
-            await app(scope, self._tee_request, self._tee_answer)
-        except BaseException as error:
-            self._counted.over(error)
-            raise
-        else:
-            self._counted.over()
-        finally:
-            if not self._is_answered:
-                self._abort("primary_failed")
+
+    def over(self, error: BaseException | None = None) -> None:
+        """The application has returned, or raised *error*."""
+        self._counted.over(error)
+        if not self._is_answered:
+            self._abort("primary_failed")
 
     def _copy(self) -> None:
         """The request is whole: its copies may go."""
@@ -76,7 +72,8 @@ class Dark:
             self._is_sent = True
             self._rehearsal.send()
 
-    async def _tee_request(self) -> Message:
+    async def receive(self) -> Message:
+        """The server's message, told."""
         message = await self._receive()
         if message["type"] == "http.request":
             body = message.get("body", b"")
@@ -95,7 +92,7 @@ class Dark:
             self._abort("client_aborted")
         return message
 
-    async def _tee_answer(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:
         """Hand *message* to the server, and tell what it was before that."""
         seconds = perf_counter() - self._started_at
         kind = message["type"]

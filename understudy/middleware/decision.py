@@ -36,6 +36,13 @@ class Decision:
     def __repr__(self) -> str:
         return f"<Decision flag={self.flag!r} variant={self.variant!r} reason={self.reason}>"
 
+    def __copy__(self) -> "Decision":
+        return self
+
+    def __deepcopy__(self, _known: dict[int, Any]) -> "Decision":
+        """Itself: some middleware copies the whole scope, and the rules are no part of that."""
+        return self
+
     @property
     def head(self) -> Head:
         """The request, as it came."""

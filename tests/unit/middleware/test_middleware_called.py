@@ -3,12 +3,14 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Coroutine
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import pytest
 from asgiref.compatibility import guarantee_single_callable
+from hypercorn.middleware import ProxyFixMiddleware
 from hypercorn.utils import is_asgi
 from uvicorn import Config
 
@@ -92,6 +94,25 @@ async def test_what_it_returns_is_a_coroutine_to_whoever_looks() -> None:
             waiting.close()  # is done already
     finally:
         await middleware.understudy.stop()
+
+
+@pytest.mark.parametrize("path", ["/shop", "/plain", "/dark"])
+async def test_middleware_inside_may_copy_the_whole_scope(path: str) -> None:
+    """Hypercorn's own does; the decision is the same one, and none of the rules is copied."""
+    seen: list[Scope] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope)
+
+    middleware = UnderstudyMiddleware(cast("App", ProxyFixMiddleware(app)), CONFIG)
+    given = [scope_of(path), scope_of(path)]
+    for scope in given:
+        await middleware(scope, receive, send)
+    await middleware.understudy.stop()
+    for scope, copied in zip(given, seen, strict=True):
+        assert copied["headers"] is not scope["headers"]
+        assert copied["understudy"] is copied["state"]["understudy"] is scope["understudy"]
+        assert copy(copied["understudy"]) is scope["understudy"]
 
 
 async def test_its_application_may_be_another_for_a_while() -> None:
