@@ -81,6 +81,13 @@ def test_spaces_and_digits_are_all_that_python_knows(kind: str, hinted: str) -> 
     assert all(map(hint(hinted), one_by_one))
 
 
+def test_half_a_unit_is_hidden_where_nothing_else_is_looked_for() -> None:
+    """Of a cut text that ends within it."""
+    hide = Redaction(key=b"k" * 32, detectors=())
+    assert hide.text("of unit-7…") == "of unit-7…"
+    assert hide.of_unit("unit-789", "cookie:uid").text("of unit-7…") == "of …"
+
+
 def test_a_text_without_any_is_not_looked_through() -> None:
     """Nor is one that is no UTF-8 passed by."""
     text = "the quick brown fox jumps over the lazy dog. " * 50
