@@ -173,7 +173,7 @@ class Redaction:
         if len(unit) >= SHORTEST_UNIT:
             forms = spellings(unit)
             word = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, forms))})(?!\w)")
-            twin._units = [*self._units, Detector(word, twin._mask("unit"), _has(*forms))]
+            twin._units = [Detector(word, twin._mask("unit"), _has(*forms)), *self._units]
             twin._named = {}
         return twin
 
@@ -229,7 +229,7 @@ class Redaction:
             return {self.text(str(key)): self._field(path, str(key), item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(f"{path}/*", item) for item in value]
-        if isinstance(value, int) and not isinstance(value, bool) and self._detectors:
+        if isinstance(value, int) and not isinstance(value, bool):
             text = str(value)
             masked = self.text(text)
             return value if masked == text else masked

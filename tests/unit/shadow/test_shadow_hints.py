@@ -88,6 +88,24 @@ def test_half_a_unit_is_hidden_where_nothing_else_is_looked_for() -> None:
     assert hide.of_unit("unit-789", "cookie:uid").text("of unit-7…") == "of …"
 
 
+def test_a_unit_is_hidden_as_a_number_where_nothing_else_is_looked_for() -> None:
+    """Wherever it stands in a tree; other numbers stay numbers."""
+    hide = Redaction(key=b"k" * 32, detectors=()).of_unit("4711", "cookie:uid")
+    shown = hide.value("/body", {"id": 4711, "ids": [4711, 4712], "n": 1})
+    assert "4711" not in str(shown)
+    assert hide.value("/body/n", 4712) == 4712
+
+
+def test_the_unit_that_was_named_last_is_looked_for_first() -> None:
+    """One that begins with another is hidden whole."""
+    hide = (
+        Redaction(key=b"k" * 32, detectors=())
+        .of_unit("anna", "cookie:uid")
+        .of_unit("anna@x.de", "cookie:uid")
+    )
+    assert "x.de" not in hide.text("anna@x.de")
+
+
 def test_a_text_without_any_is_not_looked_through() -> None:
     """Nor is one that is no UTF-8 passed by."""
     text = "the quick brown fox jumps over the lazy dog. " * 50
